@@ -1,0 +1,3 @@
+"""Train, score and submit for CLUE."""
+
+__version__ = "0.1.0"

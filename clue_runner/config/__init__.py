@@ -1,0 +1,1 @@
+"""Settings: YAML with line numbers, layers, one frozen Run. Knows nothing about tensors."""

@@ -1,0 +1,100 @@
+"""The shape of one run's configuration: every setting, its type, its range, its meaning.
+
+In: a nested mapping merged from all layers. Out: one frozen ``Run``.
+Knows nothing about YAML, files, tasks or tensors. Defaults stand in ``configs/default.yaml`` alone.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Positive = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, unknown keys refused, no silent conversions from text."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class DataSettings(Section):
+    """Which records are used and how long a row may be."""
+
+    max_length: Positive = Field(description="tokens in a row, [CLS] and [SEP] counted")
+    limit_train: Positive | None = Field(description="use the first N usable train records; null: all")
+    limit_dev: Positive | None = Field(description="use the first N usable dev records; null: all")
+    cache: bool = Field(description="keep encoded rows in $CLUE_HOME/cache/rows")
+
+
+class ModelSettings(Section):
+    """The backbone: its shape, where its weights come from, and its options."""
+
+    name: str = Field(description="a preset in configs/models, or a checkpoint folder")
+    checkpoint: str | None = Field(description="folder of a Google or Hugging Face checkpoint; null: none")
+    init: Literal["checkpoint", "random"] = Field(description="where the weights come from")
+    vocab: str = Field(description="auto (the checkpoint's, else the shipped zh.txt) or a vocab.txt")
+    lowercase: bool = Field(description="lower-case and strip accents before WordPiece")
+    num_layers: Positive = Field(description="transformer blocks")
+    hidden_dim: Positive = Field(description="width of a token's vector")
+    num_heads: Positive = Field(description="attention heads; must divide hidden_dim")
+    intermediate_dim: Positive = Field(description="width of the feed-forward layer")
+    max_positions: Positive = Field(description="rows of the learned position table")
+    num_segments: Positive = Field(description="rows of the segment table")
+    activation: Literal["gelu", "gelu_tanh", "relu"] = Field(description="feed-forward activation; gelu is the erf form")
+    layer_norm_epsilon: Annotated[float, Field(gt=0)] = Field(description="added to the variance in layer norm")
+    dropout: Share = Field(description="dropout after embeddings, attention and feed-forward")
+    attention_dropout: Share = Field(description="dropout on attention probabilities")
+    head_dropout: Share = Field(description="dropout before the task's output layer")
+    pooling: Literal["pooler", "first", "mean", "max"] = Field(description="what a text's vector is; pooler: dense+tanh on [CLS]")
+    segments: Literal["real", "zero"] = Field(description="segment ids of a pair: 0/1, or all 0 as bert4keras does")
+
+
+class TrainSettings(Section):
+    """How long, how fast and with what the weights move."""
+
+    epochs: Positive = Field(description="passes over the train split")
+    max_steps: Positive | None = Field(description="stop after N updates; null: epochs decide")
+    batch_size: Positive = Field(description="examples in one update")
+    accumulate: Positive = Field(description="micro-batches in one update, at least")
+    token_budget: Positive = Field(description="padded tokens in one micro-batch at most; more micro-batches if exceeded")
+    evaluate_tokens: Positive = Field(description="padded tokens in one evaluation or prediction batch")
+    evaluate_steps: Positive | None = Field(description="evaluate on dev every N updates; null: at each epoch's end")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(description="peak learning rate")
+    optimizer: Literal["adamw"] = Field(description="update rule")
+    schedule: Literal["linear", "cosine", "constant"] = Field(description="decay after warm-up")
+    warmup_ratio: Share = Field(description="share of all updates spent raising the learning rate from 0")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(description="decoupled decay; none on biases and norms")
+    beta_1: Share = Field(description="AdamW: decay of the first moment")
+    beta_2: Share = Field(description="AdamW: decay of the second moment")
+    epsilon: Annotated[float, Field(gt=0)] = Field(description="AdamW: added to the root of the second moment")
+    clip_norm: Annotated[float, Field(gt=0)] | None = Field(description="global gradient norm at most; null: off")
+    ema: Share | None = Field(description="decay of averaged weights, used for evaluation; null: off")
+    patience: Positive | None = Field(description="stop after N evaluations without a better score; null: never")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(description="auto: bfloat16 where the processor has it")
+    jit: Literal["auto", "on", "off"] = Field(description="XLA; auto: on with JAX and on a GPU, off for TensorFlow on a CPU")
+    lengths: Literal["auto", "exact", "buckets"] = Field(description="padded length of a batch; auto: buckets when XLA compiles")
+    save_minutes: Annotated[float, Field(gt=0)] = Field(description="save the state every N minutes")
+    save_steps: Positive | None = Field(description="also save the state every N updates; null: off")
+
+
+class OutputSettings(Section):
+    """What is written beside metrics and submission."""
+
+    probabilities: bool = Field(description="write each prediction's probability")
+    keep_checkpoints: Annotated[int, Field(ge=2)] = Field(description="saved states that are kept")
+
+
+class Run(Section):
+    """One run, fully resolved; what ``run.yaml`` holds and what decides whether a run may resume."""
+
+    task: str = Field(description="name of a task card, or its folder")
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(description="source of weights, order and dropout")
+    backend: Literal["tensorflow", "jax"] = Field(description="engine that runs the tensors")
+    device: str = Field(pattern=r"^(auto|cpu|gpu|gpu:\d+)$", description="auto, cpu, gpu or gpu:N")
+    data: DataSettings
+    model: ModelSettings
+    train: TrainSettings
+    output: OutputSettings

@@ -1,0 +1,1 @@
+"""Files to records: cards, downloads, readers, checks. Knows nothing about tokens."""

@@ -1,0 +1,1 @@
+"""Records to rows to batches: ids and character offsets. Knows nothing about tasks."""

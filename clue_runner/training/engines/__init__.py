@@ -1,0 +1,1 @@
+"""One compiled step per backend behind the protocol in base.py."""

@@ -1,0 +1,83 @@
+"""What the loop asks of a backend: initialise, step, evaluate, give and take the state.
+
+In: a network builder and numpy batches. Out: losses, outputs and states as numpy.
+Knows nothing about epochs, files or tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clue_runner.tokens.rows import Array
+
+State = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """Everything that shapes the compiled step.
+
+    Args:
+        precision: ``float32`` or ``bfloat16`` (compute type; weights stay float32).
+        jit: compile with XLA.
+        beta_1, beta_2, epsilon, weight_decay: AdamW; no decay on names in ``no_decay``.
+        clip_norm: global gradient norm at most; None: off.
+        ema: decay of the averaged weights; None: off.
+        seed: source of the dropout keys.
+    """
+
+    precision: str
+    jit: bool
+    beta_1: float
+    beta_2: float
+    epsilon: float
+    weight_decay: float
+    clip_norm: float | None
+    ema: float | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """One update: ``finite`` False means that it was not applied and the state is as before."""
+
+    loss: float
+    weight: float
+    gradient_norm: float
+    finite: bool
+
+
+class Engine(Protocol):
+    """A backend that runs one network."""
+
+    compilations: int
+
+    def init(self, build: Callable[[], Any], settings: EngineSettings, example: Mapping[str, Array]) -> None:
+        """Build the network on ``example`` shapes and create optimizer and EMA state."""
+
+    def step(self, update: Mapping[str, Array], *, update_index: int, learning_rate: float) -> Callable[[], StepResult]:
+        """Run one update on arrays of shape (micro-batches, rows, ...); return how to read its result.
+
+        Loss = sum of example losses / sum of weights over all micro-batches. Reading waits for the
+        device, so the loop reads late.
+        """
+
+    def evaluate(self, batch: Mapping[str, Array], *, averaged: bool) -> Mapping[str, Array]:
+        """Return outputs of one batch without dropout; ``averaged`` uses the EMA weights where kept."""
+
+    def get_state(self) -> State:
+        """Return weights, optimizer and EMA by stable names."""
+
+    def set_state(self, state: State) -> None:
+        """Put a state back, bit for bit; names and shapes must agree."""
+
+    def get_weights(self, *, averaged: bool) -> State:
+        """Return the network's weights by stable names (``backbone/...``, ``head/...``)."""
+
+    def set_weights(self, weights: State) -> None:
+        """Put weights back; names and shapes must agree."""
