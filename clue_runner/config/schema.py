@@ -17,7 +17,7 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 class Section(BaseModel):
     """Base of all sections: frozen, unknown keys refused, no silent conversions from text."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class DataSettings(Section):
@@ -43,13 +43,21 @@ class ModelSettings(Section):
     intermediate_dim: Positive = Field(description="width of the feed-forward layer")
     max_positions: Positive = Field(description="rows of the learned position table")
     num_segments: Positive = Field(description="rows of the segment table")
-    activation: Literal["gelu", "gelu_tanh", "relu"] = Field(description="feed-forward activation; gelu is the erf form")
-    layer_norm_epsilon: Annotated[float, Field(gt=0)] = Field(description="added to the variance in layer norm")
+    activation: Literal["gelu", "gelu_tanh", "relu"] = Field(
+        description="feed-forward activation; gelu is the erf form"
+    )
+    layer_norm_epsilon: Annotated[float, Field(gt=0)] = Field(
+        description="added to the variance in layer norm"
+    )
     dropout: Share = Field(description="dropout after embeddings, attention and feed-forward")
     attention_dropout: Share = Field(description="dropout on attention probabilities")
     head_dropout: Share = Field(description="dropout before the task's output layer")
-    pooling: Literal["pooler", "first", "mean", "max"] = Field(description="what a text's vector is; pooler: dense+tanh on [CLS]")
-    segments: Literal["real", "zero"] = Field(description="segment ids of a pair: 0/1, or all 0 as bert4keras does")
+    pooling: Literal["pooler", "first", "mean", "max"] = Field(
+        description="what a text's vector is; pooler: dense+tanh on [CLS]"
+    )
+    segments: Literal["real", "zero"] = Field(
+        description="segment ids of a pair: 0/1, or all 0 as bert4keras does"
+    )
 
 
 class TrainSettings(Section):
@@ -59,23 +67,41 @@ class TrainSettings(Section):
     max_steps: Positive | None = Field(description="stop after N updates; null: epochs decide")
     batch_size: Positive = Field(description="examples in one update")
     accumulate: Positive = Field(description="micro-batches in one update, at least")
-    token_budget: Positive = Field(description="padded tokens in one micro-batch at most; more micro-batches if exceeded")
+    token_budget: Positive = Field(
+        description="padded tokens in one micro-batch at most; more micro-batches if exceeded"
+    )
     evaluate_tokens: Positive = Field(description="padded tokens in one evaluation or prediction batch")
-    evaluate_steps: Positive | None = Field(description="evaluate on dev every N updates; null: at each epoch's end")
+    evaluate_steps: Positive | None = Field(
+        description="evaluate on dev every N updates; null: at each epoch's end"
+    )
     learning_rate: Annotated[float, Field(gt=0)] = Field(description="peak learning rate")
     optimizer: Literal["adamw"] = Field(description="update rule")
     schedule: Literal["linear", "cosine", "constant"] = Field(description="decay after warm-up")
     warmup_ratio: Share = Field(description="share of all updates spent raising the learning rate from 0")
-    weight_decay: Annotated[float, Field(ge=0)] = Field(description="decoupled decay; none on biases and norms")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(
+        description="decoupled decay; none on biases and norms"
+    )
     beta_1: Share = Field(description="AdamW: decay of the first moment")
     beta_2: Share = Field(description="AdamW: decay of the second moment")
-    epsilon: Annotated[float, Field(gt=0)] = Field(description="AdamW: added to the root of the second moment")
-    clip_norm: Annotated[float, Field(gt=0)] | None = Field(description="global gradient norm at most; null: off")
+    epsilon: Annotated[float, Field(gt=0)] = Field(
+        description="AdamW: added to the root of the second moment"
+    )
+    clip_norm: Annotated[float, Field(gt=0)] | None = Field(
+        description="global gradient norm at most; null: off"
+    )
     ema: Share | None = Field(description="decay of averaged weights, used for evaluation; null: off")
-    patience: Positive | None = Field(description="stop after N evaluations without a better score; null: never")
-    precision: Literal["auto", "float32", "bfloat16"] = Field(description="auto: bfloat16 where the processor has it")
-    jit: Literal["auto", "on", "off"] = Field(description="XLA; auto: on with JAX and on a GPU, off for TensorFlow on a CPU")
-    lengths: Literal["auto", "exact", "buckets"] = Field(description="padded length of a batch; auto: buckets when XLA compiles")
+    patience: Positive | None = Field(
+        description="stop after N evaluations without a better score; null: never"
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        description="auto: bfloat16 where the processor has it"
+    )
+    jit: Literal["auto", "on", "off"] = Field(
+        description="XLA; auto: on with JAX and on a GPU, off for TensorFlow on a CPU"
+    )
+    lengths: Literal["auto", "exact", "buckets"] = Field(
+        description="padded length of a batch; auto: buckets when XLA compiles"
+    )
     save_minutes: Annotated[float, Field(gt=0)] = Field(description="save the state every N minutes")
     save_steps: Positive | None = Field(description="also save the state every N updates; null: off")
 

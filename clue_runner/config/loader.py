@@ -1,0 +1,268 @@
+"""From all layers of settings to one frozen ``Run``, or to one message with every problem.
+
+In: a task's name and card settings, a model, config files, overrides, flags.
+Out: a ``Run``, and where each value came from.
+Layers, later wins: default.yaml, card, model preset, checkpoint, ``--config`` in order, ``--set``, flags.
+Knows nothing about cards, tensors or run folders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clue_runner.config.layers import (
+    Layer,
+    check_types,
+    count,
+    layer_from_flags,
+    layer_from_mapping,
+    layers_from_overrides,
+    nested,
+)
+from clue_runner.config.model_choice import find_model, require_checkpoint
+from clue_runner.config.presets import Preset, model_preset, model_presets, read_preset
+from clue_runner.config.recipes import find_config, recipe_layers
+from clue_runner.config.resolved import config_hash, difference, dump_run, flat, load_resolved
+from clue_runner.config.schema import Run
+from clue_runner.config.shipped import shipped_folder
+from clue_runner.config.yaml_reader import read_yaml
+from clue_runner.errors import Problem, UsageError
+
+__all__ = [
+    "Preset",
+    "Resolved",
+    "config_hash",
+    "difference",
+    "dump_run",
+    "find_model",
+    "flat",
+    "load_resolved",
+    "load_run",
+    "model_preset",
+    "model_presets",
+    "read_preset",
+    "require_checkpoint",
+    "resolve_run",
+]
+
+CheckpointReader = Callable[[Path], Mapping[str, object]]
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A run, and the layer that each of its values came from."""
+
+    run: Run
+    origins: Mapping[str, str]
+
+
+def load_run(
+    *,
+    task: str,
+    card_settings: Mapping[str, Any],
+    model: str | None = None,
+    configs: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+    flags: Mapping[str, object] | None = None,
+    checkpoint_reader: CheckpointReader | None = None,
+) -> Run:
+    """Return the run that all layers make together; see ``resolve_run``."""
+    return resolve_run(
+        task=task,
+        card_settings=card_settings,
+        model=model,
+        configs=configs,
+        overrides=overrides,
+        flags=flags,
+        checkpoint_reader=checkpoint_reader,
+    ).run
+
+
+def resolve_run(
+    *,
+    task: str,
+    card_settings: Mapping[str, Any],
+    model: str | None = None,
+    configs: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+    flags: Mapping[str, object] | None = None,
+    checkpoint_reader: CheckpointReader | None = None,
+) -> Resolved:
+    """Merge all layers and check them.
+
+    Args:
+        task: name or folder of the card; becomes ``run.task``.
+        card_settings: nested settings that the card recommends.
+        model: ``--model``; None takes ``model.name`` of the highest layer that has it.
+        configs: ``--config`` values: a recipe's name or a file.
+        overrides: ``--set`` values.
+        flags: dotted key -> value of other flags; None values were not given.
+        checkpoint_reader: gives a checkpoint folder's own ``model`` settings (unprefixed names); they stand
+            above the preset and below the config files.
+
+    Raises:
+        UsageError: with all problems of all layers.
+        CheckpointError: the model is a Hugging Face id or a file.
+        DataError: a file or folder does not exist.
+    """
+    problems: list[Problem] = []
+    default = default_layer()
+    # A task has no default: a placeholder lets the layers be checked before it is set at the end.
+    base = {**default.values, "task": task}
+    card = layer_from_mapping(f"card of {task}", card_settings, problems)
+    upper = [layer for text in configs for layer in _recipe(text, task, problems)]
+    upper.append(layers_from_overrides(overrides, problems))
+    upper.append(layer_from_flags(flags or {}))
+    name = _model_name(model, [default, card, *upper])
+    *lower, fixed = _model_layers(name, upper, problems, checkpoint_reader)
+    if model is not None:
+        fixed.title = "command line"
+    layers = [card, *lower, *upper, fixed]
+    for layer in layers:
+        check_types(layer, base, problems)
+    merged = _Merged(dict(base), dict.fromkeys(default.values, default.title), {})
+    for rank, layer in enumerate(layers):
+        merged.lay(layer, rank)
+    merged.use_full_paths()
+    if merged.values["task"] != task:
+        place = merged.origins["task"]
+        problems.append(Problem(f"task is {merged.values['task']}", place, allowed=f"{task}, as --task says"))
+    merged.origins["task"] = "command line"
+    if not problems:
+        problems += cross_checks(merged.values, merged.origins, merged.ranks)
+    if problems:
+        raise UsageError(
+            f"the settings have {count(problems)}",
+            problems=problems,
+            next_step="every setting, explained: clue config show --explain",
+        )
+    return Resolved(Run.model_validate(nested(merged.values)), merged.origins)
+
+
+@dataclass
+class _Merged:
+    """Values of all layers so far, the title of the layer each came from, and that layer's rank."""
+
+    values: dict[str, Any]
+    origins: dict[str, str]
+    ranks: dict[str, int]
+
+    def lay(self, layer: Layer, rank: int) -> None:
+        """Put a layer on top."""
+        for key, value in layer.values.items():
+            self.values[key], self.origins[key], self.ranks[key] = value, layer.title, rank
+
+    def use_full_paths(self) -> None:
+        """Make paths absolute: the same command in another folder must mean the same run."""
+        for key, name in (("model.checkpoint", None), ("model.vocab", "auto")):
+            if isinstance(self.values[key], str) and self.values[key] != name:
+                self.values[key] = str(Path(self.values[key]).expanduser().resolve())
+
+
+def default_layer() -> Layer:
+    """Return the values of ``configs/default.yaml``."""
+    problems: list[Problem] = []
+    document = read_yaml(shipped_folder("configs") / "default.yaml", "configs/default.yaml")
+    layer = layer_from_mapping("default", document.values, problems, document=document)
+    if problems:
+        raise UsageError("configs/default.yaml does not match the schema", problems=problems)
+    return layer
+
+
+def _recipe(text: str, task: str, problems: list[Problem]) -> list[Layer]:
+    """Return the layers of one ``--config``; its problems join the others."""
+    try:
+        return recipe_layers(find_config(text), task, problems)
+    except UsageError as error:
+        # A file that cannot be parsed is one finding among the others; a missing one (exit 3) stops at once.
+        problems += error.problems or [
+            Problem(f"{error.headline.what}; {error.next_step}", "--config", allowed=error.headline.allowed)
+        ]
+        return []
+
+
+def _model_name(model: str | None, layers: Sequence[Layer]) -> str:
+    """Return the model of the highest layer that names one; ``--model`` is the highest."""
+    if model is not None:
+        return model
+    named = [str(layer.values["model.name"]) for layer in layers if "model.name" in layer.values]
+    asked = _asked_checkpoints(layers)
+    # A run.yaml given as --config has the name of a checkpoint folder, and beside it the folder's path.
+    return asked[-1] if asked and named[-1] not in model_presets() else named[-1]
+
+
+def _asked_checkpoints(layers: Sequence[Layer]) -> list[str]:
+    """Return the checkpoint folders that layers name, the one that counts last."""
+    return [str(value) for layer in layers if (value := layer.values.get("model.checkpoint"))]
+
+
+def _model_layers(
+    name: str, upper: Sequence[Layer], problems: list[Problem], reader: CheckpointReader | None
+) -> Iterator[Layer]:
+    """Yield the preset's layer, the checkpoint's, and last the layer that fixes the model's name."""
+    try:
+        found: Preset | Path | None = find_model(name)
+    except UsageError as error:
+        problems += error.problems or [
+            Problem(f"{error.headline.what}; {error.next_step}", "model.name", allowed=error.headline.allowed)
+        ]
+        found = None
+    folder = found if isinstance(found, Path) else None
+    if isinstance(found, Preset):
+        yield found.layer
+        if found.kind == "published" and found.local_folder.is_dir():
+            folder = found.local_folder
+    layer = Layer("checkpoint")
+    asked = _asked_checkpoints(upper)
+    if folder is not None:
+        layer.put("model.checkpoint", str(folder), str(folder))
+        if isinstance(found, Path):
+            layer.put("model.init", "checkpoint", str(folder))
+    source = Path(asked[-1]).expanduser() if asked else folder
+    if source is not None and reader is not None:
+        for key, value in reader(source).items():
+            layer.put(f"model.{key}", value, str(source))
+    yield layer
+    fixed = Layer("model.name")
+    fixed.put("model.name", folder.name if isinstance(found, Path) and folder else name, "--model")
+    yield fixed
+
+
+def cross_checks(
+    values: Mapping[str, Any], origins: Mapping[str, str], ranks: Mapping[str, int]
+) -> Iterator[Problem]:
+    """Yield what is wrong with values that are each allowed but cannot go together."""
+
+    def together(first: str, second: str, rule: str) -> Problem:
+        where = f"{first} ({origins[first]}), {second} ({origins[second]})"
+        return Problem(rule, where, f"{values[first]} and {values[second]}")
+
+    if values["model.hidden_dim"] % values["model.num_heads"]:
+        yield together("model.hidden_dim", "model.num_heads", "heads must divide the width")
+    if values["data.max_length"] > values["model.max_positions"]:
+        yield together("data.max_length", "model.max_positions", "rows are longer than the position table")
+    if values["data.max_length"] < 8:
+        yield Problem(
+            "too short for two texts and their marks",
+            f"data.max_length ({origins['data.max_length']})",
+            str(values["data.max_length"]),
+            "8 or more",
+        )
+    if values["train.accumulate"] > values["train.batch_size"]:
+        yield together("train.accumulate", "train.batch_size", "more micro-batches than examples")
+    for key in ("train.token_budget", "train.evaluate_tokens"):
+        if values[key] < values["data.max_length"]:
+            yield together(key, "data.max_length", "the budget must hold one row")
+    if (
+        values["model.checkpoint"]
+        and values["model.init"] == "random"
+        and ranks.get("model.checkpoint", -1) > ranks.get("model.init", -1)
+    ):
+        yield together(
+            "model.checkpoint",
+            "model.init",
+            "a checkpoint is named but weights are random: pass it as --model DIR",
+        )

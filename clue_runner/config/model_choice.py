@@ -1,0 +1,77 @@
+"""What ``--model`` means: a preset, a checkpoint folder, or a mistake with advice.
+
+In: the argument, or a resolved run. Out: a ``Preset`` or a folder.
+Knows nothing about tensors: a checkpoint's own config is read by ``checkpoints/``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from clue_runner.config.presets import Preset, model_preset, model_presets
+from clue_runner.config.schema import Run
+from clue_runner.config.shipped import clue_home
+from clue_runner.errors import CheckpointError, DataError, Problem, unknown_name
+
+
+def find_model(text: str) -> Preset | Path:
+    """Return what ``--model`` means: a preset, or the folder of a checkpoint.
+
+    A preset's name wins over a folder of the same name; ``./name`` means the folder.
+
+    Raises:
+        UsageError: no preset and no folder has this name.
+        DataError: it is written as a path, and nothing is there.
+        CheckpointError: it is a Hugging Face id, or a file.
+    """
+    if text.startswith("hf:"):
+        owner = text.removeprefix("hf:")
+        raise CheckpointError(
+            "loading from Hugging Face by id is not supported yet",
+            received=text,
+            next_step=f"download config.json, vocab.txt and model.safetensors of {owner} into a folder "
+            "and pass its path: --model DIR",
+        )
+    if text in model_presets():
+        return model_preset(text)
+    path = Path(text).expanduser()
+    if path.is_dir():
+        return path.resolve()
+    if path.exists():
+        raise _not_a_folder(path)
+    own = clue_home() / "models" / text
+    if Path(text).name == text and own.is_dir():
+        return own.resolve()
+    if "/" in text or "\\" in text or text.startswith((".", "~")):
+        raise DataError(
+            f"no checkpoint folder at {text}",
+            next_step="pass an existing folder, or a name from: clue models",
+        )
+    raise unknown_name("model", text, model_presets(), list_command="clue models")
+
+
+def _not_a_folder(path: Path) -> CheckpointError:
+    """Return the error for a file given as a checkpoint; a ``.bin`` is never opened."""
+    if path.suffix in {".bin", ".pt", ".pth", ".pkl"}:
+        return CheckpointError(
+            f"{path} is a pickle, which can carry code; it was not read",
+            next_step="convert it to model.safetensors and pass the folder that holds it",
+        )
+    return CheckpointError(f"{path} is a file", next_step="pass the folder that holds the checkpoint")
+
+
+def require_checkpoint(run: Run) -> None:
+    """Refuse a run that asks for pretrained weights and has none; nothing falls back to random ones.
+
+    Raises:
+        CheckpointError: with the ways to get the checkpoint.
+    """
+    if run.model.init == "random" or run.model.checkpoint is not None:
+        return
+    name = run.model.name
+    ways = model_preset(name).ways_to_get() if name in model_presets() else ()
+    raise CheckpointError(
+        f"no checkpoint of {name} on this machine",
+        problems=[Problem(way) for way in ways]
+        or [Problem("pass a checkpoint folder: --model DIR"), Problem("or --set model.init=random")],
+    )

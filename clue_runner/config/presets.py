@@ -1,0 +1,172 @@
+"""Model presets: the shape of a backbone, and where its weights are to be had.
+
+In: a preset's name or file. Out: a ``Preset``. Knows nothing about tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from clue_runner.config.layers import Layer, count, layer_from_mapping
+from clue_runner.config.shipped import clue_home, shipped_folder
+from clue_runner.config.yaml_reader import read_yaml
+from clue_runner.errors import Problem, UsageError, suggest, unknown_name
+
+KEYS = ("title", "kind", "huggingface", "github", "vocab_size", "model", "train")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One file of ``configs/models``.
+
+    Attributes:
+        kind: ``random`` trains from nothing; ``published`` needs a checkpoint in a local folder.
+        huggingface: the model's id on Hugging Face, where published.
+        github: the project's GitHub repository, where published.
+        vocab_size: entries of the published vocabulary; None where the run's own vocabulary decides.
+        layer: its ``model.`` and ``train.`` settings by dotted key.
+    """
+
+    name: str
+    title: str
+    kind: Literal["random", "published"]
+    huggingface: str | None
+    github: str | None
+    vocab_size: int | None
+    layer: Layer
+
+    @property
+    def local_folder(self) -> Path:
+        """Return where its checkpoint is looked for."""
+        return clue_home() / "models" / self.name
+
+    def parameters(self, defaults: Mapping[str, object]) -> int:
+        """Return the backbone's parameter count, computed from its shape."""
+        shape = {**defaults, **self.layer.values}
+
+        def size(key: str) -> int:
+            return int(str(shape[f"model.{key}"]))
+
+        width, inner = size("hidden_dim"), size("intermediate_dim")
+        tables = (self.vocab_size or default_vocab_size()) + size("max_positions") + size("num_segments")
+        attention = 4 * (width * width + width)
+        feed_forward = 2 * width * inner + inner + width
+        norm = 2 * width
+        pooler = width * width + width
+        return tables * width + norm + size("num_layers") * (attention + feed_forward + 2 * norm) + pooler
+
+    def facts(self, defaults: Mapping[str, object]) -> dict[str, object]:
+        """Return what ``clue models`` shows, in types that JSON has."""
+        shape = {**defaults, **self.layer.values}
+        keys = ("num_layers", "hidden_dim", "num_heads", "intermediate_dim", "max_positions")
+        return {
+            "name": self.name,
+            "title": self.title,
+            "kind": self.kind,
+            "parameters": self.parameters(defaults),
+            "vocab_size": self.vocab_size or default_vocab_size(),
+            **{key: shape[f"model.{key}"] for key in keys},
+            "learning_rate": self.layer.values.get("train.learning_rate"),
+            "huggingface": self.huggingface,
+            "github": self.github,
+            "local": self.local_folder.is_dir(),
+            "ways_to_get": list(self.ways_to_get()),
+        }
+
+    def ways_to_get(self) -> tuple[str, ...]:
+        """Return how to get the checkpoint, one way a line."""
+        if self.kind == "random":
+            return ()
+        ways = []
+        if self.huggingface:
+            ways.append(
+                f"download config.json, vocab.txt and model.safetensors of {self.huggingface} (Hugging Face) "
+                f"into {self.local_folder}; where only pytorch_model.bin is offered, "
+                "convert it to safetensors"
+            )
+        if self.github:
+            ways.append(
+                f"or unpack the TensorFlow checkpoint linked from github.com/{self.github} "
+                f"into {self.local_folder}"
+            )
+        ways.append("or pass a folder that holds either: --model DIR")
+        ways.append("or train this shape from random weights: --set model.init=random")
+        return tuple(ways)
+
+
+@cache
+def default_vocab_size() -> int:
+    """Return the number of entries of the shipped vocabulary; 0 where it is not built."""
+    path = shipped_folder("configs") / "models" / "vocab" / "zh.txt"
+    return path.read_bytes().count(b"\n") if path.is_file() else 0
+
+
+def model_presets() -> tuple[str, ...]:
+    """Return the names of all presets, sorted."""
+    return tuple(sorted(path.stem for path in (shipped_folder("configs") / "models").glob("*.yaml")))
+
+
+def model_preset(name: str) -> Preset:
+    """Return one preset.
+
+    Raises:
+        UsageError: there is no such preset, or its file has problems.
+    """
+    if name not in model_presets():
+        raise unknown_name("model", name, model_presets(), list_command="clue models")
+    return read_preset(shipped_folder("configs") / "models" / f"{name}.yaml")
+
+
+def read_preset(path: Path) -> Preset:
+    """Read a preset file and check its keys.
+
+    Raises:
+        UsageError: with every problem of the file.
+    """
+    document = read_yaml(path, _short(path))
+    values, problems = document.values, list[Problem]()
+    for key in values:
+        if key not in KEYS:
+            guess = suggest(key, KEYS)
+            hint = f"did you mean {guess}?" if guess else f"known: {', '.join(KEYS)}"
+            problems.append(Problem(f"{key}: no such key of a model preset, {hint}", document.where((key,))))
+    for key in ("title", "huggingface", "github"):
+        if not isinstance(values.get(key), str if key == "title" else str | None):
+            problems.append(Problem(f"{key} must be text", document.where((key,))))
+    if not isinstance(values.get("vocab_size"), int | None) or isinstance(values.get("vocab_size"), bool):
+        problems.append(Problem("vocab_size must be a whole number", document.where(("vocab_size",))))
+    if values.get("kind") not in {"random", "published"}:
+        problems.append(Problem("kind must be given", document.where(("kind",)), allowed="random, published"))
+    settings: dict[str, Any] = {key: values[key] for key in ("model", "train") if key in values}
+    layer = layer_from_mapping(
+        f"model {path.stem}", settings, problems, document=document, only=("model", "train")
+    )
+    if problems:
+        raise UsageError(f"{document.name} has {count(problems)}", problems=problems)
+    return _preset(path.stem, values, layer)
+
+
+def _preset(name: str, values: Mapping[str, Any], layer: Layer) -> Preset:
+    """Return the preset of checked values."""
+    kind: Literal["random", "published"] = values["kind"]
+    layer.values.setdefault("model.init", "random" if kind == "random" else "checkpoint")
+    layer.places.setdefault("model.init", layer.title)
+    return Preset(
+        name=name,
+        title=values["title"],
+        kind=kind,
+        huggingface=values.get("huggingface"),
+        github=values.get("github"),
+        vocab_size=values.get("vocab_size"),
+        layer=layer,
+    )
+
+
+def _short(path: Path) -> str:
+    """Return a shipped file's path as the repository has it, another's as it was given."""
+    root = shipped_folder("configs").parent
+    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)

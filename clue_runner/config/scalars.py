@@ -1,0 +1,71 @@
+"""Single YAML values, read and written by the core schema of YAML 1.2.
+
+In: the text of one scalar, or a value. Out: the other. Knows nothing about files or settings.
+"""
+
+from __future__ import annotations
+
+import re
+
+Scalar = str | int | float | bool | None
+
+# Python refuses to read longer integers anyway; no setting needs one.
+MAX_NUMBER_LENGTH = 400
+
+# YAML 1.2.2, section 10.3.2 (core schema).
+_NULLS = frozenset(("", "~", "null", "Null", "NULL"))
+_BOOLS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_INTEGER = re.compile(r"[-+]?[0-9]+")
+_OCTAL = re.compile(r"0o[0-7]+")
+_HEXADECIMAL = re.compile(r"0x[0-9a-fA-F]+")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_SPECIAL_FLOAT = re.compile(r"([-+]?)\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+
+
+def parse_scalar(text: str) -> Scalar:
+    """Return what a plain (unquoted) YAML scalar means under the 1.2 core schema.
+
+    ``1e-5`` and ``2e5`` are numbers; ``no``, ``off``, ``12:30`` and ``1_000`` are text.
+    """
+    if len(text) > MAX_NUMBER_LENGTH:
+        return text
+    if text in _NULLS:
+        return None
+    if text in _BOOLS:
+        return _BOOLS[text]
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    if _OCTAL.fullmatch(text):
+        return int(text[2:], 8)
+    if _HEXADECIMAL.fullmatch(text):
+        return int(text[2:], 16)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    special = _SPECIAL_FLOAT.fullmatch(text)
+    if special:
+        return float("nan") if special.group(3) else float(f"{special.group(1)}inf")
+    return text
+
+
+def format_scalar(value: object) -> str:
+    """Return a value as a YAML 1.2 scalar; text that could be anything else is quoted."""
+    if isinstance(value, str):
+        simple = value.replace("_", "").replace("-", "").replace("/", "").replace(".", "").isalnum()
+        plain = simple and value[0].isalnum() and parse_scalar(value) == value
+        return value if plain else _quoted(value)
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return repr(value)
+
+
+def _quoted(text: str) -> str:
+    """Return a double-quoted scalar; JSON's own escapes would split rare characters into surrogates."""
+    escaped = (
+        f"\\{character}"
+        if character in '"\\'
+        else character
+        if character.isprintable()
+        else f"\\U{ord(character):08X}"
+        for character in text
+    )
+    return f'"{"".join(escaped)}"'

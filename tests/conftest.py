@@ -1,0 +1,82 @@
+"""Fixtures for all tests: the official data where it is at hand, a home of its own, command lines."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of the official files; the test is skipped where $CLUE_TEST_DATA is unset."""
+    folder = os.environ.get("CLUE_TEST_DATA")
+    if not folder:
+        pytest.skip("CLUE_TEST_DATA is unset: no official data on this machine")
+    path = Path(folder)
+    if not path.is_dir():
+        pytest.fail(f"CLUE_TEST_DATA names no folder: {path}")
+    return path.resolve()
+
+
+@pytest.fixture
+def clue_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty $CLUE_HOME, so that no test sees or changes the user's own."""
+    home = tmp_path / "clue-home"
+    home.mkdir()
+    monkeypatch.setenv("CLUE_HOME", str(home))
+    return home
+
+
+@pytest.fixture
+def processor_seconds(clue_home: Path) -> Callable[..., float]:
+    """Measure what ``clue`` costs in a process of its own, best of three.
+
+    Processor time, not the clock: other processes on the machine must not fail a test.
+    """
+
+    def used() -> float:
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return usage.ru_utime + usage.ru_stime
+
+    def measure(*arguments: str) -> float:
+        costs = []
+        for _ in range(3):
+            before = used()
+            subprocess.run([sys.executable, "-m", "clue_runner", *arguments], capture_output=True, check=True)
+            costs.append(used() - before)
+        return min(costs)
+
+    return measure
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command line did."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def clue(clue_home: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """Run ``clue`` in this process, under an empty $CLUE_HOME."""
+    from clue_runner.cli.main import run
+
+    def call(*arguments: str | Path) -> Outcome:
+        capsys.readouterr()
+        try:
+            exit_code = run([str(argument) for argument in arguments])
+        except SystemExit as stop:
+            exit_code = stop.code if isinstance(stop.code, int) else 1
+        out, err = capsys.readouterr()
+        return Outcome(exit_code, out, err)
+
+    return call
