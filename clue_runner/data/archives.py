@@ -1,0 +1,164 @@
+"""Zips from strangers: looked at before a byte is read, read in memory, never unpacked.
+
+In: the path of a zip. Out: its regular files by base name, and their bytes.
+Knows nothing about tasks.
+"""
+
+from __future__ import annotations
+
+import stat
+import zipfile
+import zlib
+from collections import Counter, defaultdict
+from pathlib import Path
+
+from clue_runner.errors import DataError, Problem, RefusedFileError
+
+MAX_MEMBERS = 1_000
+MAX_TOTAL_BYTES = 2 * 1024**3
+MAX_NAME_LENGTH = 255
+MAX_RATIO = 200  # JSON of real tasks packs 3 to 12 times; a bomb 1,000 times
+RATIO_FLOOR_BYTES = 10 * 1024**2  # small files may pack better than any ratio without harm
+HEAD_BYTES = 512
+
+
+def open_archive(path: Path) -> dict[str, tuple[str, ...]]:
+    """Return base name -> member paths of the zip's regular files.
+
+    Args:
+        path: the zip. Folder entries, ``__MACOSX`` and dot files are left out.
+
+    Raises:
+        DataError: not a zip, or a damaged one.
+        RefusedFileError: a zip built to harm; every reason is listed.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError) as error:
+        raise _not_a_zip(path, error) from None
+    except OSError as error:
+        raise DataError("cannot read the file", where=str(path), received=error.strerror) from None
+    problems = _attacks(members)
+    if problems:
+        raise RefusedFileError(
+            "the zip is refused: it is built to harm",
+            where=str(path),
+            problems=problems,
+            next_step="take the official zip again: clue data get",
+        )
+    found: dict[str, list[str]] = defaultdict(list)
+    for member in members:
+        parts = _parts(member.filename)
+        if not member.is_dir() and parts[0] != "__MACOSX" and not parts[-1].startswith("."):
+            found[parts[-1]].append(member.filename)
+    return {name: tuple(paths) for name, paths in found.items()}
+
+
+def read_member(path: Path, member: str) -> bytes:
+    """Return the bytes of one member, no more than the zip's directory says.
+
+    Raises:
+        DataError: the member is damaged, cut short or encrypted.
+    """
+    where = f"{path}:{member}"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            info = archive.getinfo(member)
+            if info.flag_bits & 0x1:
+                raise DataError(
+                    "the member is encrypted", where=where, next_step="give a zip without a password"
+                )
+            with archive.open(info) as stream:
+                return stream.read(info.file_size + 1)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, KeyError) as error:
+        raise DataError(
+            "the zip is damaged: the member cannot be read",
+            where=where,
+            received=str(error),
+            next_step="get it again: clue data get",
+        ) from None
+    except OSError as error:
+        raise DataError("cannot read the file", where=where, received=error.strerror) from None
+
+
+def verify_archive(path: Path) -> None:
+    """Read every member once against its checksum; raises ``DataError`` at the first damaged one."""
+    for paths in open_archive(path).values():
+        for member in paths:
+            read_member(path, member)
+
+
+def _attacks(members: list[zipfile.ZipInfo]) -> list[Problem]:
+    """Return every reason to refuse the zip, from its directory alone."""
+    if len(members) > MAX_MEMBERS:
+        return [Problem("too many members", received=f"{len(members):,}", allowed=f"at most {MAX_MEMBERS:,}")]
+    problems = [problem for member in members for problem in _member_attacks(member)]
+    total = sum(member.file_size for member in members)
+    if total > MAX_TOTAL_BYTES:
+        problems.append(
+            Problem("too large when unpacked", received=f"{total:,} bytes", allowed=f"{MAX_TOTAL_BYTES:,}")
+        )
+    exact = Counter(member.filename for member in members)
+    problems += [
+        Problem("the name stands twice in the zip", where=name) for name, count in exact.items() if count > 1
+    ]
+    folded = Counter(name.casefold() for name in exact)
+    problems += [
+        Problem("another name differs only in upper and lower case", where=name)
+        for name in exact
+        if folded[name.casefold()] > 1
+    ]
+    return problems
+
+
+def _member_attacks(member: zipfile.ZipInfo) -> list[Problem]:
+    """Return what is wrong with one member."""
+    where = ascii(member.filename[:80])[1:-1] if not member.filename.isprintable() else member.filename[:80]
+    problems = []
+    if len(member.orig_filename) > MAX_NAME_LENGTH:
+        problems.append(
+            Problem("the name is too long", where=where, received=f"{len(member.orig_filename)} characters")
+        )
+    if "\x00" in member.orig_filename:
+        problems.append(Problem("a zero byte in the name", where=where))
+    name = member.filename
+    if name.startswith(("/", "\\")) or name[1:2] == ":":
+        problems.append(Problem("an absolute path", where=where))
+    if ".." in _parts(name):
+        problems.append(Problem("a path that leaves the folder", where=where))
+    kind = stat.S_IFMT(member.external_attr >> 16)
+    if kind not in {0, stat.S_IFREG, stat.S_IFDIR}:
+        problems.append(Problem("a link or device, not a regular file", where=where))
+    if member.file_size > max(RATIO_FLOOR_BYTES, MAX_RATIO * member.compress_size):
+        problems.append(
+            Problem(
+                "unpacks to far more than it holds",
+                where=where,
+                received=f"{member.file_size:,} bytes from {member.compress_size:,}",
+                allowed=f"{MAX_RATIO} times",
+            )
+        )
+    return problems
+
+
+def _parts(name: str) -> list[str]:
+    """Return the path's parts; old Windows tools write backslashes."""
+    return [part for part in name.replace("\\", "/").split("/") if part] or [name]
+
+
+def _not_a_zip(path: Path, error: Exception) -> DataError:
+    """Return the error for a file that does not open as a zip, with what it looks like instead."""
+    with path.open("rb") as stream:
+        head = stream.read(HEAD_BYTES)
+    if head[:2] == b"PK":
+        what, received = "the zip is damaged or cut short", str(error)
+    elif head.lstrip()[:1] == b"<":
+        what, received = "not a zip", "a web page, as a server sends instead of a file"
+    elif head.lstrip()[:1] in {b"{", b"["}:
+        what, received = "not a zip", "a JSON file; --data takes the folder that holds it"
+    else:
+        what, received = "not a zip", "an empty file" if not head else "something else"
+    return DataError(
+        what, where=str(path), received=received, next_step="give --data a folder or an official zip"
+    )

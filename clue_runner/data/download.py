@@ -1,0 +1,240 @@
+"""Official zips over HTTP into ``$CLUE_HOME/data/<task>``, verified before they get their name.
+
+In: a card with urls, mirrors in order. Out: the path of a whole, checked zip.
+Knows nothing about records beyond how many lines a file has.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from clue_runner.data.archives import verify_archive
+from clue_runner.data.cards import Card, Download
+from clue_runner.data.sources import DataSource, data_folder, is_offline, open_source, split_file
+from clue_runner.errors import ClueError, DataError, Problem, StorageError
+
+CONNECT_SECONDS = 10.0
+STALL_SECONDS = 60.0  # longest silence in the middle of a download
+ATTEMPTS = 2  # per mirror, where the connection was made
+RETRY_SECONDS = 1.0
+MAX_BYTES = 1024**3
+CHUNK_BYTES = 64 * 1024
+STALE_PART_SECONDS = 24 * 3600.0
+
+OnProgress = Callable[[int, int | None], None]
+
+
+def fetch(card: Card, *, offline: bool | None = None, on_progress: OnProgress | None = None) -> Path:
+    """Return the task's zip in ``$CLUE_HOME/data/<task>``, downloading it from the first mirror that works.
+
+    Args:
+        card: the task.
+        offline: do not connect; None asks ``$CLUE_OFFLINE``.
+        on_progress: called with (bytes so far, total bytes or None).
+
+    Raises:
+        DataError: offline, no urls, or no mirror gave the official data; says all ways to give data.
+        RefusedFileError: the last mirror gave a zip built to harm.
+        StorageError: the folder cannot be written.
+    """
+    if card.download is None or not card.download.urls:
+        raise _no_data(card, "the card names no download")
+    if is_offline(offline):
+        raise _no_data(card, "downloads are off")
+    part = _part_file(card, card.download)
+    problems: list[Problem] = []
+    try:
+        for url in card.download.urls:
+            failure = _fetch_from(url, part, card, on_progress)
+            if failure is None:
+                return _give_name(part, data_folder(card) / card.download.file)
+            problems.append(failure)
+    finally:
+        part.unlink(missing_ok=True)
+    raise _no_data(card, f"cannot download {card.download.file}", problems)
+
+
+def install(card: Card, path: Path) -> Path:
+    """Copy a zip from disk into ``$CLUE_HOME/data/<task>`` and return its new path.
+
+    Raises:
+        DataError: not a zip, damaged, or not this task's files. Partial data is taken: ``clue data check``
+            says what is missing.
+        RefusedFileError: a zip built to harm.
+        StorageError: the folder cannot be written.
+    """
+    verify_archive(path)
+    open_source(path, card)
+    download = card.download or Download(file=path.name, urls=[])
+    part = _part_file(card, download)
+    try:
+        shutil.copyfile(path, part)
+        return _give_name(part, data_folder(card) / download.file)
+    except OSError as error:
+        raise _cannot_write(data_folder(card), error) from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def hash_warning(card: Card, archive: Path | None) -> str | None:
+    """Return the warning for a zip whose hash the card does not list, or None."""
+    if archive is None or card.download is None or not card.download.hashes:
+        return None
+    if has_known_hash(archive, card.download.hashes):
+        return None
+    return f"the hash of {archive.name} is not in the card (the zips were replaced in place over the years)"
+
+
+def has_known_hash(path: Path, hashes: Sequence[str]) -> bool:
+    """Return whether the file has one of ``hashes``, given as ``md5:...`` or ``sha256:...``."""
+    raw = path.read_bytes()
+    return any(hashlib.new(known.split(":")[0], raw).hexdigest() == known.split(":")[1] for known in hashes)
+
+
+def _fetch_from(url: str, part: Path, card: Card, on_progress: OnProgress | None) -> Problem | None:
+    """Fill ``part`` from one mirror with verified data and return None, or return what went wrong."""
+    import requests
+
+    problem = Problem("not tried", where=url)
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            time.sleep(RETRY_SECONDS)
+        try:
+            _transfer(url, part, on_progress)
+            _verify(card, part)
+            return None
+        except requests.HTTPError as error:
+            status = error.response.status_code if error.response is not None else 0
+            problem = Problem("the server refuses", where=url, received=f"status {status}")
+            if status < 500:
+                return problem
+        except (requests.ConnectTimeout, requests.exceptions.InvalidURL, requests.exceptions.MissingSchema):
+            return Problem("no connection", where=url)
+        except requests.RequestException as error:
+            problem = Problem(_transfer_fault(error), where=url)
+            if problem.what == "no connection":
+                return problem
+        except ClueError as error:
+            problem = Problem(error.headline.what, where=url, received=error.headline.received)
+        except OSError as error:
+            raise _cannot_write(part.parent, error) from None
+    return problem
+
+
+def _transfer(url: str, part: Path, on_progress: OnProgress | None) -> None:
+    """Download ``url`` into ``part`` with pooch."""
+    import pooch
+
+    downloader = pooch.HTTPDownloader(
+        progressbar=_Watch(on_progress), chunk_size=CHUNK_BYTES, timeout=(CONNECT_SECONDS, STALL_SECONDS)
+    )
+    downloader(url, str(part), None)
+
+
+def _transfer_fault(error: Exception) -> str:
+    """Return what a failed request was: never connected, or broken on the way."""
+    import requests
+
+    if isinstance(error, requests.Timeout):
+        return f"no data for {STALL_SECONDS:.0f} seconds"
+    if isinstance(error, requests.ConnectionError) and "IncompleteRead" not in str(error):
+        return "no connection"
+    return "the transfer broke off"
+
+
+def _verify(card: Card, path: Path) -> None:
+    """Raise unless the zip is whole and has a known hash, or else the official members and counts."""
+    verify_archive(path)
+    if card.download and has_known_hash(path, card.download.hashes):
+        return
+    source = open_source(path, card)
+    for name, split in card.splits.items():
+        file = split_file(source, split)
+        if file is None:
+            raise DataError(
+                f"unknown hash, and the zip has no {split.file}", received=", ".join(source.names())
+            )
+        lines = count_lines(source, file)
+        if split.records and lines not in split.records:
+            raise DataError(
+                f"unknown hash, and {name} has the wrong number of records", received=f"{lines:,}"
+            )
+
+
+def count_lines(source: DataSource, file: str) -> int:
+    """Return how many lines of the file are not blank."""
+    return sum(1 for line in source.read(file).split(b"\n") if line.strip())
+
+
+class _Watch:
+    """What pooch reports each chunk to; stops a download that never ends."""
+
+    def __init__(self, on_progress: OnProgress | None) -> None:
+        self.total: int | None = None
+        self._done = 0
+        self._on_progress = on_progress
+
+    def update(self, size: int) -> None:
+        """Count a chunk."""
+        self._done += size
+        if self._done > MAX_BYTES:
+            raise DataError("far larger than any official zip", received=f"more than {MAX_BYTES:,} bytes")
+        if self._on_progress:
+            self._on_progress(self._done, self.total or None)
+
+    def reset(self) -> None:
+        """Start over; pooch does so once at the end."""
+        self._done = 0
+
+    def close(self) -> None:
+        """Do nothing; whoever shows the progress closes it."""
+
+
+def _part_file(card: Card, download: Download) -> Path:
+    """Return the name that an unverified file has, in the folder made for it; old leftovers are removed."""
+    folder = data_folder(card)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for stale in folder.glob("*.part"):
+            if time.time() - stale.stat().st_mtime > STALE_PART_SECONDS:
+                stale.unlink(missing_ok=True)
+    except OSError as error:
+        raise _cannot_write(folder, error) from None
+    return folder / f"{download.file}.{os.getpid()}.part"
+
+
+def _give_name(part: Path, path: Path) -> Path:
+    """Rename the verified file into place."""
+    try:
+        part.replace(path)
+    except OSError as error:
+        raise _cannot_write(path, error) from None
+    return path
+
+
+def _cannot_write(path: Path, error: OSError) -> StorageError:
+    """Return the error for a folder that takes no file."""
+    return StorageError(
+        "cannot write here",
+        where=str(path),
+        received=error.strerror or str(error),
+        next_step="set CLUE_HOME to a folder that can be written",
+    )
+
+
+def _no_data(card: Card, why: str, problems: Sequence[Problem] = ()) -> DataError:
+    """Return the error that names the three ways to give data."""
+    sample = "; --data sample uses the records that ship with the card" if card.sample else ""
+    return DataError(
+        f"no data for {card.name}: {why}",
+        problems=problems,
+        next_step=(
+            f"put the official zip or its files into {data_folder(card)}, or name them with --data PATH, "
+            f"or download with a connection: clue data get {card.name}{sample}"
+        ),
+    )

@@ -1,0 +1,45 @@
+"""The file layouts that can be read, by the name that a card gives under ``layout``.
+
+In: a card, a source, a split. Out: ``Records`` of the layout's record type. Knows nothing about adapters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from clue_runner.data.cards import Card
+from clue_runner.data.readers import read_text_records
+from clue_runner.data.readers_choice import read_choice_records
+from clue_runner.data.readers_cloze import read_cloze_records
+from clue_runner.data.readers_entities import read_entity_records
+from clue_runner.data.readers_reading import read_reading_records
+from clue_runner.data.records import Records
+from clue_runner.data.sources import DataSource
+
+
+class Reader(Protocol):
+    """What every reader is called with."""
+
+    def __call__(
+        self, card: Card, source: DataSource, split: str, *, labelled: bool | None = None
+    ) -> Records[Any]:
+        """Return the usable records of one split."""
+
+
+READERS: Mapping[str, Reader] = {
+    "lines": read_text_records,
+    "cluener": read_entity_records,
+    "squad": read_reading_records,
+    "c3": read_choice_records,
+    "chid": read_cloze_records,
+}
+
+
+def read_records(card: Card, source: DataSource, split: str, *, labelled: bool | None = None) -> Records[Any]:
+    """Return the usable records of one split, read as the card's layout says.
+
+    Raises:
+        DataError: as the layout's reader.
+    """
+    return READERS[card.layout](card, source, split, labelled=labelled)

@@ -1,0 +1,285 @@
+"""Bytes of a split to records, every bad line named with file and line.
+
+In: a card and a source. Out: ``Records``. Knows nothing about tokens, models or scores.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from clue_runner.data.cards import Card
+from clue_runner.data.records import Records, TextRecord
+from clue_runner.data.sources import DataSource, missing_file, split_file
+from clue_runner.data.template import FieldError, check_fields, fill_template
+from clue_runner.errors import DataError, Problem
+
+ALLOWED_SHOWN = 10
+WHOLE_FILE = 20  # records from which a key that none of them has means another task's file
+SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+UTF8_BOM = b"\xef\xbb\xbf"
+
+JsonLine = tuple[int, dict[str, Any]]
+
+
+def read_json_lines(raw: bytes, file: str) -> list[JsonLine]:
+    r"""Return (line number from 1, object) for every line that is not blank.
+
+    Lines end at ``\n`` alone: U+2028 and its kind stand inside real records. One ``\r`` before it and
+    a byte order mark at the start of the file are dropped.
+
+    Raises:
+        DataError: a line that is not a JSON object in UTF-8; all of them are listed.
+    """
+    rows, problems = parse_json_lines(raw, file)
+    if problems:
+        raise _bad_lines(file, problems)
+    return rows
+
+
+def parse_json_lines(raw: bytes, file: str) -> tuple[list[JsonLine], list[Problem]]:
+    """Return the good lines and the problems of the others, as ``read_json_lines`` without raising."""
+    rows: list[JsonLine] = []
+    problems: list[Problem] = []
+    for number, line in enumerate(raw.removeprefix(UTF8_BOM).split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            rows.append((number, _parse_line(line)))
+        except ValueError as error:
+            problems.append(Problem(str(error), where=f"{file}:{number}"))
+    return rows, problems
+
+
+def read_text_records(
+    card: Card, source: DataSource, split: str, *, labelled: bool | None = None
+) -> Records[TextRecord]:
+    """Return the usable records of one split, template applied.
+
+    Args:
+        card: the task.
+        source: where its files are.
+        split: a name in ``card.splits``.
+        labelled: whether labels are required; None: as the card says of this split.
+
+    Raises:
+        DataError: the file is missing or empty, or holds lines that the card does not allow
+            (all are listed with file:line), or nothing usable is left.
+    """
+    declared = card.splits[split]
+    file = split_file(source, declared)
+    if file is None:
+        raise missing_file(source, list(declared.file_names))
+    raw = source.read(file)
+    rows, problems = parse_json_lines(raw, file)
+    _refuse_other_task(card, source, file, rows)
+    reading = _Reading(card, file, declared.labelled if labelled is None else labelled, problems)
+    reading.read(rows)
+    if reading.problems:
+        raise _bad_lines(file, reading.problems)
+    if not rows:
+        raise DataError(
+            f"the {split} split is empty",
+            where=f"{source.label}:{file}",
+            next_step="get the data again: clue data get",
+        )
+    if not reading.items:
+        left_out = ", ".join(f"{count:,} {why}" for why, count in reading.skipped.items())
+        raise DataError(
+            f"no usable record in the {split} split",
+            where=f"{source.label}:{file}",
+            received=f"left out: {left_out}",
+        )
+    count_warning = wrong_count(card, split, len(rows), is_sample=source.is_sample)
+    return Records(
+        split=split,
+        items=tuple(reading.items),
+        file=file,
+        sha256=hashlib.sha256(raw).hexdigest(),
+        total=len(rows),
+        skipped=dict(reading.skipped),
+        warnings=tuple(filter(None, [count_warning, *reading.warnings])),
+        complete=count_warning is None,
+    )
+
+
+def _refuse_other_task(card: Card, source: DataSource, file: str, rows: Sequence[JsonLine]) -> None:
+    """Raise one sentence instead of thousands where no record at all has a key that the card needs."""
+    if len(rows) < WHOLE_FILE:
+        return
+    keys = {key for _, row in rows for key in row}
+    absent = [name for name in card.fields if name.split(".")[0] not in keys]
+    if absent:
+        raise DataError(
+            f"these are not the records of {card.name}: not one has {', '.join(map(repr, absent))}",
+            where=f"{source.label}:{file}",
+            received=", ".join(map(str, rows[0][1])),
+            next_step="check that this is the data of the task you named",
+        )
+
+
+def wrong_count(card: Card, split: str, total: int, *, is_sample: bool = False) -> str | None:
+    """Return the warning for a record count that the card does not know, or None."""
+    if is_sample:
+        known = [card.sample.records[split]] if card.sample and split in card.sample.records else []
+    else:
+        known = card.splits[split].records
+    if not known or total in known:
+        return None
+    expected = " or ".join(f"{count:,}" for count in known)
+    return f"{card.splits[split].file} has {total:,} records, the official one has {expected}"
+
+
+def allowed_labels(card: Card) -> str:
+    """Return the label list for a message, cut where it is long."""
+    names = card.label_names
+    shown = ", ".join(names[:ALLOWED_SHOWN])
+    return shown if len(names) <= ALLOWED_SHOWN else f"{shown}, ... {names[-1]}; {len(names)} in all"
+
+
+@dataclass
+class _Reading:
+    """What is gathered while one split is read."""
+
+    card: Card
+    file: str
+    labelled: bool
+    problems: list[Problem]
+    items: list[TextRecord] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+    warnings: list[str] = field(default_factory=list)
+
+    def read(self, rows: Sequence[JsonLine]) -> None:
+        """Take all rows; what is wrong goes into ``problems``, in line order."""
+        has_ids = (
+            bool(rows)
+            and self.card.id_field is not None
+            and any(self.card.id_field in row for _, row in rows)
+        )
+        seen: dict[int | str, int] = {}
+        for index, (line, row) in enumerate(rows):
+            try:
+                record_id = self._id(row, index, has_ids)
+                if not self.labelled and has_ids:
+                    # an answer line is found by its id, so two rows may not share one
+                    self._refuse_duplicate(record_id, line, seen)
+                label = self._label(row)
+                check_fields(row, self.card)
+                if label in self.card.skip_labels:
+                    self.skipped[f"label {label!r}"] += 1
+                    continue
+                texts = fill_template(row, self.card.template) if self.card.template else ()
+                self.items.append(TextRecord(record_id, texts, label, line))
+            except FieldError as error:
+                self.problems.append(Problem(str(error), where=f"{self.file}:{line}"))
+        self.problems.sort(key=_line_of)
+        if not self.labelled and any(self.card.label_field in row for _, row in rows[:1]):
+            self.warnings.append(f"{self.file} has labels; they are not used")
+
+    def _id(self, row: dict[str, Any], index: int, has_ids: bool) -> int | str:
+        """Return the record's own id, or its row number from 0 in a file without ids."""
+        if not has_ids or self.card.id_field is None:
+            return index
+        if self.card.id_field not in row:
+            raise FieldError(f"no key {self.card.id_field!r}, other records have it")
+        value = row[self.card.id_field]
+        if isinstance(value, bool) or not isinstance(value, int | str):
+            raise FieldError(f"{self.card.id_field!r} must be an integer or a string, got {value!r:.60}")
+        return value
+
+    def _refuse_duplicate(self, record_id: int | str, line: int, seen: dict[int | str, int]) -> None:
+        """Raise for an id that an earlier line has."""
+        first = seen.setdefault(record_id, line)
+        if first != line:
+            raise FieldError(f"id {record_id!r} is also on line {first}")
+
+    def _label(self, row: dict[str, Any]) -> str | None:
+        """Return the record's label as the card spells it; 102 and true pass for "102" and "true"."""
+        if not self.labelled:
+            return None
+        name = self.card.label_field
+        if name not in row:
+            raise FieldError(f"no key {name!r}, the record has {', '.join(map(str, row)) or 'no keys'}")
+        value = row[name]
+        label = (
+            str(value).lower() if isinstance(value, bool) else str(value) if isinstance(value, int) else value
+        )
+        if not isinstance(label, str):
+            raise FieldError(f"{name!r} must be a string, got {value!r:.60}")
+        if label not in self.card.skip_labels and label not in self.card.label_names:
+            raise FieldError(f"label {label!r:.60} is not in the list (allowed: {allowed_labels(self.card)})")
+        return label
+
+
+def _parse_line(line: bytes) -> dict[str, Any]:
+    """Return the line's object; raises ``ValueError`` with the reason."""
+    try:
+        text = line.removesuffix(b"\r").decode("utf-8")
+    except UnicodeDecodeError as error:
+        hint = ", the file looks like GBK" if _is_gbk(line) else ""
+        raise ValueError(f"not UTF-8 (byte {error.start + 1} of the line){hint}") from None
+    try:
+        value = _DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not JSON: {error.msg}, column {error.colno}") from None
+    except RecursionError:
+        raise ValueError("not a record: nested too deeply") from None
+    if not isinstance(value, dict):
+        raise ValueError(f"not a JSON object: {text[:40]!r}")
+    if SURROGATE.search(text):
+        _refuse_half_characters(value)
+    return value
+
+
+def _refuse_half_characters(value: dict[str, Any]) -> None:
+    """Raise for a surrogate without its other half: it has no UTF-8 form."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueError("half a character: a \\ud8xx escape without its second half") from None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    """Raise for NaN and Infinity, which JSON does not have."""
+    raise ValueError(f"{name} is not JSON")
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the object, refusing a key that stands twice: which value counts would be a guess."""
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        twice = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
+        raise ValueError(f"the key {twice[0]!r} stands twice")
+    return value
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_unique_keys)
+
+
+def _is_gbk(line: bytes) -> bool:
+    """Return whether the bytes read as GBK, the usual cause of broken UTF-8 here."""
+    try:
+        line.decode("gbk")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _line_of(problem: Problem) -> int:
+    """Return the line number in a problem's ``file:line``."""
+    return int((problem.where or ":0").rsplit(":", 1)[1])
+
+
+def _bad_lines(file: str, problems: Sequence[Problem]) -> DataError:
+    """Return the error that lists the lines; the first 20 are shown."""
+    count = len(problems)
+    return DataError(
+        f"{count:,} bad line{'' if count == 1 else 's'} in {file}",
+        problems=problems,
+        next_step="correct the lines, or get the official file: clue data get; all findings: clue data check",
+    )

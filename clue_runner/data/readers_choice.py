@@ -1,0 +1,129 @@
+"""Questions with choices in the C3 layout: JSON lists of ``[lines, questions, id]``.
+
+In: a card and a source. Out: ``Records[ChoiceRecord]``, one record a question; a split may be several files.
+Knows nothing about tokens, padding choices or models.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from clue_runner.data.cards import Card
+from clue_runner.data.json_document import Findings, JsonDocument, bad_records, parse_document, texts_of
+from clue_runner.data.readers import wrong_count
+from clue_runner.data.records import ChoiceRecord, Records
+from clue_runner.data.sources import DataSource, missing_file
+from clue_runner.errors import DataError, Problem
+
+REPEATED = "questions that repeat a choice"
+REPEATED_ANSWER = "answers that stand twice among the choices, the first is taken"
+
+
+def read_choice_records(
+    card: Card, source: DataSource, split: str, *, labelled: bool | None = None
+) -> Records[ChoiceRecord]:
+    """Return the questions of one split; ``counts`` says how many repeat a choice.
+
+    Args:
+        card: the task.
+        source: where its files are.
+        split: a name in ``card.splits``.
+        labelled: whether answers are required; None: as the card says of this split.
+
+    Raises:
+        DataError: a file is missing, not JSON or cut, a question has fewer than two choices, an answer is
+            not among the choices, or an id stands twice; every finding with file:line.
+    """
+    declared = card.splits[split]
+    reading = _Reading(declared.labelled if labelled is None else labelled)
+    names: list[str] = []
+    digest = hashlib.sha256()
+    for part in (declared, *declared.more):
+        file = next((name for name in part.file_names if source.has(name)), None)
+        if file is None:
+            raise missing_file(source, list(part.file_names))
+        raw = source.read(file)
+        names.append(file)
+        digest.update(raw)
+        reading.read(parse_document(raw, file))
+    shown = " + ".join(names)
+    if reading.problems:
+        raise bad_records(shown, reading.problems)
+    if not reading.items:
+        raise DataError(f"the {split} split is empty", where=f"{source.label}:{shown}")
+    count_warning = wrong_count(card, split, len(reading.items), is_sample=source.is_sample)
+    noticed = [f"{shown}: {count:,} {what}" for what, count in reading.counts.items()]
+    return Records(
+        split=split,
+        items=tuple(reading.items),
+        file=shown,
+        sha256=digest.hexdigest(),
+        total=len(reading.items),
+        warnings=tuple(filter(None, [count_warning, *noticed])),
+        complete=count_warning is None,
+        counts=dict(reading.counts),
+    )
+
+
+@dataclass
+class _Reading:
+    """What is gathered while the files of one split are read."""
+
+    labelled: bool
+    items: list[ChoiceRecord] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    problems: list[Problem] = field(default_factory=list)
+    ids: set[int | str] = field(default_factory=set)
+    passages: int = 0
+
+    def read(self, document: JsonDocument) -> None:
+        """Take all questions of one file."""
+        findings = Findings(document)
+        if not isinstance(document.value, list):
+            findings.add("the file must be a list of [lines, questions, id]")
+        else:
+            for place, passage in enumerate(document.value):
+                self._passage(passage, place, findings)
+        self.problems += findings.problems
+
+    def _passage(self, passage: Any, place: int, findings: Findings) -> None:
+        """Take the questions of one passage."""
+        lines = texts_of(passage[0]) if isinstance(passage, list) and len(passage) > 1 else ()
+        if not lines:
+            findings.add(f"expected [lines, questions, id] with lines of text, got {passage!r:.60}", place)
+            return
+        if not isinstance(passage[1], list):
+            findings.add(f"the questions must be a list, got {passage[1]!r:.60}", place)
+            return
+        for index, question in enumerate(passage[1]):
+            fault = self._question(lines, question)
+            if fault:
+                findings.add(fault, place, 1, index)
+        self.passages += 1
+
+    def _question(self, passage: tuple[str, ...], question: Any) -> str | None:
+        """Keep one question; return what is wrong with it, or None."""
+        if not isinstance(question, dict) or not isinstance(question.get("question"), str):
+            return f"expected an object with a text 'question', got {question!r:.60}"
+        choices = texts_of(question.get("choice"))
+        if len(choices) < 2:
+            return f"'choice' must be a list of two or more texts, got {question.get('choice')!r:.60}"
+        name = question.get("id", len(self.items))
+        if isinstance(name, bool) or not isinstance(name, int | str):
+            return f"'id' must be an integer or a string, got {name!r:.60}"
+        if name in self.ids:
+            return f"the question id {name!r} stands twice"
+        answer: Any = question.get("answer")
+        if self.labelled and answer not in choices:
+            return f"the answer {answer!r:.60} is not among the choices (allowed: {', '.join(choices)})"
+        if len(set(choices)) < len(choices):
+            self.counts[REPEATED] += 1
+            if self.labelled and choices.count(answer) > 1:
+                self.counts[REPEATED_ANSWER] += 1
+        self.ids.add(name)
+        number = choices.index(answer) if self.labelled else None
+        self.items.append(ChoiceRecord(name, passage, question["question"], choices, number, self.passages))
+        return None

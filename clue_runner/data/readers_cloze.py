@@ -1,0 +1,178 @@
+"""Passages with idiom blanks in the ChID layout: lines of candidates and content, and the answers.
+
+The official layout numbers its tags (``#idiom000123#``), has ten candidates a record and keeps the
+answers in a second file, one object from tag to index. FewCLUE's layout has one text with one ``#idiom#``,
+seven candidates and the answer in the record. Which one it is, each record shows by itself.
+
+In: a card and a source. Out: ``Records[ClozeRecord]``. Knows nothing about tokens or models.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from clue_runner.data.cards import Card, Split
+from clue_runner.data.json_document import Findings, JsonDocument, bad_records, parse_document, texts_of
+from clue_runner.data.readers import JsonLine, parse_json_lines, wrong_count
+from clue_runner.data.records import ClozeRecord, Records
+from clue_runner.data.sources import DataSource, missing_file, split_file
+from clue_runner.errors import DataError, Problem
+
+TAG = re.compile(r"#idiom\d*#")
+PLAIN_TAG = "#idiom#"
+UNUSED = "answers for tags that stand in no record"
+REPEATED = "records that list a candidate twice"
+
+
+def read_cloze_records(
+    card: Card, source: DataSource, split: str, *, labelled: bool | None = None
+) -> Records[ClozeRecord]:
+    """Return the records of one split.
+
+    Args:
+        card: the task; the split's ``answers`` names the file with the answers, none in FewCLUE's layout.
+        source: where its files are.
+        split: a name in ``card.splits``.
+        labelled: whether answers are required; None: as the card says of this split.
+
+    Raises:
+        DataError: a file is missing or cut, a record has no blank, a tag stands twice or has no answer,
+            or an answer is no index into the candidates; every finding with file:line.
+    """
+    declared = card.splits[split]
+    file = split_file(source, declared)
+    if file is None:
+        raise missing_file(source, list(declared.file_names))
+    raw = source.read(file)
+    digest = hashlib.sha256(raw)
+    rows, problems = parse_json_lines(raw, file)
+    reading = _Reading(file, declared.labelled if labelled is None else labelled, problems)
+    if reading.labelled and declared.answers:
+        answers = _read_answers(source, declared)
+        digest.update(answers.text.encode("utf-8"))
+        reading.take_answers(answers)
+    reading.read(rows, card)
+    if reading.problems:
+        raise bad_records(file, reading.problems)
+    if not reading.items:
+        raise DataError(f"the {split} split is empty", where=f"{source.label}:{file}")
+    count_warning = wrong_count(card, split, len(reading.items), is_sample=source.is_sample)
+    noticed = [f"{file}: {count:,} {what}" for what, count in reading.counts.items()]
+    return Records(
+        split=split,
+        items=tuple(reading.items),
+        file=file,
+        sha256=digest.hexdigest(),
+        total=len(reading.items),
+        warnings=tuple(filter(None, [count_warning, *noticed])),
+        complete=count_warning is None,
+        counts={**reading.counts, "blanks": sum(len(record.tags) for record in reading.items)},
+    )
+
+
+def _read_answers(source: DataSource, declared: Split) -> JsonDocument:
+    """Return the parsed answers file of a split that names one."""
+    part = declared.answers
+    if part is None:
+        raise ValueError("the split names no answers file")
+    file = next((name for name in part.file_names if source.has(name)), None)
+    if file is None:
+        raise missing_file(source, list(part.file_names))
+    return parse_document(source.read(file), file)
+
+
+@dataclass
+class _Reading:
+    """What is gathered while one split is read."""
+
+    file: str
+    labelled: bool
+    problems: list[Problem]
+    items: list[ClozeRecord] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    answers: dict[str, int] | None = None
+    answers_file: str = ""
+    lines_of_tags: dict[str, int] = field(default_factory=dict)
+    ids: dict[int | str, int] = field(default_factory=dict)
+
+    def take_answers(self, document: JsonDocument) -> None:
+        """Take the answers of a separate file: one object from tag to index."""
+        findings = Findings(document)
+        self.answers, self.answers_file = {}, document.file
+        if not isinstance(document.value, dict):
+            findings.add("the file must be one object from tag to index")
+        else:
+            for tag, index in document.value.items():
+                if type(index) is int and index >= 0:
+                    self.answers[tag] = index
+                else:
+                    findings.add(f"the answer of {tag} must be an index from 0, got {index!r:.60}", tag)
+        self.problems += findings.problems
+
+    def read(self, rows: list[JsonLine], card: Card) -> None:
+        """Take all records; what is wrong goes into ``problems``."""
+        if self.problems and self.answers == {}:
+            return  # without a single answer, every record would be reported
+        for index, (line, row) in enumerate(rows):
+            name = row.get(card.id_field, index) if card.id_field else index
+            faults = self._record(row, name, line)
+            self.problems += [Problem(fault, where=f"{self.file}:{line}") for fault in faults]
+        unused = len((self.answers or {}).keys() - self.lines_of_tags.keys())
+        if unused:
+            self.counts[UNUSED] += unused
+
+    def _record(self, row: dict[str, Any], name: Any, line: int) -> list[str]:
+        """Keep one record; return what is wrong with it."""
+        if isinstance(name, bool) or not isinstance(name, int | str):
+            return [f"the id must be an integer or a string, got {name!r:.60}"]
+        if self.ids.setdefault(name, line) != line:
+            return [f"id {name!r} is also on line {self.ids[name]}"]
+        content, candidates = row.get("content"), texts_of(row.get("candidates"))
+        passages = (content,) if isinstance(content, str) else texts_of(content)
+        if not passages or len(candidates) < 2:
+            return ["expected texts under 'content' and two or more under 'candidates'"]
+        tags = [tag for passage in passages for tag in TAG.findall(passage)]
+        faults = self._tag_faults(tags, line)
+        answers = None
+        if self.labelled and not faults:
+            answers, faults = self._answers_of(row, tags, len(candidates))
+        if len(set(candidates)) < len(candidates):
+            self.counts[REPEATED] += 1
+        if not faults:
+            self.items.append(ClozeRecord(name, passages, tuple(tags), candidates, answers, line))
+        return faults
+
+    def _tag_faults(self, tags: list[str], line: int) -> list[str]:
+        """Return what is wrong with a record's tags: none at all, or one that was there before."""
+        if not tags:
+            return ["no blank: the content holds no #idiom...# tag"]
+        faults = [
+            f"the tag {tag} stands twice in the record" for tag, count in Counter(tags).items() if count > 1
+        ]
+        for tag in dict.fromkeys(tags):
+            # FewCLUE's tag has no number: it stands once in every record
+            if tag != PLAIN_TAG and self.lines_of_tags.setdefault(tag, line) != line:
+                faults.append(f"the tag {tag} is also on line {self.lines_of_tags[tag]}")
+        return faults
+
+    def _answers_of(
+        self, row: dict[str, Any], tags: list[str], candidates: int
+    ) -> tuple[tuple[int, ...] | None, list[str]]:
+        """Return the index of each tag, and what is wrong with them."""
+        if self.answers is None:
+            found: dict[str, Any] = {tags[0]: row.get("answer")} if len(tags) == 1 else {}
+            place = "the record ('answer')"
+        else:
+            found = {tag: self.answers.get(tag) for tag in tags}
+            place = self.answers_file
+        faults = [f"no answer for {tag} in {place}" for tag in tags if found.get(tag) is None]
+        faults += [
+            f"the answer of {tag} is {index!r:.60}, which is no index into {candidates} candidates"
+            for tag, index in found.items()
+            if index is not None and not (type(index) is int and 0 <= index < candidates)
+        ]
+        return (None, faults) if faults else (tuple(found[tag] for tag in tags), [])

@@ -1,0 +1,145 @@
+"""Entities in the CLUENER layout: lines of text and ``{type: {surface: [[start, end], ...]}}``.
+
+In: a card and a source. Out: ``Records[EntityRecord]``, every span checked against its text.
+Knows nothing about tokens, tags or models. Ends are inclusive; offsets count characters.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from clue_runner.data.cards import Card
+from clue_runner.data.json_document import bad_records
+from clue_runner.data.readers import parse_json_lines, wrong_count
+from clue_runner.data.records import Entity, EntityRecord, Records
+from clue_runner.data.sources import DataSource, missing_file, split_file
+from clue_runner.errors import DataError, Problem, suggest
+
+
+def read_entity_records(
+    card: Card, source: DataSource, split: str, *, labelled: bool | None = None
+) -> Records[EntityRecord]:
+    """Return the records of one split.
+
+    Args:
+        card: the task; its labels are the entity types.
+        source: where its files are.
+        split: a name in ``card.splits``.
+        labelled: whether labels are required; None: as the card says of this split.
+
+    Raises:
+        DataError: no such file, an empty one, a type that the card does not have, a span outside the text,
+            or a surface that is not the text at its span; every finding with file:line.
+    """
+    declared = card.splits[split]
+    file = split_file(source, declared)
+    if file is None:
+        raise missing_file(source, list(declared.file_names))
+    raw = source.read(file)
+    rows, problems = parse_json_lines(raw, file)
+    wants_labels = declared.labelled if labelled is None else labelled
+    items: list[EntityRecord] = []
+    seen: dict[int | str, int] = {}
+    for index, (line, row) in enumerate(rows):
+        record, faults = _read_row(row, index, line, card, wants_labels)
+        first = seen.setdefault(record.id, line)
+        if first != line:
+            faults.append(f"id {record.id!r} is also on line {first}")
+        problems += [Problem(fault, where=f"{file}:{line}") for fault in faults]
+        items.append(record)
+    if problems:
+        raise bad_records(file, problems)
+    if not items:
+        raise DataError(f"the {split} split is empty", where=f"{source.label}:{file}")
+    count_warning = wrong_count(card, split, len(items), is_sample=source.is_sample)
+    unused = (
+        f"{file} has labels; they are not used"
+        if not wants_labels and card.label_field in rows[0][1]
+        else None
+    )
+    return Records(
+        split=split,
+        items=tuple(items),
+        file=file,
+        sha256=hashlib.sha256(raw).hexdigest(),
+        total=len(items),
+        warnings=tuple(filter(None, [count_warning, unused])),
+        complete=count_warning is None,
+        counts={"entities": sum(len(record.entities or ()) for record in items)},
+    )
+
+
+def entities_of(label: object, text: str, types: Sequence[str]) -> tuple[tuple[Entity, ...], list[str]]:
+    """Return the entities of a label object, each distinct one once, and what is wrong with it.
+
+    Args:
+        label: ``{type: {surface: [[start, end], ...]}}`` as it was read.
+        text: the text that the spans point into.
+        types: the types that are allowed.
+    """
+    found: dict[Entity, None] = {}
+    faults: list[str] = []
+    for name, surface, span in _spans(label, faults):
+        if name not in types:
+            guess = suggest(name, types)
+            hint = f"did you mean {guess}? " if guess else ""
+            faults.append(f"entity type {name!r:.40} is not in the list ({hint}allowed: {', '.join(types)})")
+            continue
+        start, end = span
+        if not 0 <= start <= end < len(text):
+            faults.append(
+                f"span [{start}, {end}] of {surface!r:.60} is outside the text of {len(text)} characters"
+            )
+        elif text[start : end + 1] != surface:
+            hint = ", ends are inclusive" if text[start:end] == surface else ""
+            faults.append(
+                f"span [{start}, {end}] is {text[start : end + 1]!r:.60}, not {surface!r:.60}{hint}"
+            )
+        else:
+            found[Entity(name, start, end, surface)] = None
+    return tuple(found), faults
+
+
+def _spans(label: object, faults: list[str]) -> Iterator[tuple[str, str, tuple[int, int]]]:
+    """Yield (type, surface, (start, end)) of a label object; what has another shape goes into ``faults``."""
+    if not isinstance(label, dict):
+        faults.append(f"the label must be an object {{type: {{surface: [[start, end]]}}}}, got {label!r:.60}")
+        return
+    for name, mentions in label.items():
+        if not isinstance(mentions, dict):
+            faults.append(f"the mentions of {name!r} must be an object, got {mentions!r:.60}")
+            continue
+        for surface, spans in mentions.items():
+            if not isinstance(spans, list) or not spans:
+                faults.append(
+                    f"the spans of {surface!r:.60} must be a list of [start, end], got {spans!r:.60}"
+                )
+                continue
+            for span in spans:
+                if isinstance(span, list) and [type(place) for place in span] == [int, int]:
+                    yield name, surface, (span[0], span[1])
+                else:
+                    faults.append(f"a span of {surface!r:.60} must be [start, end], got {span!r:.60}")
+
+
+def _read_row(
+    row: dict[str, Any], index: int, line: int, card: Card, labelled: bool
+) -> tuple[EntityRecord, list[str]]:
+    """Return the record of one line and what is wrong with it."""
+    faults: list[str] = []
+    text, record_id = row.get("text"), row.get(card.id_field, index) if card.id_field else index
+    if not isinstance(text, str) or not text:
+        faults.append(f"'text' must be a string that is not empty, got {text!r:.60}")
+        text = ""
+    if isinstance(record_id, bool) or not isinstance(record_id, int | str):
+        faults.append(f"{card.id_field!r} must be an integer or a string, got {record_id!r:.60}")
+        record_id = index
+    entities: tuple[Entity, ...] | None = None
+    if labelled and card.label_field not in row:
+        faults.append(f"no key {card.label_field!r}, the record has {', '.join(row) or 'no keys'}")
+    elif labelled and text:
+        entities, found = entities_of(row[card.label_field], text, card.label_names)
+        faults += found
+    return EntityRecord(record_id, text, entities, line), faults

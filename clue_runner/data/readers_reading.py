@@ -1,0 +1,190 @@
+"""Questions about contexts in the SQuAD shape: one JSON file (CMRC2018, DRCD).
+
+In: a card and a source. Out: ``Records[ReadingRecord]``. Knows nothing about tokens, windows or models.
+
+Published answer offsets are not always right. An offset at which the answer does not stand is moved to the
+nearest place where it does. An answer with offset -1 that stands nowhere (193 in CMRC2018's dev file: the
+annotators wrote them freely) is kept as a reference for scoring, without an offset; a question without any
+offset cannot be trained on. An offset of 0 or more for a text that stands nowhere is an error: the file
+contradicts itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from clue_runner.data.cards import Card
+from clue_runner.data.json_document import Findings, JsonDocument, Step, bad_records, parse_document
+from clue_runner.data.readers import wrong_count
+from clue_runner.data.records import Answer, ReadingRecord, Records
+from clue_runner.data.sources import DataSource, missing_file, split_file
+from clue_runner.errors import DataError
+
+PLACEHOLDER = "FAKE_ANSWER"  # what test files hold in place of answers
+REPAIRED = "answers moved to where their text stands"
+NOWHERE = "answers that stand nowhere in their context"
+UNTRAINABLE = "questions without an answer to train on"
+NO_QUESTION = "empty questions"
+
+
+def read_reading_records(
+    card: Card, source: DataSource, split: str, *, labelled: bool | None = None
+) -> Records[ReadingRecord]:
+    """Return the questions of one split in file order; ``counts`` says what was repaired.
+
+    Args:
+        card: the task.
+        source: where its files are.
+        split: a name in ``card.splits``.
+        labelled: whether answers are required; None: as the card says of this split.
+
+    Raises:
+        DataError: no such file, not JSON or cut, two questions of one id, no answer where there must be one,
+            or an answer with an offset that stands nowhere in the context; every finding with file:line.
+    """
+    declared = card.splits[split]
+    file = split_file(source, declared)
+    if file is None:
+        raise missing_file(source, list(declared.file_names))
+    raw = source.read(file)
+    reading = _Reading(parse_document(raw, file), declared.labelled if labelled is None else labelled)
+    reading.read()
+    if reading.findings.problems:
+        raise bad_records(file, reading.findings.problems)
+    if not reading.items:
+        raise DataError(f"the {split} split is empty", where=f"{source.label}:{file}")
+    count_warning = wrong_count(card, split, len(reading.items), is_sample=source.is_sample)
+    noticed = [f"{file}: {count:,} {what}" for what, count in reading.counts.items()]
+    return Records(
+        split=split,
+        items=tuple(reading.items.values()),
+        file=file,
+        sha256=hashlib.sha256(raw).hexdigest(),
+        total=len(reading.items),
+        warnings=tuple(filter(None, [count_warning, *noticed])),
+        complete=count_warning is None,
+        counts=dict(reading.counts),
+    )
+
+
+def nearest_occurrence(text: str, context: str, start: int) -> int | None:
+    """Return the offset nearest to ``start`` at which ``text`` stands in ``context``, the earlier of two."""
+    places = []
+    place = context.find(text)
+    while place >= 0:
+        places.append(place)
+        place = context.find(text, place + 1)
+    return min(places, key=lambda offset: (abs(offset - start), offset)) if places else None
+
+
+@dataclass
+class _Reading:
+    """What is gathered while one file is read."""
+
+    document: JsonDocument
+    labelled: bool
+    items: dict[str, ReadingRecord] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    findings: Findings = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Start without findings."""
+        self.findings = Findings(self.document)
+
+    def read(self) -> None:
+        """Take all questions; what is wrong goes into ``findings``."""
+        for context, question, path in self._questions():
+            self._take(context, question, path)
+        if not self.labelled and self.counts.pop("answers not used", 0):
+            self.counts["questions with answers, which are not used in a split without labels"] += 1
+
+    def _questions(self) -> Iterator[tuple[str, dict[str, Any], tuple[Step, ...]]]:
+        """Yield (context, question object, path) of every question in file order."""
+        for article, article_path in self._objects(self.document.value, "data", ()):
+            for paragraph, path in self._objects(article, "paragraphs", article_path):
+                context = paragraph.get("context")
+                if not isinstance(context, str) or not context:
+                    self.findings.add(
+                        f"'context' must be a string that is not empty, got {context!r:.60}", *path
+                    )
+                    continue
+                for question, question_path in self._objects(paragraph, "qas", path):
+                    yield context, question, question_path
+
+    def _objects(
+        self, parent: Any, key: str, path: tuple[Step, ...]
+    ) -> Iterator[tuple[dict[str, Any], tuple[Step, ...]]]:
+        """Yield (object, path) of the list of objects under ``key``."""
+        children = parent.get(key) if isinstance(parent, dict) else None
+        if not isinstance(children, list):
+            self.findings.add(f"expected an object with a list {key!r}, got {parent!r:.60}", *path)
+            return
+        for index, child in enumerate(children):
+            if isinstance(child, dict):
+                yield child, (*path, key, index)
+            else:
+                self.findings.add(f"expected an object, got {child!r:.60}", *path, key, index)
+
+    def _take(self, context: str, question: dict[str, Any], path: tuple[Step, ...]) -> None:
+        """Keep one question, or note what is wrong with it."""
+        name, text = question.get("id"), question.get("question")
+        if not isinstance(name, str) or not name:
+            self.findings.add(f"the question's 'id' must be a string, got {name!r:.60}", *path)
+            return
+        if not isinstance(text, str):
+            self.findings.add(f"question {name}: 'question' must be a string, got {text!r:.60}", *path)
+            return
+        if name in self.items:
+            self.findings.add(f"question {name}: the id stands twice", *path)
+            return
+        if not text.strip():
+            self.counts[NO_QUESTION] += 1
+        self.items[name] = ReadingRecord(name, context, text, self._answers(name, context, question, path))
+
+    def _answers(
+        self, name: str, context: str, question: dict[str, Any], path: tuple[Step, ...]
+    ) -> tuple[Answer, ...]:
+        """Return the question's references with offsets that hold; placeholders are none."""
+        listed = question.get("answers", [])
+        if not isinstance(listed, list):
+            self.findings.add(f"question {name}: 'answers' must be a list, got {listed!r:.60}", *path)
+            return ()
+        real = [(index, answer) for index, answer in enumerate(listed) if not _is_placeholder(answer)]
+        if not self.labelled:
+            self.counts["answers not used"] += bool(real)
+            return ()
+        answers = [self._answer(name, context, answer, (*path, "answers", index)) for index, answer in real]
+        kept = tuple(answer for answer in answers if answer is not None)
+        if not real:
+            self.findings.add(f"question {name}: no answer, the split needs one", *path)
+        elif kept and all(answer.start is None for answer in kept):
+            self.counts[UNTRAINABLE] += 1
+        return kept
+
+    def _answer(self, name: str, context: str, answer: Any, path: tuple[Step, ...]) -> Answer | None:
+        """Return one reference, its offset repaired, or None where it is wrong."""
+        text = answer.get("text") if isinstance(answer, dict) else None
+        start = answer.get("answer_start") if isinstance(answer, dict) else None
+        if not isinstance(text, str) or not text or type(start) is not int:
+            self.findings.add(
+                f"question {name}: an answer needs 'text' and an integer 'answer_start', got {answer!r:.60}",
+                *path,
+            )
+            return None
+        if start >= 0 and context.startswith(text, start):
+            return Answer(text, start)
+        place = nearest_occurrence(text, context, start)
+        if place is None and start >= 0:
+            self.findings.add(f"question {name}: the answer {text!r:.60} is not in the context", *path)
+            return None
+        self.counts[NOWHERE if place is None else REPAIRED] += 1
+        return Answer(text, place)
+
+
+def _is_placeholder(answer: Any) -> bool:
+    """Return whether this is what test files hold in place of an answer."""
+    return isinstance(answer, dict) and str(answer.get("text", "")).startswith(PLACEHOLDER)

@@ -1,0 +1,75 @@
+"""Figures of a task's data: lengths in characters, label balance, what knowing nothing scores.
+
+In: records. Out: plain numbers. Knows nothing about files or tokens.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import ceil
+
+from clue_runner.data.records import Records, TextRecord
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Characters a record, all its texts together, template applied."""
+
+    median: int
+    percentile_95: int
+    longest: int
+
+    def as_tuple(self) -> tuple[int, int, int]:
+        """Return median, 95th percentile, longest."""
+        return self.median, self.percentile_95, self.longest
+
+
+@dataclass(frozen=True)
+class SplitStatistics:
+    """The figures of one split.
+
+    Attributes:
+        records: all in the file.
+        usable: those left after leaving out.
+        skipped: why records were left out -> how many.
+        lengths: characters a record.
+        labels: label -> usable records, most frequent first; empty without labels.
+        majority_label: the most frequent label; None without labels.
+        chance: percent of records with the majority label: what knowing nothing scores; None without labels.
+    """
+
+    records: int
+    usable: int
+    skipped: Mapping[str, int]
+    lengths: Lengths
+    labels: Mapping[str, int]
+    majority_label: str | None
+    chance: float | None
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the figures as JSON-ready data."""
+        return asdict(self)
+
+
+def split_statistics(records: Records[TextRecord]) -> SplitStatistics:
+    """Return the figures of one split."""
+    lengths = sorted(sum(map(len, record.texts)) for record in records.items)
+    labels = Counter(record.label for record in records.items if record.label is not None)
+    ordered = dict(labels.most_common())
+    majority = next(iter(ordered), None)
+    return SplitStatistics(
+        records=records.total,
+        usable=len(records),
+        skipped=dict(records.skipped),
+        lengths=Lengths(percentile(lengths, 50), percentile(lengths, 95), lengths[-1]),
+        labels=ordered,
+        majority_label=majority,
+        chance=None if majority is None else 100 * ordered[majority] / len(records),
+    )
+
+
+def percentile(ordered: Sequence[int], percent: int) -> int:
+    """Return the nearest-rank percentile of sorted, non-empty numbers: always one of them."""
+    return ordered[max(ceil(len(ordered) * percent / 100), 1) - 1]

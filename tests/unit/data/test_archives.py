@@ -1,0 +1,141 @@
+"""Zips built to harm are refused before a byte is read; broken ones are data errors. Nothing is unpacked."""
+
+from __future__ import annotations
+
+import stat
+import warnings
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from clue_runner.data import archives
+from clue_runner.data.archives import open_archive, read_member, verify_archive
+from clue_runner.data.cards import Card
+from clue_runner.data.sources import open_source
+from clue_runner.errors import DataError, RefusedFileError
+
+pytestmark = pytest.mark.faults
+
+
+def zip_with(path: Path, *members: tuple[zipfile.ZipInfo | str, bytes]) -> Path:
+    with warnings.catch_warnings(), zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        warnings.simplefilter("ignore")  # zipfile warns of the duplicate names that we want
+        for name, content in members:
+            archive.writestr(name, content)
+    return path
+
+
+def special(kind: int, name: str = "train.json") -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name)
+    info.create_system = 3
+    info.external_attr = (kind | 0o777) << 16
+    return info
+
+
+@pytest.mark.parametrize(
+    ("members", "said"),
+    [
+        ([("../train.json", b"{}")], "leaves the folder"),
+        ([("a/../../train.json", b"{}")], "leaves the folder"),
+        ([("..\\train.json", b"{}")], "leaves the folder"),
+        ([("/etc/train.json", b"{}")], "absolute path"),
+        ([("C:\\train.json", b"{}")], "absolute path"),
+        ([("C:/train.json", b"{}")], "absolute path"),
+        ([(special(stat.S_IFLNK), b"/etc/passwd")], "link or device"),
+        ([(special(stat.S_IFCHR), b"")], "link or device"),
+        ([(special(stat.S_IFIFO), b"")], "link or device"),
+        ([("train.json", b"{}"), ("train.json", b"[]")], "stands twice"),
+        ([("train.json", b"{}"), ("Train.JSON", b"[]")], "upper and lower case"),
+        ([("train.json", b"{}"), ("__MACOSX/../../x", b"")], "leaves the folder"),
+        ([("n" * 300, b"")], "too long"),
+        ([("train.json", b"0" * 30_000_000)], "far more than it holds"),
+    ],
+)
+def test_a_hostile_zip_is_refused(
+    members: list[tuple[zipfile.ZipInfo | str, bytes]],
+    said: str,
+    tmp_path: Path,
+    make_card: Callable[..., Card],
+) -> None:
+    path = zip_with(tmp_path / "pairs.zip", *members)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(RefusedFileError, match=said) as caught:
+        open_source(path, make_card())
+    assert caught.value.exit_code == 5
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_too_many_members_are_refused(tmp_path: Path) -> None:
+    path = zip_with(
+        tmp_path / "many.zip", *((f"f{number}", b"") for number in range(archives.MAX_MEMBERS + 1))
+    )
+    with pytest.raises(RefusedFileError, match="too many members"):
+        open_archive(path)
+
+
+def test_too_large_in_all_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = zip_with(tmp_path / "large.zip", ("a.json", bytes(600)), ("b.json", bytes(600)))
+    monkeypatch.setattr(archives, "MAX_TOTAL_BYTES", 1_000)
+    with pytest.raises(RefusedFileError, match="too large when unpacked"):
+        open_archive(path)
+
+
+def test_a_member_that_lies_about_its_size_is_not_read_to_its_end(tmp_path: Path) -> None:
+    path = zip_with(tmp_path / "liar.zip", ("train.json", b"0" * 50_000_000))
+    raw = bytearray(path.read_bytes())
+    size = (50_000_000).to_bytes(4, "little")
+    while (at := raw.find(size)) >= 0:
+        raw[at : at + 4] = (100).to_bytes(4, "little")
+    path.write_bytes(raw)
+    assert open_archive(path) == {"train.json": ("train.json",)}
+    with pytest.raises(DataError, match="damaged"):
+        read_member(path, "train.json")
+
+
+@pytest.mark.parametrize("keep", [0, 1, 40, -1, -30])
+def test_a_cut_zip_is_a_data_error(keep: int, archive: Callable[..., Path], good: dict[str, bytes]) -> None:
+    path = archive(good)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(DataError) as caught:
+        verify_archive(path)
+    assert caught.value.exit_code == 3
+
+
+def test_a_flipped_byte_is_found_by_the_checksum(
+    archive: Callable[..., Path], good: dict[str, bytes]
+) -> None:
+    path = archive(good)
+    raw = bytearray(path.read_bytes())
+    raw[45] ^= 0xFF
+    path.write_bytes(raw)
+    with pytest.raises(DataError, match="damaged"):
+        verify_archive(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"<html>404</html>", "a web page"),
+        (b'{"a": 1}\n', "a JSON file"),
+        (b"", "an empty file"),
+        (b"\x00\x01", "something else"),
+        (b"PK\x03\x04rest", "damaged or cut short"),
+    ],
+)
+def test_what_is_no_zip_is_named(content: bytes, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "pairs.zip"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=said):
+        open_archive(path)
+
+
+def test_an_encrypted_member_is_said(archive: Callable[..., Path]) -> None:
+    path = archive({"train.json": b"{}"})
+    raw = bytearray(path.read_bytes())
+    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        raw[raw.find(signature) + offset] |= 1
+    path.write_bytes(raw)
+    with pytest.raises(DataError, match="encrypted"):
+        read_member(path, "train.json")
