@@ -7,7 +7,8 @@ Out: ``Rows``, which can be taken apart and saved. Knows nothing about tasks or 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,10 @@ class Rows:
         columns: name -> (rows, ...) array: ``label`` int32 (-1 where there is none), ...
         record: (rows,) int64, the record each row came from.
         group: (rows,) int64, non-decreasing; rows of one group are one example and stay together.
+        notes: what happened while encoding -> how many rows ("cut to 128 tokens" -> 37); no entry for 0.
+
+    Raises:
+        ValueError: arrays that do not fit together, an empty row, or groups that are not in order.
     """
 
     offsets: IntArray
@@ -33,12 +38,65 @@ class Rows:
     columns: Mapping[str, Array]
     record: IntArray
     group: IntArray
+    notes: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse arrays that do not fit together: found here, not as a NaN in the middle of a run."""
+        count = len(self.offsets) - 1
+        if count < 0 or self.offsets[0] != 0:
+            raise ValueError("offsets must begin with 0")
+        if count and int(np.diff(self.offsets).min()) < 1:
+            raise ValueError("every row needs at least one token")
+        for name, values in self.tokens.items():
+            if values.shape != (int(self.offsets[-1]),):
+                raise ValueError(
+                    f"tokens {name!r}: shape {values.shape}, expected ({int(self.offsets[-1])},)"
+                )
+        for name, values in [*self.columns.items(), ("record", self.record), ("group", self.group)]:
+            if len(values) != count:
+                raise ValueError(f"column {name!r}: {len(values)} values for {count} rows")
+        if count and int(np.diff(self.group, append=self.group[-1]).min()) < 0:
+            raise ValueError("groups must be non-decreasing")
 
     def __len__(self) -> int:
         """Return the number of rows."""
         return len(self.offsets) - 1
 
-    @property
+    @cached_property
     def lengths(self) -> IntArray:
         """Return (rows,) int64, tokens in each row."""
         return np.diff(self.offsets)
+
+    @cached_property
+    def group_starts(self) -> IntArray:
+        """Return (groups + 1,) int64; group i holds rows ``group_starts[i]:group_starts[i + 1]``."""
+        if not len(self):
+            return np.zeros(1, np.int64)
+        changes = np.flatnonzero(np.diff(self.group)) + 1
+        return np.concatenate(([0], changes, [len(self)])).astype(np.int64)
+
+    @cached_property
+    def group_lengths(self) -> IntArray:
+        """Return (groups,) int64, tokens in the longest row of each group."""
+        if not len(self):
+            return np.zeros(0, np.int64)
+        return np.maximum.reduceat(self.lengths, self.group_starts[:-1])
+
+    @cached_property
+    def largest_group(self) -> int:
+        """Return the most rows that one group has; 1 where there are none."""
+        return int(np.diff(self.group_starts).max(initial=1))
+
+    def take(self, indices: IntArray) -> Rows:
+        """Return the rows at ``indices`` (groups must stay in order) as ``Rows`` of their own."""
+        indices = np.asarray(indices, np.int64)
+        lengths = self.lengths[indices]
+        offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
+        source = np.arange(offsets[-1]) + np.repeat(self.offsets[indices] - offsets[:-1], lengths)
+        return Rows(
+            offsets,
+            {name: values[source] for name, values in self.tokens.items()},
+            {name: values[indices] for name, values in self.columns.items()},
+            self.record[indices],
+            self.group[indices],
+        )

@@ -1,0 +1,183 @@
+"""Which rows go together, in which order, padded to which length.
+
+In: ``Rows`` and numbers (batch size, seed, token budgets). Out: plans (lists of row indices) and the
+padded arrays of one update or one prediction batch.
+
+A group (see ``Rows``) is one example: it is never split, neither over updates nor over micro-batches.
+Every array shape is a function of the padded length and the settings alone, so that with buckets at
+most one shape a bucket is ever compiled. Padding rows have weight 0 and length 1: attention over a row
+of length 0 would be 0/0. Knows nothing about tasks or tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from clue_runner.tokens.padding import choose_buckets, padded, padded_length, slots_of_update, smallest_bucket
+from clue_runner.tokens.rows import Array, IntArray, Rows
+
+__all__ = [
+    "batch_arrays",
+    "batch_shape",
+    "choose_buckets",
+    "epoch_plan",
+    "evaluation_plan",
+    "padding_share",
+    "update_arrays",
+    "update_shape",
+]
+
+# Updates sorted by length together. More: less padding; fewer: more random updates.
+_POOL = 64
+# A small data set still gets several pools, or its updates would be the same ones every epoch.
+_POOLS_AT_LEAST = 4
+_ORDER_STREAM = 0x6F72646572  # "order": keeps this stream apart from other uses of the same seed
+
+
+def epoch_plan(rows: Rows, *, batch_size: int, seed: int, epoch: int) -> list[IntArray]:
+    """Return the row indices of each update of one epoch.
+
+    Every row occurs exactly once. An update holds ``batch_size`` groups, the last one what remains. The
+    order is a pure function of (rows, batch_size, seed, epoch): groups are shuffled, sorted by length
+    within pools, cut, and the updates shuffled.
+    """
+    groups = len(rows.group_starts) - 1
+    generator = np.random.Philox(np.random.SeedSequence([seed, epoch, _ORDER_STREAM]))
+    order = _permutation(generator, groups)
+    full = groups // batch_size
+    # The remainder is drawn before sorting: cut off afterwards, it would always be the longest groups.
+    body, rest = order[: full * batch_size], order[full * batch_size :]
+    pool = max(1, min(_POOL, full // _POOLS_AT_LEAST)) * batch_size
+    pool_index = np.arange(len(body)) // pool
+    body = body[np.lexsort((rows.group_lengths[body], pool_index))]
+    updates = body.reshape(full, batch_size)[_permutation(generator, full)]
+    plan = [_rows_of(rows, groups_of_update) for groups_of_update in updates]
+    return [*plan, _rows_of(rows, rest)] if len(rest) else plan
+
+
+def update_shape(
+    rows: Rows,
+    indices: IntArray,
+    *,
+    batch_size: int,
+    accumulate: int,
+    token_budget: int,
+    buckets: Sequence[int] | None,
+) -> tuple[int, int, int]:
+    """Return (micro-batches, rows in each, padded length) of one update.
+
+    ``accumulate`` is the least number of micro-batches; ``token_budget`` raises it where a micro-batch
+    would hold more padded tokens (one group is always allowed).
+    """
+    length = padded_length(rows, indices, buckets)
+    fitting = token_budget // (rows.largest_group * length)
+    groups = max(1, min(batch_size // accumulate, fitting))
+    micro = -(-batch_size // groups)
+    groups = -(-batch_size // micro)
+    return micro, groups * rows.largest_group, length
+
+
+def update_arrays(
+    rows: Rows,
+    indices: IntArray,
+    *,
+    batch_size: int,
+    accumulate: int,
+    token_budget: int,
+    buckets: Sequence[int] | None,
+) -> dict[str, Array]:
+    """Return the arrays of one update, each of shape (micro, rows, ...).
+
+    Args:
+        rows: the encoded split.
+        indices: one element of ``epoch_plan``.
+        batch_size: groups in a full update.
+        accumulate: micro-batches at least.
+        token_budget: padded tokens in one micro-batch at most.
+        buckets: padded lengths; None: the longest row of the update.
+
+    Returns:
+        ``token_ids``, ``segment_ids`` and every other token column (micro, rows, length); ``lengths``
+        int32; every column of ``rows``; ``weight`` float32, 1 for a row and 0 for padding (the sum is
+        the number of rows, so the number of examples where a group is one row); ``row`` int64, the row's
+        index, -1 for padding. Padding rows have zeros in the columns.
+    """
+    micro, width, length = update_shape(
+        rows,
+        indices,
+        batch_size=batch_size,
+        accumulate=accumulate,
+        token_budget=token_budget,
+        buckets=buckets,
+    )
+    slots = slots_of_update(rows, indices, micro, width)
+    return {
+        name: values.reshape(micro, width, *values.shape[1:])
+        for name, values in padded(rows, slots, length).items()
+    }
+
+
+def evaluation_plan(rows: Rows, *, tokens: int, buckets: Sequence[int] | None) -> list[IntArray]:
+    """Return the row indices of each prediction batch: longest rows first, so that memory runs out at once.
+
+    Every row occurs exactly once; a batch has at most ``tokens`` padded tokens (one group is always allowed).
+    """
+    order = np.argsort(-rows.group_lengths, kind="stable")
+    plan: list[IntArray] = []
+    start = 0
+    while start < len(order):
+        length = smallest_bucket(int(rows.group_lengths[order[start]]), buckets)
+        taken = max(1, tokens // (rows.largest_group * length))
+        plan.append(_rows_of(rows, order[start : start + taken]))
+        start += taken
+    return plan
+
+
+def batch_shape(
+    rows: Rows, indices: IntArray, *, tokens: int, buckets: Sequence[int] | None
+) -> tuple[int, int]:
+    """Return (rows, padded length) of one prediction batch; without buckets no row is padding."""
+    length = padded_length(rows, indices, buckets)
+    if buckets is None:
+        return len(indices), length
+    return max(1, tokens // (rows.largest_group * length)) * rows.largest_group, length
+
+
+def batch_arrays(
+    rows: Rows, indices: IntArray, *, tokens: int, buckets: Sequence[int] | None
+) -> dict[str, Array]:
+    """Return the arrays of one prediction batch, each of shape (rows, ...); keys as ``update_arrays``."""
+    width, length = batch_shape(rows, indices, tokens=tokens, buckets=buckets)
+    slots = np.full(width, -1, np.int64)
+    slots[: len(indices)] = indices
+    return padded(rows, slots, length)
+
+
+def padding_share(
+    rows: Rows, plan: Sequence[IntArray], shape: Callable[[IntArray], tuple[int, ...]]
+) -> float:
+    """Return the share of computed tokens that are padding, 0 to 1.
+
+    Args:
+        rows: the encoded split.
+        plan: row indices of each batch.
+        shape: ``update_shape`` or ``batch_shape`` with the settings filled in.
+    """
+    computed = sum(int(np.prod(shape(indices))) for indices in plan)
+    real = sum(int(rows.lengths[indices].sum()) for indices in plan)
+    return 1.0 - real / computed if computed else 0.0
+
+
+def _permutation(generator: np.random.Philox, count: int) -> IntArray:
+    """Return a permutation made of raw bits alone, which stay the same in every NumPy version."""
+    return np.asarray(np.argsort(generator.random_raw(count), kind="stable"), np.int64)
+
+
+def _rows_of(rows: Rows, groups: IntArray) -> IntArray:
+    """Return the row indices of groups, group after group."""
+    starts = rows.group_starts[groups]
+    sizes = rows.group_starts[groups + 1] - starts
+    begins = np.cumsum(sizes) - sizes
+    return np.asarray(np.arange(sizes.sum()) + np.repeat(starts - begins, sizes), np.int64)

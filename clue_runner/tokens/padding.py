@@ -1,0 +1,110 @@
+"""Padded lengths, and rows laid out at such a length.
+
+In: ``Rows``, a padded length, a row index for every slot. Out: the padded arrays.
+Knows nothing about plans, tasks or tensors; no Python loop over rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from clue_runner.tokens.rows import Array, IntArray, Rows
+
+_RESERVED = frozenset({"token_ids", "segment_ids", "lengths", "weight", "row"})
+
+
+def choose_buckets(
+    lengths: Sequence[int] | IntArray, max_length: int, count: int = 4, multiple: int = 8
+) -> tuple[int, ...]:
+    """Return the padded lengths, at most ``count``, that pad these rows least.
+
+    Args:
+        lengths: tokens in each row of the data.
+        max_length: the last bucket, whether or not a row is as long (other splits may be).
+        count: buckets at most.
+        multiple: every bucket but the last is a multiple of this.
+
+    Raises:
+        ValueError: a row is longer than ``max_length``.
+    """
+    values = np.asarray(lengths, np.int64)
+    if values.max(initial=0) > max_length:
+        raise ValueError(f"a row of {values.max()} tokens does not fit the last bucket, {max_length}")
+    sizes = np.array([*range(multiple, max_length, multiple), max_length], np.int64)
+    rows_up_to = np.searchsorted(np.sort(values), sizes, side="right")
+    # cost[j]: padded tokens of all rows of length <= sizes[j] with the buckets so far, the last being j
+    cost = (sizes * rows_up_to).astype(np.float64)
+    chosen: list[IntArray] = []
+    steps = [float(cost[-1])]
+    for _ in range(min(count, len(sizes)) - 1):
+        added = sizes[None, :] * (rows_up_to[None, :] - rows_up_to[:, None])
+        table = np.where(np.tri(len(sizes), k=-1, dtype=bool).T, cost[:, None] + added, np.inf)
+        chosen.append(table.argmin(axis=0))
+        cost = table.min(axis=0)
+        steps.append(float(cost[-1]))
+    used = int(np.argmin(steps))  # the fewest buckets that reach the least cost
+    last = len(sizes) - 1
+    picked = [last]
+    for previous in reversed(chosen[:used]):
+        last = int(previous[last])
+        picked.append(last)
+    return tuple(int(sizes[index]) for index in reversed(picked))
+
+
+def smallest_bucket(length: int, buckets: Sequence[int] | None) -> int:
+    """Return the smallest bucket that holds ``length`` tokens."""
+    if buckets is None:
+        return length
+    position = int(np.searchsorted(buckets, length))
+    if position == len(buckets):
+        raise ValueError(f"a row of {length} tokens fits no bucket of {tuple(buckets)}")
+    return int(buckets[position])
+
+
+def padded_length(rows: Rows, indices: IntArray, buckets: Sequence[int] | None) -> int:
+    """Return the length that a batch of these rows is padded to."""
+    return smallest_bucket(int(rows.lengths[indices].max()), buckets)
+
+
+def slots_of_update(rows: Rows, indices: IntArray, micro: int, width: int) -> IntArray:
+    """Return (micro * width,) row indices, -1 for padding, whole groups in each micro-batch."""
+    groups_in_micro = width // rows.largest_group
+    group = rows.group[indices]
+    new_group = np.concatenate(([0], np.diff(group) != 0)).cumsum()
+    micro_of_row = new_group // groups_in_micro
+    if micro_of_row[-1] >= micro:
+        raise ValueError(f"{new_group[-1] + 1} groups do not fit {micro} micro-batches of {groups_in_micro}")
+    first_of_micro = np.searchsorted(micro_of_row, np.arange(micro))
+    place = np.arange(len(indices)) - first_of_micro[micro_of_row]
+    slots = np.full(micro * width, -1, np.int64)
+    slots[micro_of_row * width + place] = indices
+    return slots
+
+
+def padded(rows: Rows, slots: IntArray, length: int) -> dict[str, Array]:
+    """Return padded arrays of the rows in ``slots``; -1 is a padding row of one token."""
+    clash = _RESERVED & rows.columns.keys()
+    if clash:
+        raise ValueError(f"columns may not be called {', '.join(sorted(clash))}")
+    real = slots >= 0
+    source = np.where(real, slots, slots[0])
+    lengths = np.where(real, rows.lengths[source], 1)
+    target = np.arange(lengths.sum()) + np.repeat(
+        np.arange(len(slots)) * length - (np.cumsum(lengths) - lengths), lengths
+    )
+    origin = target + np.repeat(rows.offsets[source] - np.arange(len(slots)) * length, lengths)
+    arrays: dict[str, Array] = {}
+    for name, values in rows.tokens.items():
+        flat = np.zeros(len(slots) * length, values.dtype)
+        flat[target] = values[origin]
+        arrays[name] = flat.reshape(len(slots), length)
+    for name, values in rows.columns.items():
+        column = np.zeros((len(slots), *values.shape[1:]), values.dtype)
+        column[real] = values[slots[real]]
+        arrays[name] = column
+    arrays["lengths"] = lengths.astype(np.int32)
+    arrays["weight"] = real.astype(np.float32)
+    arrays["row"] = slots
+    return arrays

@@ -1,0 +1,40 @@
+"""Characters to tokens and back.
+
+In: one text's ``Encoded`` and a span. Out: the span in the other unit, or None where it has none.
+Both ends of every span are inclusive, as CLUENER's are. Knows nothing about entities or answers.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from clue_runner.tokens.tokenizer import Encoded
+
+
+def chars_to_tokens(encoded: Encoded, first: int, last: int) -> tuple[int, int] | None:
+    """Return the (first, last) token of exactly these characters.
+
+    None where no token boundary can express the span: it begins or ends inside a token (``iPhone`` in
+    ``iPhone7``), or on a character without a token (a space, a control character, a lone accent).
+    """
+    if last < first:
+        return None
+    # A character may make several tokens (a Hangul syllable decomposes): take all of them.
+    first_token = int(np.searchsorted(encoded.starts, first, side="left"))
+    last_token = int(np.searchsorted(encoded.ends, last + 1, side="right")) - 1
+    if first_token >= len(encoded) or last_token < first_token:
+        return None
+    if encoded.starts[first_token] != first or encoded.ends[last_token] != last + 1:
+        return None
+    return first_token, last_token
+
+
+def tokens_to_chars(encoded: Encoded, first: int, last: int) -> tuple[int, int]:
+    """Return the (first, last) character of a token span.
+
+    Raises:
+        IndexError: the span is empty or not within the text's tokens.
+    """
+    if not 0 <= first <= last < len(encoded):
+        raise IndexError(f"tokens {first} to {last} of {len(encoded)}")
+    return int(encoded.starts[first]), int(encoded.ends[last]) - 1
