@@ -1,0 +1,104 @@
+"""File names of the leaderboard: which file is this, and what should it have been called?
+
+In: a file's name and all cards. Out: the card and submission it stands for, or a problem.
+Knows nothing about what is in the file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from shlex import quote
+
+from clue_runner.data.cards import Card, Submission
+from clue_runner.errors import Problem
+
+CLOSE = 0.85  # similarity from which a misspelt name is taken to mean the official one
+NEAR = 0.6  # similarity from which it is only suggested
+
+
+@dataclass(frozen=True)
+class Known:
+    """One official file: the task and its submission."""
+
+    card: Card
+    submission: Submission
+
+
+@dataclass(frozen=True)
+class Match:
+    """What a name stands for: several where a task has versions; ``problem`` where the name is wrong."""
+
+    candidates: tuple[Known, ...]
+    problem: str | None = None
+
+
+def official_files(cards: Mapping[str, Card]) -> Iterator[Known]:
+    """Yield every file of every card, in the cards' order and then in the card's own."""
+    for card in cards.values():
+        for submission in card.submissions:
+            yield Known(card, submission)
+
+
+def recognise(name: str, cards: Mapping[str, Card]) -> Match:
+    """Return what ``name`` stands for: exact, known wrong, formed from the task's name, or similar."""
+    known = list(official_files(cards))
+    exact = tuple(one for one in known if one.submission.file == name)
+    if exact:
+        return Match(exact)
+    for one in known:
+        reason = next((why for wrong, why in one.submission.wrong_names.items() if wrong == name), None)
+        if reason is not None:
+            same = tuple(other for other in known if name in other.submission.wrong_names)
+            return Match(same, reason)
+    plain = _plain(name)
+    spelt = tuple(one for one in known if _plain(one.submission.file) == plain)
+    if spelt:
+        return Match(spelt, "the name must agree letter for letter")
+    formed = tuple(one for one in known if plain in _formed(one.card.name))
+    if formed:
+        return Match(formed, "no such file on the board: it scores 0")
+    return _similar(name, known)
+
+
+def name_problem(match: Match, name: str, shown: str, chosen: Known | None) -> Problem | None:
+    """Return the problem of a wrong name with the right one and how to rename; None for a right name."""
+    if match.problem is None:
+        return None
+    if chosen is None:
+        names = ", ".join(one.submission.file for one in match.candidates)
+        return Problem(f"not a file name of the board: {match.problem}", shown, name, names or None)
+    right = chosen.submission.file
+    fix = f"clue predict --task {chosen.card.name} --split test"
+    if ".zip:" not in shown:
+        fix = f"mv {quote(shown)} {quote(shown.removesuffix(name) + right)}"
+    return Problem(f"wrong file name: {match.problem}", shown, name, right, fix)
+
+
+def _similar(name: str, known: list[Known]) -> Match:
+    """Return the files whose names are closest: meant if very close, else only suggested."""
+    scored = [
+        (difflib.SequenceMatcher(None, name.lower(), one.submission.file).ratio(), one) for one in known
+    ]
+    best = max((ratio for ratio, _ in scored), default=0.0)
+    if best >= CLOSE:
+        meant = tuple(one for ratio, one in scored if ratio == best)
+        return Match(meant, "the name must agree letter for letter")
+    near = [one.submission.file for ratio, one in scored if ratio == best and ratio >= NEAR]
+    hint = f"did you mean {' or '.join(near)}?" if near else "clue tasks lists the names"
+    return Match((), hint)
+
+
+def _plain(name: str) -> str:
+    """Return the name without case, punctuation, copy marks and endings."""
+    stem = re.sub(r"(\s*\(\d+\)|\s*copy)?(\.(json|jsonl|txt))*$", "", name.lower())
+    return re.sub(r"[^a-z0-9]", "", stem)
+
+
+def _formed(task: str) -> set[str]:
+    """Return the names that published baselines give to a task's file, in plain form."""
+    return {
+        task + ending for ending in ("", "predict", "prediction", "predictions", "testprediction", "submit")
+    }

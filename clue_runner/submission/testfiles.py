@@ -1,0 +1,93 @@
+"""The test records that a submission is compared with, found without ever downloading.
+
+In: a card, what the user gave for ``--data``, the run a file came from. Out: records, or None.
+Knows nothing about submissions.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from clue_runner.data.cards import Card
+from clue_runner.data.readers import read_text_records
+from clue_runner.data.records import Records
+from clue_runner.data.sources import DataSource, locate, open_source, split_file
+from clue_runner.errors import DataError
+
+
+@dataclass
+class TestFiles:
+    """Looks up test records.
+
+    Args:
+        data: a folder, a zip, a folder of either for each task, or ``sample``; None: what the run used,
+            else ``$CLUE_HOME/data/<task>``.
+        runs: task being checked -> run folder that its file came from, if any. Data that does not say
+            whose it is belongs to the only task.
+    """
+
+    __test__ = False  # not a test class, whatever its name says to pytest
+
+    data: str | None
+    runs: Mapping[str, Path | None]
+    _sources: dict[str, DataSource | None] = field(default_factory=dict)
+    _records: dict[tuple[str, str], Records[Any] | None] = field(default_factory=dict)
+
+    def source(self, card: Card) -> DataSource | None:
+        """Return where the task's files are, or None where they are not at hand."""
+        if card.name not in self._sources:
+            self._sources[card.name] = self._find(card)
+        return self._sources[card.name]
+
+    def records(self, card: Card, split: str) -> Records[Any] | None:
+        """Return the records of a test split in file order, or None where the file is not at hand."""
+        key = (card.name, split)
+        if key not in self._records:
+            source = self.source(card)
+            found = source is not None and split_file(source, card.splits[split]) is not None
+            self._records[key] = read_text_records(card, source, split) if source and found else None
+        return self._records[key]
+
+    def _find(self, card: Card) -> DataSource | None:
+        """Return the task's source from ``data``, else from the cache."""
+        if self.data == "sample":
+            return locate(card, "sample")
+        if self.data is None:
+            return self._find_unnamed(card)
+        location = Path(self.data).expanduser()
+        if (location / card.name).is_dir():
+            return open_source(location / card.name, card)
+        zip_name = card.download.file if card.download else ""
+        if location.is_dir() and (location / zip_name).is_file() and zip_name:
+            return open_source(location / zip_name, card)
+        if len(self.runs) == 1 or zip_name == location.name or location.name == card.name:
+            return open_source(location, card)
+        return None
+
+    def _find_unnamed(self, card: Card) -> DataSource | None:
+        """Return the data that the run used, else what lies in the cache; None is said with the result."""
+        run = self.runs.get(card.name)
+        used = run_data(run) if run else None
+        if used == "sample":
+            return None  # answers to the sample are refused by their count
+        for place in (used, None):
+            try:
+                return locate(card, place, offline=True)
+            except DataError:
+                continue  # moved or deleted since
+        return None
+
+
+def run_data(run: Path) -> str | None:
+    """Return where a run read its data, as its ``start`` event says, or None."""
+    try:
+        with (run / "events.jsonl").open(encoding="utf-8") as lines:
+            first = json.loads(lines.readline())
+    except (OSError, ValueError):
+        return None
+    data = first.get("data") if isinstance(first, dict) and first.get("event") == "start" else None
+    return data if isinstance(data, str) else None
