@@ -1,1 +1,46 @@
-# scaffold; see README.md
+# The chores of this project. `make demo` and `make test` set everything up themselves.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help install demo test check lint types wheel clean
+
+help:            ## list the chores
+	@grep -E '^[a-z]+: .*##|^[a-z]+:  *##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
+
+$(STAMP): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable ".[jax,dev]"
+	touch $(STAMP)
+
+install: $(STAMP)  ## virtual environment with both backends and the test tools
+
+demo: install    ## train AFQMC on the sample that ships, score it, pack a sample submission
+	$(BIN)/clue train --task afqmc --data sample --model tiny --config demo --output runs/demo --fresh
+
+test: install    ## unit, contract, fault and real-data tests, once per backend
+	CLUE_TEST_BACKEND=tensorflow KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q
+	CLUE_TEST_BACKEND=jax KERAS_BACKEND=jax $(BIN)/python -m pytest -q -m "not backend_free"
+
+lint: install    ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install   ## mypy --strict
+	$(BIN)/mypy
+
+wheel: install   ## build the wheel and run `clue tasks` from it in a new environment
+	rm -rf dist build/wheel-check
+	$(BIN)/python -m build --wheel --outdir dist .
+	$(PYTHON) -m venv build/wheel-check
+	build/wheel-check/bin/python -m pip install --quiet click pydantic pyyaml
+	build/wheel-check/bin/python -m pip install --quiet --no-deps dist/*.whl
+	cd build && wheel-check/bin/clue tasks
+
+check: lint types test wheel  ## everything that must pass before a change lands
+
+clean:           ## remove what the chores made (not your runs)
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Problem:
-    """One finding: ``where`` is ``file:line``, a key or a path; the rest says what and what is allowed."""
+    """One finding: ``where`` is ``file:line``, a key or a path; ``fix`` is the command that mends it."""
 
     what: str
     where: str | None = None
     received: str | None = None
     allowed: str | None = None
+    fix: str | None = None
 
     def __str__(self) -> str:
         """Return the finding on one line, empty parts left out."""
@@ -28,6 +29,8 @@ class Problem:
             text += f", got {self.received}"
         if self.allowed is not None:
             text += f" (allowed: {self.allowed})"
+        if self.fix is not None:
+            text += f"; fix: {self.fix}"
         return text
 
 

@@ -1,0 +1,115 @@
+"""Show, check and describe the settings of a run.
+
+In: task, model, recipes, overrides. Out: resolved YAML, findings, or a JSON Schema.
+Knows nothing about records, tokens or tensors.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from clue_runner.cli.main import context_console
+
+
+@click.group()
+def command() -> None:
+    """Show, check and describe the settings of a run."""
+
+
+@command.command()
+@click.option("--task", help="A task's name or folder; without it no card is read.")
+@click.option("--model", help="A preset (clue models) or a checkpoint folder.")
+@click.option(
+    "--config", "configs", multiple=True, metavar="NAME|FILE", help="A recipe or a YAML file; repeatable."
+)
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting; repeatable.")
+@click.option("--explain", is_flag=True, help="Say what each setting means and allows.")
+@click.option("--json", is_flag=True, help="One JSON object: values and where each came from.")
+@click.pass_context
+def show(
+    ctx: click.Context,
+    task: str | None,
+    model: str | None,
+    configs: tuple[str, ...],
+    overrides: tuple[str, ...],
+    explain: bool,
+    json: bool,
+) -> None:
+    """Print the resolved settings, and the layer that each value came from."""
+    console = context_console(ctx, json=json)
+    from clue_runner.config.describe import settings
+    from clue_runner.config.loader import dump_run, flat, resolve_run
+
+    name, card_settings = _card_settings(task)
+    resolved = resolve_run(
+        task=name, card_settings=card_settings, model=model, configs=configs, overrides=overrides
+    )
+    if json:
+        values = flat(resolved.run)
+        console.event(
+            {
+                "event": "result",
+                "ok": True,
+                "settings": {key: {"value": values[key], "from": resolved.origins[key]} for key in values},
+            }
+        )
+    else:
+        comments = {
+            key: f"{setting.description} [{setting.allowed}]" if explain else resolved.origins[key]
+            for key, setting in settings().items()
+        }
+        console.result(dump_run(resolved.run, comments).rstrip("\n"))
+
+
+def _card_settings(task: str | None) -> tuple[str, dict[str, object]]:
+    """Return the task's name and the settings that its card recommends."""
+    if task is None:
+        return "none", {}
+    from clue_runner.data.cards import find_card, recommended_settings
+
+    card = find_card(task)
+    return card.name, dict(recommended_settings(card))
+
+
+@command.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--json", is_flag=True, help="One JSON object a file.")
+@click.pass_context
+def check(ctx: click.Context, files: tuple[Path, ...], json: bool) -> None:
+    """Check recipes, model presets and task cards; folders are walked."""
+    console = context_console(ctx, json=json)
+    from clue_runner.config.check import check_file, yaml_files
+    from clue_runner.errors import Problem, UsageError
+
+    problems: list[Problem] = []
+    checked = yaml_files(files)
+    for path in checked:
+        kind, found = check_file(path)
+        problems += found
+        console.event(
+            {
+                "event": "check",
+                "file": path,
+                "kind": kind,
+                "ok": not found,
+                "problems": [str(item) for item in found],
+            }
+        )
+        console.say(f"{path}: {kind}, {f'{len(found)} problems' if found else 'ok'}")
+    if problems:
+        raise UsageError(f"{len(problems)} problems in {len(checked)} files", problems=problems)
+    console.event({"event": "result", "ok": True, "files": len(checked)})
+
+
+@command.command()
+@click.pass_context
+def schema(ctx: click.Context) -> None:
+    """Print the JSON Schema of a resolved run, for editors."""
+    console = context_console(ctx, json=False)
+    import json
+
+    from clue_runner.config.describe import json_schema
+
+    console.result(json.dumps(json_schema(), ensure_ascii=False, indent=2))

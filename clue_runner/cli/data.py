@@ -1,0 +1,160 @@
+"""Get, check and measure the data of a task.
+
+In: a task and where its files are. Out: a verified zip in the cache, findings, or figures.
+Knows nothing about tokens or models.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from clue_runner.cli.main import context_console
+
+if TYPE_CHECKING:
+    from clue_runner.console import Console
+    from clue_runner.data.cards import Card
+    from clue_runner.data.check import Report
+    from clue_runner.data.sources import DataSource
+
+SOURCE_OPTION = click.option(
+    "--from", "path", metavar="FILE|DIR", help="A folder, an official zip, or sample; default: the cache."
+)
+JSON_OPTION = click.option("--json", is_flag=True, help="One JSON object on stdout.")
+
+
+@click.group()
+def command() -> None:
+    """Get, check and measure the data of a task."""
+
+
+@command.command()
+@click.argument("name")
+@click.option("--from", "path", metavar="FILE", help="Take the official zip from disk, not the network.")
+@click.option("--offline", is_flag=True, help="Do not connect; also CLUE_OFFLINE=1.")
+@JSON_OPTION
+@click.pass_context
+def get(ctx: click.Context, name: str, path: str | None, offline: bool, json: bool) -> None:
+    """Put the official zip into $CLUE_HOME/data/NAME, verified."""
+    console = context_console(ctx, json=json)
+    from clue_runner.data.cards import find_card
+    from clue_runner.data.check import check_source
+    from clue_runner.data.download import install
+    from clue_runner.data.sources import open_source
+
+    card = find_card(name)
+    zip_path = install(card, Path(path)) if path else _download(card, console, offline)
+    report = check_source(card, open_source(zip_path, card))
+    for warning in report.warnings:
+        console.warn(warning)
+    console.say(f"{card.name}: {zip_path}")
+    console.event({"event": "result", "ok": True, "task": card.name, "path": zip_path, **_facts(report)})
+
+
+def _download(card: Card, console: Console, offline: bool) -> Path:
+    """Fetch the zip with a progress display in kilobytes."""
+    from clue_runner.data.download import fetch
+
+    with console.progress(None, f"downloading {card.name} (kB)") as progress:
+
+        def show(done: int, total: int | None) -> None:
+            """Report whole kilobytes."""
+            progress.update(done // 1000, total=f"{total // 1000:,}" if total else None)
+
+        return fetch(card, offline=True if offline else None, on_progress=show)
+
+
+@command.command()
+@click.argument("name")
+@SOURCE_OPTION
+@JSON_OPTION
+@click.pass_context
+def check(ctx: click.Context, name: str, path: str | None, json: bool) -> None:
+    """Check members, counts, labels, ids, repeats, overlap and hidden characters."""
+    console = context_console(ctx, json=json)
+    from clue_runner.data.check import check_source
+    from clue_runner.errors import DataError
+
+    card, source = _open(name, path)
+    report = check_source(card, source)
+    keys = list(dict.fromkeys(key for counts in report.counts.values() for key in counts))
+    rows = [[split, *(counts.get(key) for key in keys)] for split, counts in report.counts.items()]
+    if rows and not console.quiet:
+        console.table(["split", *(key.replace("_", " ") for key in keys)], rows)
+    for warning in report.warnings:
+        console.warn(warning)
+    console.event({"event": "result", "task": card.name, **report.as_dict()})
+    if not report.ok:
+        count = len(report.problems)
+        raise DataError(
+            f"{count:,} problem{'' if count == 1 else 's'} in the data of {card.name}",
+            where=source.label,
+            problems=report.problems,
+            next_step="correct the lines named, or get the official files: clue data get " + card.name,
+        )
+    complete = "complete" if report.complete else "usable, not complete"
+    console.say(f"{card.name}: {complete}, {len(report.warnings)} warnings, from {source.label}")
+
+
+@command.command()
+@click.argument("name")
+@SOURCE_OPTION
+@JSON_OPTION
+@click.pass_context
+def stats(ctx: click.Context, name: str, path: str | None, json: bool) -> None:
+    """Show lengths, label balance and what knowing nothing scores."""
+    console = context_console(ctx, json=json)
+    from clue_runner.data.readers import read_text_records
+    from clue_runner.data.sources import split_file
+    from clue_runner.data.statistics import split_statistics
+
+    card, source = _open(name, path)
+    figures = {
+        split: split_statistics(read_text_records(card, source, split))
+        for split, declared in card.splits.items()
+        if split_file(source, declared) is not None
+    }
+    console.event(
+        {
+            "event": "result",
+            "ok": True,
+            "task": card.name,
+            "source": source.label,
+            "splits": {split: figure.as_dict() for split, figure in figures.items()},
+        }
+    )
+    if console.json:
+        return
+    console.table(
+        ["split", "records", "usable", "median characters", "95 %", "longest", "chance"],
+        [
+            [split, one.records, one.usable, *one.lengths.as_tuple()]
+            + [None if one.chance is None else f"{one.chance:.1f}"]
+            for split, one in figures.items()
+        ],
+    )
+    labelled = {split: one for split, one in figures.items() if one.labels}
+    console.say()
+    console.table(
+        ["label", "meaning", *labelled],
+        [
+            [label.name, label.description, *(one.labels.get(label.name, 0) for one in labelled.values())]
+            for label in card.labels
+        ],
+    )
+
+
+def _open(name: str, path: str | None) -> tuple[Card, DataSource]:
+    """Return the card and its data; nothing is downloaded by looking."""
+    from clue_runner.data.cards import find_card
+    from clue_runner.data.sources import locate
+
+    card = find_card(name)
+    return card, locate(card, path, offline=True)
+
+
+def _facts(report: Report) -> dict[str, object]:
+    """Return what ``get`` says about the data it took."""
+    return {"data_complete": report.complete, "counts": report.counts, "data_sha256": report.sha256}

@@ -1,0 +1,247 @@
+"""The ``clue`` command: finds the command's file, runs it, turns failures into messages and exit codes.
+
+In: argv. Out: an exit code. A command is a public module in this folder with an attribute ``command``;
+the first line of its docstring is its line in ``clue --help``. Knows nothing about what the commands do.
+"""
+
+from __future__ import annotations
+
+import ast
+import errno
+import os
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+if TYPE_CHECKING:
+    from clue_runner.console import Console
+
+# Help lists commands in the order of use; a new file in this folder comes after them without a change here.
+ORDER = ("doctor", "tasks", "models", "data", "train", "predict", "evaluate", "submit", "config", "cache")
+STORAGE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
+
+
+class CommandFolder(click.Group):
+    """A group whose commands are files; a file is imported when its command is named, not before."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all command files."""
+        names = [path.stem.replace("_", "-") for path in Path(__file__).parent.glob("*.py")]
+        found = [name for name in names if name != "main" and not name.startswith("-")]
+        return sorted(found, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return one command."""
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        module = import_module(f"clue_runner.cli.{cmd_name.replace('-', '_')}")
+        command: click.Command = module.command
+        command.name = cmd_name
+        _accept_global_options(command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or fail with the name that was probably meant."""
+        name = args[0]
+        if not name.startswith("-") and name not in self.list_commands(ctx):
+            import difflib
+
+            close = difflib.get_close_matches(name, self.list_commands(ctx), n=1)
+            hint = f"did you mean {close[0]}?" if close else "all commands: clue --help"
+            ctx.fail(f"no command called {name!r}, {hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands by their files' docstrings, without importing them."""
+        rows = [(name, short_help(name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+def short_help(name: str) -> str:
+    """Return the first line of a command file's docstring, without a leading ```clue name``:``."""
+    path = Path(__file__).parent / f"{name.replace('-', '_')}.py"
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    line = docstring.partition("\n")[0].strip()
+    if line.startswith(("`clue", "``clue")):
+        line = line.partition(":")[2].strip()
+    line = line.replace("``", "").rstrip(".")
+    return line[:1].upper() + line[1:]
+
+
+def context_console(ctx: click.Context, *, json: bool) -> Console:
+    """Return the command's console, switched to JSON events where ``--json`` was given."""
+    console: Console = ctx.obj["console"]
+    console.json = console.json or json
+    return console
+
+
+def _set_global(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+    """Note ``--debug`` or ``--quiet``, wherever on the line it stood."""
+    if value:
+        state = ctx.ensure_object(dict)
+        state[str(parameter.name)] = True
+        if parameter.name == "quiet" and "console" in state:
+            state["console"].quiet = True
+
+
+def _global_options() -> list[click.Option]:
+    """Return the options that every command takes."""
+    return [
+        click.Option(
+            ["--debug"],
+            is_flag=True,
+            expose_value=False,
+            callback=_set_global,
+            help="Show tracebacks.",
+        ),
+        click.Option(
+            ["--quiet"],
+            is_flag=True,
+            expose_value=False,
+            callback=_set_global,
+            help="Say warnings and errors only.",
+        ),
+    ]
+
+
+def _accept_global_options(command: click.Command) -> None:
+    """Let ``clue train --quiet`` mean ``clue --quiet train``; hidden, since ``clue --help`` has them."""
+    present = {name for parameter in command.params for name in parameter.opts}
+    for option in _global_options():
+        if not present & set(option.opts):
+            option.hidden = True
+            command.params.append(option)
+    if isinstance(command, click.Group):
+        for inner in command.commands.values():
+            _accept_global_options(inner)
+
+
+def _print_version(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+    """Print the version and leave."""
+    if value:
+        from clue_runner import __version__
+
+        click.echo(f"clue-runner {__version__}")
+        ctx.exit()
+
+
+command_folder = CommandFolder(
+    name="clue",
+    help="Train, score and submit for CLUE, the Chinese language understanding evaluation.",
+    epilog="First steps: clue doctor, clue tasks, clue train --task afqmc --data sample",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    params=[
+        *_global_options(),
+        click.Option(
+            ["--version"],
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=_print_version,
+            help="Show the version.",
+        ),
+    ],
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run ``clue`` and leave with its exit code."""
+    _make_streams_safe()
+    if "_CLUE_COMPLETE" in os.environ:
+        command_folder.main(prog_name="clue")
+    raise SystemExit(run(list(sys.argv[1:] if arguments is None else arguments)))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line and return its exit code; tracebacks only with ``--debug``."""
+    state: dict[str, Any] = {"debug": False}
+    if arguments and not {"-h", "--help", "--version"} & set(arguments):
+        from clue_runner.console import Console
+
+        # Known before parsing, so that a misspelt option beside --json is reported as an event too.
+        state["console"] = Console(json="--json" in arguments, quiet="--quiet" in arguments)
+    try:
+        with command_folder.make_context("clue", arguments, obj=state) as context:
+            command_folder.invoke(context)
+    except click.exceptions.NoArgsIsHelpError as help_wanted:
+        click.echo(help_wanted.ctx.get_help() if help_wanted.ctx else "")
+        return 0 if not arguments else 2
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        return _fail(state, _click_message(error), error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        return _fail(state, "interrupted", 130)
+    except BrokenPipeError:
+        from clue_runner.console import leave_broken_pipe
+
+        leave_broken_pipe()
+    except Exception as error:
+        return _handle(state, error)
+    return 0
+
+
+def _handle(state: dict[str, Any], error: Exception) -> int:
+    """Report an exception by its kind: user mistake, disk, memory, or our bug."""
+    from clue_runner.errors import ClueError
+
+    if state["debug"]:
+        traceback.print_exception(error)
+    if isinstance(error, ClueError):
+        return _fail(state, str(error), error.exit_code)
+    if isinstance(error, MemoryError):
+        return _fail(state, "out of memory\n  next: a smaller --set train.token_budget=N", 7)
+    if isinstance(error, OSError) and error.errno in STORAGE_ERRORS:
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(state, f"{where}{(error.strerror or str(error)).lower()}", 8)
+    last = traceback.format_exception_only(error)[-1].strip()
+    return _fail(state, f"{last}\n  this is a bug in clue: please report it with {_write_log(error)}", 1)
+
+
+def _fail(state: dict[str, Any], text: str, exit_code: int) -> int:
+    """Print the message that ends the command."""
+    from clue_runner.console import Console
+
+    console: Console = state.get("console") or Console()
+    console.failure(text, exit_code=exit_code)
+    return exit_code
+
+
+def _click_message(error: click.ClickException) -> str:
+    """Return click's message in the shape of ours: what is wrong, then what to run next."""
+    message = error.format_message()
+    context = getattr(error, "ctx", None)
+    text = message[:1].lower() + message[1:]
+    return f"{text}\n  next: {context.command_path} --help" if context else text
+
+
+def _write_log(error: Exception) -> str:
+    """Write the traceback to a file and return its path; to stderr where no file can be written."""
+    from clue_runner.config.shipped import clue_home
+
+    text = "".join(traceback.format_exception(error))
+    path = clue_home() / "logs" / f"error-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"clue {' '.join(sys.argv[1:])}\n{text}", encoding="utf-8")
+    except OSError:
+        traceback.print_exception(error)
+        return "the traceback above"
+    return str(path)
+
+
+def _make_streams_safe() -> None:
+    """Make no character fail to print: an ASCII or GBK terminal gets escapes instead of a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(encoding=None if stream.isatty() else "utf-8", errors="backslashreplace")

@@ -1,0 +1,69 @@
+"""List the model presets, or show one and how to get its weights.
+
+In: a preset's name. Out: a table or one preset.
+Knows nothing about tensors: sizes are computed from the shape.
+"""
+
+from __future__ import annotations
+
+import click
+
+from clue_runner.cli.main import context_console
+
+
+@click.group(invoke_without_command=True)
+@click.option("--json", is_flag=True, help="One JSON object a preset.")
+@click.pass_context
+def command(ctx: click.Context, json: bool) -> None:
+    """List the model presets, or show one."""
+    if ctx.invoked_subcommand is not None:
+        return
+    console = context_console(ctx, json=json)
+    from clue_runner.config.loader import default_layer
+    from clue_runner.config.presets import model_preset, model_presets
+
+    defaults = default_layer().values
+    rows: list[list[object]] = []
+    for name in model_presets():
+        preset = model_preset(name)
+        facts = preset.facts(defaults)
+        console.event({"event": "model", **facts})
+        state = {"random": "random weights", "published": "no checkpoint here"}[preset.kind]
+        millions = f"{preset.parameters(defaults) / 1e6:.1f} M"
+        state = "checkpoint at hand" if facts["local"] else state
+        rows.append([name, facts["num_layers"], facts["hidden_dim"], millions, state, preset.title])
+    if json:
+        console.event({"event": "result", "ok": True, "models": len(rows)})
+        return
+    console.table(["model", "layers", "width", "size", "weights", "title"], rows)
+    console.say("\none model, and how to get it: clue models show NAME")
+
+
+@command.command()
+@click.argument("name")
+@click.option("--json", is_flag=True, help="One JSON object.")
+@click.pass_context
+def show(ctx: click.Context, name: str, json: bool) -> None:
+    """Show one preset and the ways to get its checkpoint."""
+    console = context_console(ctx, json=json)
+    from clue_runner.config.loader import default_layer
+    from clue_runner.config.presets import model_preset
+
+    preset = model_preset(name)
+    facts = preset.facts(default_layer().values)
+    console.event({"event": "result", "ok": True, **facts})
+    if json:
+        return
+    for key, value in facts.items():
+        if value is not None and key not in {"local", "ways_to_get"}:
+            text = f"{value:,}" if isinstance(value, int) else str(value)
+            console.result(f"{key.replace('_', ' '):<17} {text}")
+    if facts["local"]:
+        console.result(f"{'checkpoint':<17} {preset.local_folder}")
+    elif preset.kind == "published":
+        console.result(f"{'checkpoint':<17} none on this machine; ways to get it:")
+        for way in preset.ways_to_get():
+            console.result(f"  {way}")
+    else:
+        console.result(f"{'checkpoint':<17} none: the weights are drawn from the seed")
+    console.say(f"use it: clue train --task afqmc --model {name}")

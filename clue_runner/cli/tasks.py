@@ -1,0 +1,149 @@
+"""List the tasks, or show one task's card.
+
+In: a task's name or folder. Out: a table or one card. Knows nothing about records; no data file is read.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from clue_runner.cli.main import context_console
+
+if TYPE_CHECKING:
+    from clue_runner.data.cards import Card
+
+
+@click.group(invoke_without_command=True)
+@click.option("--json", is_flag=True, help="One JSON object a task.")
+@click.pass_context
+def command(ctx: click.Context, json: bool) -> None:
+    """List the tasks, or show one task's card."""
+    if ctx.invoked_subcommand is not None:
+        return
+    console = context_console(ctx, json=json)
+    from clue_runner.data.cards import all_cards
+
+    cards = all_cards().values()
+    for card in cards:
+        console.event({"event": "task", **_listed(card)})
+    if json:
+        console.event({"event": "result", "ok": True, "tasks": len(cards)})
+        return
+    rows = []
+    for card in cards:
+        facts = _listed(card)
+        tests = "/".join(f"{_records(card, name):,}" for name in card.test_splits)
+        rows.append(
+            [
+                card.name,
+                facts["kind"],
+                _records(card, "train"),
+                _records(card, "dev"),
+                tests,
+                card.metric,
+                facts["data"],
+                card.title.zh,
+            ]
+        )
+    console.table(["task", "kind", "train", "dev", "test", "metric", "data", "title"], rows)
+    console.say("\none task's card: clue tasks show NAME; its data: clue data get NAME")
+
+
+@command.command()
+@click.argument("name")
+@click.option("--json", is_flag=True, help="One JSON object.")
+@click.pass_context
+def show(ctx: click.Context, name: str, json: bool) -> None:
+    """Show one task's card."""
+    console = context_console(ctx, json=json)
+    from clue_runner.data.cards import find_card
+
+    card = find_card(name)
+    console.event(
+        {
+            "event": "result",
+            "ok": True,
+            **card.model_dump(mode="json"),
+            "kind": _kind(card),
+            "data": _data_at_hand(card),
+        }
+    )
+    if not json:
+        for line in _card_lines(card):
+            console.result(line)
+        console.say(f"\ntry it: clue train --task {name} --data sample")
+
+
+def _listed(card: Card) -> dict[str, object]:
+    """Return what the list says about a card."""
+    return {
+        "name": card.name,
+        "title": card.title.model_dump(),
+        "kind": _kind(card),
+        "labels": len(card.labels),
+        "records": {name: _records(card, name) for name in card.splits},
+        "metric": card.metric,
+        "data": _data_at_hand(card),
+    }
+
+
+def _kind(card: Card) -> str:
+    """Return the task's kind in words: the adapter, and for texts how many go into one row."""
+    if card.adapter == "classification" and card.template is not None:
+        return "pair" if len(card.template.parts) == 2 else "text"
+    return card.adapter
+
+
+def _records(card: Card, split: str) -> int | None:
+    """Return a split's official record count; the first where published copies differ."""
+    counts = card.splits[split].records if split in card.splits else []
+    return counts[0] if counts else None
+
+
+def _data_at_hand(card: Card) -> bool:
+    """Return whether the official data lies under $CLUE_HOME; its contents are not looked at."""
+    from clue_runner.config.shipped import clue_home
+
+    folder = clue_home() / "data" / card.name
+    return folder.is_dir() and any(folder.iterdir())
+
+
+def _card_lines(card: Card) -> list[str]:
+    """Return a card as lines for people."""
+    lines = [
+        f"{card.name}  {card.title.zh}  {card.title.en}  (card version {card.version})",
+        f"kind         {_kind(card)} ({card.adapter}), scored by {card.metric}",
+        f"max length   {card.max_length} tokens",
+    ]
+    for name, split in card.splits.items():
+        counts = " or ".join(f"{count:,}" for count in split.records)
+        unlabelled = "" if split.labelled else ", no labels"
+        lines.append(f"{name:<12} {counts} records in {split.file}{unlabelled}")
+    if card.labels:
+        lines.append(f"labels       {len(card.labels)}, in index order:")
+        lines += [
+            f"  {index:>3}  {label.name}  {label.description}".rstrip()
+            for index, label in enumerate(card.labels)
+        ]
+    for submission in card.submissions:
+        boards = ", ".join(submission.benchmarks)
+        lines.append(
+            f"submission   {submission.file} from {submission.split} for {boards} ({submission.source})"
+        )
+    for group, values in card.recommended.items():
+        settings = ", ".join(f"{group}.{key}={value}" for key, value in values.items())
+        lines.append(f"recommended  {settings} ({card.recommended_source})")
+    lines += [
+        f"published    {entry.score:.2f} {entry.split}: {entry.model} ({entry.source})"
+        for entry in card.published
+    ]
+    lines += [f"licence      {card.licence}", f"paper        {card.paper}"]
+    if card.sample is not None:
+        counts = ", ".join(f"{count:,} {name}" for name, count in card.sample.records.items())
+        lines.append(f"sample       {counts} records ship with the card")
+    return [
+        *lines,
+        f"data         {'at hand' if _data_at_hand(card) else f'not here: clue data get {card.name}'}",
+    ]

@@ -1,0 +1,86 @@
+"""Dropout masks as a pure function of a key: no layer keeps random state.
+
+In: a key of two 32-bit words made from (run seed, update, micro-batch), folded with (layer, site).
+Out: a 0/1 mask and the factor that keeps the expectation. Knows nothing about layers.
+
+Random bits come from Philox as integers and are compared with an integer threshold: float draws
+differ between TensorFlow's graph and XLA, integers do not. One 32-bit word serves two elements.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+_LEVELS = 1 << 16
+
+
+class Mask(NamedTuple):
+    """What to multiply with: ``keep`` holds 0 and 1 in the compute type, ``factor`` is 1 / P(keep)."""
+
+    keep: Any
+    factor: float
+
+
+def update_keys(seed: int, update_index: int, micro_batches: int) -> NDArray[np.int32]:
+    """Return (micro-batches, 2) int32 keys, a function of seed, update and position in the update."""
+    words = [np.random.SeedSequence((seed, update_index, micro)).generate_state(2) for micro in range(micro_batches)]
+    return np.stack(words).astype(np.uint32).view(np.int32)
+
+
+def fold(key: Any, layer: int, site: int) -> Any:
+    """Return the key of one dropout site; ``layer`` and ``site`` are static."""
+    words = np.random.SeedSequence((0xC1E, layer, site)).generate_state(2).astype(np.uint32).view(np.int32)
+    return ops.bitwise_xor(key, ops.convert_to_tensor(words, dtype="int32"))
+
+
+def threshold(rate: float) -> int:
+    """Return how many of 65,536 equally likely values drop an element."""
+    return min(round(rate * _LEVELS), _LEVELS - 1)
+
+
+def mask(key: Any | None, layer: int, site: int, shape: tuple[Any, ...], rate: float, dtype: str) -> Mask | None:
+    """Return the mask of one site, or None at inference (no key) and at rate 0."""
+    dropped = threshold(rate)
+    if key is None or dropped == 0:
+        return None
+    keep = _random_words(fold(key, layer, site), shape) >= dropped
+    return Mask(ops.cast(keep, dtype), _LEVELS / (_LEVELS - dropped))
+
+
+def apply(value: Any, drop: Mask | None) -> Any:
+    """Return ``value`` with dropped elements at 0 and the others scaled up."""
+    return value if drop is None else value * drop.keep * ops.cast(drop.factor, value.dtype)
+
+
+def _random_words(key: Any, shape: tuple[Any, ...]) -> Any:
+    """Return uint16 random words of ``shape`` (dimensions may be tensors)."""
+    if keras.backend.backend() == "jax":
+        return _random_words_jax(key, shape)
+    return _random_words_tensorflow(key, shape)
+
+
+def _random_words_jax(key: Any, shape: tuple[int, ...]) -> Any:
+    """Philox by XLA's bit generator, its 128-bit state taken from the key."""
+    from jax import lax
+
+    count = int(np.prod(shape))
+    state = lax.bitcast_convert_type(ops.concatenate([key, key ^ 0x5BF03635]), "uint32")
+    _, bits = lax.rng_bit_generator(state, ((count + 1) // 2,), algorithm=lax.RandomAlgorithm.RNG_PHILOX)
+    return lax.bitcast_convert_type(bits, "uint16").reshape(-1)[:count].reshape(shape)
+
+
+def _random_words_tensorflow(key: Any, shape: tuple[Any, ...]) -> Any:
+    """Philox by TensorFlow's stateless generator, named so that no device picks another one."""
+    import tensorflow as tf
+
+    whole = tf.stack(shape)
+    count = tf.reduce_prod(whole)
+    bits = tf.random.stateless_uniform(
+        [(count + 1) // 2], key, minval=None, maxval=None, dtype=tf.uint32, alg="philox"
+    )
+    return tf.reshape(tf.reshape(tf.bitcast(bits, tf.uint16), [-1])[:count], whole)

@@ -1,0 +1,89 @@
+"""Task layers on top of the backbone: classification of a text or a pair.
+
+In: a backbone and a batch of tensors. Out: logits, and the loss as (sum, weight).
+Knows nothing about labels' names, records or metrics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from keras import ops
+
+from clue_runner.models import dropout
+from clue_runner.models.kernels import NEGATIVE, dense
+from clue_runner.models.part import Part
+
+Pooling = Literal["pooler", "first", "mean", "max"]
+HEAD = 1 << 17  # stands for the layer number in dropout keys
+
+
+class ClassificationHead(Part):
+    """One dense layer on the pooled text.
+
+    Args:
+        backbone: a ``Backbone``.
+        num_labels: classes.
+        pooling: ``pooler`` (dense + tanh on the first token), ``first``, ``mean`` or ``max``.
+        dropout_rate: before the output layer.
+        seed: source of the initial weights.
+    """
+
+    def __init__(
+        self, backbone: Any, num_labels: int, *, pooling: Pooling = "pooler", dropout_rate: float = 0.1, seed: int = 0
+    ) -> None:
+        super().__init__("head", seed, backbone.dtype_policy.name)
+        if pooling == "pooler" and not backbone.has_pooler:
+            raise ValueError("pooling 'pooler' needs a backbone with a pooler")
+        self.backbone = backbone
+        self.num_labels, self.pooling, self.rate = num_labels, pooling, dropout_rate
+        self.kernel = self.weight("output/kernel", (backbone.width, num_labels))
+        self.bias = self.weight("output/bias", (num_labels,), "zeros")
+
+    def call(self, batch: Mapping[str, Any], dropout_key: Any | None = None) -> dict[str, Any]:
+        """Return ``logits`` (rows, labels) float32; ``dropout_key=None`` means inference."""
+        first_only = self.pooling in {"pooler", "first"}
+        sequence, pooled = self.backbone(
+            batch["token_ids"],
+            batch["segment_ids"],
+            batch["lengths"],
+            position_ids=batch.get("position_ids"),
+            dropout_key=dropout_key,
+            first_only=first_only,
+        )
+        text = pooled if self.pooling == "pooler" else pool(sequence, batch["lengths"], self.pooling)
+        shape = (ops.shape(text)[0], self.backbone.width)
+        text = dropout.apply(text, dropout.mask(dropout_key, HEAD, 0, shape, self.rate, self.compute_dtype))
+        kernel, bias = ops.convert_to_tensor(self.kernel), ops.convert_to_tensor(self.bias)
+        return {"logits": dense(ops.cast(text, "float32"), kernel, bias)}
+
+    def loss(self, outputs: Mapping[str, Any], batch: Mapping[str, Any]) -> tuple[Any, Any]:
+        """Return (sum of weighted cross-entropies, sum of weights), float32 scalars."""
+        return cross_entropy(outputs["logits"], batch["label"], batch["weight"])
+
+
+def pool(sequence: Any, lengths: Any, pooling: str) -> Any:
+    """Return (rows, width): the first token, or the mean or maximum over the tokens before padding."""
+    if pooling == "first":
+        return sequence[:, 0]
+    inside = (ops.arange(ops.shape(sequence)[1])[None, :] < ops.expand_dims(lengths, 1))[:, :, None]
+    values = ops.cast(sequence, "float32")
+    if pooling == "max":
+        return ops.cast(ops.max(ops.where(inside, values, NEGATIVE), axis=1), sequence.dtype)
+    total = ops.sum(ops.where(inside, values, 0.0), axis=1)
+    count = ops.cast(ops.maximum(lengths, 1), "float32")
+    return ops.cast(total / ops.expand_dims(count, 1), sequence.dtype)
+
+
+def cross_entropy(logits: Any, label: Any, weight: Any) -> tuple[Any, Any]:
+    """Return (sum, weight) of softmax cross-entropy; a label of -1 belongs to a row of weight 0.
+
+    Args:
+        logits: (rows, labels) float32.
+        label: (rows,) int32.
+        weight: (rows,) float32; 0 on padding rows.
+    """
+    chosen = ops.one_hot(label, logits.shape[-1], dtype="float32")
+    losses = ops.logsumexp(logits, axis=-1) - ops.sum(chosen * logits, axis=-1)
+    return ops.sum(losses * weight), ops.sum(weight)

@@ -1,0 +1,147 @@
+"""The numeric core of a block: dense, gelu, residual norm and attention with hand-written gradients.
+
+In and out: tensors of either backend. Knows nothing about weights' names, dropout keys or layers.
+
+TensorFlow's graph on a CPU runs every operation as its own pass over memory, so each gradient here is
+written with as few passes as it needs; XLA fuses them anyway. Statistics are float32 in every precision.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from clue_runner.models.dropout import Mask, apply
+
+NEGATIVE = -1e9
+_ROOT_HALF = 1 / math.sqrt(2)
+_DENSITY = 1 / math.sqrt(2 * math.pi)
+
+
+def dense(inputs: Any, kernel: Any, bias: Any) -> Any:
+    """Return ``inputs @ kernel + bias`` for inputs (tokens, in), kernel (in, out), all of one type."""
+
+    def forward(inputs: Any, kernel: Any, bias: Any) -> Any:
+        def gradient(upstream: Any) -> tuple[Any, Any, Any]:
+            return (
+                ops.matmul(upstream, ops.transpose(kernel)),
+                ops.matmul(ops.transpose(inputs), upstream),
+                column_sums(upstream),
+            )
+
+        return ops.matmul(inputs, kernel) + bias, gradient
+
+    return ops.custom_gradient(forward)(inputs, kernel, bias)
+
+
+def column_sums(values: Any) -> Any:
+    """Return the sum over axis 0 of (tokens, width); a matrix product accumulates in float32."""
+    ones = ops.ones((1, ops.shape(values)[0]), dtype=values.dtype)
+    return ops.matmul(ones, values)[0]
+
+
+def gelu(inputs: Any) -> Any:
+    """Return x * P(normal < x), the erf form; its slope is kept from the forward pass."""
+
+    def forward(inputs: Any) -> Any:
+        x = ops.cast(inputs, "float32")
+        below = ops.erf(x * _ROOT_HALF) * 0.5 + 0.5
+        slope = ops.cast(below + x * (ops.exp(ops.square(x) * -0.5) * _DENSITY), inputs.dtype)
+
+        def gradient(upstream: Any) -> Any:
+            return upstream * slope
+
+        return ops.cast(x * below, inputs.dtype), gradient
+
+    return ops.custom_gradient(forward)(inputs)
+
+
+def residual_norm(inputs: Any, branch: Any, drop: Mask | None, scale: Any, offset: Any, epsilon: float) -> Any:
+    """Return layer_norm(inputs + dropout(branch)) * scale + offset for (tokens, width) tensors.
+
+    The sum and its statistics are float32; the result has the type of ``branch``.
+    """
+    dropped = apply(branch, drop)
+    total = ops.cast(inputs, "float32") + ops.cast(dropped, "float32")
+    return ops.cast(layer_norm(total, scale, offset, epsilon), branch.dtype)
+
+
+def layer_norm(inputs: Any, scale: Any, offset: Any, epsilon: float) -> Any:
+    """Return the float32 layer norm of float32 (tokens, width); scale and offset are (width,)."""
+
+    def forward(inputs: Any, scale: Any, offset: Any) -> Any:
+        centred = inputs - ops.mean(inputs, axis=-1, keepdims=True)
+        inverse = ops.rsqrt(ops.mean(ops.square(centred), axis=-1, keepdims=True) + epsilon)
+        normal = centred * inverse
+
+        def gradient(upstream: Any) -> tuple[Any, Any, Any]:
+            product = upstream * normal
+            column = ops.expand_dims(scale, 1) / inputs.shape[-1]
+            mean_slope = ops.matmul(upstream, column)
+            mean_product = ops.matmul(product, column)
+            slope = (upstream * scale - normal * mean_product - mean_slope) * inverse
+            return slope, column_sums(product), column_sums(upstream)
+
+        return normal * scale + offset, gradient
+
+    return ops.custom_gradient(forward)(inputs, scale, offset)
+
+
+def attend(query: Any, key: Any, value: Any, bias: Any, drop: Mask | None) -> Any:
+    """Return softmax(query key^T + bias) value, the probabilities thinned by ``drop``.
+
+    Args:
+        query: (rows, heads, queries, head width), already divided by the root of the head width.
+        key: (rows, heads, keys, head width); ``value`` likewise.
+        bias: (rows, 1, 1, keys) float32: 0, or ``NEGATIVE`` on padding. A row that is all padding
+            gives even probabilities, no NaN.
+        drop: mask of shape (rows, heads, queries, keys), or None.
+    """
+    keep = [] if drop is None else [drop.keep]
+    factor = 1.0 if drop is None else drop.factor
+
+    def forward(query: Any, key: Any, value: Any, bias: Any, *keep: Any) -> Any:
+        scores = ops.cast(ops.matmul(query, _turned(key)), "float32") + bias
+        chance = ops.cast(ops.softmax(scores, axis=-1), query.dtype)
+        thinned = chance * keep[0] if keep else chance
+        scaled_value = value * ops.cast(factor, value.dtype) if keep else value
+        context = ops.matmul(thinned, scaled_value)
+
+        def gradient(upstream: Any) -> tuple[Any, ...]:
+            value_slope = ops.matmul(_turned(thinned), upstream)
+            chance_slope = ops.matmul(upstream, _turned(scaled_value))
+            if keep:
+                value_slope = value_slope * ops.cast(factor, value.dtype)
+                chance_slope = chance_slope * keep[0]
+            # sum over keys of chance * slope, from the narrow side
+            mean = ops.sum(
+                ops.cast(upstream, "float32") * ops.cast(context, "float32"), axis=-1, keepdims=True
+            )
+            score_slope = chance * (chance_slope - ops.cast(mean, chance.dtype))
+            query_slope = ops.matmul(score_slope, key)
+            key_slope = ops.matmul(_turned(score_slope), query)
+            return query_slope, key_slope, value_slope, *(_no_slope(one) for one in (bias, *keep))
+
+        return context, gradient
+
+    return ops.custom_gradient(forward)(query, key, value, bias, *keep)
+
+
+def padding_bias(lengths: Any, keys: Any) -> Any:
+    """Return (rows, 1, 1, keys) float32: 0 on the first ``lengths`` keys, ``NEGATIVE`` behind."""
+    inside = ops.arange(keys)[None, :] < ops.expand_dims(lengths, 1)
+    return ops.where(inside, np.float32(0), np.float32(NEGATIVE))[:, None, None, :]
+
+
+def _turned(values: Any) -> Any:
+    """Return the last two axes swapped."""
+    return ops.swapaxes(values, -1, -2)
+
+
+def _no_slope(values: Any) -> Any:
+    """Return the gradient of something that is not trained."""
+    return None if keras.backend.backend() == "tensorflow" else ops.zeros_like(values)

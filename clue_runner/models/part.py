@@ -1,0 +1,62 @@
+"""The base of this project's Keras layers: weights with stable names, explicit types, no random state.
+
+In: a name prefix and a seed. Out: a layer whose weights exist once it is constructed.
+Knows nothing about what the layer computes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import keras
+import numpy as np
+
+from clue_runner.models.initial import truncated_normal
+from clue_runner.models.naming import give_name
+
+Start = Literal["normal", "zeros", "ones"]
+
+
+class Part(keras.layers.Layer):
+    """A layer with named float32 weights that computes in its policy's compute type.
+
+    Casts are written out in ``call`` (Keras's autocast is off), so that the same code gives the same
+    sequence of operations on every backend.
+
+    Args:
+        prefix: stable name of the layer, e.g. ``backbone/block_0/attention``.
+        seed: source of the initial weights.
+        dtype_policy: ``float32`` or ``mixed_bfloat16``.
+    """
+
+    def __init__(self, prefix: str, seed: int, dtype_policy: str) -> None:
+        super().__init__(name=prefix.replace("/", "_"), dtype=dtype_policy, autocast=False)
+        self.prefix = prefix
+        self.seed = seed
+        self.built = True
+
+    def weight(self, name: str, shape: tuple[int, ...], start: Start = "normal", *, lookup: bool = False) -> Any:
+        """Create the float32 weight ``prefix/name``.
+
+        Args:
+            name: stable name below the prefix.
+            shape: kernels are (in, out).
+            start: ``normal`` is truncated at two deviations of 0.02.
+            lookup: a table of which a step reads few rows.
+        """
+        full = f"{self.prefix}/{name}"
+
+        def initial(shape: tuple[int, ...], dtype: Any = None) -> Any:
+            if start == "normal":
+                return keras.ops.convert_to_tensor(truncated_normal(self.seed, full, tuple(shape)))
+            return keras.ops.convert_to_tensor(np.full(shape, float(start == "ones"), np.float32))
+
+        variable = self.add_weight(
+            shape=shape, initializer=initial, dtype="float32", name=name.replace("/", "_"), autocast=False
+        )
+        give_name(variable, full, lookup=lookup)
+        return variable
+
+    def cast(self, value: Any) -> Any:
+        """Return ``value`` in the compute type."""
+        return keras.ops.cast(value, self.compute_dtype)

@@ -1,0 +1,179 @@
+"""The engine on JAX: one pure step over (weights, optimizer, average), compiled, its state donated.
+
+In: a network builder and numpy batches. Out: losses, outputs and states as numpy.
+Knows nothing about epochs, files or tasks. TensorFlow is never imported here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+
+from clue_runner.models.dropout import update_keys
+from clue_runner.models.naming import named_variables
+from clue_runner.tokens.rows import Array
+from clue_runner.training.engines.base import EngineSettings, State, StepResult
+from clue_runner.training.engines.states import AVERAGE, MOMENTUM, STEP, VELOCITY, check_state
+from clue_runner.training.optimizers import Moments, adam, decay_factor, step_size
+
+HOST_ONLY = frozenset({"row"})
+Tensors = dict[str, Any]
+
+
+def create() -> JaxEngine:
+    """Return a new engine."""
+    return JaxEngine()
+
+
+def gpu_names() -> list[str]:
+    """Return a name for each GPU that JAX sees."""
+    return [device.device_kind for device in jax.devices() if device.platform in {"gpu", "cuda", "rocm"}]
+
+
+def use_gpu(index: int) -> None:
+    """Put new arrays on this GPU."""
+    jax.config.update("jax_default_device", jax.devices("gpu")[index])
+
+
+def use_cpu() -> None:
+    """Put new arrays on the CPU."""
+    jax.config.update("jax_default_device", jax.devices("cpu")[0])
+
+
+class JaxEngine:
+    """Runs one network with ``jax.jit``; each batch shape is compiled once."""
+
+    def __init__(self) -> None:
+        self.compilations = 0
+
+    def init(self, build: Callable[[], Any], settings: EngineSettings, example: Mapping[str, Array]) -> None:
+        """Build the network and create optimizer and average; ``example`` is not needed here."""
+        del example
+        self.network = build()
+        self.settings = settings
+        self.variables = named_variables(self.network)
+        weights = {name: jnp.array(variable.value) for name, variable in self.variables.items()}
+        self.state: dict[str, Any] = {
+            "weights": weights,
+            "momentum": {name: jnp.zeros_like(value) for name, value in weights.items()},
+            "velocity": {name: jnp.zeros_like(value) for name, value in weights.items()},
+            "average": {} if settings.ema is None else {name: jnp.array(v) for name, v in weights.items()},
+            "step": jnp.zeros((), jnp.int32),
+        }
+        self._step = jax.jit(self._update, donate_argnums=0) if settings.jit else self._update
+        self._evaluate = jax.jit(self._outputs) if settings.jit else self._outputs
+
+    def step(self, update: Mapping[str, Array], *, update_index: int, learning_rate: float) -> Callable[[], StepResult]:
+        """Run one update; the state stays on the device and nothing is waited for."""
+        batch = {name: values for name, values in update.items() if name not in HOST_ONLY}
+        micro_batches = len(next(iter(batch.values())))
+        keys = update_keys(self.settings.seed, update_index, micro_batches)
+        self.state, figures = self._step(self.state, batch, keys, np.float32(learning_rate))
+
+        def read() -> StepResult:
+            loss, weight, norm, finite = (np.asarray(figure) for figure in figures)
+            return StepResult(float(loss), float(weight), float(norm), bool(finite))
+
+        return read
+
+    def evaluate(self, batch: Mapping[str, Array], *, averaged: bool) -> Mapping[str, Array]:
+        """Return outputs of one batch without dropout."""
+        use_average = averaged and self.settings.ema is not None
+        weights = self.state["average" if use_average else "weights"]
+        outputs = self._evaluate(weights, {name: v for name, v in batch.items() if name not in HOST_ONLY})
+        return {name: np.asarray(value) for name, value in outputs.items()}
+
+    def get_state(self) -> State:
+        """Return copies of weights, moments, average and step."""
+        parts = {"": "weights", MOMENTUM: "momentum", VELOCITY: "velocity", AVERAGE: "average"}
+        state = {
+            prefix + name: np.array(value) for prefix, part in parts.items() for name, value in self.state[part].items()
+        }
+        return state | {STEP: np.array(self.state["step"], np.int64)}
+
+    def set_state(self, state: State) -> None:
+        """Put a state back, bit for bit."""
+        check_state(state, {name: value.shape for name, value in self.get_state().items()})
+        parts = {"": "weights", MOMENTUM: "momentum", VELOCITY: "velocity", AVERAGE: "average"}
+        for prefix, part in parts.items():
+            self.state[part] = {name: jnp.array(state[prefix + name]) for name in self.state[part]}
+        self.state["step"] = jnp.array(state[STEP], jnp.int32)
+
+    def get_weights(self, *, averaged: bool) -> State:
+        """Return copies of the network's weights."""
+        use_average = averaged and self.settings.ema is not None
+        part = self.state["average" if use_average else "weights"]
+        return {name: np.array(value) for name, value in part.items()}
+
+    def set_weights(self, weights: State) -> None:
+        """Put weights back; the average starts from them too."""
+        check_state(weights, {name: value.shape for name, value in self.state["weights"].items()})
+        self.state["weights"] = {name: jnp.array(weights[name]) for name in self.state["weights"]}
+        self.state["average"] = {name: jnp.array(weights[name]) for name in self.state["average"]}
+
+    def _run(self, weights: Tensors, batch: Tensors, key: Any | None, *, loss: bool) -> Any:
+        """Call the network with ``weights`` in the place of its variables."""
+        mapping = [(self.variables[name], value) for name, value in weights.items()]
+        with keras.StatelessScope(state_mapping=mapping):
+            outputs = self.network(batch, dropout_key=key)
+            return self.network.loss(outputs, batch) if loss else outputs
+
+    def _outputs(self, weights: Tensors, batch: Tensors) -> Tensors:
+        """Compute outputs for evaluation."""
+        self.compilations += 1
+        return dict(self._run(weights, {name: jnp.asarray(v) for name, v in batch.items()}, None, loss=False))
+
+    def _gradients(self, weights: Tensors, batch: Tensors, keys: Any) -> tuple[Any, Any, Tensors]:
+        """Return loss sum, weight sum and gradient of the loss sum over all micro-batches."""
+
+        def one(micro: Tensors, key: Any) -> tuple[Any, Any, Tensors]:
+            def losses(weights: Tensors) -> tuple[Any, Any]:
+                loss, weight = self._run(weights, micro, key, loss=True)
+                return loss, weight
+
+            (loss, weight), gradient = jax.value_and_grad(losses, has_aux=True)(weights)
+            return loss, weight, gradient
+
+        if len(keys) == 1:
+            return one({name: value[0] for name, value in batch.items()}, keys[0])
+
+        def add(total: Any, item: Any) -> tuple[Any, None]:
+            return jax.tree.map(jnp.add, total, one(*item)), None
+
+        zero = jnp.zeros((), jnp.float32)
+        total, _ = jax.lax.scan(add, (zero, zero, jax.tree.map(jnp.zeros_like, weights)), (batch, keys))
+        loss, weight, gradient = total
+        return loss, weight, gradient
+
+    def _update(self, state: dict[str, Any], batch: Tensors, keys: Any, learning_rate: Any) -> tuple[dict[str, Any], Any]:
+        """Compute one update; a non-finite one returns the state as it was."""
+        self.compilations += 1
+        settings = self.settings
+        batch = {name: jnp.asarray(value) for name, value in batch.items()}
+        loss, weight, gradients = self._gradients(state["weights"], batch, jnp.asarray(keys))
+        weight = jnp.maximum(weight, np.finfo(np.float32).tiny)
+        loss = loss / weight
+        norm = jnp.sqrt(sum(jnp.sum(jnp.square(value)) for value in gradients.values())) / weight
+        finite = jnp.isfinite(loss) & jnp.isfinite(norm)
+        scale = 1 / weight
+        if settings.clip_norm is not None:
+            scale = scale * jnp.minimum(1.0, settings.clip_norm / jnp.maximum(norm, settings.clip_norm * 1e-6))
+        step = state["step"] + 1
+        size = step_size(learning_rate, step.astype(jnp.float32), settings)
+        new: dict[str, Any] = {"weights": {}, "momentum": {}, "velocity": {}, "average": {}, "step": step}
+        for name, value in state["weights"].items():
+            moments = Moments(state["momentum"][name], state["velocity"][name])
+            decay = decay_factor(name, learning_rate, settings)
+            decayed = value if decay is None else value * decay
+            value, moments = adam(decayed, gradients[name] * scale, moments, size, settings)
+            new["weights"][name] = value
+            new["momentum"][name], new["velocity"][name] = moments
+            if settings.ema is not None:
+                new["average"][name] = state["average"][name] * settings.ema + value * (1 - settings.ema)
+        kept = jax.tree.map(lambda after, before: jnp.where(finite, after, before), new, state)
+        return kept, (loss, weight, norm, finite)

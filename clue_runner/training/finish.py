@@ -1,0 +1,98 @@
+"""After the last update: the best weights answer dev and test, and the results are written.
+
+In: a job whose training has ended. Out: predictions, submissions, ``metrics.json``.
+May be stopped and done again at any moment: each file is written whole, and always the same.
+Knows nothing about the loop.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from clue_runner.data.sources import DataSource
+from clue_runner.submission.gather import SAMPLE_MARK
+from clue_runner.submission.pack import SAMPLE_TEXT, SAMPLE_ZIP, zip_bytes
+from clue_runner.training.answers import WrittenSubmission, describe, write_predictions, write_submissions
+from clue_runner.training.job import Job
+from clue_runner.training.results import (
+    base_metrics,
+    padding_share,
+    peak_memory_bytes,
+    score_metrics,
+    seconds_spent,
+)
+from clue_runner.training.resume import machine
+from clue_runner.training.storage import write_atomic, write_json
+
+
+def finish(job: Job, source: DataSource) -> dict[str, Any]:
+    """Predict with the best weights, write everything, and return the content of ``metrics.json``.
+
+    Raises:
+        InterruptedRunError: a signal arrived; the same command does the rest.
+        StorageError: the disk refused.
+    """
+    job.restore_best()
+    card, data = job.material.card, job.material.data
+    probabilities = job.run.output.probabilities
+    predictions = job.predict("dev")
+    scores = job.material.adapter.score(predictions, data.records["dev"], card)
+    write_predictions(job.folder.predictions / "dev.jsonl", predictions, probabilities=probabilities)
+    written: list[WrittenSubmission] = []
+    for split in card.test_splits:
+        if split not in data.records:
+            continue
+        answers = job.predict(split)
+        write_predictions(job.folder.predictions / f"{split}.jsonl", answers, probabilities=probabilities)
+        written += write_submissions(
+            job.folder.submission,
+            card,
+            job.material.adapter,
+            split,
+            answers,
+            data.records[split],
+            sample=source.is_sample,
+        )
+    metrics = {
+        **base_metrics(job.run, card, versions=machine(job.run.backend)["versions"], data_sha256=data.sha256),
+        **score_metrics(scores, job.progress),
+        **_measured(job),
+        "data_complete": data.complete,
+        "submission": _submission(job, written, sample=source.is_sample),
+    }
+    write_json(job.folder.metrics, metrics)
+    return metrics
+
+
+def _measured(job: Job) -> dict[str, Any]:
+    """Return clocks, rates and sizes."""
+    train_seconds = job.progress.seconds.get("train", 0.0)
+    rates = {
+        "train": job.progress.examples / train_seconds if train_seconds > 0 else None,
+        "evaluate": job.evaluating.watch.rate,
+        "predict": job.predicting.watch.rate,
+    }
+    return {
+        "device": job.choices.device.text,
+        "precision": job.choices.precision.value,
+        "seconds": seconds_spent(job.progress, job.prepared, job.total_seconds()),
+        "examples_per_second": {name: round(rate, 2) if rate else None for name, rate in rates.items()},
+        "padding_share": padding_share(job.progress),
+        "peak_memory_bytes": peak_memory_bytes(),
+    }
+
+
+def _submission(job: Job, written: list[WrittenSubmission], *, sample: bool) -> dict[str, Any] | None:
+    """Return what was written for the leaderboard; sample answers are packed and marked."""
+    if not written:
+        return None
+    entry: dict[str, Any] = {
+        "files": describe(written, job.folder.path),
+        "ok": not any(one.problems for one in written),
+    }
+    if sample:
+        write_atomic(job.folder.submission / SAMPLE_MARK, SAMPLE_TEXT.encode())
+        members = [(one.submission.file, one.path.read_bytes()) for one in written]
+        write_atomic(job.folder.path / SAMPLE_ZIP, zip_bytes([*members, (SAMPLE_MARK, SAMPLE_TEXT.encode())]))
+        entry |= {"zip": SAMPLE_ZIP, "note": "answers to sample records: not for upload"}
+    return entry

@@ -1,0 +1,201 @@
+"""One run at work: engine, material and folder bound together, and what the loop asks of them.
+
+In: what the stages before have made. Out: evaluations, saved states, the best weights put back.
+Knows nothing about argv, or about how an update is computed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from clue_runner.adapters.base import Predictions, Scores
+from clue_runner.config.loader import config_hash
+from clue_runner.config.schema import Run
+from clue_runner.console import Console
+from clue_runner.errors import CheckpointError
+from clue_runner.tokens.batches import epoch_plan, update_arrays
+from clue_runner.tokens.rows import Array, IntArray, Rows
+from clue_runner.training.engines.base import Engine
+from clue_runner.training.events import EventLog
+from clue_runner.training.folder import RunFolder
+from clue_runner.training.network import Choices, weights_header
+from clue_runner.training.predict import Predictor, Stopwatch
+from clue_runner.training.prepare import Material
+from clue_runner.training.progress import Progress
+from clue_runner.training.resume import machine
+from clue_runner.training.signals import Signals
+from clue_runner.training.snapshots import PREFIX, point, prune, read_snapshot, write_snapshot
+
+STATE_SCHEMA = 1
+VOCABULARY = "vocab.txt"
+
+
+class TrainBatches:
+    """The train rows as updates: order from (seed, epoch), arrays on demand."""
+
+    def __init__(self, material: Material, run: Run, buckets: tuple[int, ...] | None) -> None:
+        """Keep what the plans follow from."""
+        self._material = material
+        self._run = run
+        self._buckets = buckets
+        self._epoch: tuple[int, Rows] | None = None
+
+    def plan(self, epoch: int) -> Sequence[IntArray]:
+        """Return the rows of each update of an epoch."""
+        return epoch_plan(
+            self._rows(epoch), batch_size=self._run.train.batch_size, seed=self._run.seed, epoch=epoch
+        )
+
+    def arrays(self, epoch: int, indices: IntArray) -> Mapping[str, Array]:
+        """Return the arrays of one update, each (micro-batches, rows, ...)."""
+        train = self._run.train
+        return update_arrays(
+            self._rows(epoch),
+            indices,
+            batch_size=train.batch_size,
+            accumulate=train.accumulate,
+            token_budget=train.token_budget,
+            buckets=self._buckets,
+        )
+
+    def _rows(self, epoch: int) -> Rows:
+        """Return the rows of an epoch, kept until another one is asked for."""
+        if self._epoch is None or self._epoch[0] != epoch:
+            rows = self._material.adapter.epoch_rows(self._material.rows["train"], self._run.seed, epoch)
+            self._epoch = (epoch, rows)
+        return self._epoch[1]
+
+
+@dataclass
+class Job:
+    """Everything that one run holds while it works.
+
+    Args:
+        began: monotonic clock at the command's start.
+        prepared: seconds until the first update could begin.
+    """
+
+    run: Run
+    material: Material
+    folder: RunFolder
+    engine: Engine
+    choices: Choices
+    buckets: tuple[int, ...] | None
+    progress: Progress
+    log: EventLog
+    console: Console
+    signals: Signals
+    vocab_size: int
+    began: float
+    prepared: float = 0.0
+    earlier: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Start the clocks of evaluation and prediction."""
+        self.evaluating = self._predictor()
+        self.predicting = self._predictor()
+        self.earlier = self.progress.seconds.get("total", 0.0)
+
+    def warn(self, text: str) -> None:
+        """Tell the user and the event log."""
+        self.console.warn(text)
+        self.log.write("warning", echo=False, message=text)
+
+    def evaluate(self) -> Scores:
+        """Score dev with the present weights, averaged ones where they are kept."""
+        watch, started = self.evaluating.watch, time.monotonic()
+        compiled = watch.compiling
+        records = self.material.data.records["dev"]
+        predictions = self.evaluating.answer(records, self.material.rows["dev"])
+        scores = self.material.adapter.score(predictions, records, self.material.card)
+        compiled = watch.compiling - compiled
+        self.progress.spend("compile", compiled)
+        self.progress.spend("evaluate", time.monotonic() - started - compiled)
+        return scores
+
+    def predict(self, split: str) -> Predictions:
+        """Answer one split with the present weights."""
+        records, rows = self.material.data.records[split], self.material.rows[split]
+        watch, started = self.predicting.watch, time.monotonic()
+        compiled = watch.compiling
+        with self.console.progress(len(rows), f"predicting {split}") as bar:
+            predictions = self.predicting.answer(records, rows, bar.update)
+        compiled = watch.compiling - compiled
+        self.progress.spend("compile", compiled)
+        self.progress.spend("predict", time.monotonic() - started - compiled)
+        return predictions
+
+    def save(self, progress: Progress, best: bool) -> None:
+        """Keep the present state in the run folder.
+
+        Raises:
+            StorageError: the disk refused; states saved before are untouched.
+        """
+        progress.seconds["total"] = self.total_seconds()
+        root = self.folder.checkpoints
+        target = write_snapshot(
+            root,
+            progress.step,
+            self.engine.get_state(),
+            self.state(),
+            header=weights_header(self.run, self.vocab_size),
+            # With the vocabulary beside, a saved state is a checkpoint that another run can begin from.
+            files={VOCABULARY: self.material.tokenizer.vocab_path.read_bytes()},
+        )
+        if best:
+            point(root, "best", target)
+        point(root, "last", target)
+        prune(root, keep=self.run.output.keep_checkpoints, best_step=progress.best_step)
+        self.log.write("save", step=progress.step, folder=f"checkpoints/{target.name}", best=best)
+
+    def state(self) -> dict[str, Any]:
+        """Return the content of ``state.json``."""
+        return {
+            "schema": STATE_SCHEMA,
+            "progress": self.progress.to_json(),
+            "config_sha256": config_hash(self.run),
+            "data_sha256": self.material.data.sha256,
+            "vocabulary_sha256": self.material.tokenizer.sha256,
+            "buckets": self.buckets,
+            "machine": {**machine(self.run.backend), **self.choices.described()},
+        }
+
+    def restore_best(self) -> None:
+        """Put the best weights back.
+
+        Raises:
+            CheckpointError: they are damaged.
+        """
+        best = self.progress.best_step
+        if best is None or best == self.progress.step:
+            return
+        folder = self.folder.checkpoints / f"{PREFIX}{best}"
+        try:
+            snapshot = read_snapshot(folder)
+        except ValueError as error:
+            raise CheckpointError(
+                f"the best state is damaged: {error}",
+                where=str(folder),
+                next_step="run the same command again: it goes on from an older state",
+            ) from error
+        self.engine.set_state(snapshot.tensors())
+
+    def total_seconds(self) -> float:
+        """Return the time of this sitting and the saved part of the ones before."""
+        return self.earlier + time.monotonic() - self.began
+
+    def _predictor(self) -> Predictor:
+        """Return what answers splits, with a clock of its own."""
+        return Predictor(
+            self.engine,
+            self.material.adapter,
+            self.material.card,
+            self.run.train.evaluate_tokens,
+            self.buckets,
+            self.run.train.ema is not None,
+            self.signals,
+            Stopwatch(),
+        )

@@ -1,0 +1,287 @@
+"""The loop: update, evaluate, keep the best, save, stop.
+
+In: an engine, the train batches, and what to do at an evaluation and at a save. Out: a finished
+``Progress``, or an error that says where it stopped. Between two updates the state is whole; only there
+it is saved, and only after every dispatched update has been read and found finite.
+Knows nothing about files, tasks, scores' meaning or the terminal.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from clue_runner.config.schema import TrainSettings
+from clue_runner.errors import InterruptedRunError, NotFiniteError
+from clue_runner.tokens.rows import Array, IntArray
+from clue_runner.training.engines.base import Engine, StepResult
+from clue_runner.training.progress import Progress
+from clue_runner.training.schedules import learning_rate
+from clue_runner.training.signals import Signals
+
+UNREAD = 1  # updates that may be under way unread: the device stays busy, an infinite loss is seen at once
+STEP_EVENTS = 200  # step events in a whole run, about
+
+
+class Batches(Protocol):
+    """The train batches of a run."""
+
+    def plan(self, epoch: int) -> Sequence[IntArray]:
+        """Return the rows of each update of an epoch; every epoch has as many updates."""
+
+    def arrays(self, epoch: int, indices: IntArray) -> Mapping[str, Array]:
+        """Return the arrays of one update, each (micro-batches, rows, ...)."""
+
+
+class Evaluated(Protocol):
+    """What the loop needs of an evaluation's result."""
+
+    @property
+    def score(self) -> float:
+        """Return the main score; higher is better."""
+
+    @property
+    def values(self) -> Mapping[str, float]:
+        """Return all scores by name."""
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What happens around the updates.
+
+    Args:
+        evaluate: score dev with the present weights; may raise ``InterruptedRunError``.
+        save: keep the present state; True: it is the best so far.
+        event: note an event by name and fields.
+        show: tell the user how far it is: progress and what stands beside it.
+    """
+
+    evaluate: Callable[[], Evaluated]
+    save: Callable[[Progress, bool], None]
+    event: Callable[..., None]
+    show: Callable[[Progress, Mapping[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class _Pending:
+    """An update that was dispatched and not yet read."""
+
+    step: int
+    epoch: int
+    learning_rate: float
+    read: Callable[[], StepResult]
+
+
+def total_updates(settings: TrainSettings, updates_per_epoch: int) -> int:
+    """Return how many updates a run has unless patience ends it."""
+    total = settings.epochs * updates_per_epoch
+    return min(total, settings.max_steps) if settings.max_steps else total
+
+
+class Loop:
+    """Runs updates from where ``progress`` stands until the run has ended."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        batches: Batches,
+        settings: TrainSettings,
+        progress: Progress,
+        hooks: Hooks,
+        signals: Signals,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Look at the first epoch's plan; nothing runs yet."""
+        self.progress = progress
+        self._engine = engine
+        self._batches = batches
+        self._settings = settings
+        self._hooks = hooks
+        self._signals = signals
+        self._clock = clock
+        self._plan_epoch = progress.epoch
+        self._plan = batches.plan(progress.epoch)
+        self.total = total_updates(settings, len(self._plan))
+        self._pending: deque[_Pending] = deque()
+        self._window: list[StepResult] = []
+        self._saved_step = progress.step
+        self._saved_at = clock()
+        self._began_at, self._began_examples = clock(), progress.examples
+
+    def run(self) -> None:
+        """Train to the end.
+
+        Raises:
+            NotFiniteError: a loss or gradient is not a number; the last saved state is the last good one.
+            InterruptedRunError: a signal arrived; the state is saved.
+        """
+        self._boundary()  # a run stopped between an update and its evaluation goes on with the evaluation
+        while self.progress.ended is None:
+            if self._signals.requested is not None:
+                self._stop()
+            self._update()
+            self._signals.defer()
+            self._boundary()
+
+    def _stop(self) -> None:
+        """Save and leave, because a signal asked for it."""
+        self._settle()
+        self._save(best=False)
+        self._signals.check(
+            f"at epoch {self.progress.epoch + 1}, step {self.progress.step}; the state is saved"
+        )
+
+    def _update(self) -> None:
+        """Dispatch the next update and read an earlier one."""
+        progress, started = self.progress, self._clock()
+        if self._plan_epoch != progress.epoch:
+            self._plan_epoch, self._plan = progress.epoch, self._batches.plan(progress.epoch)
+        arrays = self._batches.arrays(progress.epoch, self._plan[progress.position])
+        rate = learning_rate(progress.step, self.total, self._settings)
+        compilations, dispatched = self._engine.compilations, self._clock()
+        read = self._engine.step(
+            {name: values for name, values in arrays.items() if name != "row"},
+            update_index=progress.step,
+            learning_rate=rate,
+        )
+        compiling = self._clock() - dispatched if self._engine.compilations > compilations else 0.0
+        progress.step += 1
+        progress.position += 1
+        progress.examples += _count_examples(arrays)
+        progress.real_tokens += int(arrays["lengths"][arrays["weight"] != 0].sum())
+        progress.computed_tokens += int(arrays["token_ids"].size)
+        self._pending.append(_Pending(progress.step, progress.epoch, rate, read))
+        while len(self._pending) > UNREAD:
+            self._read(self._pending.popleft())
+        progress.spend("compile", compiling)
+        progress.spend("train", self._clock() - started - compiling)
+
+    def _read(self, pending: _Pending) -> None:
+        """Take in one update's result."""
+        result, progress = pending.read(), self.progress
+        if not result.finite:
+            good = "there was none" if progress.last_loss is None else f"{progress.last_loss:.4g}"
+            raise NotFiniteError(
+                f"the loss or its gradient is not a number at step {pending.step}, "
+                f"epoch {pending.epoch + 1} (last good loss: {good})",
+                received=f"loss {result.loss}, gradient norm {result.gradient_norm}",
+                next_step="lower train.learning_rate or raise train.warmup_ratio; no bad state was saved",
+            )
+        progress.last_loss = result.loss
+        progress.loss_sum += result.loss * result.weight
+        progress.loss_weight += result.weight
+        self._window.append(result)
+        if pending.step % max(1, self.total // STEP_EVENTS) == 0:
+            self._note_step(pending)
+
+    def _note_step(self, pending: _Pending) -> None:
+        """Write a step event and show it: the mean since the one before."""
+        weight = sum(one.weight for one in self._window)
+        loss = sum(one.loss * one.weight for one in self._window) / weight if weight else 0.0
+        seconds = max(self._clock() - self._began_at, 1e-9)
+        rate = (self.progress.examples - self._began_examples) / seconds
+        self._hooks.event(
+            "step",
+            step=pending.step,
+            epoch=pending.epoch + 1,
+            loss=loss,
+            learning_rate=pending.learning_rate,
+            gradient_norm=self._window[-1].gradient_norm,
+            examples_per_second=round(rate, 2),
+        )
+        self._window.clear()
+        self._hooks.show(self.progress, {"loss": loss, "rate": rate, "total": self.total})
+
+    def _settle(self) -> None:
+        """Read every update under way."""
+        started = self._clock()
+        while self._pending:
+            self._read(self._pending.popleft())
+        self.progress.spend("train", self._clock() - started)
+
+    def _boundary(self) -> None:
+        """Do what is due between two updates: evaluate, turn the epoch, end, save."""
+        progress = self.progress
+        if progress.ended is not None:
+            return
+        improved = False
+        if self._evaluation_due():
+            self._settle()
+            improved = self._evaluate()
+        if progress.position == len(self._plan):
+            progress.epoch, progress.position = progress.epoch + 1, 0
+        progress.ended = self._ending()
+        if improved or progress.ended or self._save_due():
+            self._settle()
+            self._save(best=improved)
+
+    def _evaluation_due(self) -> bool:
+        """Return whether dev is to be scored at this step."""
+        progress, every = self.progress, self._settings.evaluate_steps
+        if progress.step == 0 or progress.evaluated:
+            return False
+        if progress.step >= self.total:
+            return True
+        return progress.step % every == 0 if every else progress.position == len(self._plan)
+
+    def _evaluate(self) -> bool:
+        """Score dev and return whether it is the best so far."""
+        progress = self.progress
+        try:
+            scores = self._hooks.evaluate()
+        except InterruptedRunError:
+            # The evaluation is not part of the state yet, so it is done again from its beginning.
+            self._save(best=False)
+            raise
+        improved = progress.best_score is None or scores.score > progress.best_score
+        entry = {
+            "step": progress.step,
+            "epoch": progress.epoch + 1,
+            "score": scores.score,
+            "scores": dict(scores.values),
+            "loss": progress.mean_loss,
+        }
+        progress.history.append(entry)
+        if improved:
+            progress.best_score, progress.best_step = scores.score, progress.step
+            progress.best_epoch = progress.epoch + 1
+        progress.evaluations_without_gain = 0 if improved else progress.evaluations_without_gain + 1
+        progress.loss_sum = progress.loss_weight = 0.0
+        self._hooks.event("evaluate", **entry, best=improved)
+        self._hooks.show(progress, {"total": self.total, "evaluated": entry, "improved": improved})
+        return improved
+
+    def _ending(self) -> str | None:
+        """Return why the run ends here; None: it goes on."""
+        patience = self._settings.patience
+        if self.progress.step >= self.total:
+            return "max_steps" if self.progress.epoch < self._settings.epochs else "epochs"
+        if patience is not None and self.progress.evaluations_without_gain >= patience:
+            return "patience"
+        return None
+
+    def _save_due(self) -> bool:
+        """Return whether a periodic save is due."""
+        if self.progress.step == self._saved_step:
+            return False
+        every = self._settings.save_steps
+        if every is not None and self.progress.step % every == 0:
+            return True
+        return self._clock() - self._saved_at >= 60 * self._settings.save_minutes
+
+    def _save(self, *, best: bool) -> None:
+        """Keep the present state; a state without any update is not worth a file."""
+        if self.progress.step == 0:
+            return
+        self._hooks.save(self.progress, best)
+        self._saved_step, self._saved_at = self.progress.step, self._clock()
+
+
+def _count_examples(arrays: Mapping[str, Array]) -> int:
+    """Return the examples of an update: rows that are not padding."""
+    return int(np.count_nonzero(arrays["weight"]))

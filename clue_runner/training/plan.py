@@ -1,0 +1,81 @@
+"""``--dry-run``: what a run would do, said without loading a backend or writing into a run folder.
+
+In: settings, card, data. Out: lines, and the same as one mapping.
+Knows nothing about engines.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from clue_runner.config.schema import Run
+from clue_runner.console import Console, file_size
+from clue_runner.data.cards import Card
+from clue_runner.data.sources import DataSource
+from clue_runner.tokens.batches import epoch_plan
+from clue_runner.training.loop import total_updates
+from clue_runner.training.memory import count_weights, estimate_bytes
+from clue_runner.training.prepare import Material, encode_splits
+from clue_runner.training.run import read_inputs
+
+
+def show_plan(
+    run: Run, card: Card, source: DataSource, output: Path, console: Console, *, seeds: int | None
+) -> dict[str, Any]:
+    """Say what would be trained, on what, for how long, and what would be written.
+
+    Raises:
+        DataError: missing or broken files.
+        CheckpointError: the pretrained weights or the vocabulary cannot be used.
+    """
+    inputs = read_inputs(run, card, source, console)
+    material = encode_splits(card, inputs.data, inputs.tokenizer, run, console.warn)
+    vocab_size = inputs.checkpoint.vocab_size if inputs.checkpoint else inputs.tokenizer.vocab_size
+    plan = _plan(run, card, material, vocab_size)
+    plan |= {"output": str(output), "seeds": seeds or 1, "finished": (output / "metrics.json").exists()}
+    console.say(
+        f"will train   {card.name} {card.version} with {run.model.name} "
+        f"({plan['weights']:,} weights), {_seeds(run, seeds)}, {run.backend}"
+    )
+    console.say(
+        f"rows         {plan['rows']['train']:,}, longest {plan['longest']} of {run.data.max_length} tokens"
+    )
+    for split, notes in plan["notes"].items():
+        console.say(
+            f"             {split}: {', '.join(f'{count:,} {what}' for what, count in notes.items())}"
+        )
+    console.say(
+        f"steps        {plan['steps_per_epoch']:,} per epoch x {run.train.epochs} epochs"
+        f"{f', at most {run.train.max_steps:,}' if run.train.max_steps else ''} = {plan['steps']:,} "
+        f"of {run.train.batch_size} examples"
+    )
+    console.say(f"memory       about {file_size(plan['memory_bytes'])} for training (estimate)")
+    console.say(f"writes       {output}/")
+    console.say("nothing was run")
+    console.event({"event": "plan", "ok": True, **plan})
+    return plan
+
+
+def _plan(run: Run, card: Card, material: Material, vocab_size: int) -> dict[str, Any]:
+    """Return the figures."""
+    train = material.adapter.epoch_rows(material.rows["train"], run.seed, 0)
+    steps = len(epoch_plan(train, batch_size=run.train.batch_size, seed=run.seed, epoch=0))
+    labels = max(1, len(card.labels))
+    return {
+        "task": card.name,
+        "model": run.model.name,
+        "weights": count_weights(run.model, vocab_size, labels),
+        "rows": {split: len(rows) for split, rows in material.rows.items()},
+        "notes": {split: dict(rows.notes) for split, rows in material.rows.items() if rows.notes},
+        "longest": int(train.lengths.max(initial=0)),
+        "steps_per_epoch": steps,
+        "steps": total_updates(run.train, steps),
+        "memory_bytes": estimate_bytes(run, vocab_size, labels),
+        "data_complete": material.data.complete,
+    }
+
+
+def _seeds(run: Run, seeds: int | None) -> str:
+    """Return the seeds in words."""
+    return f"seed {run.seed}" if seeds is None else f"seeds {run.seed} to {run.seed + seeds - 1}"

@@ -1,0 +1,86 @@
+"""Where a run stands: everything the loop must know to go on as if it had never stopped.
+
+In: nothing, or a saved state. Out: numbers that go into ``state.json`` and back without loss.
+Data order and dropout are no state: they follow from (seed, epoch) and (seed, update, micro-batch).
+Knows nothing about files, tensors or engines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Self
+
+from clue_runner.errors import CheckpointError
+
+
+@dataclass
+class Progress:
+    """The loop's state; ``seconds`` alone differs between two equal runs.
+
+    Args:
+        step: updates done.
+        epoch: epoch of the next update, from 0.
+        position: place of the next update within the epoch; equals the epoch's length between its last
+            update and its evaluation.
+        best_step, best_epoch, best_score: the best evaluation so far; ties keep the earlier.
+        evaluations_without_gain: counted against ``train.patience``.
+        history: one entry an evaluation: step, epoch, score, scores, loss.
+        loss_sum, loss_weight: train loss since the last evaluation.
+        last_loss: loss of the last update.
+        examples: train examples seen.
+        real_tokens, computed_tokens: tokens in the train batches, and with padding.
+        seconds: spent in compile, train, evaluate and predict, over all sittings.
+        ended: why training is over; None while it is not.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    position: int = 0
+    best_step: int | None = None
+    best_epoch: int | None = None
+    best_score: float | None = None
+    evaluations_without_gain: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    loss_sum: float = 0.0
+    loss_weight: float = 0.0
+    last_loss: float | None = None
+    examples: int = 0
+    real_tokens: int = 0
+    computed_tokens: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    ended: str | None = None
+
+    @property
+    def mean_loss(self) -> float | None:
+        """Return the train loss since the last evaluation; None where nothing was read yet."""
+        return self.loss_sum / self.loss_weight if self.loss_weight else None
+
+    @property
+    def evaluated(self) -> bool:
+        """Return whether dev was scored at this very step."""
+        return bool(self.history) and int(self.history[-1]["step"]) == self.step
+
+    def spend(self, what: str, seconds: float) -> None:
+        """Add measured time."""
+        self.seconds[what] = self.seconds.get(what, 0.0) + seconds
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data; floats survive JSON bit for bit."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """Return the saved progress.
+
+        Raises:
+            CheckpointError: a field is missing or unknown.
+        """
+        names = {one.name for one in fields(cls)}
+        if set(content) != names:
+            odd = ", ".join(sorted(names.symmetric_difference(content)))
+            raise CheckpointError(
+                f"the saved state is of another version of clue-runner (fields {odd})",
+                next_step="finish it with the version that began it, or start anew with --fresh",
+            )
+        return cls(**content)

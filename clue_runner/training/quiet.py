@@ -1,0 +1,56 @@
+"""Keeps a backend's start-up chatter off the screen and in a file.
+
+In: a log file. Out: a block in which the process's standard error goes there, our own lines excepted.
+The chatter is written by C++ code before any setting of its own is read, so only the descriptor can be
+turned away. Knows nothing about backends.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+STANDARD_ERROR = 2
+
+
+@contextmanager
+def chatter_to(log: Path) -> Iterator[None]:
+    """Send what libraries write to descriptor 2 to ``log``; Python's ``sys.stderr`` still reaches the user."""
+    target = _open_log(log)
+    ours = sys.stderr
+    kept = os.dup(STANDARD_ERROR)
+    through = os.fdopen(os.dup(kept), "w", encoding="utf-8", errors="backslashreplace", buffering=1)
+    try:
+        ours.flush()
+        os.dup2(target, STANDARD_ERROR)
+        if _writes_to_descriptor(ours):
+            sys.stderr = through
+        yield
+    finally:
+        if sys.stderr is through:
+            sys.stderr = ours
+        os.dup2(kept, STANDARD_ERROR)
+        os.close(kept)
+        os.close(target)
+        with suppress(OSError):  # a closed terminal
+            through.close()
+
+
+def _open_log(log: Path) -> int:
+    """Return a descriptor to write to; a log that cannot be kept must not stop a run."""
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    except OSError:
+        return os.open(os.devnull, os.O_WRONLY)
+
+
+def _writes_to_descriptor(stream: object) -> bool:
+    """Return whether a stream is the process's own standard error, not a test's replacement."""
+    try:
+        return bool(stream.fileno() == STANDARD_ERROR)  # type: ignore[attr-defined]
+    except (AttributeError, OSError, ValueError):
+        return False

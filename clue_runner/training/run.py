@@ -1,0 +1,232 @@
+"""One run from files to a checked submission; the same call again continues it or shows its result.
+
+read -> look at the folder -> encode -> start the engine -> resume -> train -> predict -> write results
+
+In: settings, a card, a data source, a folder. Out: the content of ``metrics.json``.
+Everything that can fail cheaply fails before a backend is loaded. Knows nothing about argv.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clue_runner.checkpoints.checkpoint import Checkpoint
+from clue_runner.config.loader import config_hash
+from clue_runner.config.schema import Run
+from clue_runner.console import Console
+from clue_runner.data.cards import Card
+from clue_runner.data.sources import DataSource
+from clue_runner.errors import ClueError, InterruptedRunError
+from clue_runner.tokens.tokenizer import Tokenizer
+from clue_runner.training.events import EventLog
+from clue_runner.training.finish import finish
+from clue_runner.training.folder import RunFolder, open_folder, write_settings
+from clue_runner.training.job import Job, TrainBatches
+from clue_runner.training.loop import Hooks, Loop
+from clue_runner.training.memory import memory_faults
+from clue_runner.training.network import (
+    choose,
+    load_pretrained,
+    open_checkpoint,
+    open_tokenizer,
+    start_engine,
+)
+from clue_runner.training.prepare import SplitData, encode_splits, padded_lengths, read_splits
+from clue_runner.training.progress import Progress
+from clue_runner.training.results import base_metrics, failure_metrics, show_results
+from clue_runner.training.resume import machine, machine_differences, newest_state
+from clue_runner.training.show import LoopDisplay, say_data, say_machine, say_weights
+from clue_runner.training.signals import Signals
+from clue_runner.training.snapshots import Snapshot, repoint
+from clue_runner.training.storage import remove, write_json
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a run is made from, read and checked; no backend is loaded yet."""
+
+    run: Run
+    card: Card
+    source: DataSource
+    data: SplitData
+    checkpoint: Checkpoint | None
+    tokenizer: Tokenizer
+
+
+def read_inputs(run: Run, card: Card, source: DataSource, console: Console) -> Inputs:
+    """Read and check data, checkpoint and vocabulary, and say what is unusual about them.
+
+    Raises:
+        DataError: missing or broken files.
+        CheckpointError: the pretrained weights or the vocabulary cannot be used.
+    """
+    say_weights(console, run)
+    data = read_splits(card, source, run)
+    say_data(console, card, source, data)
+    checkpoint = open_checkpoint(run)
+    for notice in checkpoint.notices if checkpoint else ():
+        console.warn(notice)
+    return Inputs(run, card, source, data, checkpoint, open_tokenizer(run, checkpoint))
+
+
+def train(
+    run: Run,
+    card: Card,
+    source: DataSource,
+    output: Path,
+    console: Console,
+    *,
+    fresh: bool = False,
+    data_argument: str | None = None,
+) -> dict[str, Any]:
+    """Train, keep the best, predict and write; return the content of ``metrics.json``.
+
+    Args:
+        run: the resolved settings.
+        card: the task.
+        source: its files.
+        output: the run folder.
+        console: where to speak.
+        fresh: move an old run in ``output`` aside first.
+        data_argument: what the user gave as ``--data``, for ``clue predict``.
+
+    Raises:
+        ClueError: every user mistake and every failure that a user can act on.
+    """
+    began = time.monotonic()
+    with ExitStack() as stack:
+        signals = stack.enter_context(Signals(console.warn))
+        inputs = read_inputs(run, card, source, console)
+        identity = {**inputs.data.sha256, "vocabulary": inputs.tokenizer.sha256}
+        folder, lock = open_folder(output, run, identity, fresh=fresh)
+        stack.enter_context(lock)
+        if folder.finished:
+            return _show_finished(console, card, folder)
+        snapshot = newest_state(folder.checkpoints, console.warn)
+        remove(folder.metrics)  # of a run that failed and is tried again
+        write_settings(folder, run)
+        log = stack.enter_context(EventLog(folder.events, console))
+        _note_start(log, inputs, snapshot, data_argument)
+        try:
+            with memory_faults(run):
+                job = _start(inputs, folder, snapshot, log, console, signals, began)
+                _train(job)
+                metrics = finish(job, inputs.source)
+        except InterruptedRunError as error:
+            log.write("error", echo=False, message=str(error), exit_code=error.exit_code)
+            raise
+        except Exception as error:
+            _write_failure(folder, inputs, log, error)
+            raise
+        show_results(console, metrics, card, folder.path)
+        log.write("result", **metrics)
+        return metrics
+
+
+def _show_finished(console: Console, card: Card, folder: RunFolder) -> dict[str, Any]:
+    """Say what an earlier run of the same command found."""
+    metrics = folder.results() or {}
+    console.say(f"this run has already ended: {folder.path}")
+    show_results(console, metrics, card, folder.path)
+    console.event({"event": "result", **metrics})
+    return metrics
+
+
+def _note_start(log: EventLog, inputs: Inputs, snapshot: Snapshot | None, data_argument: str | None) -> None:
+    """Write the start event, or the resume event that supersedes what came after the saved step."""
+    again = snapshot is not None or log.path.stat().st_size > 0
+    log.write(
+        "resume" if again else "start",
+        step=snapshot.step if snapshot else 0,
+        task=inputs.card.name,
+        card_version=inputs.card.version,
+        model=inputs.run.model.name,
+        seed=inputs.run.seed,
+        backend=inputs.run.backend,
+        data=data_argument,
+        data_sha256=inputs.data.sha256,
+        config_sha256=config_hash(inputs.run),
+    )
+    for text in inputs.data.warnings:
+        log.write("warning", echo=False, message=text)
+
+
+def _start(
+    inputs: Inputs,
+    folder: RunFolder,
+    snapshot: Snapshot | None,
+    log: EventLog,
+    console: Console,
+    signals: Signals,
+    began: float,
+) -> Job:
+    """Encode, load the backend, build the network, and put a saved state into it."""
+    run = inputs.run
+    material = encode_splits(inputs.card, inputs.data, inputs.tokenizer, run, console.warn)
+    choices = choose(run)
+    buckets = padded_lengths(material.rows["train"], run, jit=choices.jit.value == "on")
+    vocab_size = inputs.checkpoint.vocab_size if inputs.checkpoint else inputs.tokenizer.vocab_size
+    engine = start_engine(
+        run, inputs.card, material.adapter, material.rows["train"], choices, buckets, vocab_size=vocab_size
+    )
+    progress = Progress() if snapshot is None else Progress.from_json(snapshot.state["progress"])
+    job = Job(
+        run, material, folder, engine, choices, buckets, progress, log, console, signals, vocab_size, began
+    )
+    say_machine(console, run, choices, folder)
+    if snapshot is not None:
+        _resume(job, snapshot)
+    elif inputs.checkpoint is not None:
+        for name in load_pretrained(engine, inputs.checkpoint):
+            job.warn(f"{name} is not in the checkpoint and starts from random weights")
+    job.prepared = time.monotonic() - began
+    return job
+
+
+def _resume(job: Job, snapshot: Snapshot) -> None:
+    """Put a saved state back and say from where the run goes on."""
+    job.engine.set_state(snapshot.tensors())
+    repoint(job.folder.checkpoints, snapshot, job.progress.best_step)
+    now: Mapping[str, Any] = {**machine(job.run.backend), **job.choices.described()}
+    for change in machine_differences(snapshot.state["machine"], now):
+        job.warn(f"resuming elsewhere, the last bits of the result may differ: {change}")
+    where = (
+        "after training" if job.progress.ended else f"at epoch {job.progress.epoch + 1}, step {snapshot.step}"
+    )
+    job.console.say(f"resuming {job.folder.path} {where} (same data order, same dropout)")
+
+
+def _train(job: Job) -> None:
+    """Run the loop to its end."""
+    if job.progress.ended is not None:
+        job.signals.defer()  # nothing is lost from here on, but what is being written shall be whole
+        return
+    batches = TrainBatches(job.material, job.run, job.buckets)
+    with LoopDisplay(job.console, job.run, job.material.card) as display:
+        hooks = Hooks(job.evaluate, job.save, job.log.write, display.show)
+        loop = Loop(job.engine, batches, job.run.train, job.progress, hooks, job.signals)
+        display.start(loop.total)
+        loop.run()
+
+
+def _write_failure(folder: RunFolder, inputs: Inputs, log: EventLog, error: Exception) -> None:
+    """Leave a result without a score, so that nobody takes the run for a finished one."""
+    metrics = {
+        **base_metrics(
+            inputs.run,
+            inputs.card,
+            versions=machine(inputs.run.backend)["versions"],
+            data_sha256=inputs.data.sha256,
+        ),
+        **failure_metrics(error),
+    }
+    try:
+        write_json(folder.metrics, metrics)
+        log.write("error", echo=False, message=str(error), exit_code=metrics["error"]["exit_code"])
+    except ClueError:
+        return  # the disk that refuses the note is the error that is on its way to the user

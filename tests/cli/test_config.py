@@ -1,0 +1,89 @@
+"""``clue config``: resolved settings with their origin, checks of files, the schema."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from clue_runner.config.shipped import shipped_folder
+from clue_runner.config.yaml_reader import read_yaml
+
+
+def test_show_prints_yaml_with_origins(clue) -> None:
+    outcome = clue("config", "show", "--task", "afqmc", "--model", "tiny", "--set", "train.epochs=9")
+    assert outcome.exit_code == 0
+    values = read_yaml(outcome.stdout).values
+    assert (values["task"], values["train"]["epochs"], values["train"]["learning_rate"]) == ("afqmc", 9, 5e-4)
+    lines = {line.split(":")[0].strip(): line for line in outcome.stdout.split("\n")}
+    assert lines["epochs"].endswith("# --set")
+    assert lines["learning_rate"].endswith("# model tiny")
+    assert lines["max_length"].endswith("# card of afqmc")
+    assert lines["weight_decay"].endswith("# default")
+
+
+def test_show_explains(clue) -> None:
+    text = clue("config", "show", "--explain").stdout
+    assert "# passes over the train split [a whole number above 0]" in text
+
+
+def test_show_as_json(clue) -> None:
+    outcome = clue("config", "show", "--json", "--config", "smoke")
+    settings = json.loads(outcome.stdout)["settings"]
+    assert settings["train.max_steps"] == {"value": 8, "from": "configs/train/smoke.yaml"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "expected"),
+    [
+        (("--task", "afqcm"), 2, "did you mean afqmc?"),
+        (("--model", "tny"), 2, "did you mean tiny?"),
+        (("--set", "train.lerning_rate=1e-5"), 2, "did you mean train.learning_rate?"),
+        (("--set", "train.epochs=many"), 2, "got text 'many' (allowed: a whole number above 0)"),
+        (("--config", "none.yaml"), 3, "no config file at none.yaml"),
+        (("--model", "hf:a/b"), 4, "not supported yet"),
+    ],
+)
+def test_show_refuses(clue, arguments: tuple[str, ...], exit_code: int, expected: str) -> None:
+    outcome = clue("config", "show", *arguments)
+    assert outcome.exit_code == exit_code
+    assert expected in outcome.stderr
+    assert outcome.stdout == ""
+
+
+def test_show_does_not_need_the_weights_of_a_published_model(clue) -> None:
+    assert clue("config", "show", "--model", "roberta-wwm-ext").exit_code == 0
+
+
+def test_check_accepts_all_that_ships(clue) -> None:
+    outcome = clue("config", "check", shipped_folder("configs"), shipped_folder("tasks"))
+    assert outcome.exit_code == 0, outcome.stderr
+    assert outcome.stdout.count(": card, ok") >= 7
+    assert outcome.stdout.count(": model preset, ok") > 10
+
+
+def test_check_names_every_problem_of_every_file(clue, tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("train:\n  epoch: 3\n  batch_size: x\n", encoding="utf-8")
+    (tmp_path / "model.yaml").write_text("title: t\nkind: random\nmodel:\n  hiden_dim: 3\n", encoding="utf-8")
+    (tmp_path / "task.yaml").write_text("name: a\nname: b\n", encoding="utf-8")
+    (tmp_path / "good.yaml").write_text("seed: 1\n", encoding="utf-8")
+    outcome = clue("config", "check", tmp_path, "--json")
+    assert outcome.exit_code == 2
+    for expected in (
+        f"{tmp_path}/recipe.yaml:2: train.epoch: no such setting, did you mean train.epochs?",
+        f"{tmp_path}/recipe.yaml:3: train.batch_size has a value it cannot take",
+        f"{tmp_path}/model.yaml:4: model.hiden_dim",
+        f"{tmp_path}/task.yaml:2: name is given twice",
+        "4 problems in 4 files",
+    ):
+        assert expected in outcome.stderr
+    events = [json.loads(line) for line in outcome.stdout.split("\n")[:-1]]
+    assert [event["ok"] for event in events] == [True, False, False, False, False]
+
+
+def test_check_of_a_missing_file(clue) -> None:
+    assert clue("config", "check", "nowhere").exit_code == 3
+
+
+def test_schema_is_json_schema(clue) -> None:
+    schema = json.loads(clue("config", "schema").stdout)
+    assert schema["$defs"]["TrainSettings"]["properties"]["epochs"]["description"]

@@ -1,0 +1,207 @@
+"""The command frame: lazy help, exit codes, messages for every kind of failure."""
+
+import errno
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+
+from clue_runner.cli import main
+from clue_runner.errors import CheckpointError
+
+HEAVY = {
+    "tensorflow",
+    "jax",
+    "keras",
+    "sklearn",
+    "numpy",
+    "pydantic",
+    "yaml",
+    "rich",
+    "tokenizers",
+    "pooch",
+    "safetensors",
+}
+HEAVY_BACKENDS = {"tensorflow", "jax", "keras", "sklearn"}
+NAMES = {"tasks", "data", "models", "train", "predict", "evaluate", "submit", "config", "doctor", "cache"}
+
+
+def imported(*arguments: str, home: Path) -> set[str]:
+    """Return the top-level modules that a command line imported."""
+    code = (
+        "import sys, json\n"
+        "from clue_runner.cli.main import run\n"
+        "try: run(json.loads(sys.argv[1]))\n"
+        "except SystemExit: pass\n"
+        "print('MODULES ' + ' '.join(sorted({name.partition('.')[0] for name in sys.modules})))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, json.dumps(arguments)],
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+        env={"CLUE_HOME": str(home), "PATH": "/usr/bin"},
+    )
+    return set(done.stdout.split("MODULES ")[1].split())
+
+
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
+    """Make ``clue cache`` raise an exception."""
+
+    def use(error: BaseException) -> None:
+        @click.command()
+        @click.option("--json", is_flag=True)
+        def command(json: bool) -> None:
+            raise error
+
+        module = __import__("clue_runner.cli.cache", fromlist=["command"])
+        monkeypatch.setattr(module, "command", command)
+
+    return use
+
+
+@pytest.mark.parametrize("arguments", [(), ("--help",), ("-h",)])
+def test_help_imports_click_alone(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    modules = imported(*arguments, home=tmp_path)
+    assert "click" in modules
+    assert modules & HEAVY == set()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("tasks",),
+        ("tasks", "show", "afqmc"),
+        ("models",),
+        ("config", "show", "--task", "tnews"),
+        ("cache",),
+        ("config", "check", "."),
+        ("data", "--help"),
+        ("submit", "--help"),
+    ],
+)
+def test_light_commands_import_no_backend(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    assert imported(*arguments, home=tmp_path) & HEAVY_BACKENDS == set()
+
+
+def test_help_is_quick(processor_seconds) -> None:
+    assert processor_seconds("--help") < 0.3
+
+
+def test_help_lists_every_command_with_its_line(clue) -> None:
+    outcome = clue("--help")
+    assert outcome.exit_code == 0
+    names = main.command_folder.list_commands(click.Context(main.command_folder))
+    assert set(names) <= NAMES
+    assert {"tasks", "models", "config", "doctor", "cache"} <= set(names)
+    for name in names:
+        assert 10 < len(main.short_help(name)) < 100, name
+        assert f"  {name} " in outcome.stdout
+
+
+def test_every_command_shows_its_help(clue) -> None:
+    for name in main.command_folder.list_commands(click.Context(main.command_folder)):
+        outcome = clue(name, "--help")
+        assert outcome.exit_code == 0
+        assert f"Usage: clue {name}" in outcome.stdout
+
+
+def test_version(clue) -> None:
+    from clue_runner import __version__
+
+    assert clue("--version").stdout == f"clue-runner {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("tsks",), "no command called 'tsks', did you mean tasks?"),
+        (("qqqqq",), "all commands: clue --help"),
+        (("--qiet", "tasks"), "no such option"),
+        (("tasks", "--jsn"), "--json"),
+        (("config", "shw"), "show"),
+        (("cache", "--clear", "rowz"), "rows"),
+        (("tasks", "show"), "missing argument"),
+        (("tasks", "show", "afqcm"), "did you mean afqmc?"),
+        (("models", "show", "tny"), "did you mean tiny?"),
+    ],
+)
+def test_misspelt_words_exit_2_with_a_suggestion(clue, arguments: tuple[str, ...], expected: str) -> None:
+    outcome = clue(*arguments)
+    assert outcome.exit_code == 2
+    assert outcome.stderr.startswith("error: ")
+    assert expected in outcome.stderr
+    assert "Traceback" not in outcome.stderr
+    assert outcome.stdout == ""
+
+
+def test_a_misspelt_option_is_an_event_too(clue) -> None:
+    outcome = clue("tasks", "--json", "--jsn")
+    assert outcome.exit_code == 2
+    assert json.loads(outcome.stdout) == {
+        "event": "error",
+        "ok": False,
+        "exit_code": 2,
+        "message": outcome.stderr.removeprefix("error: ").rstrip("\n"),
+    }
+
+
+def test_user_mistakes_show_no_traceback_without_debug(clue, broken) -> None:
+    broken(CheckpointError("no weights", next_step="get some"))
+    plain = clue("cache")
+    assert (plain.exit_code, plain.stderr) == (4, "error: no weights\n  next: get some\n")
+    for arguments in (("--debug", "cache"), ("cache", "--debug")):
+        debug = clue(*arguments)
+        assert debug.exit_code == 4
+        assert "Traceback" in debug.stderr
+    machine = clue("cache", "--json")
+    assert json.loads(machine.stdout)["exit_code"] == 4
+
+
+@pytest.mark.parametrize(
+    ("error", "exit_code", "expected"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left on device", "/full/disk"),
+            8,
+            "/full/disk: no space left on device",
+        ),
+        (PermissionError(errno.EACCES, "Permission denied", "/locked"), 8, "/locked: permission denied"),
+        (MemoryError(), 7, "out of memory"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (ZeroDivisionError("division by zero"), 1, "ZeroDivisionError: division by zero"),
+        (OSError(errno.EIO, "I/O error"), 1, "please report it"),
+    ],
+)
+def test_other_failures(clue, broken, error: BaseException, exit_code: int, expected: str) -> None:
+    broken(error)
+    outcome = clue("cache")
+    assert outcome.exit_code == exit_code
+    assert expected in outcome.stderr
+    assert "Traceback" not in outcome.stderr
+
+
+def test_our_bugs_leave_a_log(clue, broken, clue_home: Path) -> None:
+    broken(ZeroDivisionError("division by zero"))
+    outcome = clue("cache")
+    (log,) = (clue_home / "logs").iterdir()
+    assert str(log) in outcome.stderr
+    assert "Traceback" in log.read_text(encoding="utf-8")
+
+
+def test_quiet_may_stand_anywhere(clue) -> None:
+    loud = clue("models").stdout
+    assert "clue models show NAME" in loud
+    for arguments in (("--quiet", "models"), ("models", "--quiet")):
+        assert "clue models show NAME" not in clue(*arguments).stdout
+
+
+def test_a_closed_pipe_ends_quietly(tmp_path: Path) -> None:
+    command = f'"{sys.executable}" -m clue_runner config schema | head -1'
+    done = subprocess.run(command, shell=True, capture_output=True, encoding="utf-8", check=True)
+    assert (done.stdout, done.stderr) == ("{\n", "")

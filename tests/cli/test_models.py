@@ -1,0 +1,34 @@
+"""``clue models``: presets, their sizes, how to get their weights."""
+
+import json
+from pathlib import Path
+
+
+def test_list(clue, clue_home: Path) -> None:
+    (clue_home / "models" / "rbt3").mkdir(parents=True)
+    rows = {line.split()[0]: line for line in clue("models").stdout.split("\n") if line.strip()}
+    assert "random weights" in rows["tiny"]
+    assert "checkpoint at hand" in rows["rbt3"]
+    assert "no checkpoint here" in rows["roberta-wwm-ext"]
+    assert "102.3 M" in rows["roberta-wwm-ext"]
+
+
+def test_show_says_how_to_get_the_checkpoint(clue, clue_home: Path) -> None:
+    text = clue("models", "show", "macbert-base").stdout
+    for expected in (
+        "hfl/chinese-macbert-base",
+        "github.com/ymcui/MacBERT",
+        str(clue_home / "models" / "macbert-base"),
+    ):
+        assert expected in text
+    facts = json.loads(clue("models", "show", "macbert-base", "--json").stdout)
+    assert facts["local"] is False
+    assert len(facts["ways_to_get"]) == 4
+    (clue_home / "models" / "macbert-base").mkdir(parents=True)
+    assert "ways to get it" not in clue("models", "show", "macbert-base").stdout
+
+
+def test_list_as_json(clue) -> None:
+    lines = [json.loads(line) for line in clue("models", "--json").stdout.split("\n")[:-1]]
+    assert lines[-1]["event"] == "result"
+    assert {line["kind"] for line in lines[:-1]} == {"random", "published"}

@@ -1,0 +1,138 @@
+"""What every adapter promises, checked on the sample records of every card.
+
+A new adapter adds one line to ``GOLD`` (the answer that gold gives) and to ``OUTPUTS`` (made-up network
+outputs for a batch); everything else is the same for all.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from clue_runner.adapters.base import Adapter, Prediction, load_adapter
+from clue_runner.config.loader import load_run
+from clue_runner.config.shipped import shipped_folder
+from clue_runner.data.cards import Card, all_cards, recommended_settings
+from clue_runner.data.sources import locate
+from clue_runner.submission.check import check_file
+from clue_runner.tokens.batches import batch_arrays, evaluation_plan
+from clue_runner.tokens.rows import Array, Rows
+from clue_runner.tokens.tokenizer import Tokenizer
+
+MAX_LENGTH = 48
+CARDS = {name: card for name, card in all_cards().items() if card.sample}
+
+
+def random_logits(card: Card, batch: Mapping[str, Array]) -> dict[str, Array]:
+    """Logits that depend on the row alone, so that any batching must give the same answers."""
+    logits = np.zeros((len(batch["row"]), len(card.labels)), np.float32)
+    for place, row in enumerate(batch["row"].tolist()):
+        logits[place] = np.random.default_rng(row + 1).normal(size=len(card.labels))
+    return {"logits": logits}
+
+
+GOLD: dict[str, Callable[[Any], Any]] = {"classification": lambda record: record.label}
+OUTPUTS: dict[str, Callable[[Card, Mapping[str, Array]], dict[str, Array]]] = {
+    "classification": random_logits
+}
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return Tokenizer(Path(shipped_folder("configs")) / "models" / "vocab" / "zh.txt", lowercase=True)
+
+
+@pytest.fixture(params=CARDS, scope="module")
+def card(request: pytest.FixtureRequest) -> Card:
+    return CARDS[request.param]
+
+
+@pytest.fixture(scope="module")
+def adapter(card: Card) -> Adapter:
+    return load_adapter(card)
+
+
+def encode(card: Card, adapter: Adapter, tokenizer: Tokenizer, split: str) -> tuple[Any, Rows]:
+    run = load_run(
+        task=card.name,
+        card_settings=recommended_settings(card),
+        model="test",
+        configs=[],
+        overrides=[f"data.max_length={MAX_LENGTH}"],
+        flags={},
+    )
+    records = adapter.read(card, locate(card, "sample"), split)
+    return records, adapter.encode(records, card, tokenizer, run)
+
+
+def answers(card: Card, adapter: Adapter, records: Any, rows: Rows, tokens: int, buckets: Any) -> Any:
+    partials: dict[int, Any] = {}
+    for indices in evaluation_plan(rows, tokens=tokens, buckets=buckets):
+        batch = batch_arrays(rows, indices, tokens=tokens, buckets=buckets)
+        decoded = adapter.decode_batch(OUTPUTS[card.adapter](card, batch), batch)
+        assert len(decoded) == len(batch["row"])
+        partials.update(zip(batch["row"].tolist(), decoded, strict=True))
+    return adapter.merge(partials, records, card)
+
+
+def test_every_adapter_has_its_oracle(card: Card) -> None:
+    assert card.adapter in GOLD and card.adapter in OUTPUTS
+
+
+def test_rows_belong_to_records_in_order(card: Card, adapter: Adapter, tokenizer: Tokenizer) -> None:
+    records, rows = encode(card, adapter, tokenizer, "train")
+    assert set(rows.record.tolist()) == set(range(len(records)))
+    assert (np.diff(rows.record) >= 0).all() and (np.diff(rows.group) >= 0).all()
+    assert rows.lengths.max() <= MAX_LENGTH
+    assert rows.tokens["token_ids"].dtype == rows.tokens["segment_ids"].dtype == np.int32
+    token_ids = rows.tokens["token_ids"]
+    assert token_ids.min() >= 0 and token_ids.max() < tokenizer.vocab_size
+    assert (rows.tokens["token_ids"][rows.offsets[:-1]] == tokenizer.cls_id).all()
+    assert len(adapter.epoch_rows(rows, 42, 0)) > 0
+
+
+def test_gold_answers_score_100(card: Card, adapter: Adapter) -> None:
+    records = adapter.read(card, locate(card, "sample"), "dev")
+    gold = [Prediction(record.id, GOLD[card.adapter](record)) for record in records.items]
+    scores = adapter.score(gold, records, card)
+    assert scores.main == card.metric and scores.score == pytest.approx(100.0)
+    assert scores.examples == len(records)
+    assert 0 <= scores.chance < 100
+    low, high = scores.confidence_interval
+    assert 0 <= low <= 100.0 and high == pytest.approx(100.0)
+
+
+@pytest.mark.parametrize(("tokens", "buckets"), [(48, None), (700, None), (100_000, None), (512, (16, 48))])
+def test_submission_order_is_file_order_for_any_batching(
+    card: Card, adapter: Adapter, tokenizer: Tokenizer, tokens: int, buckets: tuple[int, ...] | None
+) -> None:
+    for submission in card.submissions:
+        records, rows = encode(card, adapter, tokenizer, submission.split)
+        found = answers(card, adapter, records, rows, tokens, buckets)
+        assert [one.id for one in found] == [record.id for record in records.items]
+        raw = adapter.submit(found, card, submission)
+        assert raw == adapter.submit(answers(card, adapter, records, rows, 997, None), card, submission)
+        assert check_file(card, submission, raw, records, sample=True) == []
+        if submission.shape == "lines":
+            lines = [json.loads(line) for line in raw.decode("utf-8").splitlines()]
+            assert [line["id"] for line in lines] == [record.id for record in records.items]
+
+
+def test_a_lost_row_is_our_bug_and_not_an_answer(card: Card, adapter: Adapter, tokenizer: Tokenizer) -> None:
+    records, rows = encode(card, adapter, tokenizer, "dev")
+    batch = batch_arrays(rows, np.arange(len(rows) - 1), tokens=10**6, buckets=None)
+    decoded = adapter.decode_batch(OUTPUTS[card.adapter](card, batch), batch)
+    with pytest.raises(RuntimeError):
+        adapter.merge(dict(enumerate(decoded)), records, card)
+
+
+def test_an_ensemble_of_one_run_is_that_run(card: Card, adapter: Adapter, tokenizer: Tokenizer) -> None:
+    records, rows = encode(card, adapter, tokenizer, "dev")
+    single = answers(card, adapter, records, rows, 512, None)
+    joint = adapter.ensemble([single, single], records, card)
+    assert [(one.id, one.prediction) for one in joint] == [(one.id, one.prediction) for one in single]

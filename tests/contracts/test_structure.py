@@ -1,0 +1,149 @@
+"""The shape of the house: who may import whom, how long a room may be, what help may load."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "clue_runner"
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if "_shipped" not in path.parts)
+
+# Arrows never point up: a layer imports itself and what stands before it.
+LAYERS = [
+    {"errors", "console"},
+    {"config"},
+    {"data"},
+    {"metrics", "submission"},
+    {"tokens", "models", "checkpoints"},
+    {"adapters"},
+    {"training"},
+    {"bench", "reports"},
+    {"cli"},
+]
+RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
+FACE = {"__init__", "__main__", "api"}  # the package's face: lazy, stands above all layers
+
+TENSORFLOW_FILES = {
+    "training/engines/tensorflow.py",
+    "checkpoints/google.py",
+    "models/dropout.py",
+    "models/recompute.py",
+}
+JAX_FILES = {"training/engines/jax.py", "models/dropout.py", "models/recompute.py", "training/devices.py"}
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def room(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).parts
+    return parts[0] if len(parts) > 1 else path.stem
+
+
+def imported(tree: ast.AST) -> list[tuple[int, str]]:
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [(node.lineno, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found += [(node.lineno, node.module)]
+            if node.module == "clue_runner":
+                found += [(node.lineno, f"clue_runner.{alias.name}") for alias in node.names]
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=relative)
+def test_imports_never_point_up(path: Path) -> None:
+    own = room(path)
+    if own in FACE:
+        return
+    assert own in RANK, f"{own} is not a room of the house: give it a layer"
+    wrong = []
+    for line, name in imported(ast.parse(path.read_text(encoding="utf-8"))):
+        parts = name.split(".")
+        if parts[0] == "clue_runner" and len(parts) > 1 and parts[1] in RANK and RANK[parts[1]] > RANK[own]:
+            wrong.append(f"{path}:{line} {own} imports {name}")
+    assert not wrong
+
+
+@pytest.mark.parametrize("path", FILES, ids=relative)
+def test_backends_are_imported_in_their_rooms_only(path: Path) -> None:
+    names = {name.split(".")[0] for _, name in imported(ast.parse(path.read_text(encoding="utf-8")))}
+    if relative(path) not in TENSORFLOW_FILES:
+        assert "tensorflow" not in names
+    if relative(path) not in JAX_FILES:
+        assert "jax" not in names
+
+
+@pytest.mark.parametrize("path", FILES, ids=relative)
+def test_files_and_functions_stay_short(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert len(text.split("\n")) <= 401, "a file over 400 lines holds a second job"
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            assert length <= 60, f"{node.name} has {length} lines"
+
+
+@pytest.mark.parametrize("path", FILES, ids=relative)
+def test_every_module_opens_with_its_contract(path: Path) -> None:
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    assert docstring and docstring.splitlines()[0].endswith(".")
+
+
+@pytest.mark.parametrize("path", FILES, ids=relative)
+def test_only_the_console_prints(path: Path) -> None:
+    if path.name == "console.py":
+        return
+    calls = [
+        node.lineno
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
+    ]
+    assert not calls
+
+
+def loaded_by(*arguments: str) -> set[str]:
+    """Return the top-level modules that a ``clue`` command leaves loaded."""
+    program = (
+        "import sys\n"
+        "from clue_runner.cli.main import main\n"
+        f"sys.argv = ['clue', *{list(arguments)!r}]\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "sys.stderr.write('LOADED ' + ' '.join(sorted({name.split('.')[0] for name in sys.modules})))\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return set(result.stderr.rsplit("LOADED ", 1)[1].split())
+
+
+HEAVY = {"tensorflow", "jax", "keras", "sklearn", "torch", "transformers"}
+
+
+def test_help_imports_click_alone() -> None:
+    loaded = loaded_by("--help")
+    assert "click" in loaded
+    assert not loaded & (HEAVY | {"numpy", "pydantic", "yaml", "rich", "tokenizers", "pooch"})
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("tasks",),
+        ("tasks", "show", "afqmc"),
+        ("models",),
+        ("data", "check", "afqmc", "--from", "sample"),
+        ("data", "stats", "afqmc", "--from", "sample"),
+        ("config", "show", "--task", "afqmc"),
+        ("submit", "check", "no-such-folder"),
+        ("train", "--task", "afqcm"),
+        ("train", "--task", "afqmc", "--data", "sample", "--dry-run"),
+    ],
+    ids=" ".join,
+)
+def test_light_commands_load_no_backend(arguments: tuple[str, ...]) -> None:
+    assert not loaded_by(*arguments) & HEAVY
