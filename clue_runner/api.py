@@ -73,7 +73,13 @@ class LoadedBackbone:
         segments = np.zeros_like(ids) if segment_ids is None else np.asarray(segment_ids)
         sizes = np.full((rows,), length) if lengths is None else np.asarray(lengths)
         self._check(ids, segments, sizes)
-        sequence, pooled = self.layer(ids.astype(np.int32), segments.astype(np.int32), sizes.astype(np.int32))
+        import keras
+
+        # Plain tensors stand in for the variables: TensorFlow refuses variables inside hand-written gradients
+        # outside a graph.
+        values = [(weight, keras.ops.stop_gradient(weight.value)) for weight in self.layer.weights]
+        with keras.StatelessScope(state_mapping=values):
+            sequence, pooled = self.layer(*(array.astype(np.int32) for array in (ids, segments, sizes)))
         return _floats(sequence), None if pooled is None else _floats(pooled)
 
     def _check(self, ids: NDArray[Any], segments: NDArray[Any], sizes: NDArray[Any]) -> None:

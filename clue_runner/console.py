@@ -84,8 +84,9 @@ class Console:
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Print rows in aligned columns, numbers to the right; Chinese counts two cells a character."""
-        for number, line in enumerate(_table_lines(columns, rows)):
-            self._write(_paint(line, "1", self._human()) if number == 0 else line, self._human())
+        head, *lines = _table_lines(columns, rows)
+        # One write: a reader that wants the first line only (`| head -1`) breaks no pipe.
+        self._write("\n".join([_paint(head, "1", self._human()), *lines]), self._human())
 
     @contextmanager
     def progress(self, total: int | None, label: str) -> Iterator[Progress]:

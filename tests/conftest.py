@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -40,6 +39,8 @@ def processor_seconds(clue_home: Path) -> Callable[..., float]:
 
     Processor time, not the clock: other processes on the machine must not fail a test.
     """
+
+    resource = pytest.importorskip("resource", reason="processor time of child processes needs a Unix")
 
     def used() -> float:
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)

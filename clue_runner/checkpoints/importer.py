@@ -26,7 +26,6 @@ from clue_runner.errors import CheckpointError, Problem
 from clue_runner.tokens.vocabulary import parse_vocabulary, read_vocabulary_file
 
 VOCABULARY = "vocab.txt"
-WORD_TABLE = "backbone/embeddings/word"
 NO_POOLER_NOTICE = "the checkpoint has no pooler: with pooling 'pooler' a new one starts from random weights"
 
 
@@ -38,7 +37,6 @@ class _Opened:
     config_path: Path
     settings: dict[str, Any]
     vocab_size: int
-    vocab: Path
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
@@ -61,10 +59,12 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     if "lowercase" not in settings:
         settings["lowercase"], notice = read_lowercase(folder)
         notices += [notice] if notice else []
-    vocab = opened.vocab if opened.vocab.exists() else None
+    vocab = folder / VOCABULARY if (folder / VOCABULARY).exists() else None
     if vocab:
         notices += _check_vocab(vocab, opened.vocab_size)
-    files = (*opened.reader.files, opened.config_path, folder / TOKENIZER_CONFIG, opened.vocab)
+    files = dict.fromkeys(
+        (*opened.reader.files, opened.config_path, folder / TOKENIZER_CONFIG, folder / VOCABULARY)
+    )
     return Checkpoint(
         folder=folder,
         layout=layout,
@@ -88,7 +88,7 @@ def read_settings(path: str | Path) -> dict[str, Any]:
     """
     folder, layout = find_layout(path)
     if layout == "native":
-        return run_weights.run_settings(run_weights.run_config(folder))[0]
+        return run_weights.RunReader(folder).settings
     config = folder / (google.CONFIG if layout == "google" else huggingface.CONFIG)
     settings, _ = bert_settings(read_json(config), config)
     return {**settings, "lowercase": read_lowercase(folder)[0]}
@@ -101,12 +101,11 @@ def find_vocab(path: str | Path) -> tuple[Path, bool]:
         CheckpointError: it has none.
     """
     folder, layout = find_layout(path)
-    if layout == "native":
-        settings, vocab = run_weights.run_settings(run_weights.run_config(folder))
-        return vocab, bool(settings["lowercase"])
     vocab = folder / VOCABULARY
     if not vocab.exists():
         raise no_vocab(folder)
+    if layout == "native":
+        return vocab, bool(run_weights.RunReader(folder).settings["lowercase"])
     return vocab, read_lowercase(folder)[0]
 
 
@@ -175,23 +174,20 @@ def _open_google(folder: Path) -> _Opened:
     """Open a TensorFlow checkpoint of the BERT release."""
     path = folder / google.CONFIG
     settings, vocab_size = bert_settings(read_json(path), path)
-    return _Opened(google.GoogleReader(folder), path, settings, vocab_size, folder / VOCABULARY)
+    return _Opened(google.GoogleReader(folder), path, settings, vocab_size)
 
 
 def _open_hugging_face(folder: Path) -> _Opened:
     """Open a Hugging Face folder."""
     path = folder / huggingface.CONFIG
     settings, vocab_size = bert_settings(read_json(path), path)
-    return _Opened(huggingface.HuggingFaceReader(folder), path, settings, vocab_size, folder / VOCABULARY)
+    return _Opened(huggingface.HuggingFaceReader(folder), path, settings, vocab_size)
 
 
 def _open_native(folder: Path) -> _Opened:
     """Open the weights of a saved state of one of our runs."""
-    path = run_weights.run_config(folder)
-    settings, vocab = run_weights.run_settings(path)
     reader = run_weights.RunReader(folder)
-    table = reader.shapes().get(WORD_TABLE, (0,))
-    return _Opened(reader, path, settings, table[0], vocab)
+    return _Opened(reader, folder / run_weights.WEIGHTS, reader.settings, reader.vocab_size)
 
 
 _OPENERS: dict[Layout, Callable[[Path], _Opened]] = {
@@ -217,8 +213,9 @@ def _sizes(opened: _Opened) -> Sizes:
 def _refuse(plan: Plan, folder: Path, config_path: Path) -> None:
     """Stop at a checkpoint with problems, all of them named."""
     if plan.problems:
+        count = len(plan.problems)
         raise CheckpointError(
-            f"the checkpoint does not fit its {config_path.name}: {len(plan.problems)} problems",
+            f"the checkpoint does not fit its {config_path.name}: {count} problem{'s' * (count > 1)}",
             where=str(folder),
             problems=plan.problems,
             next_step="take the config that belongs to these weights, or download the checkpoint again",

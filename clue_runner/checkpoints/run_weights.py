@@ -1,7 +1,8 @@
-"""Weights that one of our runs saved: settings from its run.yaml, values from the best saved state.
+"""Weights that one of our runs saved, as a checkpoint that another run can begin from.
 
-In: a ``checkpoints/step-<n>`` folder of a run. Out: names, shapes and values under our own names; averaged
-weights where the run kept them, since those were scored. Knows nothing about other layouts.
+In: a saved state's folder (weights.safetensors with a header, vocab.txt, perhaps ema.safetensors). Out: its
+settings, and names, shapes and values under our own names; averaged weights where the run kept them, since
+those were scored. Knows nothing about other layouts or about what else lies in the folder.
 """
 
 from __future__ import annotations
@@ -13,39 +14,43 @@ from typing import Any
 from numpy.typing import NDArray
 
 from clue_runner.checkpoints.native import NativeReader
-from clue_runner.config.loader import load_resolved
-from clue_runner.config.schema import ModelSettings
-from clue_runner.config.shipped import shipped_folder
-from clue_runner.errors import CheckpointError
+from clue_runner.errors import CheckpointError, Problem
 
 WEIGHTS = "weights.safetensors"
 AVERAGED = "ema.safetensors"
 AVERAGED_PREFIX = "ema/"
-# What another run would otherwise decide for itself does not travel with the weights.
-SHAPE_FIELDS = (
-    "lowercase",
-    "num_layers",
-    "hidden_dim",
-    "num_heads",
-    "intermediate_dim",
-    "max_positions",
-    "num_segments",
-    "activation",
-    "layer_norm_epsilon",
-    "dropout",
-    "attention_dropout",
-)
+# The settings that belong to weights; everything else another run decides for itself.
+FIELDS: dict[str, type] = {
+    "num_layers": int,
+    "hidden_dim": int,
+    "num_heads": int,
+    "intermediate_dim": int,
+    "max_positions": int,
+    "num_segments": int,
+    "activation": str,
+    "layer_norm_epsilon": float,
+    "dropout": float,
+    "attention_dropout": float,
+    "lowercase": bool,
+}
 
 
 class RunReader:
-    """The weights of one saved state, heads included."""
+    """The weights of one saved state, its head included.
+
+    Raises:
+        CheckpointError: the header does not say which model they belong to.
+        RefusedFileError: a malformed file.
+    """
 
     def __init__(self, folder: Path) -> None:
-        """Read the header."""
-        averaged = folder / AVERAGED
+        """Read the headers."""
+        weights, averaged = NativeReader(folder / WEIGHTS), folder / AVERAGED
+        self.settings, self.vocab_size = _parse(folder / WEIGHTS, weights.meta)
         self._prefix = AVERAGED_PREFIX if averaged.exists() else ""
-        self._reader = NativeReader(averaged if averaged.exists() else folder / WEIGHTS)
-        self.files = self._reader.files
+        self._reader = NativeReader(averaged) if averaged.exists() else weights
+        # The header is part of what decides the result, so both files count.
+        self.files: tuple[Path, ...] = tuple(dict.fromkeys((*weights.files, *self._reader.files)))
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Return name -> shape of every tensor stored."""
@@ -56,33 +61,22 @@ class RunReader:
         return self._reader.read(self._prefix + name)
 
 
-def run_config(folder: Path) -> Path:
-    """Return the run.yaml of the run that a saved state belongs to.
-
-    Raises:
-        CheckpointError: it is not there.
-    """
-    path = folder.parent.parent / "run.yaml"
-    if not path.is_file():
+def _parse(path: Path, meta: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
+    """Return the settings and the vocabulary size in a header."""
+    model, vocab_size = meta.get("model"), meta.get("vocab_size")
+    found = model if isinstance(model, dict) else {}
+    problems = [
+        Problem("missing or of the wrong type", f"model.{name}", repr(found.get(name)), kind.__name__)
+        for name, kind in FIELDS.items()
+        if type(found.get(name)) is not kind
+    ]
+    if type(vocab_size) is not int:
+        problems.append(Problem("missing or of the wrong type", "vocab_size", repr(vocab_size), "int"))
+    if problems or not isinstance(vocab_size, int):
         raise CheckpointError(
-            "the weights do not lie in a run folder: no run.yaml says which model they belong to",
-            where=str(folder),
-            received=f"no {path}",
-            next_step="name the run folder (the one with run.yaml and checkpoints/)",
+            "the weights do not say which model they belong to",
+            where=str(path),
+            problems=problems,
+            next_step="name the folder of a run of this program",
         )
-    return path
-
-
-def run_settings(path: Path) -> tuple[dict[str, Any], Path]:
-    """Return the shape settings of a run, and the vocabulary that it used."""
-    model = load_resolved(path).model
-    return {name: getattr(model, name) for name in SHAPE_FIELDS}, _vocabulary(model)
-
-
-def _vocabulary(model: ModelSettings) -> Path:
-    """Return the vocabulary named, else the checkpoint's, else the shipped one."""
-    if model.vocab != "auto":
-        return Path(model.vocab).expanduser()
-    if model.checkpoint is not None:
-        return Path(model.checkpoint).expanduser() / "vocab.txt"
-    return shipped_folder("configs") / "models" / "vocab" / "zh.txt"
+    return {name: found[name] for name in FIELDS}, vocab_size

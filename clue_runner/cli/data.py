@@ -32,7 +32,7 @@ def command() -> None:
 
 @command.command()
 @click.argument("name")
-@click.option("--from", "path", metavar="FILE", help="Take the official zip from disk, not the network.")
+@click.option("--from", "path", metavar="FILE|DIR", help="Take the official zip from disk, not the network.")
 @click.option("--offline", is_flag=True, help="Do not connect; also CLUE_OFFLINE=1.")
 @JSON_OPTION
 @click.pass_context

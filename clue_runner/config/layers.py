@@ -14,8 +14,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from clue_runner.config.describe import sections, setting_keys, settings, shown
-from clue_runner.config.schema import Run
 from clue_runner.config.scalars import parse_scalar
+from clue_runner.config.schema import Run
 from clue_runner.config.yaml_reader import Document, KeyPath
 from clue_runner.errors import Problem, suggest
 

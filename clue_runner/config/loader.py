@@ -124,9 +124,7 @@ def resolve_run(
     for layer in layers:
         check_types(layer, base, problems)
     merged = _Merged(dict(base), dict.fromkeys(default.values, default.title), {})
-    for rank, layer in enumerate(layers):
-        merged.lay(layer, rank)
-    merged.use_full_paths()
+    merged.lay(layers)
     if merged.values["task"] != task:
         place = merged.origins["task"]
         problems.append(Problem(f"task is {merged.values['task']}", place, allowed=f"{task}, as --task says"))
@@ -150,13 +148,14 @@ class _Merged:
     origins: dict[str, str]
     ranks: dict[str, int]
 
-    def lay(self, layer: Layer, rank: int) -> None:
-        """Put a layer on top."""
-        for key, value in layer.values.items():
-            self.values[key], self.origins[key], self.ranks[key] = value, layer.title, rank
+    def lay(self, layers: Sequence[Layer]) -> None:
+        """Put layers on top, in order; paths become absolute, whichever layer gave them.
 
-    def use_full_paths(self) -> None:
-        """Make paths absolute: the same command in another folder must mean the same run."""
+        The same command given in another folder would else mean another file.
+        """
+        for rank, layer in enumerate(layers):
+            for key, value in layer.values.items():
+                self.values[key], self.origins[key], self.ranks[key] = value, layer.title, rank
         for key, name in (("model.checkpoint", None), ("model.vocab", "auto")):
             if isinstance(self.values[key], str) and self.values[key] != name:
                 self.values[key] = str(Path(self.values[key]).expanduser().resolve())

@@ -60,20 +60,26 @@ def fetch(card: Card, *, offline: bool | None = None, on_progress: OnProgress | 
 
 
 def install(card: Card, path: Path) -> Path:
-    """Copy a zip from disk into ``$CLUE_HOME/data/<task>`` and return its new path.
+    """Copy a zip, or the one in a folder, into ``$CLUE_HOME/data/<task>`` and return its new path.
 
     Raises:
-        DataError: not a zip, damaged, or not this task's files. Partial data is taken: ``clue data check``
+        DataError: no such path, not a zip, damaged, or not this task's files. Partial data is taken: ``clue data check``
             says what is missing.
         RefusedFileError: a zip built to harm.
         StorageError: the folder cannot be written.
     """
-    verify_archive(path)
-    open_source(path, card)
-    download = card.download or Download(file=path.name, urls=[])
+    archive = open_source(path, card).archive
+    if archive is None:
+        raise DataError(
+            "a folder of files, not a zip",
+            where=str(path),
+            next_step=f"use the folder as it is with --data {path}, or copy its files into {data_folder(card)}",
+        )
+    verify_archive(archive)
+    download = card.download or Download(file=archive.name, urls=[])
     part = _part_file(card, download)
     try:
-        shutil.copyfile(path, part)
+        shutil.copyfile(archive, part)
         return _give_name(part, data_folder(card) / download.file)
     except OSError as error:
         raise _cannot_write(data_folder(card), error) from None

@@ -1,4 +1,4 @@
-"""File names of the leaderboard: which file is this, and what should it have been called?
+"""File names of the leaderboard: which file this is, and what it should have been called.
 
 In: a file's name and all cards. Out: the card and submission it stands for, or a problem.
 Knows nothing about what is in the file.

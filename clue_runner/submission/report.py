@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from clue_runner.data.cards import Card
+from clue_runner.config.yaml_reader import read_yaml
+from clue_runner.data.cards import CARD_FILE, Card, find_card
 from clue_runner.errors import Problem
 from clue_runner.submission.check import check_file, expected_counts
 from clue_runner.submission.gather import Piece, gather
@@ -78,7 +79,7 @@ def check_paths(
 
     Args:
         paths: files, folders, run folders or zips; empty: the newest runs under ``runs``.
-        cards: all tasks by name.
+        cards: all shipped tasks by name; a user's own card is found through its run folder.
         data: where the test files are, as for ``--data``; None: ``$CLUE_HOME/data/<task>`` if there.
         benchmark: whose missing files are named.
 
@@ -86,6 +87,7 @@ def check_paths(
         DataError: a path or the data cannot be read.
     """
     gathered = gather(paths)
+    cards = {**cards, **_own_cards(gathered.pieces)}
     matches = [(piece, recognise(piece.name, cards)) for piece in gathered.pieces]
     tests = TestFiles(
         data, {one.card.name: piece.run for piece, match in matches for one in match.candidates}
@@ -126,6 +128,18 @@ def check_paths(
         sample=data == "sample",
         left_out=tuple(left_out),
     )
+
+
+def _own_cards(pieces: Sequence[Piece]) -> dict[str, Card]:
+    """Return the cards that users wrote themselves, as the runs that the files came from name them."""
+    found = {}
+    for run in {piece.run for piece in pieces if piece.run is not None}:
+        settings = run / "run.yaml"
+        task = read_yaml(settings).values.get("task") if settings.is_file() else None
+        if isinstance(task, str) and (Path(task) / CARD_FILE).is_file():
+            card = find_card(task)
+            found[card.name] = card
+    return found
 
 
 def _check_piece(piece: Piece, known: Known | None, problems: list[Problem], tests: TestFiles) -> FileReport:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from clue_runner.adapters.base import Adapter, Predictions
+from clue_runner.adapters.base import Predictions, load_adapter
 from clue_runner.data.cards import Card, Submission
 from clue_runner.data.records import Records
 from clue_runner.errors import Problem
@@ -35,8 +35,8 @@ def predictions_bytes(predictions: Predictions, *, probabilities: bool) -> bytes
     for one in predictions:
         entry: dict[str, object] = {"id": one.id, "prediction": one.prediction}
         if probabilities and one.probability is not None:
-            # Six digits: what a reader needs, and the same text for the same float32 everywhere.
-            entry["probability"] = round(one.probability, 6)
+            # Nine digits tell every float32 from its neighbours.
+            entry["probability"] = float(f"{one.probability:.9g}")
         lines.append(json.dumps(entry, ensure_ascii=False, allow_nan=False))
     return "".join(f"{line}\n" for line in lines).encode()
 
@@ -51,39 +51,53 @@ def write_predictions(path: Path, predictions: Predictions, *, probabilities: bo
     write_atomic(path, predictions_bytes(predictions, probabilities=probabilities))
 
 
+def write_submission(
+    path: Path,
+    card: Card,
+    submission: Submission,
+    predictions: Predictions,
+    records: Records[object],
+    *,
+    sample: bool,
+) -> WrittenSubmission:
+    """Write one official file, checked as the leaderboard would.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    raw = load_adapter(card).submit(predictions, card, submission)
+    make_folder(path.parent)
+    write_atomic(path, raw)
+    problems = check_file(card, submission, raw, records, sample=sample)
+    return WrittenSubmission(submission, path, len(predictions), tuple(problems))
+
+
 def write_submissions(
     folder: Path,
     card: Card,
-    adapter: Adapter,
     split: str,
     predictions: Predictions,
     records: Records[object],
     *,
     sample: bool,
 ) -> list[WrittenSubmission]:
-    """Write every official file that the card asks of a split, each checked as the leaderboard would.
+    """Write every official file that the card asks of a split, each under its official name.
 
     Raises:
         StorageError: the disk refused.
     """
-    written = []
-    for submission in card.submissions:
-        if submission.split != split:
-            continue
-        raw = adapter.submit(predictions, card, submission)
-        path = folder / submission.file
-        make_folder(folder)
-        write_atomic(path, raw)
-        problems = check_file(card, submission, raw, records, sample=sample)
-        written.append(WrittenSubmission(submission, path, len(predictions), tuple(problems)))
-    return written
+    return [
+        write_submission(folder / one.file, card, one, predictions, records, sample=sample)
+        for one in card.submissions
+        if one.split == split
+    ]
 
 
-def describe(written: Iterable[WrittenSubmission], home: Path) -> list[dict[str, object]]:
-    """Return the files for ``metrics.json``: path within the run folder, lines, accepted or why not."""
+def describe(written: Iterable[WrittenSubmission], home: Path | None) -> list[dict[str, object]]:
+    """Return the files for results: path (within ``home`` where given), lines, accepted or why not."""
     return [
         {
-            "file": one.path.relative_to(home).as_posix(),
+            "file": str(one.path if home is None else one.path.relative_to(home)),
             "split": one.submission.split,
             "lines": one.lines,
             "ok": not one.problems,

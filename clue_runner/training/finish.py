@@ -47,7 +47,6 @@ def finish(job: Job, source: DataSource) -> dict[str, Any]:
         written += write_submissions(
             job.folder.submission,
             card,
-            job.material.adapter,
             split,
             answers,
             data.records[split],

@@ -18,7 +18,7 @@ STANDARD_ERROR = 2
 
 @contextmanager
 def chatter_to(log: Path) -> Iterator[None]:
-    """Send what libraries write to descriptor 2 to ``log``; Python's ``sys.stderr`` still reaches the user."""
+    """Send what libraries write to descriptor 2 to ``log``; ``sys.stderr`` still reaches the user."""
     target = _open_log(log)
     ours = sys.stderr
     kept = os.dup(STANDARD_ERROR)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -20,11 +18,8 @@ TINY = Sizes(num_layers=4, vocabulary=8021, positions=512, segments=2, hidden=31
 
 
 @pytest.fixture
-def real_names():
-    root = os.environ.get("CLUE_TEST_DATA")
-    if not root:
-        pytest.skip("$CLUE_TEST_DATA is not set")
-    return Path(root) / "checkpoint_names"
+def real_names(real_data):
+    return real_data / "checkpoint_names"
 
 
 @pytest.mark.real_data

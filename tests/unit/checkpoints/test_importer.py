@@ -124,7 +124,7 @@ def test_renamed_missing_and_misshaped_tensors_are_named(folders, tmp_path, layo
         "2 problems",
     )
     missing = {name: value for name, value in whole.items() if name != second}
-    refused(write(tmp_path / "missing", missing), f"{second}: missing tensor", "1 problems")
+    refused(write(tmp_path / "missing", missing), f"{second}: missing tensor", "1 problem\n")
     shaped = {**whole, third: np.zeros((3, 5), np.float32)}
     refused(write(tmp_path / "shaped", shaped), f"{third}: wrong shape, got [3, 5]", list(whole[third].shape))
 

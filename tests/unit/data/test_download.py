@@ -193,10 +193,20 @@ def test_install_copies_a_zip_and_refuses_a_damaged_one(
     card = card_from(make_card, [])
     path = archive(good, "renamed.zip")
     assert install(card, path).name == FILE and path.exists()
-    path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(DataError):
-        install(card, path)
+    assert install(card, path.rename(path.with_name(FILE)).parent).name == FILE
+    broken = archive(good)
+    broken.write_bytes(broken.read_bytes()[:-40])
+    with pytest.raises(DataError, match="damaged"):
+        install(card, broken)
     assert files_in(card) == [FILE]
+
+
+def test_install_of_plain_files_says_how_to_use_them(
+    clue_home: Path, make_card: MakeCard, folder: Callable[..., Path], good: dict[str, bytes]
+) -> None:
+    with pytest.raises(DataError, match="not a zip") as caught:
+        install(card_from(make_card, []), folder(good))
+    assert "--data" in str(caught.value)
 
 
 def test_a_home_that_takes_no_file_is_a_storage_error(

@@ -61,6 +61,15 @@ def test_data_of_a_run_is_found_again(card: Card, data: Path, folder: Path, tmp_
     assert "1 missing, 1 unknown" in str(check(card, run).all_problems[0])
 
 
+def test_a_card_of_ones_own_is_found_through_the_run(card: Card, folder: Path, tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "topics" / "tiny-42"
+    run.mkdir(parents=True)
+    folder.rename(run / "submission")
+    assert check_paths([run], {}).files == ()
+    (run / "run.yaml").write_text(f"task: {card.folder}\n", encoding="utf-8")
+    assert [file.ok for file in check_paths([run], {}).files] == [True, True]
+
+
 def test_of_several_runs_the_newest_file_counts(card: Card, tmp_path: Path) -> None:
     for seed, raw in ((1, b"old"), (2, GOOD_11)):
         place = tmp_path / "runs" / "topics" / f"tiny-{seed}" / "submission"

@@ -1,0 +1,178 @@
+"""Finished runs as something to ask: which ones are meant, and their best weights at work.
+
+In: run folders. Out: members with an engine that holds the best weights.
+Knows nothing about splits, files to write or argv.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clue_runner.adapters.base import Adapter, Predictions, load_adapter
+from clue_runner.checkpoints.native import NativeReader
+from clue_runner.config.schema import Run
+from clue_runner.console import Console
+from clue_runner.data.cards import Card
+from clue_runner.data.records import Records
+from clue_runner.errors import CheckpointError, DataError, UsageError
+from clue_runner.tokens.tokenizer import Tokenizer
+from clue_runner.training.folder import RunFolder
+from clue_runner.training.job import VOCABULARY
+from clue_runner.training.network import choose, start_engine
+from clue_runner.training.predict import Predictor
+from clue_runner.training.prepare import encode_records
+from clue_runner.training.signals import Signals
+from clue_runner.training.snapshots import WEIGHTS_FILE, Snapshot, pointed, read_snapshot
+
+ROOT = Path("runs")
+
+
+@dataclass(frozen=True)
+class Member:
+    """One run to ask: its settings and its best state, whole."""
+
+    folder: RunFolder
+    run: Run
+    best: Snapshot
+
+
+def find_members(folders: Sequence[Path], task: str | None, console: Console) -> list[Member]:
+    """Return the runs that are meant: those named, else the newest finished one (of the task).
+
+    Args:
+        folders: ``--run`` values.
+        task: name of the card, or None.
+        console: told which run was taken, and which has not ended.
+
+    Raises:
+        DataError: a folder does not exist.
+        CheckpointError: no finished run, or one without a whole best state.
+        UsageError: runs of different tasks.
+    """
+    chosen = list(folders) or [newest_finished(ROOT, task)]
+    if not folders:
+        console.say(f"using {chosen[0]}")
+    members = [open_member(folder, console) for folder in chosen]
+    for member in members:
+        if Path(member.run.task).name != Path(members[0].run.task).name:
+            raise UsageError(
+                "the runs are of different tasks",
+                received=", ".join(f"{one.folder.path}: {one.run.task}" for one in members),
+                next_step="name runs of one task",
+            )
+    return members
+
+
+def newest_finished(root: Path, task: str | None) -> Path:
+    """Return the folder under ``root`` whose run ended last with a score.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    finished: list[tuple[float, Path]] = []
+    for metrics in root.rglob("metrics.json") if root.is_dir() else []:
+        try:
+            content = json.loads(metrics.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue  # a damaged result is no finished run
+        right = isinstance(content, dict) and content.get("ok") and task in {None, content.get("task")}
+        # A folder that --fresh has moved aside is old on purpose.
+        if right and (metrics.parent / "run.yaml").exists() and ".old-" not in metrics.parent.name:
+            finished.append((metrics.stat().st_mtime, metrics.parent))
+    if not finished:
+        raise CheckpointError(
+            f"no finished run{f' of {task}' if task else ''} here",
+            where=str(root),
+            next_step=f"clue train --task {task or 'NAME'}, or name a run folder with --run",
+        )
+    return max(finished)[1]
+
+
+def open_member(path: Path, console: Console) -> Member:
+    """Return one run with its best state.
+
+    Raises:
+        DataError: no such folder.
+        CheckpointError: no run in it, nothing saved, or a damaged state.
+    """
+    if not path.is_dir():
+        raise DataError(
+            "no such run folder", where=str(path), next_step="name a folder under runs/ with --run"
+        )
+    folder = RunFolder(path)
+    run = folder.run()
+    if run is None:
+        raise CheckpointError("no run in this folder", where=str(path), allowed="a folder with a run.yaml")
+    best = pointed(folder.checkpoints, "best")
+    if best is None:
+        raise CheckpointError(
+            "the run has no best state yet",
+            where=str(path),
+            next_step="let it go on: the same clue train again",
+        )
+    if not folder.finished:
+        console.warn(f"{path}: the run has not ended; its best state so far is used ({best.name})")
+    try:
+        return Member(folder, run, read_snapshot(best))
+    except ValueError as error:
+        raise CheckpointError(
+            f"the best state is damaged: {error}", where=str(best), next_step="train again with --fresh"
+        ) from error
+
+
+class Asker:
+    """One member's network, ready to answer."""
+
+    def __init__(
+        self, member: Member, card: Card, backend: str, example: Records[Any], console: Console
+    ) -> None:
+        """Load the backend, build the network and put the best weights into it.
+
+        Args:
+            member: the run.
+            card: its task.
+            backend: of this process: weights are the same for all backends.
+            example: records, for the shapes of the first batch.
+            console: where to speak.
+        """
+        self.member = member
+        self._run: Run = member.run.model_copy(update={"backend": backend})
+        self._card = card
+        self._warn: Callable[[str], None] = console.warn
+        self._adapter: Adapter = load_adapter(card)
+        self._tokenizer = Tokenizer(member.best.folder / VOCABULARY, self._run.model.lowercase)
+        choices = choose(self._run)
+        saved = member.best.state["buckets"]
+        self._buckets = None if saved is None else tuple(int(length) for length in saved)
+        rows = encode_records(self._adapter, card, example, self._tokenizer, self._run, console.warn)
+        header = NativeReader(member.best.folder / WEIGHTS_FILE).meta
+        self._engine = start_engine(
+            self._run,
+            card,
+            self._adapter,
+            rows,
+            choices,
+            self._buckets,
+            vocab_size=int(header["vocab_size"]),
+        )
+        self._engine.set_state(member.best.tensors())
+
+    def answer(self, records: Records[Any], signals: Signals, console: Console) -> Predictions:
+        """Return one prediction a record."""
+        rows = encode_records(self._adapter, self._card, records, self._tokenizer, self._run, self._warn)
+        train = self._run.train
+        predictor = Predictor(
+            self._engine,
+            self._adapter,
+            self._card,
+            train.evaluate_tokens,
+            self._buckets,
+            train.ema is not None,
+            signals,
+        )
+        with console.progress(len(rows), f"predicting {records.file}") as bar:
+            return predictor.answer(records, rows, bar.update)
