@@ -16,7 +16,8 @@ Words of other scripts go through nltk's word tokeniser. The published script ca
 splits sentences, which needs a downloaded model (Punkt); here each run is one sentence (nltk's
 ``preserve_line=True``). The two differ only where a run holds a full stop that ends a sentence inside the
 run: ``ok. fine`` gives ``ok.`` ``fine`` here and ``ok`` ``.`` ``fine`` there. A full stop at the end of the
-run is split off in both.
+run is split off in both. Of the 9,657 references in CMRC2018's dev file, 9 hold a full stop and a space
+inside a run; only their F1 can differ.
 EM is not touched by the tokeniser at all.
 
 Source: cmrc2018_evaluate.py (CMRC2018 repository; CLUE uses the same rules).

@@ -242,7 +242,7 @@ def _read_file(card: Card, text: str) -> Question:
             "no such split and no such file",
             where="--split",
             received=text,
-            allowed=", ".join(["test", *card.splits]),
+            allowed=", ".join(dict.fromkeys(["test", *card.splits])),
             next_step="name a split, or a file of records in the task's layout",
         )
     name = (*card.test_splits, *card.splits)[0]

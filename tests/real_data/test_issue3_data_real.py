@@ -21,7 +21,18 @@ from clue_runner.errors import DataError
 
 pytestmark = pytest.mark.real_data
 
-TYPES = "address book company game government movie name organization position scene".split()
+TYPES = [
+    "address",
+    "book",
+    "company",
+    "game",
+    "government",
+    "movie",
+    "name",
+    "organization",
+    "position",
+    "scene",
+]
 UNLABELLED = {"labelled": False}
 SPLITS: dict[str, dict[str, Any]] = {
     "cluener": {

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from clue_runner.data import readers_choice, readers_cloze
 from clue_runner.data.cards import Card
+from clue_runner.data.layouts import READERS, read_records
 from clue_runner.data.readers_choice import read_choice_records
 from clue_runner.data.readers_cloze import read_cloze_records
 from clue_runner.data.sources import FolderSource
@@ -173,7 +174,8 @@ def chid_fault(folder: Path, records: str, answers: str) -> DataError:
 def test_chid_tags_in_passage_order_with_their_answers(tmp_path: Path) -> None:
     files = {
         "train.json": cloze("前#idiom000001#后#idiom000000#", "又#idiom000002#") + cloze("再#idiom000003#"),
-        "train_answer.json": '{"#idiom000000#": 3, "#idiom000001#": 0, "#idiom000002#": 1, "#idiom000003#": 2}',
+        "train_answer.json": '{"#idiom000000#": 3, "#idiom000001#": 0, '
+        '"#idiom000002#": 1, "#idiom000003#": 2}',
     }
     records = read_cloze_records(CHID, source(tmp_path, files), "train")
     assert records.items[0].tags == ("#idiom000001#", "#idiom000000#", "#idiom000002#")
@@ -261,3 +263,10 @@ def test_chid_answers_without_a_record_are_a_warning(tmp_path: Path) -> None:
     records = read_cloze_records(CHID, source(tmp_path, files), "train")
     assert records.counts[readers_cloze.UNUSED] == 1
     assert len(records.warnings) == 1
+
+
+def test_the_layout_of_the_card_chooses_the_reader(tmp_path: Path) -> None:
+    files = source(tmp_path, {"test1.1.json": cloze("#idiom623377#。")})
+    card = CHID.model_copy(update={"layout": "chid"})
+    assert read_records(card, files, "test").items == read_cloze_records(CHID, files, "test").items
+    assert set(get_args(Card.model_fields["layout"].annotation)) == set(READERS)

@@ -1,0 +1,256 @@
+"""Proves that a killed run loses nothing: kill -9 at random moments, continued by the same command.
+
+In: a backend, a number of kills, a seed. Out: exit 0 where weights, optimizer, metrics and predictions of
+the broken run equal those of an unbroken one bit for bit, and where a run whose saved step was altered
+on purpose does not (the negative control). On a CPU; about 10 seconds a kill.
+
+    python scripts/check_resume.py --backend tensorflow --kills 20
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from clue_runner.training.snapshots import list_snapshots, pointed, sign
+
+SETTINGS = {
+    "train.epochs": 8,
+    "train.save_steps": 7,
+    "train.patience": "null",
+    "data.limit_train": 512,
+    "data.limit_dev": 64,
+    "data.max_length": 32,
+    "train.precision": "float32",
+    "train.ema": 0.9,
+}
+# What may differ between two equal runs: clocks, memory, and the commit of a tree that is being worked on.
+CLOCKS = ("seconds", "examples_per_second", "peak_memory_bytes", "commit", "config_sha256")
+POLL_SECONDS = 0.005
+LIMIT_SECONDS = 600
+
+
+class Command:
+    """One ``clue train`` command line, run again and again in one folder."""
+
+    def __init__(self, folder: Path, backend: str, cache: Path, settings: Mapping[str, object]) -> None:
+        self.folder = folder
+        self.arguments = [sys.executable, "-m", "clue_runner", "train", "--task", "afqmc", "--data", "sample"]
+        self.arguments += ["--model", "test", "--backend", backend, "--output", str(folder)]
+        for key, value in settings.items():
+            self.arguments += ["--set", f"{key}={value}"]
+        self.environment = {
+            **os.environ,
+            "KERAS_BACKEND": backend,
+            "CLUE_HOME": str(cache / "home"),
+            # The second start of a process need not compile again what the first one has.
+            "JAX_COMPILATION_CACHE_DIR": str(cache / "jax"),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        }
+
+    def start(self) -> subprocess.Popen[str]:
+        """Start the command; its output is kept for messages."""
+        return subprocess.Popen(
+            self.arguments,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+        )
+
+    def finish(self) -> str:
+        """Run the command to its end and return what it printed."""
+        process = self.start()
+        output, _ = process.communicate(timeout=LIMIT_SECONDS)
+        if process.returncode != 0:
+            raise AssertionError(f"exit {process.returncode}\n{output}")
+        return output
+
+    def stop(self, moment: Moment, number: int) -> tuple[int, str]:
+        """Start the command, send it a signal at a moment, and return its exit code and output."""
+        process = self.start()
+        size = self._events_size()
+        moment.wait(process, self.folder, size)
+        if process.poll() is None:
+            process.send_signal(number)
+        output, _ = process.communicate(timeout=LIMIT_SECONDS)
+        return process.returncode, output
+
+    def _events_size(self) -> int:
+        """Return the bytes of events that earlier sittings have written."""
+        path = self.folder / "events.jsonl"
+        return path.stat().st_size if path.exists() else 0
+
+
+class Moment:
+    """When to stop a run: after an event of a step, plus a delay; or after seconds alone.
+
+    Args:
+        step: an event of this step or a later one must have been written; None: only the delay counts.
+        event: its name; None: any.
+        delay: seconds after that.
+    """
+
+    def __init__(self, step: int | None, event: str | None = None, delay: float = 0.0) -> None:
+        self.step, self.event, self.delay = step, event, delay
+
+    def wait(self, process: subprocess.Popen[str], folder: Path, skip: int) -> None:
+        """Return when the moment has come or the process has ended."""
+        deadline = time.monotonic() + LIMIT_SECONDS
+        while self.step is not None and process.poll() is None and not self._seen(folder, skip):
+            if time.monotonic() > deadline:
+                process.kill()
+                raise AssertionError(f"step {self.step} was not reached")
+            time.sleep(POLL_SECONDS)
+        time.sleep(self.delay)
+
+    def _seen(self, folder: Path, skip: int) -> bool:
+        """Return whether the event stands in the file after the first ``skip`` bytes."""
+        path = folder / "events.jsonl"
+        if not path.exists():
+            return False
+        with path.open("rb") as file:
+            file.seek(skip)
+            lines = file.read().split(b"\n")[:-1]
+        for line in lines:
+            event = json.loads(line)
+            late = event.get("event") != "resume" and int(event.get("step", -1)) >= (self.step or 0)
+            if late and self.event in {None, event["event"]}:
+                return True
+        return False
+
+
+def random_moments(count: int, total: int, chance: random.Random) -> list[Moment]:
+    """Return moments in the order of a run: in start-up, in steps, saves, evaluations, predictions."""
+    starts = max(1, count // 10)
+    ends = max(1, count // 10)
+    steps = sorted(chance.randint(1, total - 1) for _ in range(count - starts - ends))
+    moments = [Moment(step, None, chance.uniform(0, 0.08)) for step in steps]
+    moments += [Moment(total, None, chance.uniform(0, 0.05)) for _ in range(ends)]
+    for _ in range(starts):
+        moments.insert(chance.randrange(len(moments)), Moment(None, None, chance.uniform(0.05, 5.0)))
+    return moments
+
+
+def content(folder: Path) -> dict[str, Any]:
+    """Return everything of a finished run that must not depend on how often it was stopped."""
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    found: dict[str, Any] = {"metrics": {key: value for key, value in metrics.items() if key not in CLOCKS}}
+    for name in ("best", "last"):
+        snapshot = pointed(folder / "checkpoints", name)
+        assert snapshot is not None, f"no {name} in {folder}"
+        manifest = json.loads((snapshot / "manifest.json").read_text(encoding="utf-8"))
+        progress = json.loads((snapshot / "state.json").read_text(encoding="utf-8"))["progress"]
+        found[name] = {
+            file: entry["sha256"] for file, entry in manifest["files"].items() if file != "state.json"
+        }
+        found[f"{name} progress"] = {key: value for key, value in progress.items() if key != "seconds"}
+    for part in ("predictions", "submission"):
+        for path in sorted((folder / part).iterdir()):
+            found[f"{part}/{path.name}"] = path.read_bytes()
+    return found
+
+
+def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
+    """Return the names of what differs between two runs."""
+    return [name for name in sorted(first.keys() | second.keys()) if first.get(name) != second.get(name)]
+
+
+def alter_saved_step(folder: Path) -> Path:
+    """Turn the newest saved state's step back by one and sign it again; return that state."""
+    newest = list_snapshots(folder / "checkpoints")[0]
+    path = newest / "state.json"
+    state = json.loads(path.read_text(encoding="utf-8"))
+    state["progress"]["step"] -= 1
+    path.write_text(json.dumps(state), encoding="utf-8")
+    sign(newest)
+    return newest
+
+
+def total_steps(folder: Path) -> int:
+    """Return the updates of a finished run."""
+    return int(json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["steps"])
+
+
+def kill_through(command: Command, moments: Sequence[Moment]) -> int:
+    """Kill a run at each moment in turn, let it end, and return how often it was killed."""
+    killed = 0
+    for number, moment in enumerate(moments, start=1):
+        code, output = command.stop(moment, signal.SIGKILL)
+        if code not in {-signal.SIGKILL, 0}:
+            raise AssertionError(f"exit {code}\n{output}")
+        killed += code == -signal.SIGKILL
+        newest = list_snapshots(command.folder / "checkpoints")
+        where = newest[0].name if newest else "nothing saved"
+        print(
+            f"kill {number:2d}: after step {moment.step}, +{moment.delay:.3f} s; newest state: {where}",
+            flush=True,
+        )
+    command.finish()
+    return killed
+
+
+def check(backend: str, kills: int, seed: int, work: Path) -> list[str]:
+    """Run the whole proof in ``work`` and return what failed."""
+    cache = work / "cache"
+    unbroken = Command(work / "unbroken", backend, cache, SETTINGS)
+    unbroken.finish()
+    expected, total = content(unbroken.folder), total_steps(unbroken.folder)
+    print(f"unbroken run: {total} steps, score {expected['metrics']['score']:.2f}", flush=True)
+
+    broken = Command(work / "broken", backend, cache, SETTINGS)
+    killed = kill_through(broken, random_moments(kills, total, random.Random(seed)))
+    wrong = differences(expected, content(broken.folder))
+    print(f"{killed} kills; differences: {', '.join(wrong) or 'none, bit-equal'}", flush=True)
+    failures = [f"after {killed} kills: {name} differs" for name in wrong]
+    if killed < kills:
+        failures.append(f"only {killed} of {kills} kills hit a living run")
+
+    control = Command(work / "control", backend, cache, SETTINGS)
+    control.stop(Moment(total // 2, "save"), signal.SIGKILL)
+    altered = alter_saved_step(control.folder)
+    control.finish()
+    wrong = differences(expected, content(control.folder))
+    print(f"negative control ({altered.name} says one step less): {len(wrong)} differences", flush=True)
+    if not any(name in wrong for name in ("best", "last")):
+        failures.append("the negative control ended with the same weights: the comparison proves nothing")
+    return failures
+
+
+def main() -> int:
+    """Parse the command line and return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--backend", choices=["tensorflow", "jax"], default="tensorflow")
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--keep", action="store_true", help="leave the run folders for inspection")
+    options = parser.parse_args()
+    work = Path(tempfile.mkdtemp(prefix="check-resume-"))
+    started = time.monotonic()
+    try:
+        failures = check(options.backend, options.kills, options.seed, work)
+    finally:
+        if options.keep:
+            print(f"run folders: {work}")
+        else:
+            shutil.rmtree(work, ignore_errors=True)
+    for failure in failures:
+        print(f"FAILED: {failure}")
+    print(f"{options.backend}: {'failed' if failures else 'passed'} in {time.monotonic() - started:.0f} s")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
