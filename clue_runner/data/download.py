@@ -63,8 +63,8 @@ def install(card: Card, path: Path) -> Path:
     """Copy a zip, or the one in a folder, into ``$CLUE_HOME/data/<task>`` and return its new path.
 
     Raises:
-        DataError: no such path, not a zip, damaged, or not this task's files. Partial data is taken: ``clue data check``
-            says what is missing.
+        DataError: no such path, not a zip, damaged, or not this task's files. Partial data is taken:
+            ``clue data check`` says what is missing.
         RefusedFileError: a zip built to harm.
         StorageError: the folder cannot be written.
     """
@@ -73,7 +73,7 @@ def install(card: Card, path: Path) -> Path:
         raise DataError(
             "a folder of files, not a zip",
             where=str(path),
-            next_step=f"use the folder as it is with --data {path}, or copy its files into {data_folder(card)}",
+            next_step=f"use the folder as it is: --data {path}, or copy its files into {data_folder(card)}",
         )
     verify_archive(archive)
     download = card.download or Download(file=archive.name, urls=[])
