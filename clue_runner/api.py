@@ -1,29 +1,23 @@
-"""The program as Python calls, with the names of the commands: a checkpoint's encoder and its tokenizer.
+"""The program as Python calls, with the names and options of the commands.
 
-In: paths and options. Out: callables on numpy arrays. Every import of a backend waits for the call.
-Knows nothing about argv; ``clue_runner.train`` and its sisters come from the rooms that do the work.
+In: plain values. Out: results as dictionaries, an encoder on numpy arrays, a tokenizer.
+Knows nothing about argv or how the work is done. Every heavy import waits for the call.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
-from clue_runner.checkpoints.importer import find_vocab, load_into, read_checkpoint
 from clue_runner.errors import Problem, UsageError
 
 if TYPE_CHECKING:
     from clue_runner.checkpoints.checkpoint import Checkpoint
+    from clue_runner.checkpoints.encoder import LoadedBackbone
     from clue_runner.config.schema import ModelSettings
     from clue_runner.tokens.tokenizer import Tokenizer
-
-Floats = NDArray[np.float32]
 
 # Settings that another value would make meaningless for these weights.
 SHAPE = {
@@ -37,77 +31,48 @@ SHAPE = {
 }
 
 
-@dataclass(frozen=True)
-class LoadedBackbone:
-    """An encoder with its checkpoint's weights, for inference.
+def train(task: str | Path, *, quiet: bool = False, **options: Any) -> dict[str, Any]:
+    """Do what ``clue train`` does.
 
     Args:
-        checkpoint: where the weights come from; its ``report`` says what became of every tensor.
-        settings: shape and options.
-        layer: the Keras layer, for those who want to train it themselves.
+        task: a task's name or folder.
+        quiet: print warnings only.
+        options: the command's, by name: ``model``, ``config`` and ``set`` (lists of text), ``data``, ``output``,
+            ``seed``, ``seeds``, ``backend``, ``device``, ``fresh``, ``fail_under``, ``dry_run``.
+
+    Returns:
+        What metrics.json holds; with ``seeds`` what summary.json holds.
+
+    Raises:
+        ClueError: every user mistake, as the message that the command prints.
     """
+    from clue_runner.console import Console
+    from clue_runner.training.request import TrainRequest, fulfil
 
-    checkpoint: Checkpoint
-    settings: ModelSettings
-    layer: Any
+    return fulfil(TrainRequest(task=str(task), **_paths(options, "output")), Console(quiet=quiet))
 
-    def __call__(
-        self, token_ids: ArrayLike, segment_ids: ArrayLike | None = None, lengths: ArrayLike | None = None
-    ) -> tuple[Floats, Floats | None]:
-        """Encode a padded batch.
 
-        Args:
-            token_ids: (rows, length) integers.
-            segment_ids: (rows, length) integers; None: all 0.
-            lengths: (rows,) integers, tokens before the padding; None: no row is padded.
+def predict(*, quiet: bool = False, **options: Any) -> dict[str, Any]:
+    """Do what ``clue predict`` does.
 
-        Returns:
-            sequence (rows, length, hidden) and pooled (rows, hidden), float32; pooled is None where the
-            checkpoint has no pooler. What stands at padded places has no meaning.
+    Args:
+        quiet: print warnings only.
+        options: the command's, by name: ``task``, ``run`` (a list of folders), ``split``, ``data``, ``output``.
 
-        Raises:
-            UsageError: an array of the wrong shape or type, or a number outside its table.
-        """
-        ids = np.asarray(token_ids)
-        rows, length = ids.shape if ids.ndim == 2 else (0, 0)
-        segments = np.zeros_like(ids) if segment_ids is None else np.asarray(segment_ids)
-        sizes = np.full((rows,), length) if lengths is None else np.asarray(lengths)
-        self._check(ids, segments, sizes)
-        import keras
+    Returns:
+        The result event: what was answered and which files were written.
 
-        # Plain tensors stand in for the variables: TensorFlow refuses variables inside hand-written gradients
-        # outside a graph.
-        values = [(weight, keras.ops.stop_gradient(weight.value)) for weight in self.layer.weights]
-        with keras.StatelessScope(state_mapping=values):
-            sequence, pooled = self.layer(*(array.astype(np.int32) for array in (ids, segments, sizes)))
-        return _floats(sequence), None if pooled is None else _floats(pooled)
+    Raises:
+        ClueError: every user mistake.
+    """
+    from clue_runner.console import Console
+    from clue_runner.training.ask import PredictRequest, fulfil
 
-    def _check(self, ids: NDArray[Any], segments: NDArray[Any], sizes: NDArray[Any]) -> None:
-        """Refuse what the tables would answer with another row's vector, or not at all."""
-        problems: list[Problem] = []
-        rows, length = ids.shape if ids.ndim == 2 else (0, 0)
-        arrays = (
-            ("token_ids", ids, (rows, length), self.checkpoint.vocab_size),
-            ("segment_ids", segments, (rows, length), self.settings.num_segments),
-            ("lengths", sizes, (rows,), length + 1),
-        )
-        for name, array, shape, end in arrays:
-            if array.shape != shape or not array.size:
-                wanted = "(rows, length)" if name == "token_ids" else str(shape)
-                problems.append(Problem("wrong shape", name, str(array.shape), f"{wanted}, not empty"))
-            elif array.dtype.kind not in "iu":
-                problems.append(Problem("not integers", name, str(array.dtype)))
-            elif not 0 <= array.min() <= array.max() < end:
-                problems.append(
-                    Problem("out of range", name, f"{array.min()} to {array.max()}", f"0 to {end - 1}")
-                )
-        if length > self.settings.max_positions:
-            limit = f"up to {self.settings.max_positions}"
-            problems.append(
-                Problem("rows are longer than the position table", "token_ids", str(length), limit)
-            )
-        if problems:
-            raise UsageError("the batch cannot be encoded", problems=problems)
+    if isinstance(options.get("run"), str | Path):
+        options["run"] = [options["run"]]
+    if "run" in options:
+        options["run"] = [Path(folder) for folder in options["run"]]
+    return fulfil(PredictRequest(**_paths(options, "output")), Console(quiet=quiet))
 
 
 def load_backbone(
@@ -129,10 +94,12 @@ def load_backbone(
         CheckpointError: as ``read_checkpoint``.
         UsageError: an unknown or impossible option, or a backend that is not there.
     """
-    checkpoint = read_checkpoint(path)
-    settings = _settings(checkpoint, options)
+    from clue_runner.checkpoints.encoder import LoadedBackbone
+    from clue_runner.checkpoints.importer import load_into, read_checkpoint
     from clue_runner.training.devices import set_backend
 
+    checkpoint = read_checkpoint(path)
+    settings = _settings(checkpoint, options)
     set_backend(backend or _current_backend())
     from clue_runner.models.build import build_backbone
     from clue_runner.models.naming import named_variables
@@ -150,6 +117,7 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
     Raises:
         CheckpointError: no vocabulary, or one that cannot be used.
     """
+    from clue_runner.checkpoints.importer import find_vocab
     from clue_runner.tokens.tokenizer import Tokenizer
 
     vocab, lowercase = find_vocab(path)
@@ -187,6 +155,13 @@ def _settings(checkpoint: Checkpoint, options: dict[str, Any]) -> ModelSettings:
         raise UsageError("the options cannot be used", problems=problems) from error
 
 
+def _paths(options: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Return options with paths where the commands have paths, and text where they have text."""
+    paths = {name: Path(options[name]) for name in names if options.get(name) is not None}
+    text = {"data": str(options["data"])} if isinstance(options.get("data"), Path) else {}
+    return {**options, **paths, **text}
+
+
 def _current_backend() -> Literal["tensorflow", "jax"]:
     """Return the backend that this process has, wants, or gets by default."""
     if "keras" in sys.modules:
@@ -196,10 +171,3 @@ def _current_backend() -> Literal["tensorflow", "jax"]:
     if name not in {"tensorflow", "jax"}:
         raise UsageError("backend is not supported", received=name, allowed="tensorflow, jax")
     return cast(Literal["tensorflow", "jax"], name)
-
-
-def _floats(tensor: Any) -> Floats:
-    """Return a backend's tensor as float32 numpy."""
-    from keras import ops
-
-    return np.asarray(ops.convert_to_numpy(ops.cast(tensor, "float32")))

@@ -25,7 +25,7 @@ from clue_runner.config.shipped import clue_home
 from clue_runner.tokens.rows import Array, Rows
 
 # Raise it when the code in clue_runner/tokens or an adapter's encode would give other rows.
-TOKENS_VERSION = 1
+TOKENS_VERSION = 2
 _UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError)
 
 
@@ -86,6 +86,7 @@ def _read(path: Path, key: bytes) -> Rows:
         _under(arrays, "columns/"),
         arrays["record"],
         arrays["group"],
+        notes=json.loads(arrays["notes"].tobytes()),
     )
 
 
@@ -98,6 +99,7 @@ def _write(path: Path, key: bytes, rows: Rows) -> None:
     """Write one file under another name and rename it: a reader never sees half of it."""
     arrays: dict[str, Array] = {
         "key": np.frombuffer(key, np.uint8),
+        "notes": np.frombuffer(json.dumps(dict(rows.notes), ensure_ascii=False).encode(), np.uint8),
         "offsets": rows.offsets,
         "record": rows.record,
         "group": rows.group,

@@ -26,13 +26,14 @@ def make_rows(first: int = 0) -> Rows:
         columns={"label": np.array([1, -1], np.int32), "spans": np.ones((2, 3), np.float32)},
         record=np.array([0, 1], np.int64),
         group=np.array([0, 1], np.int64),
+        notes={"cut to 5 tokens": 1},
     )
 
 
 def same(one: Rows, other: Rows) -> bool:
     pairs = [(one.offsets, other.offsets), (one.record, other.record), (one.group, other.group)]
     for mine, yours in ((one.tokens, other.tokens), (one.columns, other.columns)):
-        if list(mine) != list(yours):
+        if list(mine) != list(yours) or one.notes != other.notes:
             return False
         pairs += [(mine[name], yours[name]) for name in mine]
     return all(np.array_equal(a, b) and a.dtype == b.dtype for a, b in pairs)

@@ -1,0 +1,70 @@
+"""A linear-chain conditional random field: how probable a sequence of tags is.
+
+In: a score for each token and tag, transition scores, sequences of tags. Out: log-likelihoods.
+Knows nothing about what tags mean. The best sequence is found in ``tokens/tags.py``, without tensors.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+
+def log_likelihood(emissions: Any, tags: Any, counts: Any, transitions: Any, start: Any, end: Any) -> Any:
+    """Return (rows,) float32: the logarithm of the probability of ``tags`` among all sequences.
+
+    Args:
+        emissions: (rows, length, kinds) float32.
+        tags: (rows, length) int32.
+        counts: (rows,) int32, tokens in each row; a row without any has likelihood 1.
+        transitions: (kinds, kinds) float32, from the row's tag to the column's.
+        start: (kinds,) float32; ``end`` likewise.
+    """
+    there = ops.arange(ops.shape(tags)[1])[None, :] < counts[:, None]
+    whole = path_score(emissions, tags, counts, transitions, start, end)
+    result = whole - log_partition(emissions, counts, transitions, start, end)
+    return ops.where(there[:, 0], result, np.float32(0))
+
+
+def path_score(emissions: Any, tags: Any, counts: Any, transitions: Any, start: Any, end: Any) -> Any:
+    """Return (rows,) float32: the sum of all scores along ``tags``."""
+    kinds = emissions.shape[-1]
+    length = ops.shape(tags)[1]
+    there = ops.cast(ops.arange(length)[None, :] < counts[:, None], "float32")
+    chosen = ops.one_hot(tags, kinds, dtype="float32")
+    own = ops.sum(ops.sum(chosen * emissions, axis=-1) * there, axis=1)
+    # products with 0/1 rows: their gradients are products too, not scatters
+    onward = ops.sum(ops.matmul(chosen[:, :-1], transitions) * chosen[:, 1:], axis=-1)
+    at_last = ops.cast(ops.arange(length)[None, :] == counts[:, None] - 1, "float32")
+    last = ops.sum(chosen * at_last[:, :, None], axis=1)
+    return (
+        own
+        + ops.sum(onward * there[:, 1:], axis=1)
+        + ops.sum(chosen[:, 0] * start, axis=-1)
+        + ops.sum(last * end, axis=-1)
+    )
+
+
+def log_partition(emissions: Any, counts: Any, transitions: Any, start: Any, end: Any) -> Any:
+    """Return (rows,) float32: the logarithm of the sum over all sequences of e to the path's score."""
+    later = ops.swapaxes(emissions, 0, 1)[1:]
+    # one step more than needed, which nobody takes: a loop of no steps has no shape on TensorFlow
+    later = ops.pad(later, ((0, 1), (0, 0), (0, 0)))
+    steps = ops.arange(1, ops.shape(emissions)[1] + 1)
+    taken = steps[:, None] < counts[None, :]
+
+    def advance(reached: Any, step: Any) -> tuple[Any, Any]:
+        emission, inside = step
+        # e^(a + t) = e^(a - max) e^t: a product of matrices instead of a sum over a cube
+        top = ops.stop_gradient(ops.max(reached, axis=-1, keepdims=True))
+        summed = ops.matmul(ops.exp(reached - top), powers)
+        moved = ops.log(summed) + top + highest + emission
+        reached = ops.where(inside[:, None], moved, reached)
+        return reached, reached
+
+    highest = ops.stop_gradient(ops.max(transitions))
+    powers = ops.exp(transitions - highest)
+    reached, _ = ops.scan(advance, emissions[:, 0] + start, (later, taken))
+    return ops.logsumexp(reached + end, axis=-1)

@@ -1,0 +1,137 @@
+"""Task layers that find spans of several types in a text: pointers over all spans, or one tag a token.
+
+In: a backbone and a batch of tensors. Out: scores of spans or tags, and the loss as (sum, weight).
+Knows nothing about types' names, characters or metrics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from keras import ops
+
+from clue_runner.models import crf, dropout
+from clue_runner.models.heads import HEAD
+from clue_runner.models.kernels import dense
+from clue_runner.models.part import Part
+from clue_runner.models.span_scorer import SpanScorer, multilabel_loss
+
+
+class PointerHead(Part):
+    """GlobalPointer, or its efficient form, on the backbone's token vectors.
+
+    Args:
+        backbone: a ``Backbone``.
+        types: kinds of spans.
+        head_size: of the vectors whose products are the scores.
+        efficient: the form in which types share the product.
+        dropout_rate: before the scorer.
+        seed: source of the initial weights.
+    """
+
+    def __init__(
+        self,
+        backbone: Any,
+        types: int,
+        *,
+        head_size: int = 64,
+        efficient: bool = False,
+        dropout_rate: float = 0.1,
+        seed: int = 0,
+    ) -> None:
+        super().__init__("head", seed, backbone.dtype_policy.name)
+        self.backbone, self.rate = backbone, dropout_rate
+        self.scorer = SpanScorer(
+            "head/scorer",
+            seed,
+            backbone.dtype_policy.name,
+            width=backbone.width,
+            types=types,
+            head_size=head_size,
+            efficient=efficient,
+        )
+
+    def call(self, batch: Mapping[str, Any], dropout_key: Any | None = None) -> dict[str, Any]:
+        """Return ``span_scores`` (rows, types, length, length) float32; above 0 is a span."""
+        sequence = _tokens(self.backbone, batch, dropout_key, self.rate)
+        return {"span_scores": self.scorer(sequence, text_tokens(batch))}
+
+    def loss(self, outputs: Mapping[str, Any], batch: Mapping[str, Any]) -> tuple[Any, Any]:
+        """Return (sum of multi-label losses, sum of weights), float32 scalars."""
+        losses = multilabel_loss(outputs["span_scores"], batch["spans"])
+        return ops.sum(losses * batch["weight"]), ops.sum(batch["weight"])
+
+
+class TagHead(Part):
+    """One tag a token, independently (softmax) or as a chain (CRF).
+
+    The weight of a row is the number of its tokens, so that the loss is one of tokens in both forms.
+
+    Args:
+        backbone: a ``Backbone``.
+        tags: kinds of tags.
+        chain: score transitions between neighbours too.
+        dropout_rate: before the output layer.
+        seed: source of the initial weights.
+    """
+
+    def __init__(
+        self, backbone: Any, tags: int, *, chain: bool = False, dropout_rate: float = 0.1, seed: int = 0
+    ) -> None:
+        super().__init__("head", seed, backbone.dtype_policy.name)
+        self.backbone, self.rate, self.chain = backbone, dropout_rate, chain
+        self.kernel = self.weight("output/kernel", (backbone.width, tags))
+        self.bias = self.weight("output/bias", (tags,), "zeros")
+        if chain:
+            self.transitions = self.weight("chain/transitions", (tags, tags), "zeros")
+            self.start = self.weight("chain/start", (tags,), "zeros")
+            self.end = self.weight("chain/end", (tags,), "zeros")
+
+    def call(self, batch: Mapping[str, Any], dropout_key: Any | None = None) -> dict[str, Any]:
+        """Return ``tag_scores`` (rows, length, tags) float32; a chain's ``transitions``, ``start``, ``end``."""
+        sequence = _tokens(self.backbone, batch, dropout_key, self.rate)
+        flat = ops.cast(ops.reshape(sequence, (-1, self.backbone.width)), "float32")
+        scores = dense(flat, ops.convert_to_tensor(self.kernel), ops.convert_to_tensor(self.bias))
+        rows, length = ops.shape(batch["token_ids"])[0], ops.shape(batch["token_ids"])[1]
+        outputs = {"tag_scores": ops.reshape(scores, (rows, length, self.kernel.shape[1]))}
+        if self.chain:
+            outputs |= {
+                "transitions": ops.convert_to_tensor(self.transitions),
+                "start": ops.convert_to_tensor(self.start),
+                "end": ops.convert_to_tensor(self.end),
+            }
+        return outputs
+
+    def loss(self, outputs: Mapping[str, Any], batch: Mapping[str, Any]) -> tuple[Any, Any]:
+        """Return (sum of negative log-likelihoods, number of text tokens), float32 scalars."""
+        scores, tags = outputs["tag_scores"], batch["tag"]
+        inside = ops.cast(text_tokens(batch), "float32") * batch["weight"][:, None]
+        if self.chain:
+            chain = (outputs["transitions"], outputs["start"], outputs["end"])
+            # behind [CLS]; what [SEP] and padding hold is not looked at
+            counts = ops.maximum(batch["lengths"] - 2, 0)
+            likelihood = crf.log_likelihood(scores[:, 1:], tags[:, 1:], counts, *chain)
+            return -ops.sum(likelihood * batch["weight"]), ops.sum(inside)
+        chosen = ops.one_hot(tags, scores.shape[-1], dtype="float32")
+        losses = ops.logsumexp(scores, axis=-1) - ops.sum(chosen * scores, axis=-1)
+        return ops.sum(losses * inside), ops.sum(inside)
+
+
+def text_tokens(batch: Mapping[str, Any]) -> Any:
+    """Return (rows, length) bool: tokens between [CLS] and [SEP]."""
+    places = ops.arange(ops.shape(batch["token_ids"])[1])[None, :]
+    return ops.logical_and(places > 0, places < batch["lengths"][:, None] - 1)
+
+
+def _tokens(backbone: Any, batch: Mapping[str, Any], dropout_key: Any | None, rate: float) -> Any:
+    """Return the backbone's (rows, length, width), thinned by dropout."""
+    sequence, _ = backbone(
+        batch["token_ids"],
+        batch["segment_ids"],
+        batch["lengths"],
+        position_ids=batch.get("position_ids"),
+        dropout_key=dropout_key,
+    )
+    shape = (ops.shape(sequence)[0], ops.shape(sequence)[1], backbone.width)
+    return dropout.apply(sequence, dropout.mask(dropout_key, HEAD, 0, shape, rate, backbone.compute_dtype))
