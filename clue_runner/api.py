@@ -37,8 +37,8 @@ def train(task: str | Path, *, quiet: bool = False, **options: Any) -> dict[str,
     Args:
         task: a task's name or folder.
         quiet: print warnings only.
-        options: the command's, by name: ``model``, ``config`` and ``set`` (lists of text), ``data``, ``output``,
-            ``seed``, ``seeds``, ``backend``, ``device``, ``fresh``, ``fail_under``, ``dry_run``.
+        options: the command's, by name: ``model``, ``config`` and ``set`` (lists of text), ``data``,
+            ``output``, ``seed``, ``seeds``, ``backend``, ``device``, ``fresh``, ``fail_under``, ``dry_run``.
 
     Returns:
         What metrics.json holds; with ``seeds`` what summary.json holds.
@@ -57,7 +57,7 @@ def predict(*, quiet: bool = False, **options: Any) -> dict[str, Any]:
 
     Args:
         quiet: print warnings only.
-        options: the command's, by name: ``task``, ``run`` (a list of folders), ``split``, ``data``, ``output``.
+        options: the command's, by name: ``task``, ``run`` (folders), ``split``, ``data``, ``output``.
 
     Returns:
         The result event: what was answered and which files were written.
@@ -73,6 +73,29 @@ def predict(*, quiet: bool = False, **options: Any) -> dict[str, Any]:
     if "run" in options:
         options["run"] = [Path(folder) for folder in options["run"]]
     return fulfil(PredictRequest(**_paths(options, "output")), Console(quiet=quiet))
+
+
+def evaluate(
+    task: str | Path,
+    predictions: str | Path,
+    *,
+    gold: str | Path | None = None,
+    data: str | Path | None = None,
+) -> dict[str, Any]:
+    """Do what ``clue evaluate`` does: score a prediction file against dev, or against the file ``gold``.
+
+    Raises:
+        ClueError: every user mistake.
+    """
+    from clue_runner.adapters.score_file import score_file
+
+    scored = score_file(
+        str(task),
+        Path(predictions),
+        gold=None if gold is None else Path(gold),
+        data=None if data is None else str(data),
+    )
+    return scored.result()
 
 
 def load_backbone(

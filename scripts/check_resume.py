@@ -81,14 +81,14 @@ class Command:
     def stop(self, moment: Moment, number: int) -> tuple[int, str]:
         """Start the command, send it a signal at a moment, and return its exit code and output."""
         process = self.start()
-        size = self._events_size()
+        size = self.events_size()
         moment.wait(process, self.folder, size)
         if process.poll() is None:
             process.send_signal(number)
         output, _ = process.communicate(timeout=LIMIT_SECONDS)
         return process.returncode, output
 
-    def _events_size(self) -> int:
+    def events_size(self) -> int:
         """Return the bytes of events that earlier sittings have written."""
         path = self.folder / "events.jsonl"
         return path.stat().st_size if path.exists() else 0

@@ -27,12 +27,18 @@ from clue_runner.tokens.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer to one record: its id, the answer, and the answer's probability."""
+    """The answer to one record: its id, the answer, and the answer's probability.
+
+    ``decoding`` names the way the answer was taken from the probabilities, where a task has several.
+    ``alternatives`` are the best answers with their probabilities, best first, where a task lists such.
+    """
 
     id: int | str
     prediction: Any
     probability: float | None = None
     probabilities: NDArray[np.float32] | None = None
+    decoding: str | None = None
+    alternatives: tuple[tuple[str, float], ...] = ()
 
 
 Predictions = Sequence[Prediction]

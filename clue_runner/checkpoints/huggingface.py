@@ -63,8 +63,8 @@ class HuggingFaceReader:
         return value
 
 
-def read_lowercase(folder: Path) -> tuple[bool, str | None]:
-    """Return whether texts are lower-cased, and a notice where the folder does not say.
+def read_lowercase(folder: Path) -> tuple[bool, bool]:
+    """Return whether texts are lower-cased, and whether the folder says so or it is BERT's default.
 
     Raises:
         CheckpointError: the tokenizer does what ours cannot (accents apart from case, no split of Chinese).
@@ -94,12 +94,7 @@ def read_lowercase(folder: Path) -> tuple[bool, str | None]:
             problems=problems,
             next_step="take a checkpoint with BERT's own tokenizer",
         )
-    if "do_lower_case" in raw:
-        return lowercase, None
-    return (
-        True,
-        f"{path.name} does not say do_lower_case: texts are lower-cased, as BERT's tokenizer does by default",
-    )
+    return lowercase, "do_lower_case" in raw
 
 
 def _shards(index: Path) -> tuple[Path, ...]:

@@ -6,6 +6,7 @@ network's weights with the backbone's replaced. Knows nothing about how networks
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from clue_runner.errors import CheckpointError, Problem
 from clue_runner.tokens.vocabulary import parse_vocabulary, read_vocabulary_file
 
 VOCABULARY = "vocab.txt"
+CAPITAL = re.compile("(##)?[A-Z]")
 NO_POOLER_NOTICE = "the checkpoint has no pooler: with pooling 'pooler' a new one starts from random weights"
 
 
@@ -56,12 +58,12 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     _refuse(plan, folder, opened.config_path)
     notices = [] if plan.has_pooler else [NO_POOLER_NOTICE]
     settings = dict(opened.settings)
-    if "lowercase" not in settings:
-        settings["lowercase"], notice = read_lowercase(folder)
-        notices += [notice] if notice else []
+    said = "lowercase" in settings
+    if not said:
+        settings["lowercase"], said = read_lowercase(folder)
     vocab = folder / VOCABULARY if (folder / VOCABULARY).exists() else None
     if vocab:
-        notices += _check_vocab(vocab, opened.vocab_size)
+        notices += _check_vocab(vocab, opened.vocab_size, said)
     files = dict.fromkeys(
         (*opened.reader.files, opened.config_path, folder / TOKENIZER_CONFIG, folder / VOCABULARY)
     )
@@ -222,19 +224,26 @@ def _refuse(plan: Plan, folder: Path, config_path: Path) -> None:
         )
 
 
-def _check_vocab(path: Path, vocab_size: int) -> list[str]:
-    """Compare the vocabulary with the word table; a table with spare rows is allowed and said."""
-    pieces = len(parse_vocabulary(read_vocabulary_file(path), path))
-    if pieces > vocab_size:
+def _check_vocab(path: Path, vocab_size: int, case_said: bool) -> list[str]:
+    """Compare the vocabulary with the word table and with how case is treated; return notices."""
+    vocabulary = parse_vocabulary(read_vocabulary_file(path), path)
+    if len(vocabulary) > vocab_size:
         raise CheckpointError(
             "the vocabulary is longer than the word table",
             where=str(path),
-            received=f"{pieces} lines",
+            received=f"{len(vocabulary)} lines",
             allowed=f"up to {vocab_size}",
             next_step="use the vocab.txt that belongs to the checkpoint",
         )
-    if pieces < vocab_size:
-        return [
-            f"vocab.txt has {pieces} lines, the word table {vocab_size} rows: the last rows are never used"
-        ]
-    return []
+    notices = []
+    if len(vocabulary) < vocab_size:
+        notices.append(
+            f"vocab.txt has {len(vocabulary)} lines, the word table {vocab_size} rows: the last go unused"
+        )
+    # Lower-cased vocabularies hold no capital outside [PAD] and its like; a cased one would be read wrongly.
+    if not case_said and any(CAPITAL.match(piece) for piece in vocabulary):
+        notices.append(
+            "vocab.txt holds capital letters, yet texts are lower-cased, BERT's default: "
+            f'for a cased model write {{"do_lower_case": false}} into {TOKENIZER_CONFIG}'
+        )
+    return notices

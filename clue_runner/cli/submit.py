@@ -128,10 +128,13 @@ def _show(report: Report, console: Console) -> None:
     for warning in report.warnings:
         console.warn(warning)
     if report.missing:
-        names = ", ".join(one.submission.file for one in report.missing)
+        lines = [
+            f"  {one.submission.file}: clue train --task {one.card.name}, or clue predict --task {one.card.name} --split test"
+            for one in report.missing
+        ]
         console.warn(
-            f"not all of {report.benchmark}: {names} missing; a partial zip is allowed, but a new entry "
-            f"under an old model name wipes its score: clue train --task {report.missing[0].card.name}"
+            f"not all of {report.benchmark}: {len(report.missing)} files missing; a partial zip is allowed, "
+            "but a new entry under an old model name wipes its score\n" + "\n".join(lines)
         )
 
 

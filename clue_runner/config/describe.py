@@ -104,6 +104,8 @@ def _bounds(node: Mapping[str, Any]) -> str:
         )
         if key in node
     ]
+    if "multipleOf" in node:
+        words.append(f", a multiple of {node['multipleOf']}")
     return "".join(words)
 
 

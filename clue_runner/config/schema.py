@@ -26,6 +26,16 @@ class DataSettings(Section):
     max_length: Positive = Field(description="tokens in a row, [CLS] and [SEP] counted")
     limit_train: Positive | None = Field(description="use the first N usable train records; null: all")
     limit_dev: Positive | None = Field(description="use the first N usable dev records; null: all")
+    window_stride: Positive = Field(
+        description="reading: tokens from one window's begin to the next one's; at most half a window"
+    )
+    max_question_length: Positive = Field(description="reading: tokens of a question, the rest is cut")
+    max_answer_length: Positive | None = Field(
+        description="reading: tokens in a predicted answer at most; null: any"
+    )
+    simplify: bool = Field(
+        description="map traditional characters to simplified ones where the card's texts are traditional"
+    )
     cache: bool = Field(description="keep encoded rows in $CLUE_HOME/cache/rows")
 
 
@@ -54,6 +64,18 @@ class ModelSettings(Section):
     head_dropout: Share = Field(description="dropout before the task's output layer")
     pooling: Literal["pooler", "first", "mean", "max"] = Field(
         description="what a text's vector is; pooler: dense+tanh on [CLS]"
+    )
+    entity_head: Literal["globalpointer", "efficient", "crf", "softmax"] = Field(
+        description="entities: pointers over all spans, the efficient form of them, a chain of tags, or single tags"
+    )
+    head_size: Annotated[int, Field(gt=0, multiple_of=2)] = Field(
+        description="width of the vectors whose products score spans"
+    )
+    answer_head: Literal["globalpointer", "start_end"] = Field(
+        description="reading: one score a span, or one for its first and one for its last token"
+    )
+    choice_decoding: Literal["assignment", "greedy", "independent"] = Field(
+        description="ChID: candidates of all blanks of a record together, best first, or each blank alone"
     )
     segments: Literal["real", "zero"] = Field(
         description="segment ids of a pair: 0/1, or all 0 as bert4keras does"

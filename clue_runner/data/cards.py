@@ -57,13 +57,13 @@ class Mark(CardPart):
 
 
 class Template(CardPart):
-    """How a record becomes one or two texts.
+    """How a record becomes one or two texts; three where a passage, a question and a choice are read.
 
     Each part is literal text with ``{field}`` or ``{field|join(SEPARATOR)}`` for a list of strings;
     ``marks`` are inserted into the named field before the template is applied.
     """
 
-    parts: Annotated[list[str], Field(min_length=1, max_length=2)]
+    parts: Annotated[list[str], Field(min_length=1, max_length=3)]
     marks: list[Mark] = []
     marked_field: str | None = None
 
@@ -117,14 +117,16 @@ class Submission(CardPart):
 
     ``wrong_names`` are names that people have handed this file in under, and what is known of each.
     ``shape`` is how the answers stand in it: ``lines`` of id and label, one ``object`` from id (question id,
-    blank tag) to answer, or ``entities``: lines of id and {type: {surface: [[start, end]]}}.
+    blank tag) to answer, ``entities``: lines of id and {type: {surface: [[start, end]]}}, or a ``table`` of
+    id, tab and answer. ``answer_key`` is what lines call the answer (FewCLUE's ChID: ``answer``).
     """
 
     split: str
     file: FileName
     id_type: Literal["int", "str"] = "int"
     label_type: Literal["str", "int"] = "str"
-    shape: Literal["lines", "object", "entities"] = "lines"
+    shape: Literal["lines", "object", "entities", "table"] = "lines"
+    answer_key: Literal["label", "answer"] = "label"
     benchmarks: list[str]
     source: str
     wrong_names: Mapping[str, str] = {}
@@ -151,15 +153,15 @@ class Card(CardPart):
 
     ``fields`` names what the reader requires of every record (dotted paths into objects) and its type;
     the id and the label are named by ``id_field`` and ``label_field``. ``layout`` is how the files are
-    built, and so which reader takes them (``data/layouts.py``). ``labels_file`` is the member
-    that repeats the label list, checked by ``clue data check``.
+    built, and so which reader takes them (``data/layouts.py``); ``script`` is what the texts are written
+    in. ``labels_file`` is the member that repeats the label list, checked by ``clue data check``.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
     title: Title
     version: str
     adapter: str
-    layout: Literal["lines", "cluener", "squad", "c3", "chid"] = "lines"
+    layout: Literal["lines", "cluener", "squad", "c3", "chid", "passages"] = "lines"
     fields: Mapping[str, FieldType] = {}
     id_field: str | None = None
     label_field: str = "label"
@@ -167,12 +169,13 @@ class Card(CardPart):
     labels_file: FileName | None = None
     skip_labels: list[str] = []
     template: Template | None = None
+    script: Literal["simplified", "traditional"] = "simplified"
     metric: str
     download: Download | None = None
     splits: Mapping[str, Split]
     submissions: list[Submission] = []
     max_length: Annotated[int, Field(gt=2)]
-    recommended: Mapping[Literal["data", "train"], Mapping[str, object]] = {}
+    recommended: Mapping[Literal["data", "model", "train"], Mapping[str, object]] = {}
     recommended_source: str = ""
     published: list[Published] = []
     licence: str

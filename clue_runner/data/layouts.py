@@ -13,6 +13,7 @@ from clue_runner.data.readers import read_text_records
 from clue_runner.data.readers_choice import read_choice_records
 from clue_runner.data.readers_cloze import read_cloze_records
 from clue_runner.data.readers_entities import read_entity_records
+from clue_runner.data.readers_passages import read_passage_records
 from clue_runner.data.readers_reading import read_reading_records
 from clue_runner.data.records import Records
 from clue_runner.data.sources import DataSource
@@ -33,6 +34,7 @@ READERS: Mapping[str, Reader] = {
     "squad": read_reading_records,
     "c3": read_choice_records,
     "chid": read_cloze_records,
+    "passages": read_passage_records,
 }
 
 

@@ -71,12 +71,14 @@ def read_entity_records(
     )
 
 
-def entities_of(label: object, text: str, types: Sequence[str]) -> tuple[tuple[Entity, ...], list[str]]:
+def entities_of(
+    label: object, text: str | None, types: Sequence[str]
+) -> tuple[tuple[Entity, ...], list[str]]:
     """Return the entities of a label object, each distinct one once, and what is wrong with it.
 
     Args:
         label: ``{type: {surface: [[start, end], ...]}}`` as it was read.
-        text: the text that the spans point into.
+        text: the text that the spans point into; None: it is not at hand, spans are not compared with it.
         types: the types that are allowed.
     """
     found: dict[Entity, None] = {}
@@ -88,7 +90,9 @@ def entities_of(label: object, text: str, types: Sequence[str]) -> tuple[tuple[E
             faults.append(f"entity type {name!r:.40} is not in the list ({hint}allowed: {', '.join(types)})")
             continue
         start, end = span
-        if not 0 <= start <= end < len(text):
+        if text is None:
+            found[Entity(name, start, end, surface)] = None
+        elif not 0 <= start <= end < len(text):
             faults.append(
                 f"span [{start}, {end}] of {surface!r:.60} is outside the text of {len(text)} characters"
             )

@@ -131,6 +131,33 @@ class ClozeRecord:
     line: int
 
 
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A text that may hold the answer; ``answers`` are the texts in it that are right, none where there is none."""
+
+    text: str
+    answers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PassagesRecord:
+    """One question, the passages it is asked over, and every text that counts as its answer.
+
+    Args:
+        id: the record's own id, or its number from 0 where the file has none.
+        question: the question.
+        passages: in the file's order; may be none.
+        answers: references for scoring, each once, in the order of the passages; None without labels.
+        repeat: how often an epoch asks it (2 where one data set counts twice in a mix).
+    """
+
+    id: int | str
+    question: str
+    passages: tuple[Passage, ...]
+    answers: tuple[str, ...] | None
+    repeat: int = 1
+
+
 RecordT_co = TypeVar("RecordT_co", covariant=True)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+from zipfile import is_zipfile
 
 from clue_runner.config.shipped import clue_home
 from clue_runner.data.archives import open_archive, read_member
@@ -164,6 +165,11 @@ def open_source(path: str | Path, card: Card) -> DataSource:
         )
     if location.is_dir():
         return _open_folder(location, card)
+    if card.layout == "passages" and not is_zipfile(location):
+        # imported here because passages.py needs the readers, and they need this module
+        from clue_runner.data.passages import open_questions
+
+        return open_questions(location)
     members = open_archive(location)
     source = ZipSource(str(path), location, members)
     _require_some_file(source, card)

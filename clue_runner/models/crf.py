@@ -53,18 +53,20 @@ def log_partition(emissions: Any, counts: Any, transitions: Any, start: Any, end
     # one step more than needed, which nobody takes: a loop of no steps has no shape on TensorFlow
     later = ops.pad(later, ((0, 1), (0, 0), (0, 0)))
     steps = ops.arange(1, ops.shape(emissions)[1] + 1)
-    taken = steps[:, None] < counts[None, :]
+    taken = ops.cast(steps[:, None] < counts[None, :], "float32")
+    highest = ops.stop_gradient(ops.max(transitions))
+    powers = ops.exp(transitions - highest)
 
     def advance(reached: Any, step: Any) -> tuple[Any, Any]:
-        emission, inside = step
+        emission, inside = step[:, :-1], step[:, -1:] > 0
         # e^(a + t) = e^(a - max) e^t: a product of matrices instead of a sum over a cube
         top = ops.stop_gradient(ops.max(reached, axis=-1, keepdims=True))
         summed = ops.matmul(ops.exp(reached - top), powers)
         moved = ops.log(summed) + top + highest + emission
-        reached = ops.where(inside[:, None], moved, reached)
+        reached = ops.where(inside, moved, reached)
         return reached, reached
 
-    highest = ops.stop_gradient(ops.max(transitions))
-    powers = ops.exp(transitions - highest)
-    reached, _ = ops.scan(advance, emissions[:, 0] + start, (later, taken))
+    # one array to walk over: Keras's scan takes no second one where the length is not known beforehand
+    walked = ops.concatenate([later, taken[:, :, None]], axis=-1)
+    reached, _ = ops.scan(advance, emissions[:, 0] + start, walked)
     return ops.logsumexp(reached + end, axis=-1)

@@ -63,6 +63,19 @@ class ClassificationHead(Part):
         return cross_entropy(outputs["logits"], batch["label"], batch["weight"])
 
 
+def token_vectors(backbone: Any, batch: Mapping[str, Any], dropout_key: Any | None, rate: float) -> Any:
+    """Return the backbone's (rows, length, width), thinned by dropout at ``rate``."""
+    sequence, _ = backbone(
+        batch["token_ids"],
+        batch["segment_ids"],
+        batch["lengths"],
+        position_ids=batch.get("position_ids"),
+        dropout_key=dropout_key,
+    )
+    shape = (ops.shape(sequence)[0], ops.shape(sequence)[1], backbone.width)
+    return dropout.apply(sequence, dropout.mask(dropout_key, HEAD, 0, shape, rate, backbone.compute_dtype))
+
+
 def pool(sequence: Any, lengths: Any, pooling: str) -> Any:
     """Return (rows, width): the first token, or the mean or maximum over the tokens before padding."""
     if pooling == "first":

@@ -35,7 +35,7 @@ def dense(inputs: Any, kernel: Any, bias: Any) -> Any:
 
         return ops.matmul(inputs, kernel) + bias, gradient
 
-    return ops.custom_gradient(forward)(inputs, kernel, bias)
+    return ops.custom_gradient(forward)(inputs, _read(kernel), _read(bias))
 
 
 def column_sums(values: Any) -> Any:
@@ -88,7 +88,7 @@ def layer_norm(inputs: Any, scale: Any, offset: Any, epsilon: float) -> Any:
 
         return normal * scale + offset, gradient
 
-    return ops.custom_gradient(forward)(inputs, scale, offset)
+    return ops.custom_gradient(forward)(inputs, _read(scale), _read(offset))
 
 
 def attend(query: Any, key: Any, value: Any, bias: Any, drop: Mask | None) -> Any:
@@ -135,6 +135,11 @@ def padding_bias(lengths: Any, keys: Any) -> Any:
     """Return (rows, 1, 1, keys) float32: 0 on the first ``lengths`` keys, ``NEGATIVE`` behind."""
     inside = ops.arange(keys)[None, :] < ops.expand_dims(lengths, 1)
     return ops.where(inside, np.float32(0), np.float32(NEGATIVE))[:, None, None, :]
+
+
+def _read(weight: Any) -> Any:
+    """Return a variable's value: TensorFlow's own gradients take tensors, not variables."""
+    return ops.copy(weight)
 
 
 def _turned(values: Any) -> Any:

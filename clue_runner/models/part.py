@@ -11,10 +11,11 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from clue_runner.models.initial import truncated_normal
+from clue_runner.models.initial import glorot_uniform, truncated_normal, uniform
 from clue_runner.models.naming import give_name
 
-Start = Literal["normal", "zeros", "ones"]
+Start = Literal["normal", "glorot", "uniform", "zeros", "ones"]
+DRAWN = {"normal": truncated_normal, "glorot": glorot_uniform, "uniform": uniform}
 
 
 class Part(keras.layers.Layer):
@@ -41,14 +42,15 @@ class Part(keras.layers.Layer):
         Args:
             name: stable name below the prefix.
             shape: kernels are (in, out).
-            start: ``normal`` is truncated at two deviations of 0.02.
+            start: ``normal`` is truncated at two deviations of 0.02, ``glorot`` and ``uniform`` are Keras's
+                own defaults for dense layers and for tables.
             lookup: a table of which a step reads few rows.
         """
         full = f"{self.prefix}/{name}"
 
         def initial(shape: tuple[int, ...], dtype: Any = None) -> Any:
-            if start == "normal":
-                return keras.ops.convert_to_tensor(truncated_normal(self.seed, full, tuple(shape)))
+            if start in DRAWN:
+                return keras.ops.convert_to_tensor(DRAWN[start](self.seed, full, tuple(shape)))
             return keras.ops.convert_to_tensor(np.full(shape, float(start == "ones"), np.float32))
 
         variable = self.add_weight(

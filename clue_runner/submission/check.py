@@ -5,7 +5,8 @@ Out: problems, each with its line, what stands there, what is allowed, and the c
 Knows nothing about folders and zips (``gather``) or names (``names``).
 
 The server compares labels line by line with its own file: the count and the order decide, and a
-label that it does not know is wrong. Causes and their sources: the cards and docs/decisions.md.
+label that it does not know is wrong. In a file that is one object from id to answer, every id must be
+there, in any order. Causes and their sources: the cards and docs/decisions.md.
 """
 
 from __future__ import annotations
@@ -16,9 +17,12 @@ from typing import Any
 from clue_runner.data.cards import Card, Submission
 from clue_runner.data.records import Records
 from clue_runner.errors import Problem
+from clue_runner.submission.entities import check_entities
 from clue_runner.submission.findings import Findings, shorten
 from clue_runner.submission.labels import check_labels
-from clue_runner.submission.lines import Answer, parse_answers, read_lines
+from clue_runner.submission.lines import ONE_LINE, Answer, parse_answers, read_lines
+from clue_runner.submission.objects import ONE_OBJECT, parse_object
+from clue_runner.submission.values import asked_ids, check_indices, check_texts
 
 
 def check_file(
@@ -42,23 +46,64 @@ def check_file(
         sample: the records are the card's own sample, so the card's counts do not apply.
         others: test records of the task's other versions, to tell a mix-up (split -> records).
     """
-    findings = Findings(name or submission.file, fix=f"clue predict --task {card.name} --split test")
-    lines = read_lines(raw, findings)
+    findings = Findings(name or submission.file, fix=fixing_command(card))
+    is_object = submission.shape == "object"
+    lines = read_lines(raw, findings, ONE_OBJECT if is_object else ONE_LINE)
     if not lines:
         return findings.problems()
-    answers = parse_answers(lines, findings)
+    if is_object:
+        answers = parse_object(lines, findings)
+    else:
+        answers = parse_answers(lines, findings, submission.answer_key)
     if not answers:
         return findings.problems()
-    check_labels(answers, card, submission, findings)
-    _check_count(len(lines), card, submission, records, sample, findings)
-    _check_id_types(answers, submission, findings)
-    _check_ids(answers, records, others or {}, findings)
+    if submission.shape == "entities":
+        check_entities(answers, card, records, findings)
+    elif card.labels:
+        check_labels(answers, card, submission, findings)
+    elif submission.label_type == "int":
+        check_indices(answers, records, findings)
+    else:
+        check_texts(answers, findings)
+    count = len(answers) if is_object else len(lines)
+    _check_count(count, card, submission, records, sample, findings)
+    if is_object:
+        _check_keys(answers, records, others or {}, findings)
+    else:
+        _check_id_types(answers, submission, findings)
+        _check_ids(answers, records, others or {}, findings)
     return findings.problems()
 
 
+def fixing_command(card: Card) -> str:
+    """Return the command that writes the task's files again."""
+    run = "" if "train" in card.splits else " --run RUN"
+    return f"clue predict{run} --task {card.name} --split test"
+
+
 def expected_counts(card: Card, submission: Submission) -> list[int]:
-    """Return the line counts that the card allows; empty where it does not know."""
-    return card.splits[submission.split].records
+    """Return how many answers the card allows; empty where it does not know.
+
+    Cards count records. Where the file answers blanks, no source says how many there are: only the test
+    file itself can tell, and whether that is whole is said apart (``count_warning``).
+    """
+    return card.splits[submission.split].records if card.layout != "chid" or _is_lines(submission) else []
+
+
+def count_warning(card: Card, submission: Submission, records: Records[Any] | None) -> str | None:
+    """Return what to say where a file's count cannot tell that the test file is not the whole one."""
+    known = card.splits[submission.split].records
+    if records is None or expected_counts(card, submission) or not known or records.total in known:
+        return None
+    return (
+        f"{submission.file} answers every blank of {records.file}, which has {records.total:,} records where "
+        f"the official one has {_either(known)}: the board wants all of them; clue data get {card.name}"
+    )
+
+
+def _is_lines(submission: Submission) -> bool:
+    """Return whether each line answers one record."""
+    return submission.shape != "object"
 
 
 def _check_count(
@@ -69,9 +114,11 @@ def _check_count(
     sample: bool,
     findings: Findings,
 ) -> None:
-    """Compare the number of lines with the card (or with the sample) and guess why it differs."""
-    allowed = [records.total] if sample and records is not None else expected_counts(card, submission)
-    if not sample and records is not None and allowed and records.total not in allowed:
+    """Compare the number of answers with the card (or with the sample) and guess why it differs."""
+    allowed = expected_counts(card, submission)
+    if sample and records is not None:
+        allowed = [len(asked_ids(records))] if submission.shape == "object" else [records.total]
+    elif records is not None and allowed and records.total not in allowed:
         findings.add(
             f"the test file {records.file} has {records.total:,} records, the card says {_either(allowed)}",
             allowed="the official test file",
@@ -79,7 +126,7 @@ def _check_count(
         )
     if not allowed or count in allowed:
         return
-    what = f"{count:,} lines instead of {_either(allowed)}"
+    what = f"{count:,} {'answers' if submission.shape == 'object' else 'lines'} instead of {_either(allowed)}"
     for other in card.submissions:
         if other is not submission and count in expected_counts(card, other):
             findings.add(
@@ -94,6 +141,31 @@ def _check_count(
         )
         return
     findings.add(what)
+
+
+def _check_keys(
+    answers: Sequence[Answer],
+    records: Records[Any] | None,
+    others: Mapping[str, Records[Any]],
+    findings: Findings,
+) -> None:
+    """Note ids of an object that are not asked for, and those that are asked for and have no answer."""
+    if records is None:
+        return
+    wanted = asked_ids(records)
+    known, given = set(wanted), {str(answer.id) for answer in answers}
+    absent = [name for name in wanted if name not in given]
+    strange = [answer for answer in answers if str(answer.id) not in known]
+    for split, other in others.items():
+        if strange and given == set(asked_ids(other)):
+            findings.add(f"the ids are those of {split} ({other.file}), not of {records.split}")
+            return
+    if absent:
+        what = f"{len(absent):,} of {len(wanted):,} ids of {records.file} have no answer"
+        findings.add(what, received="nothing", allowed=f"an answer to {absent[0]}")
+    if strange:
+        what = f"{len(strange):,} ids are not in {records.file}"
+        findings.add(what, strange[0].line, received=shorten(strange[0].id), allowed=shorten(wanted[0]))
 
 
 def _check_id_types(answers: Sequence[Answer], submission: Submission, findings: Findings) -> None:

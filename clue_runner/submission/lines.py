@@ -25,15 +25,15 @@ class Answer:
     label: Any
 
 
-class _NotANumberError(ValueError):
+class NotANumberError(ValueError):
     """NaN or Infinity stands where a value should be."""
 
 
-class _RepeatedKeyError(ValueError):
+class RepeatedKeyError(ValueError):
     """A key stands twice in one object."""
 
 
-def read_lines(raw: bytes, findings: Findings) -> list[str]:
+def read_lines(raw: bytes, findings: Findings, form: str = ONE_LINE) -> list[str]:
     """Return the file's lines without their ends; an empty list where it is not readable text."""
     for mark, encoding in BYTE_ORDER_MARKS.items():
         if raw.startswith(mark):
@@ -48,7 +48,7 @@ def read_lines(raw: bytes, findings: Findings) -> list[str]:
         return []
     if not text.strip():
         if not findings:
-            findings.add("the file is empty", allowed=ONE_LINE)
+            findings.add("the file is empty", allowed=form)
         return []
     lines = text.split("\n")  # not splitlines(): texts may hold U+2028
     if lines[-1] == "":
@@ -59,13 +59,20 @@ def read_lines(raw: bytes, findings: Findings) -> list[str]:
     return [line.removesuffix("\r") for line in lines]
 
 
-def parse_answers(lines: list[str], findings: Findings) -> list[Answer]:
-    """Return the answers of ``lines``; a line that is not one is noted and left out."""
-    if _is_other_shape(lines, findings):
+def parse_answers(lines: list[str], findings: Findings, key: str = "label") -> list[Answer]:
+    """Return the answers of ``lines``; a line that is not one is noted and left out.
+
+    Args:
+        lines: what ``read_lines`` gave.
+        findings: where to note what is wrong.
+        key: what the lines call the answer.
+    """
+    form = ONE_LINE.replace("label", key)
+    if _is_other_shape(lines, findings, key, form):
         return []
     answers = []
     for number, line in enumerate(lines, start=1):
-        answer = _parse_line(line, number, findings)
+        answer = _parse_line(line, number, findings, key, form)
         if answer is not None:
             answers.append(answer)
     return answers
@@ -83,40 +90,40 @@ def load_line(text: str) -> Any:
         raise ValueError("nested too deeply") from None
 
 
-def _parse_line(line: str, number: int, findings: Findings) -> Answer | None:
+def _parse_line(line: str, number: int, findings: Findings, key: str, form: str) -> Answer | None:
     """Return one line's answer, or None after noting why there is none."""
     if not line.strip():
-        findings.add("blank line", number, allowed=ONE_LINE)
+        findings.add("blank line", number, allowed=form)
         return None
     try:
         record = load_line(line)
-    except _NotANumberError as error:
+    except NotANumberError as error:
         findings.add("NaN or Infinity is not JSON", number, received=str(error))
         return None
-    except _RepeatedKeyError as error:
+    except RepeatedKeyError as error:
         findings.add("a key stands twice in one line", number, received=str(error))
         return None
     except ValueError:
         what = "a table row, not JSON" if "\t" in line else "the line is not JSON"
-        findings.add(what, number, received=shorten(line), allowed=ONE_LINE)
+        findings.add(what, number, received=shorten(line), allowed=form)
         return None
     if not isinstance(record, dict):
-        findings.add("the line is not a JSON object", number, received=shorten(line), allowed=ONE_LINE)
+        findings.add("the line is not a JSON object", number, received=shorten(line), allowed=form)
         return None
-    missing = [key for key in ("id", "label") if key not in record]
+    missing = [name for name in ("id", key) if name not in record]
     if missing:
         what = f"the line has no {' and no '.join(missing)}"
-        findings.add(what, number, received=shorten(line), allowed=ONE_LINE)
+        findings.add(what, number, received=shorten(line), allowed=form)
         return None
-    extra = [key for key in record if key not in {"id", "label"}]
+    extra = [name for name in record if name not in {"id", key}]
     if extra:
         findings.add(
-            "keys that do not belong here", number, received=", ".join(extra)[:80], allowed="id, label"
+            "keys that do not belong here", number, received=", ".join(extra)[:80], allowed=f"id, {key}"
         )
-    return Answer(number, record["id"], record["label"])
+    return Answer(number, record["id"], record[key])
 
 
-def _is_other_shape(lines: list[str], findings: Findings) -> bool:
+def _is_other_shape(lines: list[str], findings: Findings, key: str, form: str) -> bool:
     """Note a file that is one JSON value instead of lines, and return whether it is."""
     if not lines or lines[0].lstrip()[:1] not in {"[", "{"}:
         return False
@@ -125,23 +132,21 @@ def _is_other_shape(lines: list[str], findings: Findings) -> bool:
     except ValueError:
         return False
     if isinstance(whole, list):
-        findings.add(
-            f"the file is one JSON list of {len(whole):,} items", 1, received="[...]", allowed=ONE_LINE
-        )
+        findings.add(f"the file is one JSON list of {len(whole):,} items", 1, received="[...]", allowed=form)
         return True
-    if isinstance(whole, dict) and not {"id", "label"} & whole.keys():
+    if isinstance(whole, dict) and not {"id", key} & whole.keys():
         what = f"the file is one JSON object with {len(whole):,} keys"
-        findings.add(what, 1, received=shorten(lines[0], 40), allowed=ONE_LINE)
+        findings.add(what, 1, received=shorten(lines[0], 40), allowed=form)
         return True
     if isinstance(whole, dict) and len(lines) > 1:
-        findings.add("one record is spread over several lines", 1, allowed=ONE_LINE)
+        findings.add("one record is spread over several lines", 1, allowed=form)
         return True
     return False
 
 
 def _refuse_constant(name: str) -> None:
     """Refuse what Python's JSON reader takes beyond the standard."""
-    raise _NotANumberError(name)
+    raise NotANumberError(name)
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -149,5 +154,5 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     record = dict(pairs)
     if len(record) != len(pairs):
         names = [name for name, _ in pairs]
-        raise _RepeatedKeyError(next(name for name in names if names.count(name) > 1))
+        raise RepeatedKeyError(next(name for name in names if names.count(name) > 1))
     return record

@@ -1,6 +1,7 @@
 """Reads a prediction file back, and brings its lines into the order of the gold records.
 
-In: bytes of ``predictions/<split>.jsonl`` or of a submission file, and labelled records.
+In: bytes of ``predictions/<split>.jsonl`` or of a submission file (lines, or one object from id to answer),
+and labelled records.
 Out: one answer a record, and by what they were matched. Knows nothing about metrics.
 """
 
@@ -10,12 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from clue_runner.data.records import Records
+from clue_runner.data.records import ClozeRecord, Records
 from clue_runner.errors import DataError, Problem
 from clue_runner.submission.findings import shorten
 from clue_runner.submission.lines import load_line
+from clue_runner.submission.objects import located
 
-ANSWER_KEYS = ("prediction", "label")
+ANSWER_KEYS = ("prediction", "label", "answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,9 @@ def read_predictions(raw: bytes, name: str) -> list[GivenAnswer]:
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise DataError("the file is not UTF-8", where=f"{name}:{line}") from None
+    whole = _as_object(text)
+    if whole is not None:
+        return [GivenAnswer(one.line, one.id, one.label, None) for one in located(text, whole)]
     answers, problems = [], []
     for number, line_text in enumerate(text.split("\n"), start=1):
         if not line_text.strip():
@@ -75,6 +80,8 @@ def align(answers: Sequence[GivenAnswer], records: Records[Any], name: str) -> A
     """
     if all(answer.id is None for answer in answers):
         return _by_row(answers, records, name, "row order, since the file has no ids")
+    if any(isinstance(record, ClozeRecord) and answers[0].id in record.tags for record in records.items):
+        return _by_tag(answers, records, name)
     wanted = [str(record.id) for record in records.items]
     given = [str(answer.id) for answer in answers]
     if len(set(wanted)) == len(wanted):
@@ -105,6 +112,50 @@ def _parse(text: str, number: int) -> GivenAnswer:
     if not isinstance(probability, int | float | None):
         raise ValueError("the probability is not a number")
     return GivenAnswer(number, record_id, record[key], probability)
+
+
+def _as_object(text: str) -> dict[str, Any] | None:
+    """Return the file's one object from id to answer; None where it is lines of records."""
+    try:
+        whole = load_line(text)
+    except ValueError:
+        return None
+    is_line = not isinstance(whole, dict) or any(key in whole for key in ANSWER_KEYS)
+    return None if is_line else whole
+
+
+def _by_tag(answers: Sequence[GivenAnswer], records: Records[Any], name: str) -> Aligned:
+    """Return the answers of each record's blanks together, {tag: answer}.
+
+    Raises:
+        DataError: a tag without an answer, or an answer to a tag that is in no record.
+    """
+    given = {str(answer.id): answer for answer in answers}
+    wanted = {tag: record for record in records.items for tag in record.tags}
+    problems = [
+        Problem(f"the tag {tag} is in no record of {records.file}", f"{name}:{answer.line}")
+        for tag, answer in given.items()
+        if tag not in wanted
+    ]
+    problems += [
+        Problem(f"no answer for {tag}", f"{records.file}:{record.line}")
+        for tag, record in wanted.items()
+        if tag not in given
+    ]
+    if problems:
+        raise DataError(
+            f"the predictions do not fit {records.file}: {len(given):,} answers, {len(wanted):,} blanks",
+            where=name,
+            problems=problems,
+            next_step="predict the whole split again, or name the right --gold file",
+        )
+    gathered = [
+        GivenAnswer(
+            given[record.tags[0]].line, record.id, {tag: given[tag].answer for tag in record.tags}, None
+        )
+        for record in records.items
+    ]
+    return Aligned(tuple(gathered), "tag")
 
 
 def _skipped(records: Records[Any]) -> int:
@@ -154,7 +205,10 @@ def _mismatch(
             problems.append(Problem(f"id {text} is not in {records.file}", f"{name}:{answer.line}"))
     for record, text in zip(records.items, wanted, strict=True):
         if text not in first:
-            problems.append(Problem(f"no answer for id {text}", f"{records.file}:{record.line}"))
+            line = getattr(record, "line", None)  # records of a file that is one JSON value have none
+            problems.append(
+                Problem(f"no answer for id {text}", f"{records.file}:{line}" if line else records.file)
+            )
     return DataError(
         f"the predictions do not fit {records.file}: {len(answers):,} answers, {len(records):,} records",
         where=name,

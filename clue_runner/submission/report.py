@@ -14,9 +14,10 @@ from typing import Any
 from clue_runner.config.yaml_reader import read_yaml
 from clue_runner.data.cards import CARD_FILE, Card, find_card
 from clue_runner.errors import Problem
-from clue_runner.submission.check import check_file, expected_counts
+from clue_runner.submission.check import check_file, count_warning, expected_counts
 from clue_runner.submission.gather import Piece, gather
 from clue_runner.submission.names import Known, name_problem, official_files, recognise
+from clue_runner.submission.objects import count_answers
 from clue_runner.submission.testfiles import TestFiles
 
 BENCHMARKS = ("clue1.1", "clue1.0", "cluener", "fewclue")
@@ -24,13 +25,17 @@ BENCHMARKS = ("clue1.1", "clue1.0", "cluener", "fewclue")
 
 @dataclass(frozen=True)
 class FileReport:
-    """What was found out about one file; ``known`` is None where its name says nothing."""
+    """What was found out about one file; ``known`` is None where its name says nothing.
+
+    ``lines`` counts answers: lines, or the keys of a file that is one object.
+    """
 
     piece: Piece
     known: Known | None
     lines: int
     compared_with: str | None
     problems: tuple[Problem, ...] = ()
+    warning: str | None = None
 
     @property
     def ok(self) -> bool:
@@ -47,6 +52,7 @@ class FileReport:
             "compared_with": self.compared_with,
             "ok": self.ok,
             "problems": [str(problem) for problem in self.problems],
+            "warning": self.warning,
         }
 
 
@@ -111,6 +117,7 @@ def check_paths(
             for mark in gathered.sample_marks
         ]
     warnings = [str(warning) for warning in gathered.warnings]
+    warnings += [file.warning for file in files if file.warning and data != "sample"]
     blind = sorted({file.known.card.name for file in files if file.known and not file.compared_with})
     if blind:
         warnings.append(
@@ -144,10 +151,10 @@ def _own_cards(pieces: Sequence[Piece]) -> dict[str, Card]:
 
 def _check_piece(piece: Piece, known: Known | None, problems: list[Problem], tests: TestFiles) -> FileReport:
     """Return the report of one file, compared with the test records where they are at hand."""
-    lines = _count_lines(piece.raw)
     if known is None:
-        return FileReport(piece, None, lines, None, tuple(problems))
+        return FileReport(piece, None, count_answers(piece.raw, "lines"), None, tuple(problems))
     card, submission = known.card, known.submission
+    lines = count_answers(piece.raw, submission.shape)
     records = tests.records(card, submission.split)
     source = tests.source(card)
     others: dict[str, Any] = {}
@@ -160,21 +167,20 @@ def _check_piece(piece: Piece, known: Known | None, problems: list[Problem], tes
         card, submission, piece.raw, records, name=piece.shown, sample=sample, others=others
     )
     compared = f"{source.label}:{records.file}" if source and records else None
-    return FileReport(piece, known, lines, compared, tuple(problems))
+    warning = None if sample or problems else count_warning(card, submission, records)
+    return FileReport(piece, known, lines, compared, tuple(problems), warning)
 
 
 def _choose(candidates: Sequence[Known], piece: Piece) -> Known | None:
     """Return the candidate whose count the file has, else the first (the newest version)."""
     if not candidates:
         return None
-    lines = _count_lines(piece.raw)
-    fitting = [one for one in candidates if lines in expected_counts(one.card, one.submission)]
+    fitting = [
+        one
+        for one in candidates
+        if count_answers(piece.raw, one.submission.shape) in expected_counts(one.card, one.submission)
+    ]
     return (fitting or list(candidates))[0]
-
-
-def _count_lines(raw: bytes) -> int:
-    """Return the number of lines, a last one without a newline counted."""
-    return raw.count(b"\n") + (not raw.endswith(b"\n") and bool(raw))
 
 
 def _is_missing(one: Known, benchmark: str, present: set[str]) -> bool:

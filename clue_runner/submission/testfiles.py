@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from clue_runner.data.cards import Card
-from clue_runner.data.readers import read_text_records
+from clue_runner.data.layouts import read_records
 from clue_runner.data.records import Records
 from clue_runner.data.sources import DataSource, locate, open_source, split_file
 from clue_runner.errors import DataError
@@ -49,7 +49,7 @@ class TestFiles:
         if key not in self._records:
             source = self.source(card)
             found = source is not None and split_file(source, card.splits[split]) is not None
-            self._records[key] = read_text_records(card, source, split) if source and found else None
+            self._records[key] = read_records(card, source, split) if source and found else None
         return self._records[key]
 
     def _find(self, card: Card) -> DataSource | None:

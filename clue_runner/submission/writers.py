@@ -1,6 +1,6 @@
 """Answers to the bytes of a submission file, in the form that every known source accepts.
 
-In: (id, label) pairs in file order and the card's description of the file. Out: bytes.
+In: (id, answer) pairs in file order and the card's description of the file. Out: bytes.
 Knows nothing about where files are kept, tensors or scores.
 """
 
@@ -17,18 +17,38 @@ def json_lines(answers: Iterable[tuple[int | str, object]], submission: Submissi
     """Return one compact JSON object a line: UTF-8, no BOM, ends with a newline.
 
     The server compares line by line, so the order given is the order kept; ids are the records' own.
+    Entities ({type: {surface: [[start, end]]}}) are written as they are.
 
     Raises:
         DataError: an id or a label is not of the type that the card asks for.
     """
     lines = []
     for number, (record_id, label) in enumerate(answers, start=1):
+        where = f"{submission.file}:{number}"
+        is_entities = submission.shape == "entities"
         record = {
-            "id": typed(record_id, submission.id_type, "id", f"{submission.file}:{number}"),
-            "label": typed(label, submission.label_type, "label", f"{submission.file}:{number}"),
+            "id": typed(record_id, submission.id_type, "id", where),
+            submission.answer_key: label
+            if is_entities
+            else typed(label, submission.label_type, "label", where),
         }
         lines.append(json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False))
     return "".join(line + "\n" for line in lines).encode("utf-8")
+
+
+def json_object(answers: Iterable[tuple[int | str, object]], submission: Submission) -> bytes:
+    """Return one JSON object from id to answer, a pair a line in the order given; ends with a newline.
+
+    Raises:
+        DataError: an id stands twice, or an answer is not of the type that the card asks for.
+    """
+    pairs: dict[str, object] = {}
+    for record_id, answer in answers:
+        key = str(record_id)
+        if key in pairs:
+            raise DataError("an id has two answers", where=submission.file, received=key)
+        pairs[key] = typed(answer, submission.label_type, "answer", f"{submission.file}, {key}")
+    return (json.dumps(pairs, ensure_ascii=False, indent=0, allow_nan=False) + "\n").encode("utf-8")
 
 
 def typed(value: object, kind: str, what: str, where: str) -> int | str:

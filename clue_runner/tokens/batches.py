@@ -122,16 +122,20 @@ def update_arrays(
 def evaluation_plan(rows: Rows, *, tokens: int, buckets: Sequence[int] | None) -> list[IntArray]:
     """Return the row indices of each prediction batch: longest rows first, so that memory runs out at once.
 
-    Every row occurs exactly once; a batch has at most ``tokens`` padded tokens (one group is always allowed).
+    Every row occurs exactly once and no group is split; a batch has at most ``tokens`` padded tokens (one
+    group is always allowed). Groups are packed by the rows that they have: one group of ten among groups of
+    four does not make every batch as wide as ten.
     """
     order = np.argsort(-rows.group_lengths, kind="stable")
+    ends = np.cumsum(np.diff(rows.group_starts)[order])
     plan: list[IntArray] = []
     start = 0
     while start < len(order):
         length = smallest_bucket(int(rows.group_lengths[order[start]]), buckets)
-        taken = max(1, tokens // (rows.largest_group * length))
-        plan.append(_rows_of(rows, order[start : start + taken]))
-        start += taken
+        before = int(ends[start - 1]) if start else 0
+        stop = int(np.searchsorted(ends, before + _width(rows, tokens, length), side="right"))
+        plan.append(_rows_of(rows, order[start:stop]))
+        start = stop
     return plan
 
 
@@ -142,7 +146,7 @@ def batch_shape(
     length = padded_length(rows, indices, buckets)
     if buckets is None:
         return len(indices), length
-    return max(1, tokens // (rows.largest_group * length)) * rows.largest_group, length
+    return _width(rows, tokens, length), length
 
 
 def batch_arrays(
@@ -168,6 +172,11 @@ def padding_share(
     computed = sum(int(np.prod(shape(indices))) for indices in plan)
     real = sum(int(rows.lengths[indices].sum()) for indices in plan)
     return 1.0 - real / computed if computed else 0.0
+
+
+def _width(rows: Rows, tokens: int, length: int) -> int:
+    """Return the rows of a prediction batch: what the tokens allow, at least the largest group."""
+    return max(rows.largest_group, tokens // length)
 
 
 def _permutation(generator: np.random.Philox, count: int) -> IntArray:

@@ -29,6 +29,16 @@ def chars_to_tokens(encoded: Encoded, first: int, last: int) -> tuple[int, int] 
     return first_token, last_token
 
 
+def covering_tokens(encoded: Encoded, first: int, last: int) -> tuple[int, int] | None:
+    """Return the (first, last) token that touch these characters; None where no token does.
+
+    The same as ``chars_to_tokens`` where that finds something; else the nearest span that can be learnt.
+    """
+    first_token = int(np.searchsorted(encoded.ends, first, side="right"))
+    last_token = int(np.searchsorted(encoded.starts, last, side="right")) - 1
+    return (first_token, last_token) if first_token <= last_token else None
+
+
 def tokens_to_chars(encoded: Encoded, first: int, last: int) -> tuple[int, int]:
     """Return the (first, last) character of a token span.
 

@@ -16,6 +16,7 @@ from clue_runner.data.cards import Card, Submission
 from clue_runner.data.records import Records
 from clue_runner.errors import Problem
 from clue_runner.submission.check import check_file
+from clue_runner.submission.objects import count_answers
 from clue_runner.training.storage import make_folder, write_atomic
 
 
@@ -30,15 +31,23 @@ class WrittenSubmission:
 
 
 def predictions_bytes(predictions: Predictions, *, probabilities: bool) -> bytes:
-    """Return JSON lines of ``id``, ``prediction`` and, where wanted, ``probability``."""
+    """Return JSON lines of ``id``, ``prediction`` and, where wanted, ``probability`` and ``n_best``."""
     lines = []
     for one in predictions:
         entry: dict[str, object] = {"id": one.id, "prediction": one.prediction}
         if probabilities and one.probability is not None:
-            # Nine digits tell every float32 from its neighbours.
-            entry["probability"] = float(f"{one.probability:.9g}")
+            entry["probability"] = _digits(one.probability)
+        if probabilities and one.alternatives:
+            entry["n_best"] = [
+                {"prediction": text, "probability": _digits(chance)} for text, chance in one.alternatives
+            ]
         lines.append(json.dumps(entry, ensure_ascii=False, allow_nan=False))
     return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _digits(probability: float) -> float:
+    """Return nine digits, which tell every float32 from its neighbours."""
+    return float(f"{probability:.9g}")
 
 
 def write_predictions(path: Path, predictions: Predictions, *, probabilities: bool) -> None:
@@ -69,7 +78,7 @@ def write_submission(
     make_folder(path.parent)
     write_atomic(path, raw)
     problems = check_file(card, submission, raw, records, sample=sample)
-    return WrittenSubmission(submission, path, len(predictions), tuple(problems))
+    return WrittenSubmission(submission, path, count_answers(raw, submission.shape), tuple(problems))
 
 
 def write_submissions(

@@ -25,6 +25,7 @@ from clue_runner.training.answers import (
     write_submission,
     write_submissions,
 )
+from clue_runner.training.borrow import advice, borrowed_card
 from clue_runner.training.events import read_events
 from clue_runner.training.folder import RunFolder
 from clue_runner.training.lock import FolderLock
@@ -99,21 +100,22 @@ def fulfil(request: PredictRequest, console: Console) -> dict[str, Any]:
         ClueError: every user mistake.
     """
     wanted = find_card(request.task) if request.task else None
+    if wanted is not None and "train" not in wanted.splits and not request.run:
+        raise UsageError(
+            f"{wanted.name} has no runs of its own: name one with --run", next_step=advice(wanted)
+        )
     members = find_members(request.run, wanted.name if wanted else None, console)
     card = find_card(members[0].run.task)
-    if wanted is not None and wanted.name != card.name:
-        raise UsageError(
-            "the run is of another task",
-            where=str(members[0].folder.path),
-            received=card.name,
-            allowed=wanted.name,
-            next_step="leave --task out: a run implies its task",
-        )
-    question = read_question(card, members, request, console)
     home = members[0].folder if len(members) == 1 else _ensemble_folder(members)
+    remembered = _remembered_data(members[0].folder)
+    if wanted is not None and wanted.name != card.name:
+        card, remembered = borrowed_card(wanted, card), None
+        home = RunFolder(home.path / wanted.name)  # beside the run's own answers, never over them
+    question = read_question(card, remembered, request, console)
     with ExitStack() as stack:
         signals = stack.enter_context(Signals(console.warn))
         if request.output is None:
+            make_folder(home.path)
             probe_folder(home.path)
             stack.enter_context(FolderLock(home.path))
         elif request.output.parent != Path():
@@ -123,10 +125,8 @@ def fulfil(request: PredictRequest, console: Console) -> dict[str, Any]:
         return write_answers(members, card, question, answers, home, request.output, console)
 
 
-def read_question(
-    card: Card, members: Sequence[Member], request: PredictRequest, console: Console
-) -> Question:
-    """Return the records that are to be answered.
+def read_question(card: Card, remembered: str | None, request: PredictRequest, console: Console) -> Question:
+    """Return the records that are to be answered; ``remembered`` is the ``--data`` that the run was given.
 
     Raises:
         DataError: no such file, or no test file in the data.
@@ -134,7 +134,7 @@ def read_question(
     adapter = load_adapter(card)
     if request.split not in {*card.splits, "test"}:
         return _read_file(card, request.split)
-    source = locate(card, request.data or _remembered_data(members[0].folder))
+    source = locate(card, request.data or remembered)
     names = card.test_splits if request.split == "test" else (request.split,)
     there = [name for name in names if split_file(source, card.splits[name]) is not None]
     absent = [card.splits[name].file for name in names if name not in there]

@@ -12,13 +12,14 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from clue_runner.checkpoints.importer import read_checkpoint
+from clue_runner.checkpoints.importer import read_settings
 from clue_runner.config.loader import load_run, require_checkpoint
 from clue_runner.config.schema import Run
 from clue_runner.console import Console
 from clue_runner.data.cards import Card, all_cards, find_card, recommended_settings
 from clue_runner.data.sources import locate
 from clue_runner.errors import ScoreTooLowError, UsageError
+from clue_runner.training.borrow import require_train
 from clue_runner.training.plan import show_plan
 from clue_runner.training.run import train
 from clue_runner.training.storage import write_json
@@ -87,6 +88,7 @@ def resolve(request: TrainRequest) -> tuple[Card, Run]:
         CheckpointError: a published model without a checkpoint on this machine.
     """
     card = find_card(request.task)
+    require_train(card)
     run = load_run(
         task=task_name(card),
         card_settings=recommended_settings(card),
@@ -94,7 +96,7 @@ def resolve(request: TrainRequest) -> tuple[Card, Run]:
         configs=request.config,
         overrides=request.set,
         flags={"seed": request.seed, "backend": request.backend, "device": request.device},
-        checkpoint_reader=lambda folder: read_checkpoint(folder).config,
+        checkpoint_reader=read_settings,
     )
     require_checkpoint(run)
     return card, run

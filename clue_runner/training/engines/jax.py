@@ -58,11 +58,12 @@ class JaxEngine:
         self.settings = settings
         self.variables = named_variables(self.network)
         weights = {name: jnp.array(variable.value) for name, variable in self.variables.items()}
+        self.trained = [name for name, variable in self.variables.items() if variable.trainable]
         self.state: dict[str, Any] = {
             "weights": weights,
-            "momentum": {name: jnp.zeros_like(value) for name, value in weights.items()},
-            "velocity": {name: jnp.zeros_like(value) for name, value in weights.items()},
-            "average": {} if settings.ema is None else {name: jnp.array(v) for name, v in weights.items()},
+            "momentum": {name: jnp.zeros_like(weights[name]) for name in self.trained},
+            "velocity": {name: jnp.zeros_like(weights[name]) for name in self.trained},
+            "average": {} if settings.ema is None else {name: jnp.array(weights[name]) for name in self.trained},
             "step": jnp.zeros((), jnp.int32),
         }
         self._step = jax.jit(self._update, donate_argnums=0) if settings.jit else self._update
@@ -83,9 +84,7 @@ class JaxEngine:
 
     def evaluate(self, batch: Mapping[str, Array], *, averaged: bool) -> Mapping[str, Array]:
         """Return outputs of one batch without dropout."""
-        use_average = averaged and self.settings.ema is not None
-        weights = self.state["average" if use_average else "weights"]
-        outputs = self._evaluate(weights, {name: v for name, v in batch.items() if name not in HOST_ONLY})
+        outputs = self._evaluate(self._weights(averaged), {name: v for name, v in batch.items() if name not in HOST_ONLY})
         return {name: np.asarray(value) for name, value in outputs.items()}
 
     def get_state(self) -> State:
@@ -106,15 +105,18 @@ class JaxEngine:
 
     def get_weights(self, *, averaged: bool) -> State:
         """Return copies of the network's weights."""
-        use_average = averaged and self.settings.ema is not None
-        part = self.state["average" if use_average else "weights"]
-        return {name: np.array(value) for name, value in part.items()}
+        return {name: np.array(value) for name, value in self._weights(averaged).items()}
 
     def set_weights(self, weights: State) -> None:
         """Put weights back; the average starts from them too."""
         check_state(weights, {name: value.shape for name, value in self.state["weights"].items()})
         self.state["weights"] = {name: jnp.array(weights[name]) for name in self.state["weights"]}
         self.state["average"] = {name: jnp.array(weights[name]) for name in self.state["average"]}
+
+    def _weights(self, averaged: bool) -> Tensors:
+        """Return the weights on the device, those that are averaged from the average if asked for."""
+        weights: Tensors = self.state["weights"]
+        return weights | self.state["average"] if averaged else weights
 
     def _run(self, weights: Tensors, batch: Tensors, key: Any | None, *, loss: bool) -> Any:
         """Call the network with ``weights`` in the place of its variables."""
@@ -131,12 +133,14 @@ class JaxEngine:
     def _gradients(self, weights: Tensors, batch: Tensors, keys: Any) -> tuple[Any, Any, Tensors]:
         """Return loss sum, weight sum and gradient of the loss sum over all micro-batches."""
 
+        trained = {name: weights[name] for name in self.trained}
+
         def one(micro: Tensors, key: Any) -> tuple[Any, Any, Tensors]:
-            def losses(weights: Tensors) -> tuple[Any, Any]:
-                loss, weight = self._run(weights, micro, key, loss=True)
+            def losses(trained: Tensors) -> tuple[Any, Any]:
+                loss, weight = self._run(weights | trained, micro, key, loss=True)
                 return loss, weight
 
-            (loss, weight), gradient = jax.value_and_grad(losses, has_aux=True)(weights)
+            (loss, weight), gradient = jax.value_and_grad(losses, has_aux=True)(trained)
             return loss, weight, gradient
 
         if len(keys) == 1:
@@ -146,7 +150,7 @@ class JaxEngine:
             return jax.tree.map(jnp.add, total, one(*item)), None
 
         zero = jnp.zeros((), jnp.float32)
-        total, _ = jax.lax.scan(add, (zero, zero, jax.tree.map(jnp.zeros_like, weights)), (batch, keys))
+        total, _ = jax.lax.scan(add, (zero, zero, jax.tree.map(jnp.zeros_like, trained)), (batch, keys))
         loss, weight, gradient = total
         return loss, weight, gradient
 
@@ -165,8 +169,9 @@ class JaxEngine:
             scale = scale * jnp.minimum(1.0, settings.clip_norm / jnp.maximum(norm, settings.clip_norm * 1e-6))
         step = state["step"] + 1
         size = step_size(learning_rate, step.astype(jnp.float32), settings)
-        new: dict[str, Any] = {"weights": {}, "momentum": {}, "velocity": {}, "average": {}, "step": step}
-        for name, value in state["weights"].items():
+        new: dict[str, Any] = {"weights": dict(state["weights"]), "momentum": {}, "velocity": {}, "average": {}, "step": step}
+        for name in self.trained:
+            value = state["weights"][name]
             moments = Moments(state["momentum"][name], state["velocity"][name])
             decay = decay_factor(name, learning_rate, settings)
             decayed = value if decay is None else value * decay

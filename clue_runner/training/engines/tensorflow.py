@@ -61,11 +61,12 @@ class TensorFlowEngine:
         self.settings = settings
         self.keras_variables = named_variables(self.network)
         self.weights = {name: variable.value for name, variable in self.keras_variables.items()}
-        self.moments = {name: Moments(_zeros_like(v), _zeros_like(v)) for name, v in self.weights.items()}
-        self.averages = {} if settings.ema is None else {name: tf.Variable(v) for name, v in self.weights.items()}
+        self.trained = {name: self.weights[name] for name, v in self.keras_variables.items() if v.trainable}
+        self.moments = {name: Moments(_zeros_like(v), _zeros_like(v)) for name, v in self.trained.items()}
+        self.averages = {} if settings.ema is None else {name: tf.Variable(v) for name, v in self.trained.items()}
         self.step_count = tf.Variable(0, dtype=tf.int64)
         # which rows of a lookup table ever had a gradient; follows from the velocity (see optimizers)
-        lookups = () if settings.jit else [name for name, v in self.keras_variables.items() if is_lookup(v)]
+        lookups = () if settings.jit else [name for name in self.trained if is_lookup(self.keras_variables[name])]
         self.used = {name: tf.Variable(tf.zeros(self.weights[name].shape[0], tf.bool)) for name in lookups}
         self._functions: dict[str, Any] = {}
 
@@ -107,7 +108,7 @@ class TensorFlowEngine:
 
     def get_weights(self, *, averaged: bool) -> State:
         """Return copies of the network's weights."""
-        source = self.averages if averaged and self.averages else self.weights
+        source = self.weights | self.averages if averaged else self.weights
         return {name: np.array(variable.numpy()) for name, variable in source.items()}
 
     def set_weights(self, weights: State) -> None:
@@ -167,12 +168,12 @@ class TensorFlowEngine:
         Gradients of lookup tables are slices (values, indices), the others are tensors.
         """
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(list(self.weights.values()))
+            tape.watch(list(self.trained.values()))
             outputs = self.network(batch, dropout_key=key)
             loss, weight = self.network.loss(outputs, batch)
-        found = tape.gradient(loss, list(self.weights.values()), unconnected_gradients="zero")
+        found = tape.gradient(loss, list(self.trained.values()), unconnected_gradients="zero")
         gradients = {}
-        for name, gradient in zip(self.weights, found, strict=True):
+        for name, gradient in zip(self.trained, found, strict=True):
             if name not in self.used:
                 gradients[name] = tf.convert_to_tensor(gradient)
             elif isinstance(gradient, tf.IndexedSlices):
@@ -187,7 +188,7 @@ class TensorFlowEngine:
             return self._micro_gradients({name: values[0] for name, values in batch.items()}, keys[0])
         count = tf.shape(keys)[0]
         tables = {name: _SliceList.empty(count, self.weights[name].shape[-1]) for name in self.used}
-        sums = {name: tf.zeros(v.shape) for name, v in self.weights.items() if name not in tables}
+        sums = {name: tf.zeros(v.shape) for name, v in self.trained.items() if name not in tables}
 
         def body(index: Any, loss: Any, weight: Any, sums: Tensors, tables: Tensors) -> tuple[Any, ...]:
             micro = {name: values[index] for name, values in batch.items()}
@@ -200,7 +201,7 @@ class TensorFlowEngine:
         _, loss, weight, sums, tables = tf.while_loop(
             lambda index, *_: index < count, body, start, parallel_iterations=1
         )
-        return loss, weight, {name: tables[name].joined() if name in tables else sums[name] for name in self.weights}
+        return loss, weight, {name: tables[name].joined() if name in tables else sums[name] for name in self.trained}
 
     def _update(self, batch: Tensors, keys: Any, learning_rate: Any, single: bool) -> tuple[Any, Any, Any, Any]:
         """Compute one update; a non-finite one changes nothing."""

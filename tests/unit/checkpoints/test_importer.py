@@ -72,7 +72,7 @@ def test_a_google_folder(folders, tmp_path):
         "cls/predictions/output_bias": "mlm-head",
         "global_step": "step-counter",
     }
-    assert any("do_lower_case" in notice for notice in checkpoint.notices)
+    assert checkpoint.lowercase and checkpoint.notices == ()
 
 
 def assert_equal(found, expected):
@@ -336,7 +336,11 @@ def test_case(folders, tmp_path, tokenizer, lowercase):
         folders.write_json(folder / "tokenizer_config.json", tokenizer)
     checkpoint = read_checkpoint(folder)
     assert checkpoint.lowercase is lowercase is checkpoint.config["lowercase"]
-    assert bool(checkpoint.notices) is ("do_lower_case" not in (tokenizer or {}))
+    assert checkpoint.notices == ()
+    folders.write_vocab(folder, [*folders.PIECES[:-1], "##Abc"])
+    notices = read_checkpoint(folder).notices
+    assert bool(notices) is ("do_lower_case" not in (tokenizer or {}))
+    assert all("capital letters" in notice for notice in notices)
 
 
 @pytest.mark.parametrize(

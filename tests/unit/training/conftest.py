@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 
+from clue_runner.config.loader import load_run
+from clue_runner.config.schema import Run
 from clue_runner.training.engines.base import State, StepResult
 
 
@@ -26,7 +31,9 @@ class FakeEngine:
     def init(self, build: Callable[[], Any], settings: Any, example: Mapping[str, Any]) -> None:
         self.settings = settings
 
-    def step(self, update: Mapping[str, Any], *, update_index: int, learning_rate: float) -> Callable[[], StepResult]:
+    def step(
+        self, update: Mapping[str, Any], *, update_index: int, learning_rate: float
+    ) -> Callable[[], StepResult]:
         assert "row" not in update
         if update_index in self.fail_at:
             raise self.fail_at[update_index]
@@ -110,3 +117,58 @@ class RecordingConsole:
 
     def event(self, event: Mapping[str, Any]) -> None:
         self.events.append(event)
+
+
+@pytest.fixture
+def fake() -> SimpleNamespace:
+    """The stand-ins by short names."""
+    return SimpleNamespace(
+        Engine=FakeEngine, Batches=FakeBatches, Scores=FakeScores, Console=RecordingConsole
+    )
+
+
+@pytest.fixture
+def make_run() -> Callable[..., Run]:
+    """Settings of a small run; overrides as ``--set`` takes them."""
+
+    def make(*overrides: str) -> Run:
+        return load_run(
+            task="afqmc",
+            card_settings={"data": {"max_length": 16}},
+            model="test",
+            overrides=["data.cache=false", *overrides],
+        )
+
+    return make
+
+
+@pytest.fixture
+def snapshot_state() -> dict[str, Any]:
+    """The content of a ``state.json`` after three updates."""
+    from clue_runner.training.progress import Progress
+
+    return {
+        "schema": 1,
+        "progress": Progress(step=3).to_json(),
+        "data_sha256": {"train": "a", "dev": "b"},
+        "vocabulary_sha256": "v",
+        "buckets": None,
+        "machine": {},
+    }
+
+
+@pytest.fixture
+def tensors() -> dict[str, Any]:
+    """A small state of an engine."""
+    return {
+        "backbone/w": np.arange(6, dtype=np.float32).reshape(2, 3),
+        "optimizer/momentum/backbone/w": np.ones((2, 3), np.float32),
+        "optimizer/step": np.array(3),
+        "ema/backbone/w": np.zeros((2, 3), np.float32),
+    }
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A run's folder of saved states."""
+    return tmp_path / "checkpoints"

@@ -1,0 +1,118 @@
+"""Score a prediction file against labelled records, for the command and for the Python call.
+
+In: a task, a prediction file, and where the gold records are. Out: scores and how answers met records.
+Knows nothing about argv, models or printing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clue_runner.adapters.base import Prediction, Scores, load_adapter
+from clue_runner.data.cards import Card, find_card
+from clue_runner.data.records import Records
+from clue_runner.data.sources import DataSource, FolderSource, locate
+from clue_runner.errors import DataError, Problem, UsageError
+from clue_runner.submission.findings import shorten
+from clue_runner.submission.predictions import Aligned, align, read_predictions
+
+
+@dataclass(frozen=True)
+class ScoredFile:
+    """Scores, and everything they were taken from."""
+
+    card: Card
+    source: DataSource
+    records: Records[Any]
+    matched_by: str
+    scores: Scores
+
+    @property
+    def gold(self) -> str:
+        """Return where the gold records are from."""
+        return f"{self.source.label}:{self.records.file}"
+
+    def result(self) -> dict[str, Any]:
+        """Return the result event's content."""
+        low, high = self.scores.confidence_interval
+        return {
+            "ok": True,
+            "task": self.card.name,
+            "metric": self.scores.main,
+            "score": self.scores.score,
+            "scores": dict(self.scores.values),
+            "confidence_interval": [low, high],
+            "chance": self.scores.chance,
+            "examples": self.scores.examples,
+            "matched_by": self.matched_by,
+            "gold": self.gold,
+        }
+
+
+def score_file(
+    task: str, predictions: Path, *, gold: Path | None = None, data: str | None = None
+) -> ScoredFile:
+    """Score ``predictions`` against dev.
+
+    Args:
+        task: a task's name or folder.
+        predictions: a submission file, or ``predictions/<split>.jsonl`` of a run.
+        gold: a labelled file in the official layout; None: dev of ``data``.
+        data: a folder, an official zip, or ``sample``; None: where the task's data is looked for.
+
+    Raises:
+        UsageError: an unknown task, or both ``gold`` and ``data``.
+        DataError: a missing or broken file, answers that do not fit the records or the labels.
+    """
+    if gold is not None and data is not None:
+        raise UsageError("--gold and --data both name the gold records", next_step="give one of them")
+    card = find_card(task)
+    answers = read_predictions(_read(predictions), str(predictions))
+    source = _gold_source(card, gold, data)
+    adapter = load_adapter(card)
+    records = adapter.read(card, source, "dev")
+    aligned = align(answers, records, str(predictions))
+    _require_known_labels(aligned, card, str(predictions))
+    pairs = zip(records.items, aligned.answers, strict=True)
+    given = [Prediction(record.id, answer.answer, answer.probability) for record, answer in pairs]
+    return ScoredFile(card, source, records, aligned.by, adapter.score(given, records, card))
+
+
+def _read(path: Path) -> bytes:
+    """Return the prediction file's bytes."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError("cannot read the prediction file", where=str(path), received=error.strerror) from None
+
+
+def _gold_source(card: Card, gold: Path | None, data: str | None) -> DataSource:
+    """Return where dev is: the gold file under dev's name, else the task's data."""
+    if gold is None:
+        return locate(card, data)
+    if not gold.is_file():
+        raise DataError("no such gold file", where=str(gold), next_step="name a labelled file, as dev.json")
+    # Under dev's name, so that the card's rules for dev apply; the count may differ.
+    return FolderSource(str(gold), {card.splits["dev"].file: gold})
+
+
+def _require_known_labels(aligned: Aligned, card: Card, name: str) -> None:
+    """Refuse answers that the card's label list does not have: they would only look like wrong ones."""
+    # Entities name types inside their answers; the adapter checks those.
+    if not card.labels or any(one.shape == "entities" for one in card.submissions):
+        return
+    known = set(card.label_names)
+    problems = [
+        Problem("not a label of the task", f"{name}:{given.line}", shorten(given.answer))
+        for given in aligned.answers
+        if not isinstance(given.answer, str) or given.answer not in known
+    ]
+    if problems:
+        raise DataError(
+            f"{len(problems):,} of {len(aligned.answers):,} answers are not labels of {card.name}",
+            allowed=", ".join(card.label_names[:20]) + (" ..." if len(card.labels) > 20 else ""),
+            problems=problems,
+            next_step=f"clue tasks show {card.name}; labels are texts, not class indexes",
+        )

@@ -1,0 +1,193 @@
+"""Question files to train, dev and test: split by a seeded order, mixed, written in the list layout.
+
+In: files in either layout of ``readers_passages``. Out: files of one folder, or the same in memory.
+Knows nothing about tokens or models.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clue_runner.data.readers_passages import Questions, parse_questions
+from clue_runner.data.records import PassagesRecord
+from clue_runner.data.sources import DataSource, missing_file
+from clue_runner.errors import DataError, UsageError
+
+SPLIT_SEED = 42
+DEV_SHARE = 0.2
+# WebQA v1.0's own names for the splits, the annotated ones first.
+OFFICIAL = {
+    "train": ("me_train.json", "me_train.ann.json"),
+    "dev": ("me_validation.ann.json", "me_validation.ir.json"),
+    "test": ("me_test.ann.json", "me_test.ir.json"),
+}
+FILES = {"train": "train.json", "dev": "dev.json", "test": "test.json"}
+
+
+@dataclass(frozen=True)
+class Converted:
+    """Records by split, and what was found in each file read."""
+
+    splits: Mapping[str, tuple[PassagesRecord, ...]]
+    read: Mapping[str, Questions]
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Return split -> figures, as ``clue data convert`` shows them."""
+        return {split: figures(records) for split, records in self.splits.items()}
+
+
+@dataclass(frozen=True)
+class SplitSource:
+    """A single file of questions served as train and dev."""
+
+    label: str
+    contents: Mapping[str, bytes]
+    is_sample: bool = False
+    archive: Path | None = None
+
+    def names(self) -> list[str]:
+        """Return the names of the splits' files."""
+        return sorted(self.contents)
+
+    def has(self, file: str) -> bool:
+        """Return whether there is such a split."""
+        return file in self.contents
+
+    def read(self, file: str) -> bytes:
+        """Return the split in the list layout."""
+        if file not in self.contents:
+            raise missing_file(self, [file])
+        return self.contents[file]
+
+
+def open_questions(path: Path) -> DataSource:
+    """Return one file of questions, split 4 to 1 by the order of seed 42, as train and dev.
+
+    Raises:
+        DataError: it cannot be read, or holds wrong records (file:line of the file itself).
+    """
+    converted = convert(path)
+    return SplitSource(str(path), {FILES[split]: to_bytes(records) for split, records in converted.splits.items()})
+
+
+def convert(
+    path: Path, *, seed: int = SPLIT_SEED, dev_share: float = DEV_SHARE, mix: Path | None = None, times: int = 2
+) -> Converted:
+    """Return the questions of a file or of WebQA's folder as splits.
+
+    Args:
+        path: one file, split by a seeded order; or a folder with WebQA's own files, each its own split.
+        seed: of the order.
+        dev_share: part of the questions that becomes dev.
+        mix: another file whose questions are all trained on.
+        times: how often an epoch asks the questions of ``path`` where ``mix`` is given.
+
+    Raises:
+        UsageError: a share outside 0 to 1.
+        DataError: missing or broken files.
+    """
+    if not 0 < dev_share < 1:
+        raise UsageError("the dev share must lie between 0 and 1", received=str(dev_share))
+    read: dict[str, Questions] = {}
+    if path.is_dir():
+        splits = _official(path, read)
+    else:
+        read[path.name] = questions = parse_questions(_bytes(path), path.name)
+        splits = split_by_order(questions.items, seed, dev_share)
+    if mix is not None:
+        read[mix.name] = parse_questions(_bytes(mix), mix.name)
+        own = [replace(record, repeat=times) for record in splits["train"]]
+        splits["train"] = tuple(own + _renamed(read[mix.name].items, own, mix.name))
+    return Converted(splits, read)
+
+
+def split_by_order(
+    items: Sequence[PassagesRecord], seed: int, dev_share: float
+) -> dict[str, tuple[PassagesRecord, ...]]:
+    """Return train and dev; both keep the file's order, the seed decides who goes where.
+
+    Raises:
+        DataError: fewer than two questions.
+    """
+    if len(items) < 2:
+        raise DataError("too few questions to split into train and dev", received=str(len(items)), allowed="2 or more")
+    draws = np.random.Philox(np.random.SeedSequence([seed, 0x73706C6974])).random_raw(len(items))
+    order = np.argsort(draws, kind="stable")
+    held_out = set(order[: max(1, round(len(items) * dev_share))].tolist())
+    return {
+        "train": tuple(one for place, one in enumerate(items) if place not in held_out),
+        "dev": tuple(one for place, one in enumerate(items) if place in held_out),
+    }
+
+
+def to_bytes(records: Sequence[PassagesRecord], *, labelled: bool = True) -> bytes:
+    """Return records in the list layout, one a line."""
+    lines = [json.dumps(_listed(record, labelled=labelled), ensure_ascii=False) for record in records]
+    return ("[\n" + ",\n".join(lines) + "\n]\n").encode()
+
+
+def figures(records: Sequence[PassagesRecord]) -> dict[str, int]:
+    """Return how many questions, passages and passages with the answer there are."""
+    passages = [passage for record in records for passage in record.passages]
+    return {
+        "questions": len(records),
+        "passages": len(passages),
+        "with answer": sum(bool(passage.answers) for passage in passages),
+        "without answer": sum(not passage.answers for passage in passages),
+    }
+
+
+def _listed(record: PassagesRecord, *, labelled: bool) -> dict[str, Any]:
+    """Return one record of the list layout; references that no passage holds stand beside them."""
+    passages = [
+        {"passage": passage.text, "answer": passage.answers[0] if labelled and passage.answers else ""}
+        for passage in record.passages
+    ]
+    shown: dict[str, Any] = {"id": record.id, "question": record.question, "passages": passages}
+    told = {passage["answer"] for passage in passages}
+    further = [answer for answer in record.answers or () if answer not in told]
+    if labelled and further:
+        shown["answers"] = further
+    return shown | ({"repeat": record.repeat} if record.repeat > 1 else {})
+
+
+def _official(folder: Path, read: dict[str, Questions]) -> dict[str, tuple[PassagesRecord, ...]]:
+    """Return the splits that lie in WebQA's folder under its own names, zipped or not."""
+    splits: dict[str, tuple[PassagesRecord, ...]] = {}
+    for split, names in OFFICIAL.items():
+        for name in (one for base in names for one in (base, f"{base}.gz")):
+            if (folder / name).is_file():
+                read[name] = parse_questions(_bytes(folder / name), name)
+                splits[split] = read[name].items
+                break
+    if not splits:
+        wanted = ", ".join(name for names in OFFICIAL.values() for name in names)
+        raise DataError("no file of WebQA v1.0 in this folder", where=str(folder), allowed=f"{wanted} (or .gz)")
+    return splits
+
+
+def _renamed(
+    items: Sequence[PassagesRecord], others: Sequence[PassagesRecord], file: str
+) -> list[PassagesRecord]:
+    """Return the records with ids that no other has."""
+    taken = {str(one.id) for one in others}
+    return [replace(one, id=f"{file}#{one.id}") if str(one.id) in taken else one for one in items]
+
+
+def _bytes(path: Path) -> bytes:
+    """Return a file's bytes."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(
+            "cannot read the file",
+            where=str(path),
+            received=error.strerror,
+            next_step="name a file of questions, as WebQA.json or me_test.ann.json.gz",
+        ) from None

@@ -1,0 +1,251 @@
+"""Questions with several passages: the list layout of the DGCNN reader, and WebQA v1.0's annotated files.
+
+In: a card and a source, or bytes. Out: ``Records[PassagesRecord]``. Knows nothing about tokens or votes.
+
+List layout: ``[{"id", "question", "passages": [{"passage", "answer"}]}]``, the answer empty where the passage
+does not hold it. Two keys of our own are read too: ``answers`` (further references for scoring) and ``repeat``.
+WebQA v1.0: ``{question id: {"question", "evidences": {id: {"evidence", "answer": [...]}}}}``, ``no_answer``
+where there is none; there 18 of 3,024 test answers stand nowhere in their evidence, so such an answer is kept
+for scoring and counted. In the list layout an answer that is nowhere contradicts the file itself: an error.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from clue_runner.data.cards import Card
+from clue_runner.data.json_document import Findings, JsonDocument, Step, bad_records, parse_document
+from clue_runner.data.readers import wrong_count
+from clue_runner.data.records import Passage, PassagesRecord, Records
+from clue_runner.data.sources import DataSource, missing_file, split_file
+from clue_runner.errors import DataError, RefusedFileError
+
+GZIP = b"\x1f\x8b"
+LARGEST = 4 << 30  # bytes that a gzip may unpack to; the whole of WebQA is under one tenth of it
+NO_ANSWER = "no_answer"
+NO_QUESTION = "records without a question"
+NOWHERE = "answers that stand nowhere in their passage"
+NO_PASSAGES = "questions without passages"
+
+
+@dataclass(frozen=True)
+class Questions:
+    """What one file holds: its usable records, how many there were, what was left out and noticed."""
+
+    items: tuple[PassagesRecord, ...]
+    total: int
+    skipped: dict[str, int]
+    counts: dict[str, int]
+
+
+def read_passage_records(
+    card: Card, source: DataSource, split: str, *, labelled: bool | None = None
+) -> Records[PassagesRecord]:
+    """Return the questions of one split in file order.
+
+    Args:
+        card: the task.
+        source: where its files are.
+        split: a name in ``card.splits``.
+        labelled: whether answers are wanted; None: as the card says of this split.
+
+    Raises:
+        DataError: no such file, not JSON, or records that are wrong, each with file:line.
+    """
+    declared = card.splits[split]
+    file = split_file(source, declared)
+    if file is None:
+        raise missing_file(source, list(declared.file_names))
+    raw = source.read(file)
+    found = parse_questions(raw, file, labelled=declared.labelled if labelled is None else labelled)
+    if not found.items:
+        raise DataError(f"the {split} split is empty", where=f"{source.label}:{file}")
+    count_warning = wrong_count(card, split, found.total, is_sample=source.is_sample)
+    noticed = [f"{file}: {count:,} {what}" for what, count in (found.skipped | found.counts).items()]
+    return Records(
+        split=split,
+        items=found.items,
+        file=file,
+        sha256=hashlib.sha256(raw).hexdigest(),
+        total=found.total,
+        skipped=found.skipped,
+        warnings=tuple(filter(None, [count_warning, *noticed])),
+        complete=count_warning is None,
+        counts=found.counts,
+    )
+
+
+def parse_questions(raw: bytes, file: str, *, labelled: bool = True) -> Questions:
+    """Return the questions of one file in either layout; a gzip is unpacked in memory.
+
+    Raises:
+        DataError: not readable, or wrong records; all of them are listed with file:line.
+        RefusedFileError: a gzip that unpacks to more than any such file.
+    """
+    reading = _Reading(parse_document(_unpacked(raw, file), file), labelled)
+    reading.read()
+    if reading.findings.problems:
+        raise bad_records(file, reading.findings.problems)
+    return Questions(tuple(reading.items.values()), reading.total, dict(reading.skipped), dict(reading.counts))
+
+
+def _unpacked(raw: bytes, file: str) -> bytes:
+    """Return the bytes of the file, or of what the gzip holds."""
+    if not raw.startswith(GZIP):
+        return raw
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(raw)) as stream:
+            found = stream.read(LARGEST + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError("a damaged gzip file", where=file, received=str(error)) from None
+    if len(found) > LARGEST:
+        raise RefusedFileError("the gzip file unpacks to more than any data file", where=file)
+    return found
+
+
+@dataclass
+class _Reading:
+    """What is gathered while one file is read."""
+
+    document: JsonDocument
+    labelled: bool
+    items: dict[int | str, PassagesRecord] = field(default_factory=dict)
+    skipped: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)
+    total: int = 0
+    findings: Findings = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Start without findings."""
+        self.findings = Findings(self.document)
+
+    def read(self) -> None:
+        """Take all records; what is wrong goes into ``findings``."""
+        value = self.document.value
+        if isinstance(value, list):
+            for index, record in enumerate(value):
+                self._take_listed(record, index)
+        elif isinstance(value, dict) and all(isinstance(one, dict) for one in value.values()):
+            for name, record in value.items():
+                self._take_annotated(name, record)
+        else:
+            self.findings.add(f"expected a list of records, or WebQA's object of questions, got {value!r:.60}")
+
+    def _take_listed(self, record: Any, index: int) -> None:
+        """Keep one record of the list layout, or note what is wrong with it."""
+        self.total += 1
+        if not isinstance(record, dict):
+            self.findings.add(f"expected an object, got {record!r:.60}", index)
+            return
+        question = record.get("question")
+        if question is None or question == "":
+            self.skipped[NO_QUESTION] += 1
+            return
+        name = record.get("id", index)
+        passages = record.get("passages")
+        if not self._named(name, question, index) or not isinstance(passages, list):
+            if not isinstance(passages, list):
+                self.findings.add(f"question {name}: 'passages' must be a list, got {passages!r:.60}", index)
+            return
+        kept = []
+        for place, one in enumerate(passages):
+            found = self._listed_passage(name, one, (index, "passages", place))
+            if found is not None:
+                kept.append(found)
+        self._keep(name, question, kept, self._further(name, record, index), self._repeat(name, record, index))
+
+    def _listed_passage(self, name: Any, one: Any, path: tuple[Step, ...]) -> Passage | None:
+        """Return one passage of the list layout, or None where it is wrong."""
+        text = one.get("passage") if isinstance(one, dict) else None
+        answer = one.get("answer", "") if isinstance(one, dict) else None
+        if not isinstance(text, str) or not text.strip():
+            self.findings.add(f"question {name}: a passage without text, got {one!r:.60}", *path)
+            return None
+        if not isinstance(answer, str):
+            self.findings.add(f"question {name}: 'answer' must be a string, got {answer!r:.60}", *path)
+            return None
+        if answer and answer not in text:
+            self.findings.add(f"question {name}: the answer {answer!r:.60} stands nowhere in its passage", *path)
+            return None
+        return Passage(text, (answer,) if answer else ())
+
+    def _further(self, name: Any, record: dict[str, Any], index: int) -> tuple[str, ...]:
+        """Return the references that stand beside the passages."""
+        listed = record.get("answers", [])
+        if not isinstance(listed, list) or not all(isinstance(one, str) and one for one in listed):
+            self.findings.add(f"question {name}: 'answers' must be a list of strings, got {listed!r:.60}", index)
+            return ()
+        return tuple(listed)
+
+    def _repeat(self, name: Any, record: dict[str, Any], index: int) -> int:
+        """Return how often an epoch asks the question."""
+        repeat = record.get("repeat", 1)
+        if type(repeat) is not int or not 1 <= repeat <= 100:
+            self.findings.add(f"question {name}: 'repeat' must be a number from 1 to 100, got {repeat!r:.60}", index)
+            return 1
+        return repeat
+
+    def _take_annotated(self, name: str, record: dict[str, Any]) -> None:
+        """Keep one question of WebQA v1.0, or note what is wrong with it."""
+        self.total += 1
+        question, evidences = record.get("question"), record.get("evidences")
+        if question is None or question == "":
+            self.skipped[NO_QUESTION] += 1
+            return
+        if not self._named(name, question, name):
+            return
+        if not isinstance(evidences, dict):
+            self.findings.add(f"question {name}: 'evidences' must be an object, got {evidences!r:.60}", name)
+            return
+        kept, nowhere = [], list[str]()
+        for key, one in evidences.items():
+            text = one.get("evidence") if isinstance(one, dict) else None
+            if not isinstance(text, str) or not text.strip():
+                self.findings.add(f"question {name}: an evidence without text, got {one!r:.60}", name, "evidences", key)
+                continue
+            given = list(self._annotated_answers(name, one.get("answer"), (name, "evidences", key)))
+            kept.append(Passage(text, tuple(answer for answer in given if answer in text)))
+            nowhere += [answer for answer in given if answer not in text]
+        if nowhere:
+            self.counts[NOWHERE] += len(nowhere)
+        self._keep(name, question, kept, nowhere, 1)
+
+    def _annotated_answers(self, name: str, answer: Any, path: tuple[Step, ...]) -> Iterator[str]:
+        """Yield the answers of one evidence, each once."""
+        listed = [answer] if isinstance(answer, str) else answer
+        if not isinstance(listed, list) or not all(isinstance(one, str) for one in listed):
+            self.findings.add(f"question {name}: 'answer' must be a list of strings, got {answer!r:.60}", *path)
+            return
+        yield from dict.fromkeys(one for one in listed if one and one != NO_ANSWER)
+
+    def _named(self, name: Any, question: Any, *path: Step) -> bool:
+        """Return whether id and question can be used, noting why not."""
+        if isinstance(name, bool) or not isinstance(name, int | str) or name == "":
+            self.findings.add(f"'id' must be a number or a text, got {name!r:.60}", *path)
+        elif not isinstance(question, str):
+            self.findings.add(f"question {name}: 'question' must be a string, got {question!r:.60}", *path)
+        elif name in self.items:
+            self.findings.add(f"question {name}: the id stands twice", *path)
+        else:
+            return True
+        return False
+
+    def _keep(
+        self, name: int | str, question: str, passages: list[Passage], further: Sequence[str], repeat: int
+    ) -> None:
+        """Add one record; answers of a split without labels are dropped."""
+        if not passages:
+            self.counts[NO_PASSAGES] += 1
+        answers: tuple[str, ...] | None = None
+        if self.labelled:
+            answers = tuple(dict.fromkeys([*(one for passage in passages for one in passage.answers), *further]))
+        else:
+            passages = [Passage(passage.text) for passage in passages]
+        self.items[name] = PassagesRecord(name, question, tuple(passages), answers, repeat)

@@ -1,0 +1,59 @@
+"""The head that scores choices: one number a row, a softmax over the rows of a group.
+
+In: a backbone and a batch in which the rows of a group follow each other. Out: a score a row, and the loss
+as (sum, weight). Knows nothing about questions, choices' texts or how answers are decoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from keras import ops
+
+from clue_runner.models.heads import ClassificationHead, Pooling
+from clue_runner.models.kernels import NEGATIVE
+
+
+class ChoiceHead(ClassificationHead):
+    """One dense column on the pooled row; its bias cancels in the softmax and stays at 0.
+
+    Args:
+        backbone: a ``Backbone``.
+        pooling: as in ``ClassificationHead``.
+        dropout_rate: before the output layer.
+        seed: source of the initial weights.
+    """
+
+    def __init__(
+        self, backbone: Any, *, pooling: Pooling = "pooler", dropout_rate: float = 0.1, seed: int = 0
+    ) -> None:
+        super().__init__(backbone, 1, pooling=pooling, dropout_rate=dropout_rate, seed=seed)
+
+    def call(self, batch: Mapping[str, Any], dropout_key: Any | None = None) -> dict[str, Any]:
+        """Return ``logits`` (rows,) float32; ``dropout_key=None`` means inference."""
+        return {"logits": super().call(batch, dropout_key)["logits"][:, 0]}
+
+    def loss(self, outputs: Mapping[str, Any], batch: Mapping[str, Any]) -> tuple[Any, Any]:
+        """Return (sum of the groups' cross-entropies, number of groups), float32 scalars."""
+        return group_cross_entropy(outputs["logits"], batch["choice"], batch["label"], batch["weight"])
+
+
+def group_cross_entropy(logits: Any, choice: Any, label: Any, weight: Any) -> tuple[Any, Any]:
+    """Return (sum, groups) of softmax cross-entropy, each softmax over the rows of one group.
+
+    The groups are told apart by a (rows, rows) mask: shapes stay those of the batch whatever the groups'
+    sizes are, and no scatter decides the order of a sum.
+
+    Args:
+        logits: (rows,) float32.
+        choice: (rows,) int32, the row's place in its group; a group begins at 0.
+        label: (rows,) int32, 1 on the right row of a group, 0 on the others.
+        weight: (rows,) float32, 0 on padding rows, which belong to no group and can get no probability.
+    """
+    real = weight > 0
+    group = ops.cumsum(ops.cast(ops.logical_and(choice == 0, real), "int32"))
+    same = ops.logical_and(group[:, None] == group[None, :], real[None, :])
+    total = ops.logsumexp(ops.where(same, logits[None, :], NEGATIVE), axis=-1)
+    right = ops.cast(ops.logical_and(label == 1, real), "float32")
+    return ops.sum(ops.where(right > 0, total - logits, 0.0)), ops.sum(right)

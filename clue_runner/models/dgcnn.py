@@ -1,0 +1,224 @@
+"""DGCNN reading: a question, a passage, and where in it the answer begins and ends; no pretrained weights.
+
+In: character ids (0 is padding) and word ids of questions and passages. Out: three logits a passage: is there
+an answer, does it begin here, does it end here. Knows nothing about text, votes or training.
+
+characters + words -> gated dilated convolutions -> question vector by attention, joined to every character of
+the passage -> more convolutions -> question joined again -> gate and two taggers.
+Source: kexue.fm/archives/5409, 6671 and 6906, restated from their formulas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from clue_runner.models import dropout
+from clue_runner.models.focal import focal, gated_probability
+from clue_runner.models.gated import gated_block, shifted, weighted_sum
+from clue_runner.models.part import Part
+
+QUESTION_RATES = (1, 2, 1)
+PASSAGE_RATES = (1, 2, 4, 8, 16, 1)
+KERNEL = 3
+QUESTION, PASSAGE = 1 << 18, 1 << 19  # stand for layer numbers in dropout keys
+LOSS_SCALE = 100.0
+
+
+@dataclass(frozen=True)
+class ReaderShape:
+    """What decides the network beside its seed.
+
+    Args:
+        vocab_size: rows of the character table, padding and unknown counted.
+        width: of a character's vector.
+        dropout: after the embedding.
+        gate_dropout: on the gates' logits.
+        alpha, gamma: of the focal loss.
+    """
+
+    vocab_size: int
+    width: int = 128
+    dropout: float = 0.1
+    gate_dropout: float = 0.1
+    alpha: float = 0.25
+    gamma: float = 2.0
+
+
+class HybridEmbedding(Part):
+    """A character's own vector plus a linear map of its word's frozen vector.
+
+    Args:
+        vectors: (words + 1, size) float32, row 0 zeros for unknown words; None: characters alone.
+    """
+
+    def __init__(
+        self, prefix: str, seed: int, dtype_policy: str, shape: ReaderShape, vectors: NDArray[np.float32] | None
+    ) -> None:
+        super().__init__(prefix, seed, dtype_policy)
+        self.character = self.weight("character", (shape.vocab_size, shape.width), "uniform", lookup=True)
+        self.vectors = None if vectors is None else ops.convert_to_tensor(vectors)
+        if vectors is not None:
+            self.word_kernel = self.weight("word/kernel", (vectors.shape[1], shape.width), "glorot")
+
+    def call(self, character_ids: Any, word_ids: Any | None) -> Any:
+        """Return (rows, length, width) in the compute type."""
+        found = self.cast(ops.take(self.character, character_ids, axis=0))
+        if self.vectors is None or word_ids is None:
+            return found
+        words = self.cast(ops.take(self.vectors, word_ids, axis=0))
+        return found + ops.matmul(words, self.cast(self.word_kernel))
+
+
+class GatedConvolution(Part):
+    """One gated dilated block: ``x + g (c - x)`` with ``c, z`` from a convolution of three and ``g`` = sigmoid(z)."""
+
+    def __init__(
+        self, prefix: str, seed: int, dtype_policy: str, *, width: int, dilation: int, layer: int, rate: float
+    ) -> None:
+        super().__init__(prefix, seed, dtype_policy)
+        self.width, self.dilation, self.layer, self.rate = width, dilation, layer, rate
+        self.kernel = self.weight("kernel", (KERNEL, width, 2 * width), "glorot")
+        self.bias = self.weight("bias", (2 * width,), "zeros")
+
+    def call(self, inputs: Any, mask: Any, dropout_key: Any | None = None) -> Any:
+        """Return (rows, length, width), 0 behind each row's end; ``inputs`` must be 0 there too.
+
+        Args:
+            inputs: (rows, length, width).
+            mask: (rows, length, 1) of 0 and 1 in the compute type.
+            dropout_key: (2,) int32; None: inference.
+        """
+        kernel = ops.reshape(self.cast(self.kernel), (KERNEL * self.width, 2 * self.width))
+        both = ops.matmul(shifted(inputs, self.dilation), kernel) + self.cast(self.bias)
+        shape = (ops.shape(inputs)[0], ops.shape(inputs)[1], self.width)
+        drop = dropout.mask(dropout_key, self.layer, 0, shape, self.rate, self.compute_dtype)
+        return gated_block(inputs, both, mask, drop)
+
+
+class AttentionPooling(Part):
+    """Weights of a softmax over ``a . tanh(W x)``; the caller sums what it wants with them."""
+
+    def __init__(self, prefix: str, seed: int, dtype_policy: str, *, width: int) -> None:
+        super().__init__(prefix, seed, dtype_policy)
+        self.inner = self.weight("inner/kernel", (width, width), "glorot")
+        self.outer = self.weight("outer/kernel", (width, 1), "glorot")
+
+    def call(self, sequence: Any, vector: Any | None, mask: Any) -> Any:
+        """Return (rows, length) weights of the characters.
+
+        Args:
+            sequence: (rows, length, n).
+            vector: (rows, width - n), joined to every character; None where n is the width.
+            mask: (rows, length, 1).
+        """
+        inner = self.cast(self.inner)
+        size = sequence.shape[-1]
+        mapped = ops.matmul(sequence, inner[:size])
+        if vector is not None:
+            mapped = mapped + ops.expand_dims(ops.matmul(vector, inner[size:]), 1)
+        scores = ops.cast(ops.matmul(ops.tanh(mapped), self.cast(self.outer)), "float32")[..., 0]
+        return ops.softmax(scores - (1.0 - ops.cast(mask[..., 0], "float32")) * 1e12, axis=-1)
+
+
+class ReadingHead(Part):
+    """The whole network: the word "head" is the adapters' word for anything that trains.
+
+    Args:
+        shape: sizes and rates.
+        vectors: frozen word vectors, row 0 for unknown words; None: characters alone.
+        dtype_policy: ``float32`` or ``mixed_bfloat16``.
+        seed: source of the initial weights.
+    """
+
+    def __init__(
+        self, shape: ReaderShape, vectors: NDArray[np.float32] | None = None, *, dtype_policy: str, seed: int
+    ) -> None:
+        super().__init__("head", seed, dtype_policy)
+        self.shape = shape
+        shared, width = (seed, dtype_policy), shape.width
+        self.embedding = HybridEmbedding("reader/embeddings", *shared, shape, vectors)
+        self.question_blocks = self._blocks("question", QUESTION, QUESTION_RATES)
+        self.passage_blocks = self._blocks("passage", PASSAGE, PASSAGE_RATES)
+        self.question_pool = AttentionPooling("reader/question/pool", *shared, width=width)
+        self.passage_pool = AttentionPooling("reader/passage/pool", *shared, width=2 * width)
+        self.fuse = self.weight("fuse/kernel", (2 * width, width), "glorot")
+        self.taggers = {
+            name: (
+                self.weight(f"{name}/kernel", (2 * width, 1), "glorot"),
+                self.weight(f"{name}/bias", (1,), "zeros"),
+            )
+            for name in ("gate", "start", "end")
+        }
+
+    def _blocks(self, name: str, base: int, rates: tuple[int, ...]) -> list[GatedConvolution]:
+        """Return the convolutions of one side."""
+        return [
+            GatedConvolution(
+                f"reader/{name}/block_{place}",
+                self.seed,
+                self.dtype_policy.name,
+                width=self.shape.width,
+                dilation=dilation,
+                layer=base + 1 + place,
+                rate=self.shape.gate_dropout,
+            )
+            for place, dilation in enumerate(rates)
+        ]
+
+    def call(self, batch: Mapping[str, Any], dropout_key: Any | None = None) -> dict[str, Any]:
+        """Return the logits ``gate`` (rows,), ``start`` and ``end`` (rows, length), float32.
+
+        The probability that an answer begins at a character is ``sigmoid(gate) * sigmoid(start)``; behind a
+        row's end it means nothing.
+        """
+        question = self._question(batch, dropout_key)
+        passage, mask = self._embed(batch["token_ids"], batch.get("word_ids"), PASSAGE, dropout_key)
+        fuse, width = self.cast(self.fuse), self.shape.width
+        joined = ops.matmul(passage, fuse[:width]) + ops.expand_dims(ops.matmul(question, fuse[width:]), 1)
+        passage = joined * mask
+        for block in self.passage_blocks:
+            passage = block(passage, mask, dropout_key=dropout_key)
+        weights = self.passage_pool(passage, question, mask)
+        pooled = ops.concatenate([weighted_sum(weights, passage), ops.cast(question, "float32")], axis=-1)
+        gate_kernel, gate_bias = self.taggers["gate"]
+        gate = ops.matmul(pooled, ops.convert_to_tensor(gate_kernel)) + ops.convert_to_tensor(gate_bias)
+        return {"gate": gate[:, 0], "start": self._tags("start", passage, question), "end": self._tags("end", passage, question)}
+
+    def _embed(self, ids: Any, word_ids: Any | None, layer: int, dropout_key: Any | None) -> tuple[Any, Any]:
+        """Return (characters, mask): (rows, length, width) with 0 behind the end, and (rows, length, 1)."""
+        mask = ops.expand_dims(self.cast(ops.not_equal(ids, 0)), -1)
+        found = self.embedding(ids, word_ids)
+        shape = (ops.shape(ids)[0], ops.shape(ids)[1], self.shape.width)
+        drop = dropout.mask(dropout_key, layer, 0, shape, self.shape.dropout, self.compute_dtype)
+        return dropout.apply(found, drop) * mask, mask
+
+    def _question(self, batch: Mapping[str, Any], dropout_key: Any | None) -> Any:
+        """Return (rows, width), the questions' vectors."""
+        found, mask = self._embed(batch["question_ids"], batch.get("question_words"), QUESTION, dropout_key)
+        for block in self.question_blocks:
+            found = block(found, mask, dropout_key=dropout_key)
+        return self.cast(weighted_sum(self.question_pool(found, None, mask), found))
+
+    def _tags(self, name: str, passage: Any, question: Any) -> Any:
+        """Return (rows, length) float32 logits of one tagger over characters joined with the question."""
+        kernel, bias = (ops.convert_to_tensor(one) for one in self.taggers[name])
+        width = self.shape.width
+        own = ops.cast(ops.matmul(passage, self.cast(kernel[:width])), "float32")[..., 0]
+        return own + ops.matmul(ops.cast(question, "float32"), kernel[width:]) + bias
+
+    def loss(self, outputs: Mapping[str, Any], batch: Mapping[str, Any]) -> tuple[Any, Any]:
+        """Return (100 times the focal loss of both taggers, real positions), float32 scalars."""
+        real = ops.cast(ops.not_equal(batch["token_ids"], 0), "float32") * ops.expand_dims(batch["weight"], 1)
+        total = ops.zeros((), dtype="float32")
+        for name in ("start", "end"):
+            chance, rest = gated_probability(outputs["gate"], outputs[name])
+            label = ops.cast(batch[f"{name}_tags"], "float32")
+            losses = focal(label, chance, rest, alpha=self.shape.alpha, gamma=self.shape.gamma)
+            total = total + ops.sum(losses * real)
+        return total * LOSS_SCALE, ops.sum(real)

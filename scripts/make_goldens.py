@@ -1,0 +1,76 @@
+"""Writes tests/goldens/*.npz: what other libraries compute on small random inputs.
+
+In: the name of a golden. Out: one npz with the inputs, the weights, the results and the library's version.
+The tests need none of these libraries; run this where one is installed:
+
+    python -m venv peers && peers/bin/pip install bert4keras==0.11.5 tf_keras
+    TF_KERAS=1 TF_USE_LEGACY_KERAS=1 peers/bin/python scripts/make_goldens.py span_scorer
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+GOLDENS = Path(__file__).resolve().parents[1] / "tests" / "goldens"
+ROWS, LENGTH, WIDTH, TYPES, HEAD_SIZE = 2, 7, 12, 3, 8
+
+
+def span_scorer() -> dict[str, np.ndarray]:
+    """Return bert4keras's GlobalPointer, EfficientGlobalPointer and multi-label loss, with and without bias."""
+    os.environ.update(TF_KERAS="1", TF_USE_LEGACY_KERAS="1")
+    import bert4keras
+    import tensorflow as tf
+    from bert4keras.backend import multilabel_categorical_crossentropy
+    from bert4keras.layers import EfficientGlobalPointer, GlobalPointer
+
+    generator = np.random.default_rng(20201122)
+    inputs = generator.normal(size=(ROWS, LENGTH, WIDTH)).astype(np.float32)
+    allowed = np.arange(LENGTH)[None, :] < np.array([[LENGTH], [4]])
+    allowed[:, 0] = False  # [CLS]
+    # type, first, last; -1 fills up. The second row has a type with two true spans, one in the other.
+    spans = np.array([[[0, 1, 2], [1, 3, 6], [-1, 0, 0]], [[2, 1, 3], [2, 2, 2], [0, 3, 3]]], np.int32)
+    truth = np.zeros((ROWS, TYPES, LENGTH, LENGTH), np.float32)
+    for row, kind, first, last in [(row, *span) for row in range(ROWS) for span in spans[row] if span[0] >= 0]:
+        truth[row, kind, first, last] = 1
+    found: dict[str, np.ndarray] = {
+        "versions": np.array(f"bert4keras {bert4keras.__version__}, tensorflow {tf.__version__}"),
+        "inputs": inputs,
+        "allowed": allowed,
+        "spans": spans,
+    }
+    for name, kind in (("globalpointer", GlobalPointer), ("efficient", EfficientGlobalPointer)):
+        for use_bias in (False, True):
+            layer = kind(TYPES, HEAD_SIZE, use_bias=use_bias)
+            layer(tf.constant(inputs), mask=tf.constant(allowed))
+            weights = [generator.normal(size=weight.shape).astype(np.float32) / 3 for weight in layer.get_weights()]
+            layer.set_weights(weights)
+            scores = layer(tf.constant(inputs), mask=tf.constant(allowed))
+            flat = tf.reshape(scores, (ROWS, TYPES, -1))
+            losses = multilabel_categorical_crossentropy(tf.reshape(truth, (ROWS, TYPES, -1)), flat)
+            case = f"{name}/{'bias' if use_bias else 'no_bias'}"
+            found |= {f"{case}/weights/{number}": weight for number, weight in enumerate(weights)}
+            found |= {f"{case}/scores": scores.numpy(), f"{case}/losses": losses.numpy()}
+    return found
+
+
+MAKERS: dict[str, Callable[[], dict[str, np.ndarray]]] = {"span_scorer": span_scorer}
+
+
+def main() -> None:
+    """Write the goldens that are named."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("names", nargs="+", choices=sorted(MAKERS))
+    for name in parser.parse_args().names:
+        GOLDENS.mkdir(parents=True, exist_ok=True)
+        arrays = MAKERS[name]()
+        np.savez_compressed(GOLDENS / f"{name}.npz", **arrays)  # type: ignore[arg-type]
+        print(f"{name}.npz: {len(arrays)} arrays, {arrays['versions']}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,350 @@
+"""``clue train`` as a user meets it: what it refuses before any backend is loaded, and what a run leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clue_runner.cli.main import run as run_clue
+
+BACKEND = os.environ.get("CLUE_TEST_BACKEND", "tensorflow")
+SAMPLE = Path(__file__).parents[2] / "tasks" / "afqmc" / "sample"
+SMALL = ("--model", "test", "--backend", BACKEND)
+SMALL += ("--set", "data.max_length=8", "--set", "data.limit_train=64", "--set", "data.limit_dev=32")
+SMALL += ("--set", "train.max_steps=3", "--set", "train.precision=float32")
+Clue = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One home for all runs of this file; compiled programs are kept between them."""
+    cache = tmp_path_factory.mktemp("cache")
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache / "jax"))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    return cache
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A copy of the sample that a test may spoil."""
+    return Path(shutil.copytree(SAMPLE, tmp_path / "数据"))
+
+
+@pytest.fixture
+def train(clue: Clue, cache: Path, tmp_path: Path) -> Clue:
+    def call(*arguments: str | Path, output: Path | None = None, task: str = "afqmc") -> Any:
+        return clue("train", "--task", task, *SMALL, "--output", output or tmp_path / "run", *arguments)
+
+    return call
+
+
+# ---------------------------------------------------------------------------- refused at once
+
+
+def edit(path: Path, change: Callable[[list[str]], list[str]]) -> None:
+    lines = path.read_text(encoding="utf-8").split("\n")
+    path.write_text("\n".join(change(lines)), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "texts"),
+    [
+        (("--task", "afqcm"), 2, ["afqcm", "afqmc"]),
+        (("--model", "tinny"), 2, ["tinny", "tiny"]),
+        (("--set", "train.lerning_rate=1e-5"), 2, ["train.lerning_rate", "learning_rate"]),
+        (("--set", "train.batch_size=four"), 2, ["train.batch_size", "four"]),
+        (("--data", "no/such/folder"), 3, ["no/such/folder", "--data sample"]),
+        (("--config", "no/such.yaml"), 3, ["no/such.yaml"]),
+        (("--model", "no/such/model"), 3, ["no/such/model"]),
+        (("--model", "hf:bert-base-chinese"), 4, ["bert-base-chinese", "--model DIR"]),
+        (("--model", "bert-base"), 4, ["bert-base", "model.init=random"]),
+        (("--seed", "1", "--seeds", "2"), 2, ["--seeds"]),
+        (("--fail-under", "high"), 2, ["fail-under"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_refused(
+    train: Clue, tmp_path: Path, arguments: tuple[str, ...], code: int, texts: list[str]
+) -> None:
+    outcome = train("--data", "sample", *arguments)
+    assert outcome.exit_code == code
+    for text in texts:
+        assert text in outcome.stderr
+    assert "Traceback" not in outcome.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_yaml_with_a_python_tag_is_refused_and_does_nothing(train: Clue, tmp_path: Path) -> None:
+    marker = tmp_path / "marker"
+    config = tmp_path / "my.yaml"
+    config.write_text(f"train: !!python/object/apply:os.system ['touch {marker}']\n", encoding="utf-8")
+    outcome = train("--data", "sample", "--config", config)
+    assert outcome.exit_code == 2
+    assert "my.yaml:1" in outcome.stderr
+    assert not marker.exists()
+
+
+class Marker:
+    """A pickle of this class writes a file when it is opened."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (self.path,))
+
+
+def test_a_pickled_checkpoint_is_left_unread(train: Clue, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "pytorch_model.bin").write_bytes(pickle.dumps(Marker(tmp_path / "marker")))
+    (model / "config.json").write_text("{}", encoding="utf-8")
+    for name in (model, model / "pytorch_model.bin"):
+        outcome = train("--data", "sample", "--model", name)
+        assert outcome.exit_code == 4
+        assert "safetensors" in outcome.stderr
+    assert not (tmp_path / "marker").exists()
+
+
+def test_a_zip_with_other_members(train: Clue, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
+        archive.writestr("readme.md", "nothing here")
+    outcome = train("--data", tmp_path / "other.zip")
+    assert outcome.exit_code == 3
+    assert "readme.md" in outcome.stderr
+    assert "train.json" in outcome.stderr
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "texts"),
+    [
+        ("train.json", lambda lines: [*lines[:4], '{"sentence1": ', *lines[5:]], ["train.json:5"]),
+        (
+            "dev.json",
+            lambda lines: [lines[0].replace('"label": "', '"label": "9'), *lines[1:]],
+            ["dev.json:1", "0, 1"],
+        ),
+        ("dev.json", lambda lines: [], ["dev.json", "empty"]),
+    ],
+    ids=["broken line", "unknown label", "empty split"],
+)
+def test_broken_data(
+    train: Clue,
+    data: Path,
+    tmp_path: Path,
+    file: str,
+    change: Callable[[list[str]], list[str]],
+    texts: list[str],
+) -> None:
+    edit(data / file, change)
+    outcome = train("--data", data)
+    assert outcome.exit_code == 3
+    for text in texts:
+        assert text in outcome.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_output_under_a_file(train: Clue, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    outcome = train("--data", "sample", output=tmp_path / "file" / "run")
+    assert outcome.exit_code == 8
+    assert str(tmp_path / "file") in outcome.stderr
+    assert "--output" in outcome.stderr
+
+
+def test_output_that_is_somebody_elses(train: Clue, tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "thesis.tex").write_text("", encoding="utf-8")
+    outcome = train("--data", "sample", output=tmp_path / "home")
+    assert outcome.exit_code == 2
+    assert "thesis.tex" in outcome.stderr
+
+
+def test_dry_run_says_the_plan_and_writes_nothing(train: Clue, tmp_path: Path) -> None:
+    outcome = train("--data", "sample", "--dry-run")
+    assert outcome.exit_code == 0
+    assert "random weights, not a pretrained model" in outcome.stdout
+    assert "at most 3" in outcome.stdout
+    assert "nothing was run" in outcome.stdout
+    assert not (tmp_path / "run").exists()
+
+
+# ---------------------------------------------------------------------------- a run
+
+
+@pytest.fixture(scope="module")
+def finished(folder: Path, cache: Path) -> tuple[Path, str]:
+    """One run under a Chinese name with a space, and what it said as JSON."""
+    import contextlib
+    import io
+
+    path, said = folder / "一个 运行", io.StringIO()
+    os.environ["CLUE_HOME"] = str(cache / "home")
+    with contextlib.redirect_stdout(said):
+        code = run_clue(
+            ["train", "--task", "afqmc", "--data", "sample", *SMALL, "--output", str(path), "--json"]
+        )
+    assert code == 0
+    return path, said.getvalue()
+
+
+def test_metrics(finished: tuple[Path, str]) -> None:
+    path, _ = finished
+    metrics = json.loads((path / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["schema"] == 1
+    assert metrics["ok"] is True
+    assert (metrics["task"], metrics["model"], metrics["seed"], metrics["split"]) == (
+        "afqmc",
+        "test",
+        42,
+        "dev",
+    )
+    assert (metrics["metric"], metrics["steps"], metrics["examples"]) == ("accuracy", 3, 32)
+    assert metrics["data_complete"] is False
+    low, high = metrics["confidence_interval"]
+    assert 0 <= low <= metrics["score"] == metrics["scores"]["accuracy"] <= high <= 100
+    assert 0 < metrics["chance"] < 100
+    assert set(metrics["seconds"]) == {"prepare", "compile", "train", "evaluate", "predict", "total"}
+    assert set(metrics["examples_per_second"]) == {"train", "evaluate", "predict"}
+    assert metrics["seconds"]["total"] >= metrics["seconds"]["prepare"] > 0
+    assert 0 <= metrics["padding_share"] < 1
+    assert metrics["peak_memory_bytes"] > 10_000_000
+    assert set(metrics["data_sha256"]) == {"train", "dev", "test"}
+    assert len(metrics["config_sha256"]) == 64
+    assert metrics["backend"] == BACKEND
+    assert metrics["precision"] == "float32"
+    assert {"python", "clue-runner", "keras", "numpy"} < set(metrics["versions"])
+    assert metrics["submission"]["ok"] is True
+    for field in ("card_version", "device", "epochs", "commit"):
+        assert field in metrics
+
+
+def test_run_folder(finished: tuple[Path, str]) -> None:
+    path, _ = finished
+    names = {one.relative_to(path).as_posix() for one in path.rglob("*") if one.is_file()}
+    assert names == {
+        "run.yaml",
+        "events.jsonl",
+        "metrics.json",
+        "checkpoints/best",
+        "checkpoints/last",
+        *(f"checkpoints/step-3/{name}" for name in ("manifest.json", "state.json", "vocab.txt")),
+        *(f"checkpoints/step-3/{name}.safetensors" for name in ("weights", "optimizer")),
+        "predictions/dev.jsonl",
+        "predictions/test.jsonl",
+        "submission/afqmc_predict.json",
+        "submission/NOT-FOR-UPLOAD.txt",
+        "submit-sample.zip",
+    }
+    predictions = (path / "predictions" / "test.jsonl").read_text(encoding="utf-8").split("\n")
+    assert len(predictions) == 65
+    assert set(json.loads(predictions[0])) == {"id", "prediction", "probability"}
+    with zipfile.ZipFile(path / "submit-sample.zip") as archive:
+        assert archive.namelist() == ["afqmc_predict.json", "NOT-FOR-UPLOAD.txt"]
+
+
+def test_json_is_one_event_a_line_and_the_result_last(finished: tuple[Path, str]) -> None:
+    path, said = finished
+    events = [json.loads(line) for line in said.split("\n")[:-1]]
+    names = [event["event"] for event in events]
+    assert names[0] == "start"
+    assert names[-1] == "result"
+    assert {"step", "evaluate", "save"} < set(names)
+    assert all(event["schema"] == 1 for event in events)
+    metrics = json.loads((path / "metrics.json").read_text(encoding="utf-8"))
+    assert {key: events[-1][key] for key in metrics} == metrics
+    kept = (path / "events.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
+    assert [json.loads(line)["event"] for line in kept] == names
+
+
+def test_the_same_command_shows_the_result(finished: tuple[Path, str], train: Clue) -> None:
+    path, _ = finished
+    before = {one: one.stat().st_mtime_ns for one in path.rglob("*") if one.is_file()}
+    outcome = train("--data", "sample", output=path)
+    assert outcome.exit_code == 0
+    assert outcome.stdout.startswith("model test: random weights, not a pretrained model\n")
+    assert "already ended" in outcome.stdout
+    assert "chance" in outcome.stdout
+    assert "CLUE README" in outcome.stdout
+    assert {one: one.stat().st_mtime_ns for one in path.rglob("*") if one.is_file()} == before
+
+
+def test_json_of_a_finished_run_ends_with_its_result(finished: tuple[Path, str], train: Clue) -> None:
+    outcome = train("--data", "sample", "--json", output=finished[0])
+    last = json.loads(outcome.stdout.rstrip("\n").split("\n")[-1])
+    assert (last["event"], last["ok"]) == ("result", True)
+
+
+def test_another_setting_is_refused_with_both_values(finished: tuple[Path, str], train: Clue) -> None:
+    outcome = train("--data", "sample", "--set", "train.max_steps=4", output=finished[0])
+    assert outcome.exit_code == 4
+    assert "train.max_steps: was 3, is now 4" in outcome.stderr
+    assert "--fresh" in outcome.stderr
+
+
+def test_other_data_is_refused(finished: tuple[Path, str], train: Clue, data: Path) -> None:
+    edit(data / "train.json", lambda lines: [*lines[1:-1], lines[0], ""])
+    outcome = train("--data", data, output=finished[0])
+    assert outcome.exit_code == 4
+    assert "train: the file has changed" in outcome.stderr
+
+
+def test_fail_under_speaks_after_everything_is_written(finished: tuple[Path, str], train: Clue) -> None:
+    outcome = train("--data", "sample", "--fail-under", "100.5", output=finished[0])
+    assert outcome.exit_code == 10
+    assert "100.5" in outcome.stderr
+    assert train("--data", "sample", "--fail-under", "0", output=finished[0]).exit_code == 0
+
+
+def test_without_a_test_file(train: Clue, data: Path, tmp_path: Path) -> None:
+    """Said before training; training runs; no submission; the counts are not the card's."""
+    (data / "test.json").unlink()
+    outcome = train("--data", data)
+    assert outcome.exit_code == 0
+    assert "no test.json here" in outcome.stderr
+    assert "train.json has 1,024 records, the card says 34,334" in outcome.stderr
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["submission"] is None
+    assert metrics["data_complete"] is False
+    assert not (tmp_path / "run" / "submission").exists()
+
+
+def test_seeds(train: Clue, tmp_path: Path) -> None:
+    outcome = train("--data", "sample", "--seeds", "2", "--json")
+    assert outcome.exit_code == 0
+    last = json.loads(outcome.stdout.rstrip("\n").split("\n")[-1])
+    assert (last["event"], last["seeds"]) == ("result", [42, 43])
+    first, second = last["values"]
+    assert last["mean"] == pytest.approx((first + second) / 2)
+    assert last["std"] == pytest.approx(abs(first - second) / 2**0.5)
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        "seed-42",
+        "seed-43",
+        "summary.json",
+    ]
+    single = json.loads((tmp_path / "run" / "seed-43" / "metrics.json").read_text(encoding="utf-8"))
+    assert single["seed"] == 43
+
+
+def test_a_gpu_that_is_not_there(train: Clue) -> None:
+    if BACKEND == "jax":
+        import jax
+
+        if any(device.platform == "gpu" for device in jax.devices()):
+            pytest.skip("this machine has a GPU")
+    outcome = train("--data", "sample", "--device", "gpu:7")
+    assert outcome.exit_code == 2
+    assert "gpu:7" in outcome.stderr

@@ -1,0 +1,137 @@
+"""Failures inside a run: each has its exit code and message, and none costs a saved state."""
+
+from __future__ import annotations
+
+import errno
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clue_runner.training import job, snapshots, storage
+from clue_runner.training.folder import RunFolder
+from clue_runner.training.predict import Predictor
+from clue_runner.training.snapshots import list_snapshots, read_snapshot
+
+pytestmark = pytest.mark.faults
+Train = Callable[..., Any]
+
+
+def flip(path: Path) -> None:
+    raw = bytearray(path.read_bytes())
+    raw[-1] ^= 1
+    path.write_bytes(raw)
+
+
+def test_not_a_number(tmp_path: Path, train_here: Train) -> None:
+    outcome = train_here(tmp_path / "r", train__learning_rate=1e20, train__warmup_ratio=0)
+    assert outcome.exit_code == 6
+    assert "step " in outcome.stderr
+    assert "last good loss" in outcome.stderr
+    assert "train.learning_rate" in outcome.stderr
+    metrics = json.loads((tmp_path / "r" / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["ok"] is False
+    assert metrics["score"] is None
+    assert metrics["error"]["exit_code"] == 6
+    for snapshot in list_snapshots(tmp_path / "r" / "checkpoints"):
+        for values in read_snapshot(snapshot).tensors().values():
+            assert abs(values).max() < 1e30
+
+
+def test_corrupt_states(tmp_path: Path, train_here: Train) -> None:
+    """The newest is damaged: a warning and the older one; all are: exit 4 and nothing is lost."""
+    folder = RunFolder(tmp_path / "r")
+    assert train_here(folder.path).exit_code == 0
+    finished = folder.metrics.read_bytes()
+    folder.metrics.unlink()
+    newest, *older = list_snapshots(folder.checkpoints)
+    flip(newest / "optimizer.safetensors")
+    outcome = train_here(folder.path)
+    assert outcome.exit_code == 0
+    assert "optimizer.safetensors" in outcome.stderr
+    assert "falling back" in outcome.stderr
+    again = json.loads(folder.metrics.read_text(encoding="utf-8"))
+    assert again["history"] == json.loads(finished)["history"]
+    assert again["scores"] == json.loads(finished)["scores"]
+
+    folder.metrics.unlink()
+    for snapshot in list_snapshots(folder.checkpoints):
+        flip(snapshot / "weights.safetensors")
+    outcome = train_here(folder.path)
+    assert outcome.exit_code == 4
+    assert "--fresh" in outcome.stderr
+    assert not folder.metrics.exists()
+    outcome = train_here(folder.path)
+    assert outcome.exit_code == 4
+
+
+def test_full_disk_in_a_save(tmp_path: Path, train_here: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = RunFolder(tmp_path / "r")
+    real, calls = job.write_snapshot, []
+
+    def fill(*arguments: Any, **options: Any) -> Path:
+        calls.append(arguments)
+        if len(calls) == 2:
+
+            def refuse(*_: Any) -> None:
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+            disk.setattr(snapshots, "write_synced", refuse)
+        return real(*arguments, **options)
+
+    with monkeypatch.context() as disk:
+        disk.setattr(job, "write_snapshot", fill)
+        outcome = train_here(folder.path)
+    assert outcome.exit_code == 8
+    assert "No space left on device" in outcome.stderr
+    assert str(folder.checkpoints) in outcome.stderr
+    whole = list_snapshots(folder.checkpoints)
+    assert [path.name for path in whole] == ["step-3"]
+    assert read_snapshot(whole[0]).step == 3
+    assert json.loads(folder.metrics.read_text(encoding="utf-8"))["ok"] is False
+    outcome = train_here(folder.path)
+    assert outcome.exit_code == 0
+    assert "resuming" in outcome.stdout
+
+
+def test_out_of_memory(tmp_path: Path, train_here: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhaust(*_: Any, **__: Any) -> None:
+        raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 123 bytes.")
+
+    monkeypatch.setattr(Predictor, "answer", exhaust)
+    outcome = train_here(tmp_path / "r")
+    assert outcome.exit_code == 7
+    assert "--set train.accumulate=2" in outcome.stderr
+
+
+def test_our_own_bug_is_exit_1_and_leaves_no_score(
+    tmp_path: Path, train_here: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumble(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(Predictor, "answer", stumble)
+    outcome = train_here(tmp_path / "r")
+    assert outcome.exit_code == 1
+    assert "report" in outcome.stderr
+    metrics = json.loads((tmp_path / "r" / "metrics.json").read_text(encoding="utf-8"))
+    assert (metrics["ok"], metrics["score"], metrics["error"]["type"]) == (False, None, "ZeroDivisionError")
+
+
+def test_refused_result_file(tmp_path: Path, train_here: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last write fails: the run has not ended, and the same command ends it without training again."""
+    from clue_runner.training import finish
+
+    def refuse(path: Path, content: object) -> None:
+        raise storage.storage_error(OSError(errno.EDQUOT, "Disk quota exceeded"), path)
+
+    with monkeypatch.context() as disk:
+        disk.setattr(finish, "write_json", refuse)
+        outcome = train_here(tmp_path / "r")
+    assert outcome.exit_code == 8
+    assert "metrics.json" in outcome.stderr
+    outcome = train_here(tmp_path / "r")
+    assert outcome.exit_code == 0
+    assert "after training" in outcome.stdout

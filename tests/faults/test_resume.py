@@ -1,0 +1,87 @@
+"""Kills and signals: whatever stops a run, the same command ends it as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.faults
+SECONDS_TO_STOP = 7
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory, command: Callable[..., Any]) -> Any:
+    """A run that nothing has stopped."""
+    whole = command(tmp_path_factory.mktemp("runs") / "unbroken")
+    said = whole.finish()
+    assert said.startswith("model test: random weights, not a pretrained model\n")
+    return whole
+
+
+def test_kills_and_signals_change_nothing(
+    tmp_path: Path, command: Callable[..., Any], unbroken: Any, check_resume: ModuleType
+) -> None:
+    """Three kills -9, a SIGTERM and a SIGINT in one run, and a second process that is sent away."""
+    moment = check_resume.Moment
+    expected, total = check_resume.content(unbroken.folder), check_resume.total_steps(unbroken.folder)
+    assert total == 30
+
+    broken = command(tmp_path / "broken")
+    code, _ = broken.stop(moment(4, "step", 0.01), signal.SIGKILL)  # in the steps
+    assert code == -signal.SIGKILL
+    code, output = _stop_by_signal(broken, moment, 6, signal.SIGTERM)
+    assert code == 143
+    assert "run the same command again to continue" in output
+    assert "SIGTERM" in output
+    assert "Traceback" not in output
+    code, _ = broken.stop(moment(20, "evaluate"), signal.SIGKILL)  # in the save after an evaluation
+    assert code == -signal.SIGKILL
+    code, output = _stop_by_signal(broken, moment, 21, signal.SIGINT)
+    assert code == 130
+    code, _ = broken.stop(moment(total, "save"), signal.SIGKILL)  # in the predictions
+    assert code in {-signal.SIGKILL, 0}
+    broken.finish()
+    assert check_resume.differences(expected, check_resume.content(broken.folder)) == []
+
+    events = [json.loads(line) for line in (broken.folder / "events.jsonl").read_bytes().split(b"\n")[:-1]]
+    assert sum(event["event"] == "resume" for event in events) >= 4
+    assert events[-1]["event"] == "result"
+    assert broken.finish().count("this run has already ended") == 1
+
+
+def _stop_by_signal(command: Any, moment: Any, step: int, number: int) -> tuple[int, str]:
+    """Stop a run as a person or a scheduler does; until it is gone it keeps its folder."""
+    process = command.start()
+    moment(step, "step").wait(process, command.folder, command.events_size())
+    process.send_signal(signal.SIGSTOP)  # so that it does not end while a second one starts
+    second = command.start()
+    output, _ = second.communicate(timeout=60)
+    assert second.returncode == 9, output
+    assert f"process {process.pid} on " in output
+    process.send_signal(number)
+    started = time.monotonic()
+    process.send_signal(signal.SIGCONT)
+    output, _ = process.communicate(timeout=60)
+    assert time.monotonic() - started < SECONDS_TO_STOP
+    return process.returncode, output
+
+
+def test_negative_control(
+    tmp_path: Path, command: Callable[..., Any], unbroken: Any, check_resume: ModuleType
+) -> None:
+    """A saved step that was altered and signed again must show: else the comparison proves nothing."""
+    altered = command(tmp_path / "altered")
+    altered.stop(check_resume.Moment(9, "save"), signal.SIGKILL)
+    check_resume.alter_saved_step(altered.folder)
+    altered.finish()
+    wrong = check_resume.differences(
+        check_resume.content(unbroken.folder), check_resume.content(altered.folder)
+    )
+    assert "last" in wrong

@@ -1,0 +1,107 @@
+"""Hand-written gradients against plain formulas: values, slopes, float32 and bfloat16."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from clue_runner.models import kernels
+from clue_runner.models.dropout import Mask
+
+GENERATOR = np.random.default_rng(0)
+
+
+def normal(*shape: int) -> np.ndarray[Any, Any]:
+    return GENERATOR.standard_normal(shape).astype(np.float32)
+
+
+def slopes(function: Callable[..., Any], values: list[Any], weight: np.ndarray[Any, Any]) -> list[Any]:
+    """The gradient of sum(weight * function(*values)) by the backend's own differentiation."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        found = jax.grad(lambda *given: ops.sum(function(*given) * weight), argnums=tuple(range(len(values))))(
+            *[ops.convert_to_tensor(value) for value in values]
+        )
+        return [np.asarray(one) for one in found]
+    import tensorflow as tf
+
+    tensors = [tf.constant(value) for value in values]
+    with tf.GradientTape() as tape:
+        tape.watch(tensors)
+        total = tf.reduce_sum(function(*tensors) * weight)
+    return [one.numpy() for one in tape.gradient(total, tensors)]
+
+
+def plain_gelu(x: Any) -> Any:
+    return x * 0.5 * (1 + ops.erf(x / math.sqrt(2)))
+
+
+def plain_norm(x: Any, scale: Any, offset: Any) -> Any:
+    centred = x - ops.mean(x, axis=-1, keepdims=True)
+    return centred / ops.sqrt(ops.mean(centred**2, axis=-1, keepdims=True) + 1e-12) * scale + offset
+
+
+KEEP = (np.random.default_rng(5).random((2, 3, 4, 5)) > 0.3).astype(np.float32)
+BIAS = np.where(np.arange(5) < np.array([5, 3])[:, None], 0, -1e9).astype(np.float32)[:, None, None, :]
+
+
+def plain_attention(query: Any, key: Any, value: Any) -> Any:
+    chance = ops.softmax(ops.einsum("bhqd,bhkd->bhqk", query, key) + BIAS, axis=-1)
+    return ops.einsum("bhqk,bhkd->bhqd", chance * KEEP * 1.25, value)
+
+
+def own_attention(query: Any, key: Any, value: Any) -> Any:
+    return kernels.attend(query, key, value, ops.convert_to_tensor(BIAS), Mask(ops.convert_to_tensor(KEEP), 1.25))
+
+
+CASES = [
+    ("dense", kernels.dense, lambda x, w, b: ops.matmul(x, w) + b, [(7, 5), (5, 3), (3,)], (7, 3)),
+    ("gelu", kernels.gelu, plain_gelu, [(9, 8)], (9, 8)),
+    ("norm", lambda x, s, o: kernels.layer_norm(x, s, o, 1e-12), plain_norm, [(9, 8), (8,), (8,)], (9, 8)),
+    ("attention", own_attention, plain_attention, [(2, 3, 4, 6), (2, 3, 5, 6), (2, 3, 5, 6)], (2, 3, 4, 6)),
+]
+
+
+@pytest.mark.parametrize(("name", "own", "plain", "shapes", "out"), CASES, ids=[case[0] for case in CASES])
+def test_values_and_slopes_equal_the_plain_formula(
+    name: str, own: Any, plain: Any, shapes: list[tuple[int, ...]], out: tuple[int, ...]
+) -> None:
+    values = [normal(*shape) for shape in shapes]
+    weight = normal(*out)
+    expected = ops.convert_to_numpy(plain(*[ops.convert_to_tensor(value) for value in values]))
+    found = ops.convert_to_numpy(own(*[ops.convert_to_tensor(value) for value in values]))
+    np.testing.assert_allclose(found, expected, atol=2e-6)
+    for mine, theirs in zip(slopes(own, values, weight), slopes(plain, values, weight), strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-5)
+
+
+def test_gelu_slope_by_hand() -> None:
+    # gelu'(x) = P(normal < x) + x * density(x); at 1: 0.841345 + 0.241971
+    (slope,) = slopes(kernels.gelu, [np.array([[1.0, 0.0]], np.float32)], np.ones((1, 2), np.float32))
+    np.testing.assert_allclose(slope, [[1.0833155, 0.5]], atol=1e-6)
+
+
+def test_a_row_that_is_all_padding_gives_numbers() -> None:
+    bias = kernels.padding_bias(ops.convert_to_tensor(np.array([0, 2], np.int32)), 3)
+    values = [ops.convert_to_tensor(normal(2, 1, 3, 4)) for _ in range(3)]
+    found = ops.convert_to_numpy(kernels.attend(*values, bias, None))
+    assert np.isfinite(found).all()
+    mean = ops.convert_to_numpy(values[2])[0].mean(axis=1, keepdims=True)
+    np.testing.assert_allclose(found[0], np.broadcast_to(mean, found[0].shape), atol=1e-6)
+
+
+def test_bfloat16_stays_close_to_float32() -> None:
+    values = [normal(2, 3, 4, 6), normal(2, 3, 5, 6), normal(2, 3, 5, 6)]
+    exact = ops.convert_to_numpy(own_attention(*[ops.convert_to_tensor(value) for value in values]))
+    half = [ops.cast(value, "bfloat16") for value in values]
+    drop = Mask(ops.cast(KEEP, "bfloat16"), 1.25)
+    found = kernels.attend(*half, ops.convert_to_tensor(BIAS), drop)
+    assert keras.backend.standardize_dtype(found.dtype) == "bfloat16"
+    np.testing.assert_allclose(ops.convert_to_numpy(ops.cast(found, "float32")), exact, atol=5e-2)

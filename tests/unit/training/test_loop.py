@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from clue_runner.config.schema import Run
+from clue_runner.errors import InterruptedRunError, NotFiniteError
+from clue_runner.training.loop import Hooks, Loop, total_updates
+from clue_runner.training.progress import Progress
+from clue_runner.training.signals import Signals
+
+
+@dataclass
+class Bench:
+    """A loop with everything around it recorded."""
+
+    fake: SimpleNamespace
+    run: Run
+    scores: list[float]
+    progress: Progress = field(default_factory=Progress)
+    engine: Any = None
+    saved: list[tuple[dict[str, Any], bool, dict[str, Any]]] = field(default_factory=list)
+    events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    on_event: Callable[[str, Mapping[str, Any]], None] = lambda name, fields: None
+    on_evaluate: Callable[[], None] = lambda: None
+    now: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.engine = self.engine or self.fake.Engine()
+        self.signals = Signals(lambda text: None)
+
+    def evaluate(self) -> Any:
+        self.on_evaluate()
+        # The score follows from the step, so that a resumed run sees the same ones.
+        return self.fake.Scores(self.scores[len(self.progress.history)], {"accuracy": 1.0})
+
+    def save(self, progress: Progress, best: bool) -> None:
+        assert self.engine.unread == 0, "saved before every update was read"
+        self.saved.append((progress.to_json(), best, self.engine.get_state()))
+
+    def event(self, name: str, **fields: Any) -> None:
+        self.events.append((name, fields))
+        self.on_event(name, fields)
+
+    def go(self) -> Progress:
+        hooks = Hooks(self.evaluate, self.save, self.event, lambda progress, shown: None)
+
+        def clock() -> float:
+            self.now += 1.0
+            return self.now
+
+        batches = self.fake.Batches(4)
+        loop = Loop(self.engine, batches, self.run.train, self.progress, hooks, self.signals, clock)
+        loop.run()
+        return self.progress
+
+
+@pytest.fixture
+def bench(fake: SimpleNamespace, make_run: Callable[..., Run]) -> Callable[..., Bench]:
+    def make(*overrides: str, scores: list[float] | None = None, **fields: Any) -> Bench:
+        run = make_run("train.epochs=3", "train.save_minutes=1000", *overrides)
+        return Bench(fake, run, scores or [50.0, 60.0, 55.0, 70.0, 71.0, 72.0], **fields)
+
+    return make
+
+
+def test_epochs_evaluations_and_the_best(bench: Callable[..., Bench]) -> None:
+    one = bench()
+    progress = one.go()
+    assert (progress.step, progress.epoch, progress.position, progress.ended) == (12, 3, 0, "epochs")
+    assert [(entry["step"], entry["epoch"], entry["score"]) for entry in progress.history] == [
+        (4, 1, 50.0),
+        (8, 2, 60.0),
+        (12, 3, 55.0),
+    ]
+    assert (progress.best_step, progress.best_epoch, progress.best_score) == (8, 2, 60.0)
+    assert [(state["step"], best) for state, best, _ in one.saved] == [(4, True), (8, True), (12, False)]
+    assert progress.examples == 24
+    assert (progress.real_tokens, progress.computed_tokens) == (60, 96)
+    assert progress.history[0]["loss"] == pytest.approx((1 + 1 / 2 + 1 / 3 + 1 / 4) / 4)
+    assert one.engine.most_unread == 2
+
+
+def test_of_equal_scores_the_earlier_is_best(bench: Callable[..., Bench]) -> None:
+    assert bench(scores=[60.0, 60.0, 60.0]).go().best_step == 4
+
+
+def test_max_steps_ends_inside_an_epoch_with_an_evaluation(bench: Callable[..., Bench]) -> None:
+    progress = bench("train.max_steps=6").go()
+    assert (progress.step, progress.ended, progress.epoch) == (6, "max_steps", 1)
+    assert [entry["step"] for entry in progress.history] == [4, 6]
+
+
+def test_evaluate_steps_replaces_the_epochs_end(bench: Callable[..., Bench]) -> None:
+    progress = bench("train.evaluate_steps=5").go()
+    assert [entry["step"] for entry in progress.history] == [5, 10, 12]
+
+
+def test_patience_counts_evaluations_without_gain(bench: Callable[..., Bench]) -> None:
+    progress = bench("train.epochs=6", "train.patience=2", scores=[50.0, 60.0, 55.0, 60.0, 99.0]).go()
+    assert (progress.ended, progress.step, progress.best_step) == ("patience", 16, 8)
+
+
+def test_a_null_patience_never_ends(bench: Callable[..., Bench]) -> None:
+    progress = bench("train.epochs=4", "train.patience=null", scores=[9.0, 8.0, 7.0, 6.0]).go()
+    assert (progress.ended, progress.step) == ("epochs", 16)
+
+
+def test_periodic_saves_by_step_and_by_clock(bench: Callable[..., Bench]) -> None:
+    one = bench("train.save_steps=5")
+    one.go()
+    assert [state["step"] for state, _, _ in one.saved] == [4, 5, 8, 10, 12]
+    by_clock = bench("train.save_minutes=0.2")
+    by_clock.go()
+    assert {4, 8, 12} < {state["step"] for state, _, _ in by_clock.saved}
+
+
+@pytest.mark.parametrize("stop_after", range(13))
+def test_resumed_from_any_step_ends_bit_equal(bench: Callable[..., Bench], stop_after: int) -> None:
+    """Stop by a signal after each step in turn; go on in another loop with the saved state."""
+    unbroken = bench("train.evaluate_steps=5")
+    unbroken.go()
+
+    first = bench("train.evaluate_steps=5")
+    first.on_event = lambda name, fields: (
+        setattr(first.signals, "requested", 15) if name == "step" and fields["step"] == stop_after else None
+    )
+    if stop_after == 0:
+        first.signals.requested = 15
+    try:
+        first.go()
+    except InterruptedRunError as error:
+        assert error.exit_code == 143
+    if stop_after == 0:
+        assert first.saved == []
+    second = bench("train.evaluate_steps=5")
+    if first.saved:
+        state, _, tensors = first.saved[-1]
+        second.progress = Progress.from_json(state)
+        second.engine.set_state(tensors)
+    second.go()
+
+    assert np.array_equal(second.engine.weights, unbroken.engine.weights)
+    assert np.array_equal(second.engine.moments, unbroken.engine.moments)
+    before, after = unbroken.progress.to_json(), second.progress.to_json()
+    assert before.pop("seconds").keys() == after.pop("seconds").keys() or stop_after == 12
+    assert before == after
+
+
+def test_a_signal_in_an_evaluation_saves_the_state_before_it(bench: Callable[..., Bench]) -> None:
+    def interrupt() -> None:
+        one.signals.requested = 2
+        one.signals.check()
+
+    one = bench()
+    one.on_evaluate = interrupt
+    with pytest.raises(InterruptedRunError) as caught:
+        one.go()
+    assert caught.value.exit_code == 130
+    state = one.saved[-1][0]
+    assert (state["step"], state["position"], state["history"]) == (4, 4, [])
+
+    again = bench(progress=Progress.from_json(state))
+    again.engine.set_state(one.saved[-1][2])
+    again.go()
+    unbroken = bench()
+    unbroken.go()
+    assert [entry["step"] for entry in again.progress.history] == [4, 8, 12]
+    assert again.progress.history == unbroken.progress.history
+    assert np.array_equal(again.engine.weights, unbroken.engine.weights)
+
+
+def test_not_a_number_names_step_epoch_and_last_good_loss_and_saves_nothing(
+    bench: Callable[..., Bench],
+) -> None:
+    one = bench("train.save_steps=1")
+    one.engine.not_finite_at = 5
+    with pytest.raises(NotFiniteError, match=r"step 6, epoch 2 \(last good loss: 0\.2\)") as caught:
+        one.go()
+    assert caught.value.exit_code == 6
+    assert max(state["step"] for state, _, _ in one.saved) == 5
+
+
+def test_not_a_number_in_the_first_update(bench: Callable[..., Bench]) -> None:
+    one = bench()
+    one.engine.not_finite_at = 0
+    with pytest.raises(NotFiniteError, match="there was none"):
+        one.go()
+    assert one.saved == []
+
+
+def test_a_refused_save_stops_the_run(bench: Callable[..., Bench]) -> None:
+    one = bench("train.save_steps=2")
+
+    def refuse(progress: Progress, best: bool) -> None:
+        raise PermissionError("no")
+
+    one.save = refuse  # type: ignore[method-assign]
+    with pytest.raises(PermissionError):
+        one.go()
+
+
+def test_an_ended_run_does_nothing(bench: Callable[..., Bench]) -> None:
+    one = bench(progress=Progress(step=12, epoch=3, ended="epochs"))
+    one.go()
+    assert one.events == []
+    assert one.saved == []
+
+
+def test_signals_are_deferred_only_after_the_first_update(bench: Callable[..., Bench]) -> None:
+    one = bench()
+    order: list[str] = []
+    one.signals.defer = lambda: order.append("defer")  # type: ignore[method-assign]
+    real = one.engine.step
+
+    def step(*arguments: Any, **options: Any) -> Any:
+        order.append("step")
+        return real(*arguments, **options)
+
+    one.engine.step = step
+    one.go()
+    assert order[:3] == ["step", "defer", "step"]
+
+
+def test_total_updates(make_run: Callable[..., Run]) -> None:
+    assert total_updates(make_run("train.epochs=3").train, 10) == 30
+    assert total_updates(make_run("train.epochs=3", "train.max_steps=7").train, 10) == 7
+    assert total_updates(make_run("train.epochs=3", "train.max_steps=99").train, 10) == 30
+
+
+def test_compilation_is_counted_apart(bench: Callable[..., Bench]) -> None:
+    seconds = bench().go().seconds
+    assert seconds["compile"] == 1.0
+    assert seconds["train"] > 0
