@@ -27,7 +27,7 @@ from clue_runner.metrics.choice import score_choices
 from clue_runner.submission.writers import json_lines
 from clue_runner.tokens.assemble import assemble, shorten
 from clue_runner.tokens.rows import Array, Rows
-from clue_runner.tokens.tokenizer import TokenArray, Tokenizer
+from clue_runner.tokens.tokenizer import Tokenizer
 
 TEMPLATE = Template(parts=["{passage|join(\n)}", "{question}", "{choice}"])
 
@@ -59,9 +59,8 @@ def encode(records: Records[ChoiceRecord], card: Card, tokenizer: Tokenizer, run
     ]
     unique = list(dict.fromkeys(text for row in texts for text in row))
     tokens = dict(zip(unique, (one.ids for one in tokenizer.encode_texts(unique)), strict=True))
-    fixed = [
-        place for place, part in enumerate(template.parts) if "choice" in Template(parts=[part]).used_fields
-    ]
+    used = [Template(parts=[part]).used_fields for part in template.parts]
+    fixed = [place for place, fields in enumerate(used) if "choice" in fields]
     rows, cut = [], 0
     for row in texts:
         parts = [tokens[text] for text in row]
@@ -117,7 +116,7 @@ def build(backbone: Any | None, card: Card, run: Run) -> Head:
 
 
 def decode_batch(outputs: Mapping[str, Array], batch: Mapping[str, Array]) -> Sequence[float]:
-    """Return each row's score from ``logits`` (rows,); only ``merge`` compares scores, whole groups at once."""
+    """Return each row's score from ``logits`` (rows,); ``merge`` compares scores, whole groups at once."""
     return [float(score) for score in np.asarray(outputs["logits"], np.float32)]
 
 

@@ -84,13 +84,14 @@ def encode(records: Records[ClozeRecord], card: Card, tokenizer: Tokenizer, run:
     cut = 0
     for first in range(0, len(records), CHUNK):
         chunk = records.items[first : first + CHUNK]
-        rooms = [
-            run.data.max_length - 4 - max(len(idioms[one]) for one in record.candidates) for record in chunk
-        ]
-        if min(rooms) < 1:
+        longest = [max(len(idioms[one]) for one in record.candidates) for record in chunk]
+        if max(longest) + 4 >= run.data.max_length:  # [CLS], two [SEP], the mark
             raise UsageError(
-                "data.max_length is too short for a candidate and a text", received=str(run.data.max_length)
+                "data.max_length leaves no room for a text beside a candidate",
+                received=str(run.data.max_length),
+                allowed=f"{max(longest) + 5} or more",
             )
+        rooms = [run.data.max_length - 4 - length for length in longest]
         for room, (left, right) in _sides(chunk, rooms, tokenizer):
             kept_left, kept_right = _centre(len(left), len(right), room)
             cut += kept_left + kept_right < len(left) + len(right)

@@ -129,8 +129,8 @@ def _show(report: Report, console: Console) -> None:
         console.warn(warning)
     if report.missing:
         lines = [
-            f"  {one.submission.file}: clue train --task {one.card.name}, or clue predict --task {one.card.name} --split test"
-            for one in report.missing
+            f"  {one.submission.file}: clue train --task {name}, or clue predict --task {name} --split test"
+            for one, name in ((one, one.card.name) for one in report.missing)
         ]
         console.warn(
             f"not all of {report.benchmark}: {len(report.missing)} files missing; a partial zip is allowed, "

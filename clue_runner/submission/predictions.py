@@ -149,12 +149,10 @@ def _by_tag(answers: Sequence[GivenAnswer], records: Records[Any], name: str) ->
             problems=problems,
             next_step="predict the whole split again, or name the right --gold file",
         )
-    gathered = [
-        GivenAnswer(
-            given[record.tags[0]].line, record.id, {tag: given[tag].answer for tag in record.tags}, None
-        )
-        for record in records.items
-    ]
+    gathered = []
+    for record in records.items:
+        chosen = {tag: given[tag].answer for tag in record.tags}
+        gathered.append(GivenAnswer(given[record.tags[0]].line, record.id, chosen, None))
     return Aligned(tuple(gathered), "tag")
 
 
@@ -205,9 +203,9 @@ def _mismatch(
             problems.append(Problem(f"id {text} is not in {records.file}", f"{name}:{answer.line}"))
     for record, text in zip(records.items, wanted, strict=True):
         if text not in first:
-            line = getattr(record, "line", None)  # records of a file that is one JSON value have none
+            place = getattr(record, "line", None)  # records of a file that is one JSON value have none
             problems.append(
-                Problem(f"no answer for id {text}", f"{records.file}:{line}" if line else records.file)
+                Problem(f"no answer for id {text}", f"{records.file}:{place}" if place else records.file)
             )
     return DataError(
         f"the predictions do not fit {records.file}: {len(answers):,} answers, {len(records):,} records",

@@ -83,9 +83,8 @@ def read_splits(card: Card, source: DataSource, run: Run) -> SplitData:
         if not source.is_sample and declared.records and found.total not in declared.records:
             complete = False
             expected = " or ".join(f"{count:,}" for count in declared.records)
-            warnings.append(
-                f"{found.file} has {found.total:,} records, the card says {expected}: {_consequence(card, split)}"
-            )
+            what = f"{found.file} has {found.total:,} records, the card says {expected}"
+            warnings.append(f"{what}: {_consequence(card, split)}")
         limit = limits.get(split)
         if limit is not None and limit < len(found):
             complete = False

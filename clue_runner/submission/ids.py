@@ -1,0 +1,122 @@
+"""Are the ids of a submission those of the test file, in its order, each one once?
+
+In: parsed answers, the test records where they are at hand. Out: findings.
+Knows nothing about answers, counts or files' names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from clue_runner.data.cards import Submission
+from clue_runner.data.records import Records
+from clue_runner.submission.findings import Findings, shorten
+from clue_runner.submission.lines import Answer
+from clue_runner.submission.values import asked_ids
+
+
+def check_keys(
+    answers: Sequence[Answer],
+    records: Records[Any] | None,
+    others: Mapping[str, Records[Any]],
+    findings: Findings,
+) -> None:
+    """Note ids of an object that are not asked for, and those that are asked for and have no answer."""
+    if records is None:
+        return
+    wanted = asked_ids(records)
+    known, given = set(wanted), {str(answer.id) for answer in answers}
+    absent = [name for name in wanted if name not in given]
+    strange = [answer for answer in answers if str(answer.id) not in known]
+    for split, other in others.items():
+        if strange and given == set(asked_ids(other)):
+            findings.add(f"the ids are those of {split} ({other.file}), not of {records.split}")
+            return
+    if absent:
+        what = f"{len(absent):,} of {len(wanted):,} ids of {records.file} have no answer"
+        findings.add(what, received="nothing", allowed=f"an answer to {absent[0]}")
+    if strange:
+        what = f"{len(strange):,} ids are not in {records.file}"
+        findings.add(what, strange[0].line, received=shorten(strange[0].id), allowed=shorten(wanted[0]))
+
+
+def check_id_types(answers: Sequence[Answer], submission: Submission, findings: Findings) -> None:
+    """Note ids that are texts where numbers are asked for, or the other way round."""
+    wanted: type = int if submission.id_type == "int" else str
+    allowed = "a number, as in 7" if wanted is int else 'a text, as in "7"'
+    for answer in answers:
+        if type(answer.id) is not wanted:  # bool is an int to isinstance
+            findings.add(
+                "the id has the wrong type", answer.line, received=shorten(answer.id), allowed=allowed
+            )
+
+
+def check_ids(
+    answers: Sequence[Answer],
+    records: Records[Any] | None,
+    others: Mapping[str, Records[Any]],
+    findings: Findings,
+) -> None:
+    """Note repeated ids, and ids that differ from the test file's in value or order."""
+    ids = [str(answer.id) for answer in answers]
+    if _check_repeats(answers, ids, findings) or records is None:
+        return
+    wanted = [str(record.id) for record in records.items]
+    if ids == wanted:
+        return
+    for split, other in others.items():
+        if ids == [str(record.id) for record in other.items]:
+            findings.add(f"the ids are those of {split} ({other.file}), not of {records.split}")
+            return
+    line, received, allowed = _first_difference(answers, ids, wanted)
+    if sorted(ids) == sorted(wanted):
+        what = f"the ids are right but not in the order of {records.file}; the server compares line by line"
+    elif ids == [str(number) for number in range(len(ids))]:
+        what = f"the ids are row numbers from 0; {records.file} has ids of its own"
+    elif ids == [str(number) for number in range(1, len(ids) + 1)]:
+        what = f"the ids are row numbers from 1; {records.file} has ids of its own"
+    else:
+        absent, strange = len(set(wanted) - set(ids)), len(set(ids) - set(wanted))
+        what = f"ids differ from {records.file}: {absent:,} missing, {strange:,} unknown"
+    findings.add(what, line, received=received, allowed=allowed)
+
+
+def _check_repeats(answers: Sequence[Answer], ids: Sequence[str], findings: Findings) -> bool:
+    """Note ids that stand twice; say so where they start again with every batch."""
+    seen: dict[str, int] = {}
+    repeated = [
+        (answer, text) for answer, text in zip(answers, ids, strict=True) if _repeats(text, answer, seen)
+    ]
+    if not repeated:
+        return False
+    first, text = repeated[0]
+    if text == ids[0] and len(repeated) > 1:
+        findings.add(
+            "the ids start again: they count within a batch, not over the file",
+            first.line,
+            received=f"id {text}, first seen in line {seen[text]}",
+        )
+        return True
+    for answer, text in repeated:
+        findings.add(
+            "the id stands twice", answer.line, received=f"id {text}, first seen in line {seen[text]}"
+        )
+    return True
+
+
+def _repeats(text: str, answer: Answer, seen: dict[str, int]) -> bool:
+    """Return whether ``text`` was seen before, remembering its first line."""
+    return seen.setdefault(text, answer.line) != answer.line
+
+
+def _first_difference(
+    answers: Sequence[Answer], ids: Sequence[str], wanted: Sequence[str]
+) -> tuple[int, str, str]:
+    """Return the first line whose id differs, that id, and the one that belongs there."""
+    for answer, one, other in zip(answers, ids, wanted, strict=False):
+        if one != other:
+            return answer.line, f"id {one}", f"id {other}"
+    if len(ids) > len(wanted):
+        return answers[len(wanted)].line, f"id {ids[len(wanted)]}", "the end of the file"
+    return answers[-1].line, "the end of the file", f"id {wanted[len(ids)]}"

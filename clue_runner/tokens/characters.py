@@ -1,0 +1,134 @@
+"""Characters as tokens, each with the word it stands in: what a reader without WordPiece encodes with.
+
+In: texts to count, or a saved vocabulary; word vectors where wanted. Out: ids of characters and words.
+Knows nothing about tasks or models. Every character is one token, so offsets are the text's own.
+
+File: one character a line from line 3; lines 1 and 2 stand for padding (id 0) and the unknown (id 1).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clue_runner.errors import CheckpointError, DataError
+from clue_runner.tokens.vectors import WordVectors, read_word_vectors
+
+PADDING, UNKNOWN = 0, 1
+SPECIAL = ("[PAD]", "[UNK]")
+LINE_ENDS = frozenset("\n\r")  # cannot stand in the file; they count as unknown
+
+IdArray = NDArray[np.int32]
+
+
+class CharacterTokenizer:
+    """Characters to ids, and to their words' ids where there are vectors.
+
+    Args:
+        characters: in id order, from id 2.
+        vectors: word vectors; None: characters alone.
+    """
+
+    lowercase = False
+
+    def __init__(self, characters: Sequence[str], vectors: WordVectors | None = None) -> None:
+        self.characters = tuple(characters)
+        self.vectors = vectors
+        self._ids = {character: place for place, character in enumerate(self.characters, len(SPECIAL))}
+
+    @property
+    def vocab_size(self) -> int:
+        """Return the number of ids, padding and unknown counted."""
+        return len(self.characters) + len(SPECIAL)
+
+    @cached_property
+    def vocab_bytes(self) -> bytes:
+        """Return the vocabulary as a file holds it."""
+        return "".join(f"{line}\n" for line in (*SPECIAL, *self.characters)).encode()
+
+    @cached_property
+    def sha256(self) -> str:
+        """Return the hash of everything that decides ids."""
+        vectors = "" if self.vectors is None else self.vectors.sha256
+        return hashlib.sha256(self.vocab_bytes + vectors.encode()).hexdigest()
+
+    def character_ids(self, text: str) -> IdArray:
+        """Return (characters,) int32."""
+        return np.fromiter((self._ids.get(one, UNKNOWN) for one in text), np.int32, len(text))
+
+    def word_ids(self, text: str) -> IdArray:
+        """Return (characters,) int32: the row of the word that each character stands in, 0 where it has none."""
+        if self.vectors is None:
+            return np.zeros(len(text), np.int32)
+        words = self._cutter.lcut(text, HMM=False)
+        rows = [self.vectors.words.get(word, 0) for word in words]
+        found = np.repeat(np.array(rows, np.int32), [len(word) for word in words])
+        if len(found) != len(text):
+            raise RuntimeError(f"the words of {text[:40]!r} do not join to the text")
+        return found
+
+    @cached_property
+    def _cutter(self) -> Any:
+        """Return a segmenter that knows every word of the vectors."""
+        import logging
+
+        import jieba
+
+        jieba.setLogLevel(logging.WARNING)
+        cutter = jieba.Tokenizer()
+        cutter.initialize()
+        for word in self.vectors.words if self.vectors else ():
+            if word not in cutter.FREQ:
+                cutter.add_word(word)
+        return cutter
+
+
+def count_characters(texts: Iterable[str], min_count: int) -> list[str]:
+    """Return the characters that stand in ``texts`` at least ``min_count`` times, most frequent first.
+
+    Raises:
+        DataError: there is none.
+    """
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(text)
+    kept = [one for one, count in counts.items() if count >= min_count and one not in LINE_ENDS]
+    if not kept:
+        raise DataError(
+            "an empty vocabulary: no character is frequent enough",
+            received=f"{len(counts):,} characters, data.min_count {min_count}",
+            next_step="lower data.min_count (16 suits 30,000 questions, 2 suits some thousand)",
+        )
+    return sorted(kept, key=lambda one: (-counts[one], one))
+
+
+def read_characters(path: Path) -> list[str]:
+    """Return a saved vocabulary.
+
+    Raises:
+        CheckpointError: missing, empty, or not such a file.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckpointError("cannot read the character vocabulary", where=str(path), received=str(error)) from None
+    if tuple(lines[:2]) != SPECIAL or len(lines) < 3 or any(len(line) != 1 for line in lines[2:]):
+        raise CheckpointError(
+            "not a character vocabulary",
+            where=str(path),
+            allowed="[PAD], [UNK], then one character a line",
+            next_step="train again with --fresh",
+        )
+    return lines[2:]
+
+
+def open_vectors(path: str | None) -> WordVectors | None:
+    """Return the vectors that a setting names; None where it names none."""
+    return None if path is None else read_word_vectors(Path(path))
