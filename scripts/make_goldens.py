@@ -21,7 +21,7 @@ ROWS, LENGTH, WIDTH, TYPES, HEAD_SIZE = 2, 7, 12, 3, 8
 
 
 def span_scorer() -> dict[str, np.ndarray]:
-    """Return bert4keras's GlobalPointer, EfficientGlobalPointer and multi-label loss, with and without bias."""
+    """Return bert4keras's GlobalPointer, its efficient form and their loss, without and with bias."""
     os.environ.update(TF_KERAS="1", TF_USE_LEGACY_KERAS="1")
     import bert4keras
     import tensorflow as tf
@@ -35,8 +35,9 @@ def span_scorer() -> dict[str, np.ndarray]:
     # type, first, last; -1 fills up. The second row has a type with two true spans, one in the other.
     spans = np.array([[[0, 1, 2], [1, 3, 6], [-1, 0, 0]], [[2, 1, 3], [2, 2, 2], [0, 3, 3]]], np.int32)
     truth = np.zeros((ROWS, TYPES, LENGTH, LENGTH), np.float32)
-    for row, kind, first, last in [(row, *span) for row in range(ROWS) for span in spans[row] if span[0] >= 0]:
-        truth[row, kind, first, last] = 1
+    for row in range(ROWS):
+        for kind, first, last in spans[row][spans[row, :, 0] >= 0]:
+            truth[row, kind, first, last] = 1
     found: dict[str, np.ndarray] = {
         "versions": np.array(f"bert4keras {bert4keras.__version__}, tensorflow {tf.__version__}"),
         "inputs": inputs,
@@ -47,7 +48,9 @@ def span_scorer() -> dict[str, np.ndarray]:
         for use_bias in (False, True):
             layer = kind(TYPES, HEAD_SIZE, use_bias=use_bias)
             layer(tf.constant(inputs), mask=tf.constant(allowed))
-            weights = [generator.normal(size=weight.shape).astype(np.float32) / 3 for weight in layer.get_weights()]
+            weights = [
+                generator.normal(size=weight.shape).astype(np.float32) / 3 for weight in layer.get_weights()
+            ]
             layer.set_weights(weights)
             scores = layer(tf.constant(inputs), mask=tf.constant(allowed))
             flat = tf.reshape(scores, (ROWS, TYPES, -1))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -21,6 +22,7 @@ from clue_runner.config.schema import Run
 from clue_runner.data.cards import Card, Submission
 from clue_runner.data.records import Records
 from clue_runner.data.sources import DataSource
+from clue_runner.errors import UsageError
 from clue_runner.tokens.rows import Array, Rows
 from clue_runner.tokens.tokenizer import Tokenizer
 
@@ -31,6 +33,7 @@ class Prediction:
 
     ``decoding`` names the way the answer was taken from the probabilities, where a task has several.
     ``alternatives`` are the best answers with their probabilities, best first, where a task lists such.
+    ``evidence`` is where the answer stands, best place first: passage number, characters from and to, score.
     """
 
     id: int | str
@@ -39,6 +42,7 @@ class Prediction:
     probabilities: NDArray[np.float32] | None = None
     decoding: str | None = None
     alternatives: tuple[tuple[str, float], ...] = ()
+    evidence: tuple[tuple[int, int, int, float], ...] = ()
 
 
 Predictions = Sequence[Prediction]
@@ -101,6 +105,57 @@ class Adapter(Protocol):
         """Return the submission file's bytes."""
 
 
-def load_adapter(card: Card) -> Adapter:
-    """Return the adapter module that the card names."""
-    return cast(Adapter, importlib.import_module(f"clue_runner.adapters.{card.adapter}"))
+class OwnNetwork(Protocol):
+    """What an adapter has besides where it brings its own network and its own way of cutting text.
+
+    Its ``build`` gets ``None`` for the backbone, and the keywords ``vocab_size`` and ``precision``.
+    """
+
+    family: str
+
+    def make_tokenizer(self, records: Mapping[str, Records[Any]], run: Run) -> Tokenizer:
+        """Return the tokenizer that the records of all splits give."""
+
+    def load_tokenizer(self, path: Path, run: Run) -> Tokenizer:
+        """Return the tokenizer whose vocabulary a run has saved."""
+
+    def build(
+        self, backbone: Any | None, card: Card, run: Run, *, vocab_size: int = 2, precision: str = "float32"
+    ) -> Head:
+        """Return the network."""
+
+
+class Askable(Protocol):
+    """What an adapter has besides where a user may ask it a single question."""
+
+    def question_records(self, question: str, passages: Sequence[str]) -> Records[Any]:
+        """Return one question over texts as the records of a split without labels."""
+
+
+def load_adapter(card: Card, run: Run | None = None) -> Adapter:
+    """Return the adapter that the card names: its module, or what the module makes of the run's settings."""
+    module = importlib.import_module(f"clue_runner.adapters.{card.adapter}")
+    configure = getattr(module, "configure", None)
+    return cast(Adapter, configure(run) if configure else module)
+
+
+def own_network(adapter: Adapter) -> OwnNetwork | None:
+    """Return the adapter where it brings its own network, else None."""
+    return cast(OwnNetwork, adapter) if hasattr(adapter, "make_tokenizer") else None
+
+
+def require_family(card: Card, run: Run) -> None:
+    """Refuse a model that is of another kind than the task's adapter.
+
+    Raises:
+        UsageError: a BERT for a task with its own network, or the other way round.
+    """
+    own = own_network(load_adapter(card, run))
+    wanted = own.family if own else "bert"
+    if run.model.family != wanted:
+        raise UsageError(
+            f"{card.name} needs a model of the family {wanted}",
+            where="--model",
+            received=f"{run.model.name}, which is of the family {run.model.family}",
+            next_step="--model dgcnn" if wanted == "dgcnn" else "all models: clue models",
+        )

@@ -224,7 +224,7 @@ def decode_batch(outputs: Mapping[str, Array], batch: Mapping[str, Array]) -> Se
 def _pointed(scores: Array) -> list[list[TokenSpan]]:
     """Return the spans of (rows, types, length, length) scores above 0, a list a row."""
     spans: list[list[TokenSpan]] = [[] for _ in range(len(scores))]
-    for row, *span in np.argwhere(scores > 0).tolist():
+    for row, *span in np.argwhere(np.asarray(scores, np.float32) > 0).tolist():
         spans[row].append(TokenSpan(*span))
     return spans
 
@@ -232,7 +232,9 @@ def _pointed(scores: Array) -> list[list[TokenSpan]]:
 def _tagged(outputs: Mapping[str, Array], batch: Mapping[str, Array]) -> list[list[TokenSpan]]:
     """Return the spans of the best tags; [CLS] and [SEP] have none."""
     chain = {
-        name: np.asarray(outputs[name], np.float32) for name in ("transitions", "start", "end") if name in outputs
+        name: np.asarray(outputs[name], np.float32)
+        for name in ("transitions", "start", "end")
+        if name in outputs
     }
     scores = np.asarray(outputs["tag_scores"], np.float32)[:, 1:]
     counts = np.maximum(np.asarray(batch["lengths"]).astype(np.int64) - 2, 0)
@@ -264,7 +266,9 @@ def merge(partials: Mapping[int, Any], records: Records[EntityRecord], card: Car
     ]
 
 
-def _label(text: str, entities: Iterable[tuple[int, int, int]], card: Card) -> dict[str, dict[str, list[list[int]]]]:
+def _label(
+    text: str, entities: Iterable[tuple[int, int, int]], card: Card
+) -> dict[str, dict[str, list[list[int]]]]:
     """Return entities as the files write them: types in the card's order, mentions in the text's."""
     label: dict[str, dict[str, list[list[int]]]] = {}
     for kind, start, end in sorted(entities):

@@ -24,7 +24,7 @@ from clue_runner.data.cards import Card, Submission
 from clue_runner.data.readers_reading import read_reading_records
 from clue_runner.data.records import Answer, ReadingRecord, Records
 from clue_runner.data.sources import DataSource
-from clue_runner.errors import DataError, UsageError
+from clue_runner.errors import DataError
 from clue_runner.metrics.answers import AnswerScores, random_answers, score_answers
 from clue_runner.metrics.confidence import mean_interval
 from clue_runner.submission.writers import json_object
@@ -36,7 +36,6 @@ from clue_runner.tokens.tokenizer import Encoded, Tokenizer
 from clue_runner.tokens.windows import windows
 
 SPECIAL = 3  # [CLS] question [SEP] text [SEP]
-SHORTEST = 8  # tokens in a row, below which neither question nor text has room
 NO_CHARACTER = -1  # where tokens outside the text begin and end
 ELSEWHERE = (0, 0)  # [CLS]: the answer is not in this window
 UNKNOWN = (-1, -1)  # nothing to train on
@@ -69,17 +68,7 @@ def encode(records: Records[ReadingRecord], card: Card, tokenizer: Tokenizer, ru
     Token columns ``starts`` and ``ends`` are character borders in the raw text (end exclusive). Columns, all
     int32: ``text_start`` the first token of the text, ``answer`` (rows, 2) its first and last token,
     ``of`` the record, ``windows`` how many the record has.
-
-    Raises:
-        UsageError: rows are too short for a question and a text.
     """
-    if run.data.max_length < SHORTEST:
-        raise UsageError(
-            "rows are too short for a question and a text",
-            where="data.max_length",
-            received=str(run.data.max_length),
-            allowed=f"{SHORTEST} or more",
-        )
     notes: dict[str, int] = {}
     questions, texts = _tokens(records, card, tokenizer, run, notes)
     rows: list[_Window] = []

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from clue_runner.adapters.base import Prediction, Scores, load_adapter
+from clue_runner.adapters.score_kits import score_kit
 from clue_runner.data.cards import Card, find_card
 from clue_runner.data.records import Records
 from clue_runner.data.sources import DataSource, FolderSource, locate
 from clue_runner.errors import DataError, Problem, UsageError
 from clue_runner.submission.findings import shorten
-from clue_runner.submission.predictions import Aligned, align, read_predictions
+from clue_runner.submission.predictions import Aligned, GivenAnswer, align, read_predictions
+from clue_runner.submission.tables import read_table
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,11 @@ def score_file(
     if gold is not None and data is not None:
         raise UsageError("--gold and --data both name the gold records", next_step="give one of them")
     card = find_card(task)
-    answers = read_predictions(_read(predictions), str(predictions))
+    kit = score_kit(card, predictions, gold)
+    if kit is not None and gold is not None:
+        source = FolderSource(str(gold.parent), {})
+        return ScoredFile(card, source, Records("dev", (), gold.name, "", kit.examples), "the kit's rules", kit)
+    answers = _answers(predictions, card)
     source = _gold_source(card, gold, data)
     adapter = load_adapter(card)
     records = adapter.read(card, source, "dev")
@@ -78,6 +84,15 @@ def score_file(
     pairs = zip(records.items, aligned.answers, strict=True)
     given = [Prediction(record.id, answer.answer, answer.probability) for record, answer in pairs]
     return ScoredFile(card, source, records, aligned.by, adapter.score(given, records, card))
+
+
+def _answers(predictions: Path, card: Card) -> list[GivenAnswer]:
+    """Return the file's answers; a table where the task's submission is one."""
+    raw = _read(predictions)
+    if any(one.shape == "table" for one in card.submissions) and raw.lstrip()[:1] != b"{":
+        rows = read_table(raw, str(predictions))
+        return [GivenAnswer(number, name, answer, None) for number, (name, answer) in enumerate(rows, 1)]
+    return read_predictions(raw, str(predictions))
 
 
 def _read(path: Path) -> bytes:

@@ -106,13 +106,13 @@ def check(ctx: click.Context, name: str, path: str | None, json: bool) -> None:
 def stats(ctx: click.Context, name: str, path: str | None, json: bool) -> None:
     """Show lengths, label balance and what knowing nothing scores."""
     console = context_console(ctx, json=json)
-    from clue_runner.data.readers import read_text_records
+    from clue_runner.data.layouts import read_records
     from clue_runner.data.sources import split_file
     from clue_runner.data.statistics import split_statistics
 
     card, source = _open(name, path)
     figures = {
-        split: split_statistics(read_text_records(card, source, split))
+        split: split_statistics(read_records(card, source, split))
         for split, declared in card.splits.items()
         if split_file(source, declared) is not None
     }
@@ -144,6 +144,63 @@ def stats(ctx: click.Context, name: str, path: str | None, json: bool) -> None:
             for label in card.labels
         ],
     )
+
+
+@command.command()
+@click.argument("name")
+@click.option(
+    "--from", "path", required=True, metavar="FILE|DIR", help="One file of questions, or a folder of WebQA v1.0."
+)
+@click.option("--output", required=True, metavar="DIR", help="Where train.json and dev.json are written.")
+@click.option("--mix", metavar="FILE", help="Train on this file too; the questions of --from count twice.")
+@click.option("--seed", type=click.IntRange(0), default=42, show_default=True, help="Order of the split.")
+@click.option(
+    "--dev-share", type=float, default=0.2, show_default=True, help="Part of the questions that becomes dev."
+)
+@JSON_OPTION
+@click.pass_context
+def convert(
+    ctx: click.Context,
+    name: str,
+    path: str,
+    output: str,
+    mix: str | None,
+    seed: int,
+    dev_share: float,
+    json: bool,
+) -> None:
+    """Split and convert questions with passages (webqa, sogouqa) into the list layout."""
+    console = context_console(ctx, json=json)
+    from clue_runner.data.cards import find_card
+    from clue_runner.data.passages import convert as convert_questions
+    from clue_runner.data.passages import write_splits
+    from clue_runner.errors import UsageError
+
+    card = find_card(name)
+    if card.layout != "passages":
+        raise UsageError(f"{card.name} has no conversion", allowed="webqa, sogouqa")
+    found = convert_questions(
+        Path(path).expanduser(), seed=seed, dev_share=dev_share, mix=Path(mix).expanduser() if mix else None
+    )
+    for file, questions in found.read.items():
+        for what, count in (questions.skipped | questions.counts).items():
+            console.warn(f"{file}: {count:,} {what}")
+    written = write_splits(found, Path(output).expanduser())
+    counts = found.counts()
+    columns = list(next(iter(counts.values())))
+    console.table(["split", *columns, "file"], [
+        [split, *figures.values(), str(written[split])] for split, figures in counts.items()
+    ])  # fmt: skip
+    console.say(f"train on it: clue train --task {card.name} --data {output}")
+    console.event({
+        "event": "result",
+        "ok": True,
+        "task": card.name,
+        "counts": counts,
+        "files": {split: str(file) for split, file in written.items()},
+        "left_out": {file: one.skipped for file, one in found.read.items()},
+        "noticed": {file: one.counts for file, one in found.read.items()},
+    })  # fmt: skip
 
 
 def _open(name: str, path: str | None) -> tuple[Card, DataSource]:

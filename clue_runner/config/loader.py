@@ -156,7 +156,7 @@ class _Merged:
         for rank, layer in enumerate(layers):
             for key, value in layer.values.items():
                 self.values[key], self.origins[key], self.ranks[key] = value, layer.title, rank
-        for key, name in (("model.checkpoint", None), ("model.vocab", "auto")):
+        for key, name in (("model.checkpoint", None), ("model.vocab", "auto"), ("model.word_vectors", None)):
             if isinstance(self.values[key], str) and self.values[key] != name:
                 self.values[key] = str(Path(self.values[key]).expanduser().resolve())
 

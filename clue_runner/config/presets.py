@@ -16,7 +16,7 @@ from clue_runner.config.shipped import clue_home, shipped_folder
 from clue_runner.config.yaml_reader import read_yaml
 from clue_runner.errors import Problem, UsageError, suggest, unknown_name
 
-KEYS = ("title", "kind", "huggingface", "github", "vocab_size", "model", "train")
+KEYS = ("title", "kind", "huggingface", "github", "vocab_size", "parameters", "model", "train")
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Preset:
         huggingface: the model's id on Hugging Face, where published.
         github: the project's GitHub repository, where published.
         vocab_size: entries of the published vocabulary; None where the run's own vocabulary decides.
+        own_parameters: the count where the network is no BERT, tables left out; None: computed.
         layer: its ``model.`` and ``train.`` settings by dotted key.
     """
 
@@ -37,6 +38,7 @@ class Preset:
     huggingface: str | None
     github: str | None
     vocab_size: int | None
+    own_parameters: int | None
     layer: Layer
 
     @property
@@ -46,6 +48,8 @@ class Preset:
 
     def parameters(self, defaults: Mapping[str, object]) -> int:
         """Return the backbone's parameter count, computed from its shape."""
+        if self.own_parameters is not None:
+            return self.own_parameters
         shape = {**defaults, **self.layer.values}
 
         def size(key: str) -> int:
@@ -68,7 +72,7 @@ class Preset:
             "title": self.title,
             "kind": self.kind,
             "parameters": self.parameters(defaults),
-            "vocab_size": self.vocab_size or default_vocab_size(),
+            "vocab_size": self.vocab_size or (None if self.own_parameters else default_vocab_size()),
             **{key: shape[f"model.{key}"] for key in keys},
             "learning_rate": self.layer.values.get("train.learning_rate"),
             "huggingface": self.huggingface,
@@ -137,8 +141,9 @@ def read_preset(path: Path) -> Preset:
     for key in ("title", "huggingface", "github"):
         if not isinstance(values.get(key), str if key == "title" else str | None):
             problems.append(Problem(f"{key} must be text", document.where((key,))))
-    if not isinstance(values.get("vocab_size"), int | None) or isinstance(values.get("vocab_size"), bool):
-        problems.append(Problem("vocab_size must be a whole number", document.where(("vocab_size",))))
+    for key in ("vocab_size", "parameters"):
+        if not isinstance(values.get(key), int | None) or isinstance(values.get(key), bool):
+            problems.append(Problem(f"{key} must be a whole number", document.where((key,))))
     if values.get("kind") not in {"random", "published"}:
         problems.append(Problem("kind must be given", document.where(("kind",)), allowed="random, published"))
     settings: dict[str, Any] = {key: values[key] for key in ("model", "train") if key in values}
@@ -162,6 +167,7 @@ def _preset(name: str, values: Mapping[str, Any], layer: Layer) -> Preset:
         huggingface=values.get("huggingface"),
         github=values.get("github"),
         vocab_size=values.get("vocab_size"),
+        own_parameters=values.get("parameters"),
         layer=layer,
     )
 

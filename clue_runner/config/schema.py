@@ -36,6 +36,13 @@ class DataSettings(Section):
     simplify: bool = Field(
         description="map traditional characters to simplified ones where the card's texts are traditional"
     )
+    passage_crop: Positive | None = Field(
+        description="DGCNN: characters of a passage in training at most, cut anew each epoch; null: the whole"
+    )
+    negative_share: Share = Field(
+        description="DGCNN: share of training draws that are a passage of another question"
+    )
+    min_count: Positive = Field(description="DGCNN: characters that train holds less often are unknown")
     cache: bool = Field(description="keep encoded rows in $CLUE_HOME/cache/rows")
 
 
@@ -43,6 +50,7 @@ class ModelSettings(Section):
     """The backbone: its shape, where its weights come from, and its options."""
 
     name: str = Field(description="a preset in configs/models, or a checkpoint folder")
+    family: Literal["bert", "dgcnn"] = Field(description="kind of network; the task's adapter must know it")
     checkpoint: str | None = Field(description="folder of a Google or Hugging Face checkpoint; null: none")
     init: Literal["checkpoint", "random"] = Field(description="where the weights come from")
     vocab: str = Field(description="auto (the checkpoint's, else the shipped zh.txt) or a vocab.txt")
@@ -66,7 +74,7 @@ class ModelSettings(Section):
         description="what a text's vector is; pooler: dense+tanh on [CLS]"
     )
     entity_head: Literal["globalpointer", "efficient", "crf", "softmax"] = Field(
-        description="entities: pointers over all spans, the efficient form of them, a chain of tags, or single tags"
+        description="entities: pointers to all spans, their efficient form, a chain of tags, or single tags"
     )
     head_size: Annotated[int, Field(gt=0, multiple_of=2)] = Field(
         description="width of the vectors whose products score spans"
@@ -76,6 +84,15 @@ class ModelSettings(Section):
     )
     choice_decoding: Literal["assignment", "greedy", "independent"] = Field(
         description="ChID: candidates of all blanks of a record together, best first, or each blank alone"
+    )
+    word_vectors: str | None = Field(
+        description="DGCNN: word2vec file, text or binary, joined to the characters; null: characters alone"
+    )
+    answer_threshold: Share = Field(
+        description="DGCNN: begin and end of an answer must both be more probable"
+    )
+    answer_vote: Literal["squares", "sum", "max"] = Field(
+        description="DGCNN: how scores of one answer in several passages are joined; squares: sum(s^2)/(1+sum(s))"
     )
     segments: Literal["real", "zero"] = Field(
         description="segment ids of a pair: 0/1, or all 0 as bert4keras does"
@@ -97,7 +114,9 @@ class TrainSettings(Section):
         description="evaluate on dev every N updates; null: at each epoch's end"
     )
     learning_rate: Annotated[float, Field(gt=0)] = Field(description="peak learning rate")
-    optimizer: Literal["adamw"] = Field(description="update rule")
+    optimizer: Literal["adamw", "radam"] = Field(
+        description="update rule; radam: Adam without warm-up, its early steps rectified"
+    )
     schedule: Literal["linear", "cosine", "constant"] = Field(description="decay after warm-up")
     warmup_ratio: Share = Field(description="share of all updates spent raising the learning rate from 0")
     weight_decay: Annotated[float, Field(ge=0)] = Field(
@@ -112,6 +131,26 @@ class TrainSettings(Section):
         description="global gradient norm at most; null: off"
     )
     ema: Share | None = Field(description="decay of averaged weights, used for evaluation; null: off")
+    ema_warmup: bool = Field(
+        description="start the average with a short memory: decay (1 + step) / (10 + step) at most"
+    )
+    focal_alpha: Annotated[float, Field(gt=0, lt=1)] = Field(
+        description="DGCNN: weight of the positions where an answer begins or ends"
+    )
+    focal_gamma: Annotated[float, Field(ge=0)] = Field(
+        description="DGCNN: how little easy positions count; 0: plain cross-entropy"
+    )
+    drop_learning_rate: Annotated[float, Field(gt=0)] | None = Field(
+        description="go back to the best weights once and go on with this rate; null: never"
+    )
+    drop_epoch: Positive = Field(description="drop after this epoch at the latest")
+    drop_after: Positive = Field(
+        description="from this epoch on, drop when the score stalls or falls under drop_below"
+    )
+    drop_patience: Positive = Field(description="evaluations without a better score that make a drop")
+    drop_below: Annotated[float, Field(ge=0, le=100)] = Field(
+        description="score in percent under which to drop"
+    )
     patience: Positive | None = Field(
         description="stop after N evaluations without a better score; null: never"
     )

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import combinations
+from itertools import chain, combinations
+from typing import Any
 
 from clue_runner.data.cards import Card
+from clue_runner.data.contents import answer_of, labels_of, texts_of
 from clue_runner.data.download import hash_warning
-from clue_runner.data.readers import parse_json_lines, read_text_records
-from clue_runner.data.records import Records, TextRecord
+from clue_runner.data.layouts import read_records
+from clue_runner.data.readers import parse_json_lines
+from clue_runner.data.records import Records
 from clue_runner.data.sources import DataSource, split_file
 from clue_runner.errors import DataError, Problem
 
@@ -64,19 +67,19 @@ class Report:
 def check_source(card: Card, source: DataSource) -> Report:
     """Return all findings on the source; never raises for what is in the files."""
     report = Report(source.label)
-    splits: dict[str, Records[TextRecord]] = {}
+    splits: dict[str, Records[Any]] = {}
     for name, split in card.splits.items():
         if split_file(source, split) is None:
             _missing(report, card, name)
             continue
         try:
-            splits[name] = read_text_records(card, source, name)
+            splits[name] = read_records(card, source, name)
         except DataError as error:
             report.problems += error.problems or [error.headline]
             report.complete = False
     for name, records in splits.items():
         _check_split(report, card, name, records)
-    for first, second in combinations(splits, 2):
+    for first, second in combinations(splits, 2) if card.layout == "lines" else ():
         _check_overlap(report, splits[first], splits[second])
     _check_labels_file(report, card, source)
     changed = hash_warning(card, source.archive)
@@ -97,28 +100,28 @@ def _missing(report: Report, card: Card, name: str) -> None:
         report.warnings.append(f"{split.file} is missing: training works, {name} cannot be predicted")
 
 
-def _check_split(report: Report, card: Card, name: str, records: Records[TextRecord]) -> None:
+def _check_split(report: Report, card: Card, name: str, records: Records[Any]) -> None:
     """Note what one split holds."""
-    counts = {"records": records.total, "usable": len(records), **records.skipped}
+    counts = {"records": records.total, "usable": len(records), **records.skipped, **records.counts}
     report.counts[name], report.sha256[name] = counts, records.sha256
     report.warnings += records.warnings
     if card.splits[name].labelled and not records.complete:
         report.complete = False
-    texts: dict[tuple[str, ...], list[str | None]] = defaultdict(list)
+    answers: dict[tuple[str, ...], list[object]] = defaultdict(list)
     for record in records.items:
-        texts[record.texts].append(record.label)
-    repeated = {text: labels for text, labels in texts.items() if len(labels) > 1}
+        answers[texts_of(record)].append(answer_of(record))
+    repeated = {texts: labels for texts, labels in answers.items() if len(labels) > 1}
+    texts = [texts_of(record) for record in records.items]
     findings = {
         "repeated": sum(len(labels) - 1 for labels in repeated.values()),
         "repeated_with_other_labels": sum(1 for labels in repeated.values() if len(set(labels)) > 1),
-        "empty_texts": sum(1 for record in records.items if not all(text.strip() for text in record.texts)),
-        "identical_pairs": sum(
-            1 for record in records.items if len(record.texts) == 2 and record.texts[0] == record.texts[1]
-        ),
+        "empty_texts": sum(1 for one in texts if not all(text.strip() for text in one)),
+        "identical_pairs": sum(1 for one in texts if len(one) == 2 and one[0] == one[1]),
     }
     counts.update({key: value for key, value in findings.items() if value})
     report.warnings += [f"{name}: {sentence}" for sentence in _sentences(findings)]
-    hidden = _hidden_characters(records.items)
+    # a passage that several records share is counted once a record
+    hidden = _hidden_characters(chain.from_iterable(texts))
     if hidden:
         shown = ", ".join(f"{_code_point(char)} x{count}" for char, count in hidden.most_common(HIDDEN_SHOWN))
         report.warnings.append(f"{name}: characters that no one sees: {shown}")
@@ -137,19 +140,19 @@ def _sentences(findings: Mapping[str, int]) -> list[str]:
     return [texts[key].format(count) for key, count in findings.items() if count]
 
 
-def _check_labels(report: Report, card: Card, name: str, records: Records[TextRecord]) -> None:
+def _check_labels(report: Report, card: Card, name: str, records: Records[Any]) -> None:
     """Note labels that no record has; the sample may use a subset."""
-    used = {record.label for record in records.items}
+    used = {label for record in records.items for label in labels_of(record)}
     unused = [label for label in card.label_names if label not in used]
     if unused and report.source != "sample":
         shown = ", ".join(unused[:10]) + (" ..." if len(unused) > 10 else "")
         report.warnings.append(f"{name}: {len(unused)} of {len(card.labels)} labels never occur: {shown}")
 
 
-def _check_overlap(report: Report, first: Records[TextRecord], second: Records[TextRecord]) -> None:
+def _check_overlap(report: Report, first: Records[Any], second: Records[Any]) -> None:
     """Note texts that two splits share: a score on them is partly memory."""
-    known = {record.texts for record in first.items}
-    shared = sum(1 for record in second.items if record.texts in known)
+    known = {texts_of(record) for record in first.items}
+    shared = sum(1 for record in second.items if texts_of(record) in known)
     if shared:
         report.counts[second.split][f"also_in_{first.split}"] = shared
         report.warnings.append(f"{second.split}: {shared:,} records are also in {first.split}")
@@ -168,13 +171,12 @@ def _check_labels_file(report: Report, card: Card, source: DataSource) -> None:
         )
 
 
-def _hidden_characters(items: Sequence[TextRecord]) -> Counter[str]:
+def _hidden_characters(texts: Iterable[str]) -> Counter[str]:
     """Return the invisible and control characters of all texts with their counts."""
     counts: Counter[str] = Counter()
-    for record in items:
-        for text in record.texts:
-            if not text.isprintable():
-                counts.update(char for char in text if char in HIDDEN or _is_control(char))
+    for text in texts:
+        if not text.isprintable():
+            counts.update(char for char in text if char in HIDDEN or _is_control(char))
     return counts
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from clue_runner.data.readers_passages import Questions, parse_questions
 from clue_runner.data.records import PassagesRecord
 from clue_runner.data.sources import DataSource, missing_file
-from clue_runner.errors import DataError, UsageError
+from clue_runner.errors import DataError, StorageError, UsageError
 
 SPLIT_SEED = 42
 DEV_SHARE = 0.2
@@ -124,6 +124,22 @@ def split_by_order(
         "train": tuple(one for place, one in enumerate(items) if place not in held_out),
         "dev": tuple(one for place, one in enumerate(items) if place in held_out),
     }
+
+
+def write_splits(converted: Converted, folder: Path) -> dict[str, Path]:
+    """Write each split into ``folder``, test without its answers; return where.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+    written = {split: folder / FILES[split] for split in converted.splits}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for split, path in written.items():
+            path.write_bytes(to_bytes(converted.splits[split], labelled=split != "test"))
+    except OSError as error:
+        raise StorageError("cannot write the converted data", where=str(folder), received=error.strerror) from None
+    return written
 
 
 def to_bytes(records: Sequence[PassagesRecord], *, labelled: bool = True) -> bytes:

@@ -9,8 +9,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import ceil
+from typing import Any
 
-from clue_runner.data.records import Records, TextRecord
+from clue_runner.data.contents import labels_of, texts_of
+from clue_runner.data.records import Records
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class SplitStatistics:
         usable: those left after leaving out.
         skipped: why records were left out -> how many.
         lengths: characters a record.
-        labels: label -> usable records, most frequent first; empty without labels.
+        labels: label -> usable records, or entities of the type; most frequent first, empty without labels.
         majority_label: the most frequent label; None without labels.
         chance: percent of records with the majority label: what knowing nothing scores; None without labels.
     """
@@ -53,12 +55,13 @@ class SplitStatistics:
         return asdict(self)
 
 
-def split_statistics(records: Records[TextRecord]) -> SplitStatistics:
+def split_statistics(records: Records[Any]) -> SplitStatistics:
     """Return the figures of one split."""
-    lengths = sorted(sum(map(len, record.texts)) for record in records.items)
-    labels = Counter(record.label for record in records.items if record.label is not None)
-    ordered = dict(labels.most_common())
-    majority = next(iter(ordered), None)
+    lengths = sorted(sum(map(len, texts_of(record))) for record in records.items)
+    given = [labels_of(record) for record in records.items]
+    ordered = dict(Counter(label for labels in given for label in labels).most_common())
+    # several labels in one record are no classes: no one of them is right by chance
+    majority = next(iter(ordered), None) if all(len(labels) < 2 for labels in given) else None
     return SplitStatistics(
         records=records.total,
         usable=len(records),

@@ -20,7 +20,8 @@ def log_likelihood(emissions: Any, tags: Any, counts: Any, transitions: Any, sta
         tags: (rows, length) int32.
         counts: (rows,) int32, tokens in each row; a row without any has likelihood 1.
         transitions: (kinds, kinds) float32, from the row's tag to the column's.
-        start: (kinds,) float32; ``end`` likewise.
+        start: (kinds,) float32, added for the first tag.
+        end: (kinds,) float32, added for the last tag.
     """
     there = ops.arange(ops.shape(tags)[1])[None, :] < counts[:, None]
     whole = path_score(emissions, tags, counts, transitions, start, end)

@@ -89,7 +89,7 @@ class TagHead(Part):
             self.end = self.weight("chain/end", (tags,), "zeros")
 
     def call(self, batch: Mapping[str, Any], dropout_key: Any | None = None) -> dict[str, Any]:
-        """Return ``tag_scores`` (rows, length, tags) float32; a chain's ``transitions``, ``start``, ``end``."""
+        """Return ``tag_scores`` (rows, length, tags) float32; a chain's transitions, start and end."""
         sequence = _tokens(self.backbone, batch, dropout_key, self.rate)
         flat = ops.cast(ops.reshape(sequence, (-1, self.backbone.width)), "float32")
         scores = dense(flat, ops.convert_to_tensor(self.kernel), ops.convert_to_tensor(self.bias))

@@ -136,16 +136,16 @@ def spans_allowed(allowed: Any) -> Any:
 
 
 def multilabel_loss(scores: Any, spans: Any) -> Any:
-    """Return (rows,) float32: the mean over types of log(1 + sum of exp(s) of other spans) + log(1 + sum of
-    exp(-s) of true spans).
+    """Return (rows,) float32: how far the true spans are from all scoring above 0 and all others below.
 
-    The true spans are few, so they come as a list; no array of labels is made.
+    A type's loss is log(1 + sum of exp(s) over the others) + log(1 + sum of exp(-s) over the true ones); a
+    row's is the mean over types. The true spans are few, so they come as a list: no array of labels is made.
 
     Args:
         scores: (rows, types, length, length) float32.
         spans: (rows, n, 3) int32 of type, first, last; type -1 is filler. The first cell of type 0, which
             filler stands on, must not be allowed (it is [CLS]'s).
-    """  # noqa: D205
+    """
     rows, length = ops.shape(scores)[0], ops.shape(scores)[2]
     types = scores.shape[1]
     kind = spans[..., 0]

@@ -15,14 +15,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clue_runner.data.cards import Card, Submission
+from clue_runner.data.layouts import read_records
 from clue_runner.data.records import Records
+from clue_runner.data.sources import locate
 from clue_runner.errors import Problem
 from clue_runner.submission.entities import check_entities
 from clue_runner.submission.findings import Findings
 from clue_runner.submission.ids import check_id_types, check_ids, check_keys
 from clue_runner.submission.labels import check_labels
-from clue_runner.submission.lines import ONE_LINE, parse_answers, read_lines
+from clue_runner.submission.lines import ONE_LINE, Answer, parse_answers, read_lines
 from clue_runner.submission.objects import ONE_OBJECT, parse_object
+from clue_runner.submission.tables import check_table
 from clue_runner.submission.values import asked_ids, check_indices, check_texts
 
 
@@ -48,6 +51,9 @@ def check_file(
         others: test records of the task's other versions, to tell a mix-up (split -> records).
     """
     findings = Findings(name or submission.file, fix=fixing_command(card))
+    if submission.shape == "table":
+        check_table(raw, records, findings)
+        return findings.problems()
     is_object = submission.shape == "object"
     lines = read_lines(raw, findings, ONE_OBJECT if is_object else ONE_LINE)
     if not lines:
@@ -67,7 +73,7 @@ def check_file(
     else:
         check_texts(answers, findings)
     count = len(answers) if is_object else len(lines)
-    _check_count(count, card, submission, records, sample, findings)
+    _check_count(answers, count, card, submission, records, sample, findings)
     if is_object:
         check_keys(answers, records, others or {}, findings)
     else:
@@ -88,7 +94,8 @@ def expected_counts(card: Card, submission: Submission) -> list[int]:
     Cards count records. Where the file answers blanks, no source says how many there are: only the test
     file itself can tell, and whether that is whole is said apart (``count_warning``).
     """
-    return card.splits[submission.split].records if card.layout != "chid" or _is_lines(submission) else []
+    answers_blanks = card.layout == "chid" and submission.shape == "object"
+    return [] if answers_blanks else card.splits[submission.split].records
 
 
 def count_warning(card: Card, submission: Submission, records: Records[Any] | None) -> str | None:
@@ -102,12 +109,8 @@ def count_warning(card: Card, submission: Submission, records: Records[Any] | No
     )
 
 
-def _is_lines(submission: Submission) -> bool:
-    """Return whether each line answers one record."""
-    return submission.shape != "object"
-
-
 def _check_count(
+    answers: Sequence[Answer],
     count: int,
     card: Card,
     submission: Submission,
@@ -125,6 +128,8 @@ def _check_count(
             allowed="the official test file",
             fix=f"clue data get {card.name}",
         )
+    if not allowed and not sample and _is_sample(answers, card, submission):
+        _refuse_sample(f"{count:,} answers", card, findings)
     if not allowed or count in allowed:
         return
     what = f"{count:,} {'answers' if submission.shape == 'object' else 'lines'} instead of {_either(allowed)}"
@@ -136,12 +141,25 @@ def _check_count(
             )
             return
     if not sample and card.sample and count == card.sample.records.get(submission.split):
-        findings.add(
-            f"{what}: these are answers to the sample records that ship with the card, not for upload",
-            fix=f"clue data get {card.name}, then clue train --task {card.name}",
-        )
+        _refuse_sample(what, card, findings)
         return
     findings.add(what)
+
+
+def _refuse_sample(what: str, card: Card, findings: Findings) -> None:
+    """Note answers to the sample."""
+    findings.add(
+        f"{what}: these are answers to the sample records that ship with the card, not for upload",
+        fix=f"clue data get {card.name}, then clue train --task {card.name}",
+    )
+
+
+def _is_sample(answers: Sequence[Answer], card: Card, submission: Submission) -> bool:
+    """Return whether the ids are those of the sample, where no count can tell."""
+    if card.sample is None or submission.split not in card.sample.records:
+        return False
+    records = read_records(card, locate(card, "sample"), submission.split)
+    return {str(answer.id) for answer in answers} == set(asked_ids(records))
 
 
 def _either(counts: Sequence[int]) -> str:

@@ -1,4 +1,4 @@
-"""Are the answers of a submission entities: known types, surfaces that stand in the text at their spans?
+"""Checks answers that are entities: known types, surfaces that stand in the text at their spans.
 
 In: parsed answers, the card's types, the test records where they are at hand. Out: findings.
 Knows nothing about ids' order, counts or other files.

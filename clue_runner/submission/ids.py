@@ -1,4 +1,4 @@
-"""Are the ids of a submission those of the test file, in its order, each one once?
+"""Compares the ids of a submission with the test file: all there, in its order, each one once.
 
 In: parsed answers, the test records where they are at hand. Out: findings.
 Knows nothing about answers, counts or files' names.

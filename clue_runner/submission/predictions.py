@@ -120,7 +120,7 @@ def _as_object(text: str) -> dict[str, Any] | None:
         whole = load_line(text)
     except ValueError:
         return None
-    is_line = not isinstance(whole, dict) or any(key in whole for key in ANSWER_KEYS)
+    is_line = not isinstance(whole, dict) or any(key in whole for key in ("id", *ANSWER_KEYS))
     return None if is_line else whole
 
 

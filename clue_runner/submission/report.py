@@ -116,14 +116,7 @@ def check_paths(
             )
             for mark in gathered.sample_marks
         ]
-    warnings = [str(warning) for warning in gathered.warnings]
-    warnings += [file.warning for file in files if file.warning and data != "sample"]
-    blind = sorted({file.known.card.name for file in files if file.known and not file.compared_with})
-    if blind:
-        warnings.append(
-            f"no test file at hand for {', '.join(blind)}: count and labels were checked, "
-            f"ids and order were not; give --data DIR, or clue data get {blind[0]}"
-        )
+    warnings = [str(warning) for warning in gathered.warnings] + _warnings(files)
     present = {file.known.submission.file for file in files if file.known}
     missing = [one for one in official_files(cards) if _is_missing(one, benchmark, present)]
     return Report(
@@ -135,6 +128,18 @@ def check_paths(
         sample=data == "sample",
         left_out=tuple(left_out),
     )
+
+
+def _warnings(files: Sequence[FileReport]) -> list[str]:
+    """Return what is not wrong with the files and should be known, and which could not be compared."""
+    warnings = [file.warning for file in files if file.warning]
+    blind = sorted({file.known.card.name for file in files if file.known and not file.compared_with})
+    if blind:
+        warnings.append(
+            f"no test file at hand for {', '.join(blind)}: count and labels were checked, "
+            f"ids and order were not; give --data DIR, or clue data get {blind[0]}"
+        )
+    return warnings
 
 
 def _own_cards(pieces: Sequence[Piece]) -> dict[str, Card]:

@@ -1,4 +1,4 @@
-"""Are answers that are no labels what they should be: an index of a choice, or a text from a passage?
+"""Checks answers that are no labels: indices of choices, and texts from passages.
 
 In: parsed answers, and the test records where they are at hand. Out: findings.
 Knows nothing about ids' order, counts or other files.

@@ -69,10 +69,10 @@ def tags_to_spans(tags: Sequence[int] | TagArray) -> list[TokenSpan]:
 
 
 def legal_steps(tags: int) -> NDArray[np.bool_]:
-    """Return (tags, tags): may the column's tag follow the row's? The row of ``OUTSIDE`` is a text's start too."""
+    """Return (tags, tags): may the column's tag follow the row's? A text begins as if after ``OUTSIDE``."""
     before, after = np.indices((tags, tags))
     later = (after > 0) & (after % 2 == 0)
-    return ~later | (before == after) | (before == after - 1)
+    return np.asarray(~later | (before == after) | (before == after - 1), np.bool_)
 
 
 def best_tags(
@@ -88,7 +88,8 @@ def best_tags(
         scores: (rows, length, tags).
         counts: (rows,) tokens in each row.
         transitions: (tags, tags) from the row's tag to the column's; None: 0 where legal.
-        start: (tags,) added to the first token's scores; ``end`` to the last one's.
+        start: (tags,) added to the first token's scores.
+        end: (tags,) added to the last token's scores.
     """
     rows, length, tags = scores.shape
     counts = np.asarray(counts)

@@ -70,7 +70,7 @@ class Tokenizer:
         """Read and check the vocabulary."""
         self.vocab_path = Path(vocab_path)
         self.lowercase = lowercase
-        raw = read_vocabulary_file(self.vocab_path)
+        self.vocab_bytes = raw = read_vocabulary_file(self.vocab_path)
         self.sha256 = hashlib.sha256(raw).hexdigest()
         self._ids = parse_vocabulary(raw, self.vocab_path)
         self.vocab_size = len(self._ids)

@@ -41,6 +41,11 @@ def predictions_bytes(predictions: Predictions, *, probabilities: bool) -> bytes
             entry["n_best"] = [
                 {"prediction": text, "probability": _digits(chance)} for text, chance in one.alternatives
             ]
+        if one.evidence:
+            entry["evidence"] = [
+                {"passage": passage, "start": start, "end": end, "score": _digits(score)}
+                for passage, start, end, score in one.evidence
+            ]
         lines.append(json.dumps(entry, ensure_ascii=False, allow_nan=False))
     return "".join(f"{line}\n" for line in lines).encode()
 

@@ -203,6 +203,7 @@ def write_answers(
                     "metric": scores.main,
                     "score": scores.score,
                     "chance": scores.chance,
+                    "examples": scores.examples,
                 }
                 console.say(f"{name} {scores.main} {scores.score:.2f}   chance {scores.chance:.1f}")
     for one in official:

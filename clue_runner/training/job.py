@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from clue_runner.adapters.base import Predictions, Scores
 from clue_runner.config.loader import config_hash
 from clue_runner.config.schema import Run
@@ -19,6 +21,7 @@ from clue_runner.errors import CheckpointError
 from clue_runner.tokens.batches import epoch_plan, update_arrays
 from clue_runner.tokens.rows import Array, IntArray, Rows
 from clue_runner.training.engines.base import Engine
+from clue_runner.training.engines.states import AVERAGE
 from clue_runner.training.events import EventLog
 from clue_runner.training.folder import RunFolder
 from clue_runner.training.network import Choices, weights_header
@@ -143,7 +146,7 @@ class Job:
             self.state(),
             header=weights_header(self.run, self.vocab_size),
             # With the vocabulary beside, a saved state is a checkpoint that another run can begin from.
-            files={VOCABULARY: self.material.tokenizer.vocab_path.read_bytes()},
+            files={VOCABULARY: self.material.tokenizer.vocab_bytes},
         )
         if best:
             point(root, "best", target)
@@ -182,6 +185,17 @@ class Job:
                 next_step="run the same command again: it goes on from an older state",
             ) from error
         self.engine.set_state(snapshot.tensors())
+
+    def drop(self) -> None:
+        """Begin anew from the best (averaged) weights: moments and step count 0, the average equal to them."""
+        self.restore_best()
+        weights = self.engine.get_weights(averaged=True)
+        fresh = {name: np.zeros_like(value) for name, value in self.engine.get_state().items()}
+        for name, value in weights.items():
+            fresh[name] = value
+            if AVERAGE + name in fresh:
+                fresh[AVERAGE + name] = value
+        self.engine.set_state(fresh)
 
     def total_seconds(self) -> float:
         """Return the time of this sitting and the saved part of the ones before."""

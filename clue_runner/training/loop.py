@@ -59,12 +59,14 @@ class Hooks:
         save: keep the present state; True: it is the best so far.
         event: note an event by name and fields.
         show: tell the user how far it is: progress and what stands beside it.
+        drop: put the best weights back and forget the optimizer's moments.
     """
 
     evaluate: Callable[[], Evaluated]
     save: Callable[[Progress, bool], None]
     event: Callable[..., None]
     show: Callable[[Progress, Mapping[str, Any]], None]
+    drop: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -139,10 +141,14 @@ class Loop:
     def _update(self) -> None:
         """Dispatch the next update and read an earlier one."""
         progress, started = self.progress, self._clock()
+        if progress.drop_due:
+            self._drop()
         if self._plan_epoch != progress.epoch:
             self._plan_epoch, self._plan = progress.epoch, self._batches.plan(progress.epoch)
         arrays = self._batches.arrays(progress.epoch, self._plan[progress.position])
         rate = learning_rate(progress.step, self.total, self._settings)
+        if progress.dropped_at is not None and self._settings.drop_learning_rate is not None:
+            rate = self._settings.drop_learning_rate
         compilations, dispatched = self._engine.compilations, self._clock()
         read = self._engine.step(
             {name: values for name, values in arrays.items() if name != "row"},
@@ -251,10 +257,31 @@ class Loop:
             progress.best_score, progress.best_step = scores.score, progress.step
             progress.best_epoch = progress.epoch + 1
         progress.evaluations_without_gain = 0 if improved else progress.evaluations_without_gain + 1
+        progress.drop_due = progress.drop_due or self._drop_wanted(scores.score)
         progress.loss_sum = progress.loss_weight = 0.0
         self._hooks.event("evaluate", **entry, best=improved)
         self._hooks.show(progress, {"total": self.total, "evaluated": entry, "improved": improved})
         return improved
+
+    def _drop(self) -> None:
+        """Go back to the best weights; what a resumed run does here follows from the saved progress alone."""
+        self._settle()
+        self._hooks.drop()
+        self.progress.drop_due, self.progress.dropped_at = False, self.progress.step
+        # the better weights of before the drop are no reason to stop after it
+        self.progress.evaluations_without_gain = 0
+        self._hooks.event("drop", step=self.progress.step, learning_rate=self._settings.drop_learning_rate)
+
+    def _drop_wanted(self, score: float) -> bool:
+        """Return whether the evaluation at the end of this epoch is the one to go back after."""
+        progress, settings = self.progress, self._settings
+        if settings.drop_learning_rate is None or progress.drop_due or progress.dropped_at is not None:
+            return False
+        epoch = progress.epoch + 1
+        stalled = progress.evaluations_without_gain >= settings.drop_patience
+        return epoch >= settings.drop_epoch or (
+            epoch > settings.drop_after and (stalled or score < settings.drop_below)
+        )
 
     def _ending(self) -> str | None:
         """Return why the run ends here; None: it goes on."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clue_runner.adapters.base import Adapter, Predictions, load_adapter
+from clue_runner.adapters.base import Adapter, Predictions, load_adapter, own_network
 from clue_runner.checkpoints.native import NativeReader
 from clue_runner.config.schema import Run
 from clue_runner.console import Console
@@ -143,8 +143,11 @@ class Asker:
         self._run: Run = member.run.model_copy(update={"backend": backend})
         self._card = card
         self._warn: Callable[[str], None] = console.warn
-        self._adapter: Adapter = load_adapter(card)
-        self._tokenizer = Tokenizer(member.best.folder / VOCABULARY, self._run.model.lowercase)
+        self._adapter: Adapter = load_adapter(card, self._run)
+        own, vocabulary = own_network(self._adapter), member.best.folder / VOCABULARY
+        self._tokenizer = (
+            own.load_tokenizer(vocabulary, self._run) if own else Tokenizer(vocabulary, self._run.model.lowercase)
+        )
         choices = choose(self._run)
         saved = member.best.state["buckets"]
         self._buckets = None if saved is None else tuple(int(length) for length in saved)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clue_runner.adapters.base import Adapter
+from clue_runner.adapters.base import Adapter, own_network
 from clue_runner.checkpoints.checkpoint import Checkpoint
 from clue_runner.checkpoints.importer import load_into, read_checkpoint
 from clue_runner.config.schema import Run
@@ -153,6 +153,9 @@ def start_engine(
 
     def build() -> Any:
         """Return the task's network."""
+        own = own_network(adapter)
+        if own is not None:
+            return own.build(None, card, run, vocab_size=vocab_size, precision=choices.precision.value)
         from clue_runner.models.build import build_backbone
 
         backbone = build_backbone(
@@ -164,8 +167,9 @@ def start_engine(
         )
         return adapter.build(backbone, card, run)
 
-    example = batch_arrays(
-        rows, np.arange(rows.group_starts[1]), tokens=run.train.evaluate_tokens, buckets=buckets
+    first = np.arange(rows.group_starts[1] if len(rows) else 0)
+    example = (
+        batch_arrays(rows, first, tokens=run.train.evaluate_tokens, buckets=buckets) if len(rows) else {}
     )
     engine = create_engine(run.backend)
     engine.init(build, _settings(run, choices), {name: one for name, one in example.items() if name != "row"})
@@ -199,4 +203,6 @@ def _settings(run: Run, choices: Choices) -> EngineSettings:
         clip_norm=train.clip_norm,
         ema=train.ema,
         seed=run.seed,
+        optimizer=train.optimizer,
+        ema_warmup=train.ema_warmup,
     )

@@ -32,6 +32,8 @@ class Progress:
         real_tokens, computed_tokens: tokens in the train batches, and with padding.
         seconds: spent in compile, train, evaluate and predict, over all sittings.
         ended: why training is over; None while it is not.
+        drop_due: before the next update the weights go back to the best ones, once in a run.
+        dropped_at: the step at which they did.
     """
 
     step: int = 0
@@ -50,6 +52,8 @@ class Progress:
     computed_tokens: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     ended: str | None = None
+    drop_due: bool = False
+    dropped_at: int | None = None
 
     @property
     def mean_loss(self) -> float | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from clue_runner.adapters.base import require_family
 from clue_runner.checkpoints.importer import read_settings
 from clue_runner.config.loader import load_run, require_checkpoint
 from clue_runner.config.schema import Run
@@ -98,6 +99,7 @@ def resolve(request: TrainRequest) -> tuple[Card, Run]:
         flags={"seed": request.seed, "backend": request.backend, "device": request.device},
         checkpoint_reader=read_settings,
     )
+    require_family(card, run)
     require_checkpoint(run)
     return card, run
 

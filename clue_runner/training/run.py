@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from clue_runner.adapters.base import load_adapter, own_network
 from clue_runner.checkpoints.checkpoint import Checkpoint
 from clue_runner.config.loader import config_hash
 from clue_runner.config.schema import Run
@@ -71,7 +72,9 @@ def read_inputs(run: Run, card: Card, source: DataSource, console: Console) -> I
     checkpoint = open_checkpoint(run)
     for notice in checkpoint.notices if checkpoint else ():
         console.warn(notice)
-    return Inputs(run, card, source, data, checkpoint, open_tokenizer(run, checkpoint))
+    own = own_network(load_adapter(card, run))
+    tokenizer = own.make_tokenizer(data.records, run) if own else open_tokenizer(run, checkpoint)
+    return Inputs(run, card, source, data, checkpoint, tokenizer)
 
 
 def train(
@@ -208,7 +211,7 @@ def _train(job: Job) -> None:
         return
     batches = TrainBatches(job.material, job.run, job.buckets)
     with LoopDisplay(job.console, job.run, job.material.card) as display:
-        hooks = Hooks(job.evaluate, job.save, job.log.write, display.show)
+        hooks = Hooks(job.evaluate, job.save, job.log.write, display.show, job.drop)
         loop = Loop(job.engine, batches, job.run.train, job.progress, hooks, job.signals)
         display.start(loop.total)
         loop.run()

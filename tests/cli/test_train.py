@@ -315,7 +315,7 @@ def test_without_a_test_file(train: Clue, data: Path, tmp_path: Path) -> None:
     outcome = train("--data", data)
     assert outcome.exit_code == 0
     assert "no test.json here" in outcome.stderr
-    assert "train.json has 1,024 records, the card says 34,334" in outcome.stderr
+    assert "train.json has 1,024 records, the official one has 34,334" in outcome.stderr
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["submission"] is None
     assert metrics["data_complete"] is False

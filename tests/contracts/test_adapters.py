@@ -42,12 +42,49 @@ def random_scores(card: Card, batch: Mapping[str, Array]) -> dict[str, Array]:
     return {"logits": np.array(scores, np.float32)}
 
 
+def random_spans(card: Card, batch: Mapping[str, Array]) -> dict[str, Array]:
+    """Two spans of each window's text that depend on the row alone."""
+    first, last = np.zeros((2, len(batch["row"]), 2), np.int32)
+    scores = np.zeros(first.shape, np.float32)
+    ends = np.asarray(batch["lengths"], np.int64) - 2
+    for place, row in enumerate(batch["row"].tolist()):
+        generator = np.random.default_rng(row + 1)
+        spans = generator.integers(batch["text_start"][place], max(ends[place], 1) + 1, (2, 2))
+        first[place], last[place] = np.sort(spans, axis=1).T
+        scores[place] = -np.sort(generator.exponential(size=2))
+    return {"best_first": first, "best_last": last, "best_scores": scores}
+
+
+def random_entities(card: Card, batch: Mapping[str, Array]) -> dict[str, Array]:
+    """Scores above 0 for three spans of each text that depend on the row alone."""
+    rows, length = np.asarray(batch["token_ids"]).shape
+    scores = np.full((rows, len(card.labels), length, length), -1.0, np.float32)
+    for place, (row, count) in enumerate(zip(batch["row"].tolist(), batch["lengths"].tolist(), strict=True)):
+        generator = np.random.default_rng(row + 1)
+        for _ in range(3 if count > 2 else 0):
+            first, last = np.sort(generator.integers(1, count - 1, 2))
+            scores[place, generator.integers(len(card.labels)), first, last] = 1.0
+    return {"span_scores": scores}
+
+
+def entity_label(record: Any) -> dict[str, dict[str, list[list[int]]]]:
+    """The record's entities as its file writes them."""
+    label: dict[str, dict[str, list[list[int]]]] = {}
+    for one in record.entities:
+        label.setdefault(one.type, {}).setdefault(one.surface, []).append([one.start, one.end])
+    return label
+
+
 GOLD: dict[str, Callable[[Any], Any]] = {
+    "entities": entity_label,
+    "reading": lambda record: record.references[-1],
     "classification": lambda record: record.label,
     "choice": lambda record: record.answer,
     "cloze": lambda record: dict(zip(record.tags, record.answers, strict=True)),
 }
 OUTPUTS: dict[str, Callable[[Card, Mapping[str, Array]], dict[str, Array]]] = {
+    "entities": random_entities,
+    "reading": random_spans,
     "classification": random_logits,
     "choice": random_scores,
     "cloze": random_scores,

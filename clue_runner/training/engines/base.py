@@ -29,6 +29,8 @@ class EngineSettings:
         clip_norm: global gradient norm at most; None: off.
         ema: decay of the averaged weights; None: off.
         seed: source of the dropout keys.
+        optimizer: ``adamw`` or ``radam``.
+        ema_warmup: the average's decay is at most (1 + step) / (10 + step).
     """
 
     precision: str
@@ -40,6 +42,8 @@ class EngineSettings:
     clip_norm: float | None
     ema: float | None
     seed: int
+    optimizer: str = "adamw"
+    ema_warmup: bool = False
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,15 @@ from clue_runner.models.naming import named_variables
 from clue_runner.tokens.rows import Array
 from clue_runner.training.engines.base import EngineSettings, State, StepResult
 from clue_runner.training.engines.states import AVERAGE, MOMENTUM, STEP, VELOCITY, check_state
-from clue_runner.training.optimizers import Moments, adam, decay_factor, step_size
+from clue_runner.training.optimizers import (
+    Moments,
+    adam,
+    average_decay,
+    decay_factor,
+    radam,
+    rectified_size,
+    step_size,
+)
 
 HOST_ONLY = frozenset({"row"})
 Tensors = dict[str, Any]
@@ -168,17 +176,25 @@ class JaxEngine:
         if settings.clip_norm is not None:
             scale = scale * jnp.minimum(1.0, settings.clip_norm / jnp.maximum(norm, settings.clip_norm * 1e-6))
         step = state["step"] + 1
-        size = step_size(learning_rate, step.astype(jnp.float32), settings)
+        count = step.astype(jnp.float32)
+        rectified = settings.optimizer == "radam"
+        size = (
+            rectified_size(learning_rate, count, settings, keras.ops)
+            if rectified
+            else step_size(learning_rate, count, settings)
+        )
+        kept_share = average_decay(count, settings, keras.ops)
         new: dict[str, Any] = {"weights": dict(state["weights"]), "momentum": {}, "velocity": {}, "average": {}, "step": step}
         for name in self.trained:
             value = state["weights"][name]
             moments = Moments(state["momentum"][name], state["velocity"][name])
             decay = decay_factor(name, learning_rate, settings)
             decayed = value if decay is None else value * decay
-            value, moments = adam(decayed, gradients[name] * scale, moments, size, settings)
+            move: Any = radam if rectified else adam
+            value, moments = move(decayed, gradients[name] * scale, moments, size, settings)
             new["weights"][name] = value
             new["momentum"][name], new["velocity"][name] = moments
             if settings.ema is not None:
-                new["average"][name] = state["average"][name] * settings.ema + value * (1 - settings.ema)
+                new["average"][name] = state["average"][name] * kept_share + value * (1 - kept_share)
         kept = jax.tree.map(lambda after, before: jnp.where(finite, after, before), new, state)
         return kept, (loss, weight, norm, finite)

@@ -18,7 +18,15 @@ from clue_runner.models.naming import is_lookup, named_variables
 from clue_runner.tokens.rows import Array
 from clue_runner.training.engines.base import EngineSettings, State, StepResult
 from clue_runner.training.engines.states import AVERAGE, MOMENTUM, STEP, VELOCITY, check_state
-from clue_runner.training.optimizers import Moments, adam, decay_factor, step_size
+from clue_runner.training.optimizers import (
+    Moments,
+    adam,
+    average_decay,
+    decay_factor,
+    radam,
+    rectified_size,
+    step_size,
+)
 
 HOST_ONLY = frozenset({"row"})
 Tensors = dict[str, Any]
@@ -240,7 +248,13 @@ class TensorFlowEngine:
         settings = self.settings
         step = self.step_count.assign_add(1)
         count = tf.cast(step, tf.float32)
-        size = step_size(learning_rate, count, settings)
+        rectified = settings.optimizer == "radam"
+        size: Any = (
+            rectified_size(learning_rate, count, settings, keras.ops)
+            if rectified
+            else step_size(learning_rate, count, settings)
+        )
+        kept_share = average_decay(count, settings, keras.ops)
         for name, gradient in gradients.items():
             weight, moments = self.weights[name], self.moments[name]
             decay = decay_factor(name, learning_rate, settings)
@@ -248,6 +262,10 @@ class TensorFlowEngine:
                 weight.assign(weight * decay)
             if name in self.used:
                 self._apply_rows(name, gradient * scale, size)
+            elif rectified:
+                stepped, after = radam(weight, gradient * scale, moments, size, settings)
+                for variable, values in zip((weight, *moments), (stepped, *after), strict=True):
+                    variable.assign(values)
             else:
                 tf.raw_ops.ResourceApplyAdam(
                     var=weight.handle,
@@ -263,7 +281,7 @@ class TensorFlowEngine:
                 )
             if settings.ema is not None:
                 average = self.averages[name]
-                average.assign(average * settings.ema + weight * (1 - settings.ema))
+                average.assign(average * kept_share + weight * (1 - kept_share))
         return tf.no_op()
 
     def _apply_rows(self, name: str, gradient: Any, size: Any) -> None:
@@ -271,7 +289,8 @@ class TensorFlowEngine:
         rows = tf.where(self.used[name])[:, 0]
         weight, (momentum, velocity) = self.weights[name], self.moments[name]
         moments = Moments(tf.gather(momentum, rows), tf.gather(velocity, rows))
-        stepped, moments = adam(tf.gather(weight, rows), gradient, moments, size, self.settings)
+        move: Any = radam if self.settings.optimizer == "radam" else adam
+        stepped, moments = move(tf.gather(weight, rows), gradient, moments, size, self.settings)
         for variable, values in ((weight, stepped), (momentum, moments.momentum), (velocity, moments.velocity)):
             tf.raw_ops.ResourceScatterUpdate(resource=variable.handle, indices=rows, updates=values)
 

@@ -16,7 +16,11 @@ from clue_runner.data.readers import read_text_records
 from clue_runner.data.sources import locate
 
 SCRIPT = Path(__file__).parents[3] / "scripts" / "make_samples.py"
-CARDS = {name: card for name, card in all_cards().items() if card.adapter == "classification"}
+CARDS = {
+    name: card
+    for name, card in all_cards().items()
+    if card.adapter == "classification" and "train" in card.splits
+}
 
 
 @pytest.fixture(scope="module")

@@ -75,7 +75,10 @@ def test_what_lies_behind_a_row_does_not_matter() -> None:
     assert before[1] == 0  # a text without tokens
     arrays["emissions"][:, 3:], arrays["tags"][:, 3:] = 1e4, 0
     assert ours(arrays, [3, 0]) == pytest.approx(before, abs=1e-6)
-    cut = {name: values[:, :3] if values.ndim > 1 and name != "transitions" else values for name, values in arrays.items()}
+    cut = {
+        name: values[:, :3] if values.ndim > 1 and name != "transitions" else values
+        for name, values in arrays.items()
+    }
     assert ours(cut, [3, 0]) == pytest.approx(before, abs=1e-6)
 
 

@@ -99,7 +99,12 @@ def test_precision() -> None:
 
 
 def test_jit() -> None:
-    assert [choose_jit("auto", backend, device).value for backend, device in _pairs()] == ["off", "on", "on", "on"]
+    assert [choose_jit("auto", backend, device).value for backend, device in _pairs()] == [
+        "off",
+        "on",
+        "on",
+        "on",
+    ]
     assert choose_jit("off", "jax", CPU).value == "off"
 
 

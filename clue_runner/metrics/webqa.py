@@ -1,0 +1,210 @@
+"""The scores of WebQA's evaluation kit: strict and fuzzy, over single evidences and by vote.
+
+In: the kit's question file (tokens and reference answers) and one tag a token. Out: precision, recall and F1 in
+percent with their counts, and the kit's own line. Knows nothing about networks.
+
+Restated from the kit of WebQA v1.0 (Python 2). An evidence, or a question in the vote, counts as one thing to
+find; every predicted answer counts against precision, and one right answer is enough.
+The fuzzy score also needs the kit's lists of synonyms, which are research data and do not ship: they are read
+from a folder of the user's (see ``webqa_fuzzy``); without it only the rules apply.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clue_runner.errors import DataError
+
+TAGS = ("B", "I", "O1", "O2")  # tag numbers 0 to 3; all but B and I are outside
+NO_ANSWER, NO_RESULT = "no_answer", "no_result"
+SPACE = re.compile(r"\s+")
+GZIP = b"\x1f\x8b"
+
+Same = Callable[[str, str], bool]
+
+
+@dataclass(frozen=True)
+class TaggedEvidence:
+    """One evidence: reference answers and the answers that the tags mark."""
+
+    references: tuple[str, ...]
+    found: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class KitScore:
+    """What the kit prints: chunks to find, chunks predicted, and chunks that were found."""
+
+    true: int
+    predicted: int
+    correct: int
+
+    @property
+    def precision(self) -> float:
+        """Return correct / predicted, 0 to 1."""
+        return self.correct / self.predicted if self.predicted else 0.0
+
+    @property
+    def recall(self) -> float:
+        """Return correct / true, 0 to 1."""
+        return self.correct / self.true if self.true else 0.0
+
+    @property
+    def f1(self) -> float:
+        """Return the harmonic mean, 0 to 1."""
+        total = self.precision + self.recall
+        return 2 * self.precision * self.recall / total if total else 0.0
+
+    def line(self) -> str:
+        """Return the kit's line."""
+        return (
+            f"chunk_f1={self.f1:8.6f} chunk_precision={self.precision:8.6f} chunk_recall={self.recall:8.6f} "
+            f"true_chunks={self.true} result_chunks={self.predicted} correct_chunks={self.correct}"
+        )
+
+
+def plain(text: str) -> str:
+    """Return ``text`` without white space, in small letters."""
+    return SPACE.sub("", text).lower()
+
+
+def strictly_same(reference: str, answer: str) -> bool:
+    """Return whether two answers are equal but for spaces and case."""
+    if answer == NO_RESULT and reference == NO_ANSWER:
+        return True
+    return reference == answer
+
+
+def score_evidences(questions: Sequence[Sequence[TaggedEvidence]], same: Same = strictly_same) -> KitScore:
+    """Return the score over all evidences."""
+    return _score([(one.references, one.found) for evidences in questions for one in evidences], same)
+
+
+def score_votes(questions: Sequence[Sequence[TaggedEvidence]], same: Same = strictly_same) -> KitScore:
+    """Return the score of each question's most frequent answers."""
+    return _score([(_references(evidences), voted(evidences)) for evidences in questions], same)
+
+
+def voted(evidences: Sequence[TaggedEvidence]) -> tuple[str, ...]:
+    """Return the answers found most often; where none was found twice, those of the first evidence with any."""
+    counts = Counter(SPACE.sub("", answer) for one in evidences for answer in one.found)
+    if not counts:
+        return ()
+    most = max(counts.values())
+    if most == 1:
+        first = next(one.found for one in evidences if one.found)
+        return tuple(dict.fromkeys(SPACE.sub("", answer) for answer in first))
+    return tuple(answer for answer, count in counts.items() if count == most)
+
+
+def _references(evidences: Sequence[TaggedEvidence]) -> tuple[str, ...]:
+    """Return a question's references: those of its first evidence that has any."""
+    real = (one.references for one in evidences if [plain(text) for text in one.references] != [NO_ANSWER])
+    return next(real, evidences[0].references if evidences else ())
+
+
+def _score(pairs: Sequence[tuple[Sequence[str], Sequence[str]]], same: Same) -> KitScore:
+    """Count over (references, found) pairs."""
+    correct = predicted = 0
+    for references, found in pairs:
+        wanted = [text for text in map(plain, references) if text]
+        predicted += len(found)
+        correct += any(same(reference, plain(answer)) for answer in found for reference in wanted)
+    return KitScore(len(pairs), predicted, correct)
+
+
+# ---------------------------------------------------------------------------- files
+
+
+def marked(tokens: Sequence[str], tags: Sequence[int]) -> tuple[str, ...]:
+    """Return the answers that tags mark: B begins one, I goes on (or begins one), all else ends it."""
+    found: list[list[str]] = []
+    inside = False
+    for token, tag in zip(tokens, tags, strict=True):
+        name = TAGS[tag]
+        if name == "B" or (name == "I" and not inside):
+            found.append([token])
+        elif name == "I":
+            found[-1].append(token)
+        inside = name in {"B", "I"}
+    return tuple(" ".join(words) for words in found)
+
+
+def read_kit(questions: Path, predictions: Path) -> list[list[TaggedEvidence]]:
+    """Return questions with tagged evidences from the kit's two files, zipped or not.
+
+    Raises:
+        DataError: a missing file, a bad line (file:line), or another number of tags than of tokens.
+    """
+    tags = list(_tags(predictions))
+    place = 0
+    found = []
+    for number, record in _records(questions):
+        try:
+            evidences = [
+                (list(one["evidence_tokens"]), [" ".join(words) for words in one["golden_answers"]])
+                for one in record["evidences"]
+            ]
+        except (KeyError, TypeError) as error:
+            raise DataError(
+                "not a question of WebQA's kit",
+                where=f"{questions}:{number}",
+                received=f"{type(error).__name__} {error}",
+                allowed="question_tokens and evidences with evidence_tokens and golden_answers",
+            ) from None
+        tagged = []
+        for tokens, references in evidences:
+            own = tags[place : place + len(tokens)]
+            place += len(tokens)
+            if len(own) == len(tokens):
+                tagged.append(TaggedEvidence(tuple(references), marked(tokens, own)))
+        found.append(tagged)
+    if place != len(tags):
+        raise DataError(
+            "the tags do not fit the questions",
+            where=str(predictions),
+            received=f"{len(tags):,} tags",
+            allowed=f"{place:,}, one for each token of {questions.name}",
+        )
+    return found
+
+
+def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line number, record) of a file of JSON lines."""
+    for number, line in enumerate(_text(path).split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            raise DataError("not JSON", where=f"{path}:{number}", received=str(error)) from None
+        if not isinstance(record, dict):
+            raise DataError("not a JSON object", where=f"{path}:{number}", received=line[:40])
+        yield number, record
+
+
+def _tags(path: Path) -> Iterator[int]:
+    """Yield the tag numbers of a prediction file: one a line, anything behind a semicolon ignored."""
+    for number, line in enumerate(_text(path).split("\n"), 1):
+        if not line:
+            continue
+        tag = line.partition(";")[0].strip()
+        if tag not in {"0", "1", "2", "3"}:
+            raise DataError("not a tag", where=f"{path}:{number}", received=repr(line[:40]), allowed="0, 1, 2 or 3")
+        yield int(tag)
+
+
+def _text(path: Path) -> str:
+    """Return the text of a file, unpacked where it is a gzip."""
+    try:
+        raw = path.read_bytes()
+        return (gzip.decompress(raw) if raw.startswith(GZIP) else raw).decode("utf-8")
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise DataError("cannot read the file", where=str(path), received=str(error)) from None

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from clue_runner.config.schema import Run
+from clue_runner.config.shipped import shipped_folder
+from clue_runner.data.cards import find_card
+from clue_runner.data.sources import open_sample, open_source
+from clue_runner.errors import DataError
+from clue_runner.tokens.tokenizer import Tokenizer
+from clue_runner.training.prepare import encode_splits, find_vocabulary, padded_lengths, read_splits
+
+MakeRun = Callable[..., Run]
+CARD = find_card("afqmc")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(shipped_folder("tasks") / "afqmc" / "sample", tmp_path / "data"))
+
+
+def test_sample_counts_are_not_held_against_the_card(make_run: MakeRun) -> None:
+    found = read_splits(CARD, open_sample(CARD), make_run())
+    assert found.warnings == ()
+    assert not found.complete
+    assert {split: len(records) for split, records in found.records.items()} == {
+        "train": 1024,
+        "dev": 256,
+        "test": 64,
+    }
+
+
+def test_other_counts_are_said_for_each_split(make_run: MakeRun, data: Path) -> None:
+    found = read_splits(CARD, open_source(data, CARD), make_run())
+    assert len(found.warnings) == 3
+    assert "train.json has 1,024 records, the official one has 34,334" in found.warnings[0]
+    assert not found.complete
+
+
+def test_an_odd_test_file_leaves_the_dev_score_comparable(make_run: MakeRun, data: Path) -> None:
+    splits = {
+        name: split.model_copy(update={"records": [count]})
+        for (name, split), count in zip(CARD.splits.items(), (1024, 256, 65), strict=True)
+    }
+    card = CARD.model_copy(update={"splits": splits})
+    found = read_splits(card, open_source(data, card), make_run())
+    assert "test.json has 64 records" in found.warnings[0]
+    assert found.complete
+
+
+def test_the_cards_own_counts_are_complete_unless_limited(make_run: MakeRun, data: Path) -> None:
+    splits = {
+        name: split.model_copy(update={"records": [count]})
+        for (name, split), count in zip(CARD.splits.items(), (1024, 256, 64), strict=True)
+    }
+    card = CARD.model_copy(update={"splits": splits})
+    source = open_source(data, card)
+    assert read_splits(card, source, make_run()).complete
+    limited = read_splits(card, source, make_run("data.limit_train=10"))
+    assert not limited.complete
+    assert len(limited.records["train"]) == 10
+    assert limited.records["train"].total == 1024
+    assert read_splits(card, source, make_run("data.limit_dev=99999")).complete
+
+
+def test_a_missing_test_file_is_noted_and_a_missing_dev_file_is_an_error(
+    make_run: MakeRun, data: Path
+) -> None:
+    (data / "test.json").unlink()
+    found = read_splits(CARD, open_source(data, CARD), make_run())
+    assert found.missing == {"test": "test.json"}
+    (data / "dev.json").unlink()
+    with pytest.raises(DataError, match="dev.json"):
+        read_splits(CARD, open_source(data, CARD), make_run())
+
+
+def test_rows_are_cached_by_everything_that_decides_them(
+    make_run: MakeRun, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLUE_HOME", str(tmp_path / "home"))
+    entries = tmp_path / "home" / "cache" / "rows"
+
+    def encode(*overrides: str) -> int:
+        run = make_run("data.cache=true", *overrides)
+        tokenizer = Tokenizer(find_vocabulary(run, None), run.model.lowercase)
+        found = read_splits(CARD, open_source(data, CARD), run)
+        encode_splits(CARD, found, tokenizer, run, pytest.fail)
+        return len(list(entries.glob("*.npz")))
+
+    assert encode() == 3
+    assert encode("train.learning_rate=1", "seed=9") == 3
+    assert encode("data.max_length=12") == 6
+    assert encode("model.segments=zero") == 9
+    assert encode("model.lowercase=false") == 12
+    assert encode("data.limit_train=10") == 13
+    lines = (data / "train.json").read_text(encoding="utf-8").split("\n")
+    first = {**json.loads(lines[0]), "sentence1": "改了一个字"}
+    (data / "train.json").write_text(
+        "\n".join([json.dumps(first, ensure_ascii=False), *lines[1:]]), encoding="utf-8"
+    )
+    assert encode() == 14
+
+
+def test_buckets_follow_from_the_train_rows_and_the_setting(make_run: MakeRun, data: Path) -> None:
+    run = make_run()
+    tokenizer = Tokenizer(find_vocabulary(run, None), run.model.lowercase)
+    rows = encode_splits(CARD, read_splits(CARD, open_sample(CARD), run), tokenizer, run, pytest.fail).rows[
+        "train"
+    ]
+    assert padded_lengths(rows, run, jit=False) is None
+    assert padded_lengths(rows, make_run("train.lengths=exact"), jit=True) is None
+    buckets = padded_lengths(rows, run, jit=True)
+    assert buckets is not None
+    assert buckets[-1] == 16
+    assert padded_lengths(rows, make_run("train.lengths=buckets"), jit=False) == buckets
+
+
+def test_vocabulary_named_beats_the_checkpoints_beats_the_shipped(make_run: MakeRun, tmp_path: Path) -> None:
+    own = tmp_path / "vocab.txt"
+    assert find_vocabulary(make_run(), None).name == "zh.txt"
+    assert find_vocabulary(make_run(), own) == own
+    assert find_vocabulary(make_run(f"model.vocab={tmp_path / 'named.txt'}"), own) == tmp_path / "named.txt"
