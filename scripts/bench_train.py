@@ -1,19 +1,21 @@
-"""Training and evaluation speed beside the `transformers` Trainer, all in one run on one machine.
+"""Speed of a whole fine-tuning job beside ``transformers`` Trainer, each in a process of its own, one after another.
 
-OCNLI, 3,200 train rows, all usable dev rows, `tiny` (4 layers of 312) with a 21,128-entry vocabulary, batch
-32, at most 128 tokens, one epoch. Each side is a process of its own that reads the same files, tokenises,
-trains and evaluates; the Trainer twice: with its defaults, and as fast as its options make it (bfloat16, rows
-grouped by length). In: the official zip and a vocabulary. Out: a table of rates and their ratios. Not a test:
-nothing fails.
+    CLUE_TEST_DATA=... python scripts/bench_train.py [--repeat 2] [--rows 3200] [--jax] [--output bench.json]
 
-    python scripts/bench_train.py --data ocnli_public.zip --vocab vocab.txt [--rounds 1] [--json FILE]
+OCNLI, 1 epoch on the first rows, batch 32, at most 128 tokens, the ``tiny`` shape with a 21,128-entry
+vocabulary, dev scored (2,950 rows) and test predicted (3,000). The peer runs with its defaults (float32,
+batches padded to their longest row) and at its best on a CPU (bfloat16, grouped by length). The order of
+the contestants turns around in every repetition. Only ratios within one run of this script mean anything.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
+import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -22,180 +24,200 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-TRAIN_ROWS, BATCH, MAX_LENGTH, LEARNING_RATE = 3200, 32, 128, 5e-4
-LABELS = ("entailment", "neutral", "contradiction")
-PEERS = ("transformers defaults", "transformers best")
-OURS = ("clue tensorflow", "clue jax")
+BATCH, LENGTH, RATE = 32, 128, 5e-4
+LABELS = {"entailment": 0, "neutral": 1, "contradiction": 2}
+
+
+def records(data: Path, member: str, limit: int | None = None) -> list[dict[str, Any]]:
+    """Read one file of the zip; labelled files lose the records without a label."""
+    with zipfile.ZipFile(data) as archive:
+        text = io.TextIOWrapper(archive.open(member), encoding="utf-8", newline="\n").read()
+    found = [json.loads(line) for line in text.split("\n") if line.strip()]
+    return [one for one in found if "label" not in one or one["label"] in LABELS][:limit]
+
+
+class _Items(list):  # type: ignore[type-arg]
+    """A list that Trainer takes for a dataset."""
+
+
+def peer(setting: str, data: Path, vocabulary: Path, rows: int) -> dict[str, Any]:
+    """Run the peer in this process and return its figures."""
+    began = time.perf_counter()
+    import torch
+    from transformers import (
+        BertConfig,
+        BertForSequenceClassification,
+        BertTokenizerFast,
+        DataCollatorWithPadding,
+        Trainer,
+        TrainingArguments,
+    )
+
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    tokenizer = BertTokenizerFast(vocab=str(vocabulary), do_lower_case=True)
+
+    def encoded(member: str, limit: int | None = None) -> _Items:
+        found = records(data, member, limit)
+        pairs = [one["sentence1"] for one in found], [one["sentence2"] for one in found]
+        rows = tokenizer(*pairs, truncation=True, max_length=LENGTH)
+        return _Items(
+            {**{key: rows[key][index] for key in rows}, "labels": LABELS.get(one.get("label"), 0)}
+            for index, one in enumerate(found)
+        )
+
+    train, dev = encoded("train.50k.json", rows), encoded("dev.json")
+    test = encoded("test.json")
+    model = BertForSequenceClassification(
+        BertConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=312,
+            num_hidden_layers=4,
+            num_attention_heads=12,
+            intermediate_size=1248,
+            num_labels=3,
+        )
+    )
+    best = {"bf16": True, "train_sampling_strategy": "group_by_length"} if setting == "best" else {}
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = TrainingArguments(
+            output_dir=folder,
+            num_train_epochs=1,
+            per_device_train_batch_size=BATCH,
+            per_device_eval_batch_size=64 if setting == "best" else BATCH,
+            learning_rate=RATE,
+            warmup_steps=0.1,
+            weight_decay=0.01,
+            use_cpu=True,
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            **best,
+        )
+        trainer = Trainer(
+            model=model,
+            args=arguments,
+            train_dataset=train,
+            eval_dataset=dev,
+            data_collator=DataCollatorWithPadding(tokenizer),
+            compute_metrics=lambda found: {"accuracy": float((found[0].argmax(-1) == found[1]).mean())},
+        )
+        started = time.perf_counter()
+        trainer.train()
+        trained = time.perf_counter()
+        scores = trainer.evaluate()
+        evaluated = time.perf_counter()
+        trainer.predict(test)
+        predicted = time.perf_counter()
+    return {
+        "train": rows / (trained - started),
+        "evaluate": len(dev) / (evaluated - trained),
+        "predict": len(test) / (predicted - evaluated),
+        "seconds_without_test": evaluated - began,
+        "score": 100 * scores["eval_accuracy"],
+    }
+
+
+def ours(backend: str, data: Path, vocabulary: Path, rows: int, folder: Path) -> list[str]:
+    """Return the command of this project."""
+    changes = {
+        "data.limit_train": rows,
+        "data.max_length": LENGTH,
+        "data.cache": "false",
+        "model.vocab": vocabulary,
+        "train.epochs": 1,
+        "train.batch_size": BATCH,
+        "train.learning_rate": RATE,
+    }
+    command = [sys.executable, "-m", "clue_runner", "--quiet", "train", "--task", "ocnli", "--model", "tiny"]
+    command += ["--data", str(data), "--backend", backend, "--device", "cpu", "--output", str(folder)]
+    return command + [part for key, value in changes.items() for part in ("--set", f"{key}={value}")]
+
+
+def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Run one contestant in a process of its own."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "run"
+        figures = Path(temporary) / "figures.json"
+        if name.startswith("ours"):
+            command = ours(name.partition(" ")[2], options.data, options.vocabulary, options.rows, folder)
+        else:
+            command = [sys.executable, __file__, "--worker", name.partition(" ")[2], "--output", str(figures)]
+            command += ["--data", str(options.data), "--vocabulary", str(options.vocabulary)]
+            command += ["--rows", str(options.rows)]
+        environment = {key: value for key, value in os.environ.items() if key != "KERAS_BACKEND"}
+        environment["CLUE_HOME"] = str(Path(temporary) / "home")
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        started = time.perf_counter()
+        subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
+        wall = time.perf_counter() - started
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        if not name.startswith("ours"):
+            return {**json.loads(figures.read_text(encoding="utf-8")), "seconds": wall, "processor_seconds": used}
+        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        return {
+            **metrics["examples_per_second"],
+            "seconds": wall,
+            "processor_seconds": used,
+            "compile": metrics["seconds"]["compile"],
+            "score": metrics["score"],
+        }
+
+
+def table(results: dict[str, list[dict[str, Any]]]) -> str:
+    """Return the medians and their ratios to this project's TensorFlow run, in Markdown."""
+    keys = ("train", "evaluate", "predict", "seconds", "processor_seconds", "compile", "score")
+    medians = {
+        name: {key: statistics.median(run[key] for run in runs) for key in keys if key in runs[0]}
+        for name, runs in results.items()
+    }
+    lines = ["| | " + " | ".join(keys) + " |", "|---" * (len(keys) + 1) + "|"]
+    for name, found in medians.items():
+        cells = [f"{found[key]:.1f}" if key in found else "" for key in keys]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    own = medians["ours tensorflow"]
+    for name, found in medians.items():
+        if name.startswith("ours"):
+            continue
+        rates = [f"{key} {own[key] / found[key]:.2f}x" for key in ("train", "evaluate", "predict")]
+        rates += [f"whole command {found['seconds'] / own['seconds']:.2f}x"]
+        rates += [f"processor time {found['processor_seconds'] / own['processor_seconds']:.2f}x"]
+        lines.append(f"\nours against {name}: " + ", ".join(rates))
+    return "\n".join(lines)
 
 
 def main() -> None:
-    """Run every side once a round and print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    data = Path(os.environ.get("CLUE_TEST_DATA", "."))
-    parser.add_argument("--data", type=Path, default=data / "official" / "ocnli_public.zip")
-    parser.add_argument("--vocab", type=Path, default=data / "vocab" / "bert_chinese_21128.txt")
-    parser.add_argument("--sides", nargs="*", default=[*PEERS, *OURS], choices=[*PEERS, *OURS])
-    parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--json", type=Path, help="also write the figures here")
-    parser.add_argument("--peer", choices=PEERS, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.peer:
-        print(json.dumps(run_trainer(arguments.data, arguments.vocab, best=arguments.peer == PEERS[1])))
+    """Run all contestants and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    given = os.environ.get("CLUE_TEST_DATA")
+    base = Path(given) if given else None
+    parser.add_argument("--data", type=Path, default=base and base / "official" / "ocnli_public.zip")
+    parser.add_argument("--vocabulary", type=Path, default=base and base / "vocab" / "bert_chinese_21128.txt")
+    parser.add_argument("--rows", type=int, default=3200, help="train records")
+    parser.add_argument("--repeat", type=int, default=1)
+    parser.add_argument("--jax", action="store_true", help="this project's JAX backend too")
+    parser.add_argument("--only", nargs="*", help="contestants, e.g. 'ours tensorflow' 'transformers best'")
+    parser.add_argument("--output", type=Path, help="all figures as JSON")
+    parser.add_argument("--worker", choices=["defaults", "best"], help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.data is None or options.vocabulary is None:
+        parser.error("set CLUE_TEST_DATA, or give --data (the OCNLI zip) and --vocabulary (a vocab.txt)")
+    options.data, options.vocabulary = options.data.resolve(), options.vocabulary.resolve()
+    if options.worker:
+        figures = peer(options.worker, options.data, options.vocabulary, options.rows)
+        options.output.write_text(json.dumps(figures), encoding="utf-8")
         return
-    figures: dict[str, list[dict[str, float]]] = {side: [] for side in arguments.sides}
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = unpack(arguments.data, Path(scratch) / "ocnli")
-        for number in range(arguments.rounds):
-            for side in arguments.sides:
-                run = run_peer if side in PEERS else run_clue
-                figures[side].append(run(side, folder, arguments.vocab, Path(scratch) / f"{side}-{number}"))
-    print(table(figures))
-    if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-
-
-def unpack(archive: Path, folder: Path) -> Path:
-    """Put train and dev into a folder of their own: without a test file no side predicts one."""
-    folder.mkdir(parents=True)
-    with zipfile.ZipFile(archive) as opened:
-        for name in opened.namelist():
-            if Path(name).name in {"train.50k.json", "dev.json"}:
-                (folder / Path(name).name).write_bytes(opened.read(name))
-    return folder
-
-
-def run_clue(side: str, folder: Path, vocab: Path, output: Path) -> dict[str, float]:
-    """Run `clue train` and read its rates."""
-    settings = {
-        "data.limit_train": TRAIN_ROWS,
-        "data.max_length": MAX_LENGTH,
-        "data.cache": "false",
-        "model.vocab": vocab,
-        "train.batch_size": BATCH,
-        "train.epochs": 1,
-        "train.learning_rate": LEARNING_RATE,
-    }
-    command = [sys.executable, "-m", "clue_runner", "train", "--task", "ocnli", "--model", "tiny"]
-    command += ["--data", str(folder), "--backend", side.split()[1], "--output", str(output)]
-    for key, value in settings.items():
-        command += ["--set", f"{key}={value}"]
-    wall = timed(command)
-    metrics = json.loads((output / "metrics.json").read_text(encoding="utf-8"))
-    rates = metrics["examples_per_second"]
-    evaluate = rates["evaluate"] or rates["predict"]
-    return {
-        "train": rates["train"],
-        "evaluate": evaluate,
-        "command": wall,
-        "compile": metrics["seconds"]["compile"],
-        "accuracy": metrics["score"],
-    }
-
-
-def run_peer(side: str, folder: Path, vocab: Path, output: Path) -> dict[str, float]:
-    """Run the Trainer in a process of its own and read its rates."""
-    command = [sys.executable, __file__, "--peer", side, "--data", str(folder), "--vocab", str(vocab)]
-    output.mkdir()
-    with (output / "log").open("w+", encoding="utf-8") as log:
-        wall = timed(command, log)
-        log.seek(0)
-        figures = json.loads(log.read().strip().split("\n")[-1])
-    return {**figures, "command": wall, "compile": 0.0}
-
-
-def timed(command: list[str], stdout: Any = subprocess.DEVNULL) -> float:
-    """Run a command and return its wall-clock seconds."""
-    started = time.monotonic()
-    subprocess.run(command, check=True, stdout=stdout, cwd=Path(__file__).parents[1])
-    return time.monotonic() - started
-
-
-def run_trainer(folder: Path, vocab: Path, *, best: bool) -> dict[str, float]:
-    """Train and evaluate with the Trainer; ``best``: bfloat16, rows grouped by length, larger dev batches."""
-    import transformers
-    from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
-
-    transformers.set_seed(42)
-    tokenizer = BertTokenizerFast(str(vocab))
-    shape = {"num_hidden_layers": 4, "hidden_size": 312, "num_attention_heads": 12, "intermediate_size": 1248}
-    config = BertConfig(vocab_size=len(tokenizer), num_labels=len(LABELS), **shape)
-    train = encoded(folder / "train.50k.json", tokenizer)[:TRAIN_ROWS]
-    dev = encoded(folder / "dev.json", tokenizer)
-    options: dict[str, Any] = {}
-    if best:
-        options = {"bf16": True, "per_device_eval_batch_size": 64, **grouped_by_length(transformers)}
-    with tempfile.TemporaryDirectory() as scratch:
-        trainer = transformers.Trainer(
-            model=BertForSequenceClassification(config),
-            args=transformers.TrainingArguments(
-                output_dir=scratch,
-                use_cpu=True,
-                num_train_epochs=1,
-                per_device_train_batch_size=BATCH,
-                learning_rate=LEARNING_RATE,
-                warmup_steps=10,
-                weight_decay=0.01,
-                save_strategy="no",
-                report_to=[],
-                disable_tqdm=True,
-                **options,
-            ),
-            train_dataset=train,
-            eval_dataset=dev,
-            data_collator=transformers.DataCollatorWithPadding(tokenizer),
-            compute_metrics=lambda given: {"accuracy": float((given[0].argmax(-1) == given[1]).mean())},
-        )
-        trained = trainer.train().metrics
-        scored = trainer.evaluate()
-    return {
-        "train": trained["train_samples_per_second"],
-        "evaluate": scored["eval_samples_per_second"],
-        "accuracy": 100 * scored["eval_accuracy"],
-    }
-
-
-def grouped_by_length(transformers: Any) -> dict[str, Any]:
-    """Return the Trainer's option for it, which has changed its name."""
-    fields = transformers.TrainingArguments.__dataclass_fields__
-    if "train_sampling_strategy" in fields:
-        return {"train_sampling_strategy": "group_by_length"}
-    return {"group_by_length": True}
-
-
-def encoded(path: Path, tokenizer: Any) -> list[dict[str, Any]]:
-    """Return the usable records of a file as the Trainer takes them."""
-    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
-    lines = [line for line in lines if line["label"] in LABELS]
-    first, second = ([line[key] for line in lines] for key in ("sentence1", "sentence2"))
-    batch = tokenizer(first, second, truncation=True, max_length=MAX_LENGTH)
-    labels = [LABELS.index(line["label"]) for line in lines]
-    return [{**{key: batch[key][i] for key in batch}, "labels": label} for i, label in enumerate(labels)]
-
-
-def table(figures: dict[str, list[dict[str, float]]]) -> str:
-    """Return medians as a Markdown table, ratios against the Trainer at its best."""
-    middle = {
-        side: {key: sorted(one[key] for one in runs)[len(runs) // 2] for key in runs[0]}
-        for side, runs in figures.items()
-    }
-    lines = [
-        "| | train rows/s | evaluate rows/s | command s | compile s | dev accuracy |",
-        "|---|---|---|---|---|---|",
-    ]
-    for side, values in middle.items():
-        cells = [f"{values['train']:.0f}", f"{values['evaluate']:.0f}", f"{values['command']:.1f}"]
-        cells += [f"{values['compile']:.1f}", f"{values['accuracy']:.1f}"]
-        lines.append(f"| {side} | {' | '.join(cells)} |")
-    for peer in PEERS:
-        for side in OURS:
-            if peer in middle and side in middle:
-                ours, theirs = middle[side], middle[peer]
-                ratios = [f"{ours[key] / theirs[key]:.2f}x" for key in ("train", "evaluate")]
-                ratios.append(f"{theirs['command'] / ours['command']:.2f}x")
-                lines.append(f"| {side} : {peer} | {' | '.join(ratios)} | | |")
-    return "\n".join(lines)
+    names = options.only or ["ours tensorflow", "transformers best", "transformers defaults"]
+    names += ["ours jax"] if options.jax and "ours jax" not in names else []
+    results: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    for repetition in range(options.repeat):
+        for name in names if repetition % 2 == 0 else reversed(names):
+            results[name].append(measure(name, options))
+            print(f"{name}: {json.dumps({key: round(value, 2) for key, value in results[name][-1].items()})}", flush=True)
+    if options.output:
+        options.output.write_text(json.dumps(results, indent=1), encoding="utf-8")
+    if "ours tensorflow" in results:
+        print(table(results))
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ def score_file(
     card = find_card(task)
     kit = score_kit(card, predictions, gold)
     if kit is not None and gold is not None:
-        source = FolderSource(str(gold.parent), {})
+        source: DataSource = FolderSource(str(gold.parent), {})
         return ScoredFile(card, source, Records("dev", (), gold.name, "", kit.examples), "the kit's rules", kit)
     answers = _answers(predictions, card)
     source = _gold_source(card, gold, data)

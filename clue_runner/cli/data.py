@@ -149,7 +149,11 @@ def stats(ctx: click.Context, name: str, path: str | None, json: bool) -> None:
 @command.command()
 @click.argument("name")
 @click.option(
-    "--from", "path", required=True, metavar="FILE|DIR", help="One file of questions, or a folder of WebQA v1.0."
+    "--from",
+    "path",
+    required=True,
+    metavar="FILE|DIR",
+    help="One file of questions, or a folder of WebQA v1.0.",
 )
 @click.option("--output", required=True, metavar="DIR", help="Where train.json and dev.json are written.")
 @click.option("--mix", metavar="FILE", help="Train on this file too; the questions of --from count twice.")

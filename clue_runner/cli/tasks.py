@@ -34,7 +34,8 @@ def command(ctx: click.Context, json: bool) -> None:
     rows = []
     for card in cards:
         facts = _listed(card)
-        tests = "/".join(f"{_records(card, name):,}" for name in card.test_splits)
+        counts = [_records(card, name) for name in card.test_splits]
+        tests = "/".join("?" if count is None else f"{count:,}" for count in counts)
         rows.append(
             [
                 card.name,
@@ -73,7 +74,9 @@ def show(ctx: click.Context, name: str, json: bool) -> None:
     if not json:
         for line in _card_lines(card):
             console.result(line)
-        console.say(f"\ntry it: clue train --task {name} --data sample")
+        own = "train" in card.splits
+        trial = f"clue train --task {name}" if own else f"clue predict --run RUN --task {name}"
+        console.say(f"\ntry it: {trial} --data sample")
 
 
 def _listed(card: Card) -> dict[str, object]:
@@ -128,7 +131,7 @@ def _card_lines(card: Card) -> list[str]:
             for index, label in enumerate(card.labels)
         ]
     for submission in card.submissions:
-        boards = ", ".join(submission.benchmarks)
+        boards = ", ".join(submission.benchmarks) or "no benchmark"
         lines.append(
             f"submission   {submission.file} from {submission.split} for {boards} ({submission.source})"
         )

@@ -79,7 +79,7 @@ def check_source(card: Card, source: DataSource) -> Report:
             report.complete = False
     for name, records in splits.items():
         _check_split(report, card, name, records)
-    for first, second in combinations(splits, 2) if card.layout == "lines" else ():
+    for first, second in combinations(splits, 2):
         _check_overlap(report, splits[first], splits[second])
     _check_labels_file(report, card, source)
     changed = hash_warning(card, source.archive)
@@ -91,7 +91,7 @@ def check_source(card: Card, source: DataSource) -> Report:
 def _missing(report: Report, card: Card, name: str) -> None:
     """Note a split that is not there: without train or dev nothing can be done, without test no answers."""
     split = card.splits[name]
-    if split.labelled:
+    if name in {"train", "dev"}:
         report.problems.append(
             Problem(f"the {name} split is missing", received="nothing", allowed=split.file)
         )

@@ -7,7 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from clue_runner.data.records import ChoiceRecord, ClozeRecord, EntityRecord, ReadingRecord, TextRecord
+from clue_runner.data.records import (
+    ChoiceRecord,
+    ClozeRecord,
+    EntityRecord,
+    PassagesRecord,
+    ReadingRecord,
+    TextRecord,
+)
 
 
 def texts_of(record: Any) -> tuple[str, ...]:
@@ -27,6 +34,8 @@ def texts_of(record: Any) -> tuple[str, ...]:
             return ("\n".join(record.passage), record.question, *record.choices)
         case ClozeRecord():
             return (*record.passages, *record.candidates)
+        case PassagesRecord():
+            return (record.question, *(passage.text for passage in record.passages))
     raise TypeError(f"records of {type(record).__name__} are not known")
 
 
@@ -51,6 +60,6 @@ def answer_of(record: Any) -> object:
             return record.references
         case ChoiceRecord():
             return record.answer
-        case ClozeRecord():
+        case ClozeRecord() | PassagesRecord():
             return record.answers
     return None

@@ -38,7 +38,8 @@ class Embeddings(Part):
 
     def call(self, token_ids: Any, segment_ids: Any, position_ids: Any | None, dropout_key: Any | None) -> Any:
         """Return (rows * length, width) in the compute type."""
-        words = ops.take(self.word, token_ids, axis=0)
+        # .value: TensorFlow then reads the rows out of the variable instead of copying the table first
+        words = ops.take(self.word.value, token_ids, axis=0)
         positions = position_vectors(ops.convert_to_tensor(self.position), ops.shape(token_ids)[1], position_ids)
         # a product with 0/1 rows: its gradient is a product too, not a scatter into two rows
         chosen = ops.one_hot(ops.reshape(segment_ids, (-1,)), self.segments, dtype="float32")

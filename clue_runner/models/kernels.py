@@ -24,6 +24,7 @@ _DENSITY = 1 / math.sqrt(2 * math.pi)
 
 def dense(inputs: Any, kernel: Any, bias: Any) -> Any:
     """Return ``inputs @ kernel + bias`` for inputs (tokens, in), kernel (in, out), all of one type."""
+    # ops.add, not +: Keras makes TensorFlow's BiasAdd of it, which oneDNN fuses with the product
 
     def forward(inputs: Any, kernel: Any, bias: Any) -> Any:
         def gradient(upstream: Any) -> tuple[Any, Any, Any]:
@@ -33,7 +34,7 @@ def dense(inputs: Any, kernel: Any, bias: Any) -> Any:
                 column_sums(upstream),
             )
 
-        return ops.matmul(inputs, kernel) + bias, gradient
+        return ops.add(ops.matmul(inputs, kernel), bias), gradient
 
     return ops.custom_gradient(forward)(inputs, _read(kernel), _read(bias))
 
@@ -45,7 +46,12 @@ def column_sums(values: Any) -> Any:
 
 
 def gelu(inputs: Any) -> Any:
-    """Return x * P(normal < x), the erf form; its slope is kept from the forward pass."""
+    """Return x * P(normal < x), the erf form, for inference: oneDNN fuses it with the product before it."""
+    return inputs * (0.5 * (1.0 + ops.erf(inputs * _ROOT_HALF)))
+
+
+def trained_gelu(inputs: Any) -> Any:
+    """Return ``gelu`` computed in float32; its slope is kept from the forward pass."""
 
     def forward(inputs: Any) -> Any:
         x = ops.cast(inputs, "float32")

@@ -13,7 +13,7 @@ from keras import ops
 
 from clue_runner.models import dropout
 from clue_runner.models.attention import SelfAttention
-from clue_runner.models.kernels import dense, gelu, residual_norm
+from clue_runner.models.kernels import dense, gelu, residual_norm, trained_gelu
 from clue_runner.models.part import Part
 
 AFTER_ATTENTION = 1
@@ -81,7 +81,10 @@ class Block(Part):
             tokens = ops.reshape(tokens, (rows, length, self.width))[:, 0]
         drop = self._mask(attended, AFTER_ATTENTION, dropout_key)
         tokens = self.attention_norm.after(tokens, attended, drop)
-        inner = self.activation(dense(tokens, self.cast(self.inner_kernel), self.cast(self.inner_bias)))
+        activation = self.activation
+        if activation is gelu and dropout_key is not None:
+            activation = trained_gelu
+        inner = activation(dense(tokens, self.cast(self.inner_kernel), self.cast(self.inner_bias)))
         outer = dense(inner, self.cast(self.outer_kernel), self.cast(self.outer_bias))
         return self.output_norm.after(tokens, outer, self._mask(outer, AFTER_FEED_FORWARD, dropout_key))
 

@@ -31,7 +31,9 @@ def read_table(raw: bytes, name: str) -> list[tuple[str, str]]:
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError("the file is not UTF-8", where=f"{name}:{raw.count(10, 0, error.start) + 1}") from None
+        raise DataError(
+            "the file is not UTF-8", where=f"{name}:{raw.count(10, 0, error.start) + 1}"
+        ) from None
     answers, problems = [], []
     for number, line in enumerate(text.split("\n"), 1):
         columns = line.removesuffix("\r").split("\t")
@@ -59,7 +61,9 @@ def check_table(raw: bytes, records: Records[Any] | None, findings: Findings) ->
             findings.add(problem.what, number, received=problem.received, allowed=problem.allowed)
         return
     given = [name for name, _ in answers]
-    for name in sorted({name for name in given if given.count(name) > 1} if len(set(given)) < len(given) else ()):
+    for name in sorted(
+        {name for name in given if given.count(name) > 1} if len(set(given)) < len(given) else ()
+    ):
         findings.add(f"id {name} stands twice", given.index(name) + 1)
     if records is None:
         return

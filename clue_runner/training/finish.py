@@ -35,7 +35,7 @@ def finish(job: Job, source: DataSource) -> dict[str, Any]:
     job.restore_best()
     card, data = job.material.card, job.material.data
     probabilities = job.run.output.probabilities
-    predictions = job.predict("dev")
+    predictions = job.best_dev()
     scores = job.material.adapter.score(predictions, data.records["dev"], card)
     write_predictions(job.folder.predictions / "dev.jsonl", predictions, probabilities=probabilities)
     written: list[WrittenSubmission] = []

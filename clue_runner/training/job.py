@@ -101,6 +101,7 @@ class Job:
         self.evaluating = self._predictor()
         self.predicting = self._predictor()
         self.earlier = self.progress.seconds.get("total", 0.0)
+        self._last_dev: tuple[int, Predictions] | None = None
 
     def warn(self, text: str) -> None:
         """Tell the user and the event log."""
@@ -113,11 +114,18 @@ class Job:
         compiled = watch.compiling
         records = self.material.data.records["dev"]
         predictions = self.evaluating.answer(records, self.material.rows["dev"])
+        self._last_dev = (self.progress.step, predictions)
         scores = self.material.adapter.score(predictions, records, self.material.card)
         compiled = watch.compiling - compiled
         self.progress.spend("compile", compiled)
         self.progress.spend("evaluate", time.monotonic() - started - compiled)
         return scores
+
+    def best_dev(self) -> Predictions:
+        """Return the best weights' answers to dev; kept ones where the last evaluation was the best."""
+        if self._last_dev is not None and self._last_dev[0] == self.progress.best_step:
+            return self._last_dev[1]
+        return self.predict("dev")
 
     def predict(self, split: str) -> Predictions:
         """Answer one split with the present weights."""

@@ -26,6 +26,7 @@ from clue_runner.training.signals import Signals
 
 UNREAD = 1  # updates that may be under way unread: the device stays busy, an infinite loss is seen at once
 STEP_EVENTS = 200  # step events in a whole run, about
+RATE_AFTER_SECONDS = 0.5  # a rate over less is noise
 
 
 class Batches(Protocol):
@@ -113,7 +114,8 @@ class Loop:
         self._window: list[StepResult] = []
         self._saved_step = progress.step
         self._saved_at = clock()
-        self._began_at, self._began_examples = clock(), progress.examples
+        self._began_examples = progress.examples
+        self._began_seconds = progress.seconds.get("train", 0.0)
 
     def run(self) -> None:
         """Train to the end.
@@ -189,8 +191,9 @@ class Loop:
         """Write a step event and show it: the mean since the one before."""
         weight = sum(one.weight for one in self._window)
         loss = sum(one.loss * one.weight for one in self._window) / weight if weight else 0.0
-        seconds = max(self._clock() - self._began_at, 1e-9)
-        rate = (self.progress.examples - self._began_examples) / seconds
+        seconds = self.progress.seconds.get("train", 0.0) - self._began_seconds
+        examples = self.progress.examples - self._began_examples
+        rate = round(examples / seconds, 2) if seconds >= RATE_AFTER_SECONDS else None
         self._hooks.event(
             "step",
             step=pending.step,
@@ -198,7 +201,7 @@ class Loop:
             loss=loss,
             learning_rate=pending.learning_rate,
             gradient_norm=self._window[-1].gradient_norm,
-            examples_per_second=round(rate, 2),
+            examples_per_second=rate,
         )
         self._window.clear()
         self._hooks.show(self.progress, {"loss": loss, "rate": rate, "total": self.total})

@@ -132,6 +132,13 @@ def show_results(console: Console, metrics: Mapping[str, Any], card: Card, folde
         f"  {metrics['metric']}  {metrics['score']:.2f}   [{low:.1f}, {high:.1f}] 95 %   "
         f"chance {metrics['chance']:.1f}   {metrics['examples']:,} examples"
     )
+    others = [
+        f"{name} {value:.2f}"
+        for name, value in metrics["scores"].items()
+        if name != metrics["metric"] and "/" not in name
+    ]
+    if others:
+        console.say(f"  beside it  {'   '.join(others)}")
     if not metrics["data_complete"]:
         console.say("  not comparable with published scores: a sample, a part, or not the card's data")
     for line in published_lines(card):
@@ -141,7 +148,10 @@ def show_results(console: Console, metrics: Mapping[str, Any], card: Card, folde
         f"  best at epoch {metrics['best_epoch']}, step {metrics['best_step']} of {metrics['steps']}; "
         f"{duration(total)}"
     )
-    _show_submissions(console, metrics["submission"], folder)
+    if card.submissions:
+        _show_submissions(console, metrics["submission"], folder)
+    else:
+        console.say("  submission none: no leaderboard takes this task")
     console.say(f"  results    {folder / 'metrics.json'}")
 
 

@@ -41,10 +41,10 @@ def newest_state(root: Path, warn: Callable[[str], None]) -> Snapshot | None:
             problems.append(Problem(str(error), where=str(folder)))
             aside = set_aside(folder)
             warn(f"{folder}: {error}; set aside as {aside.name}, falling back to an older state")
-    steps = {snapshot.step for snapshot in usable}
+    whole = {snapshot.folder.name for snapshot in usable}
     for snapshot in usable:
         best = Progress.from_json(snapshot.state["progress"]).best_step
-        if best is None or best in steps:
+        if best is None or f"{PREFIX}{best}" in whole:
             return snapshot
         problems.append(
             Problem(f"the best state, {PREFIX}{best}, is missing or corrupt", where=str(snapshot.folder))

@@ -88,7 +88,7 @@ class LoopDisplay(AbstractContextManager["LoopDisplay"]):
                 progress.step,
                 epoch=f"{progress.epoch + 1}/{self._run.train.epochs}",
                 loss=float(shown["loss"]),
-                **{"rows/s": f"{shown['rate']:.1f}"},
+                **{"rows/s": None if shown["rate"] is None else f"{shown['rate']:.1f}"},
                 best=None if progress.best_score is None else f"{progress.best_score:.2f}",
             )
 

@@ -258,10 +258,10 @@ class TensorFlowEngine:
         for name, gradient in gradients.items():
             weight, moments = self.weights[name], self.moments[name]
             decay = decay_factor(name, learning_rate, settings)
-            if decay is not None:
+            if decay is not None and name not in self.used:
                 weight.assign(weight * decay)
             if name in self.used:
-                self._apply_rows(name, gradient * scale, size)
+                self._apply_rows(name, gradient * scale, size, decay)
             elif rectified:
                 stepped, after = radam(weight, gradient * scale, moments, size, settings)
                 for variable, values in zip((weight, *moments), (stepped, *after), strict=True):
@@ -284,10 +284,16 @@ class TensorFlowEngine:
                 average.assign(average * kept_share + weight * (1 - kept_share))
         return tf.no_op()
 
-    def _apply_rows(self, name: str, gradient: Any, size: Any) -> None:
-        """Step the rows of a lookup table that were ever used."""
+    def _apply_rows(self, name: str, gradient: Any, size: Any, decay: Any | None) -> None:
+        """Decay all rows of a lookup table in place and step those that were ever used.
+
+        A variable whose rows are written is copied by every whole read and assignment, so neither is done.
+        """
         rows = tf.where(self.used[name])[:, 0]
         weight, (momentum, velocity) = self.weights[name], self.moments[name]
+        if decay is not None:
+            every = tf.range(weight.shape[0])
+            tf.raw_ops.ResourceScatterMul(resource=weight.handle, indices=every, updates=decay)
         moments = Moments(tf.gather(momentum, rows), tf.gather(velocity, rows))
         move: Any = radam if self.settings.optimizer == "radam" else adam
         stepped, moments = move(tf.gather(weight, rows), gradient, moments, size, self.settings)

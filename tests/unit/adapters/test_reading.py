@@ -82,9 +82,7 @@ def answers_of(
     partials: dict[int, Any] = {}
     for indices in evaluation_plan(rows, tokens=tokens, buckets=None):
         batch = batch_arrays(rows, indices, tokens=tokens, buckets=None)
-        partials |= dict(
-            zip(batch["row"].tolist(), reading.decode_batch(outputs(batch), batch), strict=True)
-        )
+        partials |= dict(zip(batch["row"].tolist(), reading.decode_batch(outputs(batch), batch), strict=True))
     return list(reading.merge(partials, records, card))
 
 

@@ -1,4 +1,4 @@
-"""The shipped samples of the tasks that choose: as their script writes them, complete, in the official layout."""
+"""The shipped samples of the tasks that choose: as their script writes them, and complete."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def test_permuting_the_choices_with_the_label_changes_nothing(precision: str, to
     np.testing.assert_allclose(again, logits[order], atol=tolerance)
     one = [float(value) for value in network.loss(first, tensors(batch))]
     other = [float(value) for value in network.loss(second, tensors(turned))]
-    assert one == pytest.approx(other, abs=1e-5) and one[1] == 3.0
+    assert one == pytest.approx(other, rel=1e-6) and one[1] == 3.0
     for start, end in ((0, 4), (4, 7), (7, 17)):
         best = start + int(logits[start:end].argmax())
         assert order[start + int(again[start:end].argmax())] == best

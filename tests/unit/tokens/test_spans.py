@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clue_runner.tokens.spans import chars_to_tokens, tokens_to_chars
+from clue_runner.tokens.spans import chars_to_tokens, covering_tokens, tokens_to_chars
 from clue_runner.tokens.tokenizer import Encoded, Tokenizer
 
 SHIPPED = Path(__file__).parents[3] / "configs" / "models" / "vocab" / "zh.txt"
@@ -41,6 +41,16 @@ def test_hand_cases() -> None:
     assert chars_to_tokens(encoded, 0, 10) is None  # past the text
     assert chars_to_tokens(of_spans([]), 0, 0) is None
     assert tokens_to_chars(encoded, 0, 1) == (0, 6)
+
+
+def test_tokens_that_touch_characters() -> None:
+    # "iPhone7 发布": iphone | ##7 | 发 | 布, with a space at 7
+    encoded = of_spans([(0, 6), (6, 7), (8, 9), (9, 10)])
+    assert covering_tokens(encoded, 1, 8) == (0, 2)  # begins inside a token
+    assert covering_tokens(encoded, 7, 9) == (2, 3)  # begins with the space
+    assert covering_tokens(encoded, 6, 7) == (1, 1)
+    assert covering_tokens(encoded, 7, 7) is None
+    assert covering_tokens(encoded, 0, 6) == chars_to_tokens(encoded, 0, 6)
 
 
 def test_one_character_of_several_tokens() -> None:

@@ -262,3 +262,13 @@ def test_machine_differences_name_what_changed() -> None:
     now = {"cores": 8, "versions": {"keras": "3.15.1", "numpy": "2.5.0"}}
     assert machine_differences(before, now) == ["cores: was 2, is now 8", "numpy: was 2.4.6, is now 2.5.0"]
     assert machine_differences(before, before) == []
+
+
+def test_a_best_state_is_found_by_its_folder(root: Path, tensors: State) -> None:
+    """What ``best`` names is a folder; a state altered by hand must not hide it."""
+    folder = write_snapshot(root, 8, tensors, state_at(8, best=8))
+    (folder / "state.json").write_text(json.dumps(state_at(7, best=8)), encoding="utf-8")
+    sign(folder)
+    found = newest_state(root, pytest.fail)
+    assert found is not None
+    assert found.step == 7

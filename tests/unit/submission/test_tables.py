@@ -1,0 +1,41 @@
+"""Tables of id and answer."""
+
+from __future__ import annotations
+
+import pytest
+
+from clue_runner.data.cards import find_card
+from clue_runner.data.readers_passages import read_passage_records
+from clue_runner.data.sources import locate
+from clue_runner.errors import DataError
+from clue_runner.submission.check import check_file
+from clue_runner.submission.tables import read_table, table
+
+CARD = find_card("sogouqa")
+SUBMISSION = CARD.submissions[0]
+
+
+def test_a_table_reads_back_and_stays_one_line_an_answer() -> None:
+    raw = table([(1, "甲\t乙\n丙"), ("b", "")])
+    assert raw == "1\t甲 乙 丙\nb\t\n".encode()
+    assert read_table(raw, "f") == [("1", "甲 乙 丙"), ("b", "")]
+
+
+@pytest.mark.parametrize(("raw", "says"), [(b"1\n", "f:1"), (b"1\ta\n2\tb\tc\n", "f:2"), (b"", "empty"), (b"1\t\xff\n", "f:1")])
+def test_broken_tables_say_where(raw: bytes, says: str) -> None:
+    with pytest.raises(DataError, match=says):
+        read_table(raw, "f")
+
+
+def test_the_checker_knows_the_ids() -> None:
+    records = read_passage_records(CARD, locate(CARD, "sample"), "test")
+    good = table((record.id, "x") for record in records.items)
+    assert check_file(CARD, SUBMISSION, good, records, sample=True) == []
+    for raw, says in (
+        (good.split(b"\n", 1)[1], "1 missing, 0 unknown"),
+        (good + b"zzz\tx\n", "0 missing, 1 unknown"),
+        (good + good.split(b"\n")[0] + b"\n", "stands twice"),
+        (good.replace(b"\tx", b" x", 1), "not id and answer"),
+    ):
+        problems = check_file(CARD, SUBMISSION, raw, records, sample=True)
+        assert any(says in str(problem) for problem in problems), problems
