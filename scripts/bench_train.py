@@ -153,7 +153,11 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         if not name.startswith("ours"):
-            return {**json.loads(figures.read_text(encoding="utf-8")), "seconds": wall, "processor_seconds": used}
+            return {
+                **json.loads(figures.read_text(encoding="utf-8")),
+                "seconds": wall,
+                "processor_seconds": used,
+            }
         metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         return {
             **metrics["examples_per_second"],
@@ -188,7 +192,9 @@ def table(results: dict[str, list[dict[str, Any]]]) -> str:
 
 def main() -> None:
     """Run all contestants and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     given = os.environ.get("CLUE_TEST_DATA")
     base = Path(given) if given else None
     parser.add_argument("--data", type=Path, default=base and base / "official" / "ocnli_public.zip")
@@ -213,7 +219,10 @@ def main() -> None:
     for repetition in range(options.repeat):
         for name in names if repetition % 2 == 0 else reversed(names):
             results[name].append(measure(name, options))
-            print(f"{name}: {json.dumps({key: round(value, 2) for key, value in results[name][-1].items()})}", flush=True)
+            print(
+                f"{name}: {json.dumps({key: round(value, 2) for key, value in results[name][-1].items()})}",
+                flush=True,
+            )
     if options.output:
         options.output.write_text(json.dumps(results, indent=1), encoding="utf-8")
     if "ours tensorflow" in results:

@@ -54,9 +54,6 @@ class Command:
             **os.environ,
             "KERAS_BACKEND": backend,
             "CLUE_HOME": str(cache / "home"),
-            # The second start of a process need not compile again what the first one has.
-            "JAX_COMPILATION_CACHE_DIR": str(cache / "jax"),
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         }
 
     def start(self) -> subprocess.Popen[str]:

@@ -38,7 +38,9 @@ def questions(card: Card) -> Iterator[Record]:
                 own.append((silent, ""))
             strangers = [text for text in earlier if fact["value"] not in text]
             count = min(len(strangers), draw.one(OTHERS))
-            passages = draw.some([*own, *((text, "") for text in draw.some(strangers, count))], len(own) + count)
+            passages = draw.some(
+                [*own, *((text, "") for text in draw.some(strangers, count))], len(own) + count
+            )
             question = fact["question"] if subject in fact["question"] else f"{subject}：{fact['question']}"
             yield {
                 "question": question,

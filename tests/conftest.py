@@ -11,6 +11,11 @@ from pathlib import Path
 
 import pytest
 
+# Compiled steps are kept between tests and the processes they start; the key holds program, version and flags.
+_COMPILED = Path(__file__).parents[1] / ".pytest_cache" / "compiled"
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_COMPILED))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:

@@ -4,7 +4,7 @@ In: a card, records with passages, a character tokenizer; no backbone, the netwo
 Out: rows (one a passage), an epoch's draw of them, the network, voted answers with evidence, scores, the
 submission's bytes. Knows nothing about training steps or files' places.
 
-This adapter needs the run's settings when it samples, builds and decodes: ``configure(run)`` gives it with them.
+It needs the run's settings when it samples, builds and decodes: ``configure(run)`` gives it with them.
 """
 
 from __future__ import annotations
@@ -138,9 +138,7 @@ class DgcnnReading:
             for row, length in enumerate(np.asarray(batch["lengths"]).tolist())
         ]
 
-    def merge(
-        self, partials: Mapping[int, Any], records: Records[PassagesRecord], card: Card
-    ) -> Predictions:
+    def merge(self, partials: Mapping[int, Any], records: Records[PassagesRecord], card: Card) -> Predictions:
         """Return the voted answer of each question, in file order; empty where no span is probable enough.
 
         Raises:
@@ -198,15 +196,17 @@ class DgcnnReading:
         """Return exact, fuzzy (character F1) and mean score with their interval.
 
         Exact: the answer is a reference but for width, case, punctuation and spaces. Both take the best
-        reference. Chance is the share of the most frequent first reference. The official scores use gold files
-        of their own: ``clue evaluate --gold``.
+        reference. Chance is the share of the most frequent first reference. The official scores use gold
+        files of their own: ``clue evaluate --gold``.
 
         Raises:
             DataError: the split is empty or has no answers.
             RuntimeError: predictions are not aligned with the records (a bug of ours).
         """
         if not len(records) or any(record.answers is None for record in records.items):
-            raise DataError("a split without answers cannot be scored", where=records.file, allowed="train, dev")
+            raise DataError(
+                "a split without answers cannot be scored", where=records.file, allowed="train, dev"
+            )
         if [prediction.id for prediction in predictions] != [record.id for record in records.items]:
             raise RuntimeError(f"{records.file}: predictions are not in the order of the records")
         found = score_short_answers(
@@ -234,7 +234,9 @@ def probabilities(outputs: Mapping[str, Array]) -> tuple[NDArray[np.float32], ND
     """
     gate, start, end = (np.asarray(outputs[name], np.float32) for name in ("gate", "start", "end"))
     if not (np.isfinite(gate).all() and np.isfinite(start).all() and np.isfinite(end).all()):
-        raise NotFiniteError("the network's tags are not numbers", next_step="train again with a lower learning rate")
+        raise NotFiniteError(
+            "the network's tags are not numbers", next_step="train again with a lower learning rate"
+        )
     return _sigmoid(gate)[:, None] * _sigmoid(start), _sigmoid(gate)[:, None] * _sigmoid(end)
 
 

@@ -74,7 +74,9 @@ def score_file(
     kit = score_kit(card, predictions, gold)
     if kit is not None and gold is not None:
         source: DataSource = FolderSource(str(gold.parent), {})
-        return ScoredFile(card, source, Records("dev", (), gold.name, "", kit.examples), "the kit's rules", kit)
+        return ScoredFile(
+            card, source, Records("dev", (), gold.name, "", kit.examples), "the kit's rules", kit
+        )
     answers = _answers(predictions, card)
     source = _gold_source(card, gold, data)
     adapter = load_adapter(card)

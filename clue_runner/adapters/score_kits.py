@@ -1,7 +1,7 @@
 """Official scoring kits whose gold is no file of records: SogouQA's tool, WebQA's evaluation kit.
 
-In: a prediction file, and the kit's own gold, which is research data and never ships. Out: scores, or None where
-the gold is no such thing. Knows nothing about argv or printing.
+In: a prediction file, and the kit's own gold, which is research data and never ships. Out: scores, or None
+where the gold is no such thing. Knows nothing about argv or printing.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ def score_kit(card: Card, predictions: Path, gold: Path | None) -> Scores | None
     Args:
         card: the task.
         predictions: a table of id and answer, a run's JSON lines, or WebQA's tags, one a line.
-        gold: the Sogou tool's folder, or the question file of WebQA's kit. Where WebQA's lists (synsets.py and
-            the others) lie beside it or one folder up, the fuzzy scores are the kit's; else only its rules apply
-            and the scores are named so.
+        gold: the Sogou tool's folder, or the question file of WebQA's kit. Where WebQA's lists (synsets.py
+            and the others) lie beside it or one folder up, the fuzzy scores use them; else only the kit's
+            rules apply, and the scores are named so.
 
     Raises:
         DataError: files that are missing, broken or do not fit.

@@ -13,13 +13,26 @@ import click
 from clue_runner.cli.main import context_console
 
 # Checkpoints are never cleared: they took the user's own trouble to get.
-FOLDERS = {"rows": "cache/rows", "data": "data", "logs": "logs", "models": "models"}
-CLEARED_BY = {"rows": ("rows",), "data": ("data",), "all": ("rows", "data", "logs")}
+FOLDERS = {
+    "rows": "cache/rows",
+    "compiled": "cache/compiled",
+    "data": "data",
+    "logs": "logs",
+    "models": "models",
+}
+CLEARED_BY = {
+    "rows": ("rows",),
+    "compiled": ("compiled",),
+    "data": ("data",),
+    "all": ("rows", "compiled", "data", "logs"),
+}
 
 
 @click.command()
 @click.option(
-    "--clear", type=click.Choice(list(CLEARED_BY)), help="Delete encoded rows, downloads, or both and logs."
+    "--clear",
+    type=click.Choice(list(CLEARED_BY)),
+    help="Delete encoded rows, compiled steps, downloads, or all of them and logs.",
 )
 @click.option("--json", is_flag=True, help="One JSON object.")
 @click.pass_context

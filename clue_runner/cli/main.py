@@ -23,7 +23,19 @@ if TYPE_CHECKING:
     from clue_runner.console import Console
 
 # Help lists commands in the order of use; a new file in this folder comes after them without a change here.
-ORDER = ("doctor", "tasks", "models", "data", "train", "predict", "ask", "evaluate", "submit", "config", "cache")
+ORDER = (
+    "doctor",
+    "tasks",
+    "models",
+    "data",
+    "train",
+    "predict",
+    "ask",
+    "evaluate",
+    "submit",
+    "config",
+    "cache",
+)
 STORAGE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
 
 

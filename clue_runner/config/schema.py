@@ -92,7 +92,7 @@ class ModelSettings(Section):
         description="DGCNN: begin and end of an answer must both be more probable"
     )
     answer_vote: Literal["squares", "sum", "max"] = Field(
-        description="DGCNN: how scores of one answer in several passages are joined; squares: sum(s^2)/(1+sum(s))"
+        description="DGCNN: how passages vote for an answer; squares: sum(s^2) / (1 + sum(s))"
     )
     segments: Literal["real", "zero"] = Field(
         description="segment ids of a pair: 0/1, or all 0 as bert4keras does"

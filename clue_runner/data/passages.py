@@ -73,11 +73,18 @@ def open_questions(path: Path) -> DataSource:
         DataError: it cannot be read, or holds wrong records (file:line of the file itself).
     """
     converted = convert(path)
-    return SplitSource(str(path), {FILES[split]: to_bytes(records) for split, records in converted.splits.items()})
+    return SplitSource(
+        str(path), {FILES[split]: to_bytes(records) for split, records in converted.splits.items()}
+    )
 
 
 def convert(
-    path: Path, *, seed: int = SPLIT_SEED, dev_share: float = DEV_SHARE, mix: Path | None = None, times: int = 2
+    path: Path,
+    *,
+    seed: int = SPLIT_SEED,
+    dev_share: float = DEV_SHARE,
+    mix: Path | None = None,
+    times: int = 2,
 ) -> Converted:
     """Return the questions of a file or of WebQA's folder as splits.
 
@@ -116,7 +123,9 @@ def split_by_order(
         DataError: fewer than two questions.
     """
     if len(items) < 2:
-        raise DataError("too few questions to split into train and dev", received=str(len(items)), allowed="2 or more")
+        raise DataError(
+            "too few questions to split into train and dev", received=str(len(items)), allowed="2 or more"
+        )
     draws = np.random.Philox(np.random.SeedSequence([seed, 0x73706C6974])).random_raw(len(items))
     order = np.argsort(draws, kind="stable")
     held_out = set(order[: max(1, round(len(items) * dev_share))].tolist())
@@ -138,7 +147,9 @@ def write_splits(converted: Converted, folder: Path) -> dict[str, Path]:
         for split, path in written.items():
             path.write_bytes(to_bytes(converted.splits[split], labelled=split != "test"))
     except OSError as error:
-        raise StorageError("cannot write the converted data", where=str(folder), received=error.strerror) from None
+        raise StorageError(
+            "cannot write the converted data", where=str(folder), received=error.strerror
+        ) from None
     return written
 
 
@@ -184,7 +195,9 @@ def _official(folder: Path, read: dict[str, Questions]) -> dict[str, tuple[Passa
                 break
     if not splits:
         wanted = ", ".join(name for names in OFFICIAL.values() for name in names)
-        raise DataError("no file of WebQA v1.0 in this folder", where=str(folder), allowed=f"{wanted} (or .gz)")
+        raise DataError(
+            "no file of WebQA v1.0 in this folder", where=str(folder), allowed=f"{wanted} (or .gz)"
+        )
     return splits
 
 

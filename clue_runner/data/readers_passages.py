@@ -3,7 +3,8 @@
 In: a card and a source, or bytes. Out: ``Records[PassagesRecord]``. Knows nothing about tokens or votes.
 
 List layout: ``[{"id", "question", "passages": [{"passage", "answer"}]}]``, the answer empty where the passage
-does not hold it. Two keys of our own are read too: ``answers`` (further references for scoring) and ``repeat``.
+does not hold it. Two keys of our own are read too: ``answers`` (further references to score with) and
+``repeat``.
 WebQA v1.0: ``{question id: {"question", "evidences": {id: {"evidence", "answer": [...]}}}}``, ``no_answer``
 where there is none; there 18 of 3,024 test answers stand nowhere in their evidence, so such an answer is kept
 for scoring and counted. In the list layout an answer that is nowhere contradicts the file itself: an error.
@@ -93,7 +94,9 @@ def parse_questions(raw: bytes, file: str, *, labelled: bool = True) -> Question
     reading.read()
     if reading.findings.problems:
         raise bad_records(file, reading.findings.problems)
-    return Questions(tuple(reading.items.values()), reading.total, dict(reading.skipped), dict(reading.counts))
+    return Questions(
+        tuple(reading.items.values()), reading.total, dict(reading.skipped), dict(reading.counts)
+    )
 
 
 def _unpacked(raw: bytes, file: str) -> bytes:
@@ -136,7 +139,9 @@ class _Reading:
             for name, record in value.items():
                 self._take_annotated(name, record)
         else:
-            self.findings.add(f"expected a list of records, or WebQA's object of questions, got {value!r:.60}")
+            self.findings.add(
+                f"expected a list of records, or WebQA's object of questions, got {value!r:.60}"
+            )
 
     def _take_listed(self, record: Any, index: int) -> None:
         """Keep one record of the list layout, or note what is wrong with it."""
@@ -159,7 +164,9 @@ class _Reading:
             found = self._listed_passage(name, one, (index, "passages", place))
             if found is not None:
                 kept.append(found)
-        self._keep(name, question, kept, self._further(name, record, index), self._repeat(name, record, index))
+        self._keep(
+            name, question, kept, self._further(name, record, index), self._repeat(name, record, index)
+        )
 
     def _listed_passage(self, name: Any, one: Any, path: tuple[Step, ...]) -> Passage | None:
         """Return one passage of the list layout, or None where it is wrong."""
@@ -172,7 +179,9 @@ class _Reading:
             self.findings.add(f"question {name}: 'answer' must be a string, got {answer!r:.60}", *path)
             return None
         if answer and answer not in text:
-            self.findings.add(f"question {name}: the answer {answer!r:.60} stands nowhere in its passage", *path)
+            self.findings.add(
+                f"question {name}: the answer {answer!r:.60} stands nowhere in its passage", *path
+            )
             return None
         return Passage(text, (answer,) if answer else ())
 
@@ -180,7 +189,9 @@ class _Reading:
         """Return the references that stand beside the passages."""
         listed = record.get("answers", [])
         if not isinstance(listed, list) or not all(isinstance(one, str) and one for one in listed):
-            self.findings.add(f"question {name}: 'answers' must be a list of strings, got {listed!r:.60}", index)
+            self.findings.add(
+                f"question {name}: 'answers' must be a list of strings, got {listed!r:.60}", index
+            )
             return ()
         return tuple(listed)
 
@@ -188,7 +199,9 @@ class _Reading:
         """Return how often an epoch asks the question."""
         repeat = record.get("repeat", 1)
         if type(repeat) is not int or not 1 <= repeat <= 100:
-            self.findings.add(f"question {name}: 'repeat' must be a number from 1 to 100, got {repeat!r:.60}", index)
+            self.findings.add(
+                f"question {name}: 'repeat' must be a number from 1 to 100, got {repeat!r:.60}", index
+            )
             return 1
         return repeat
 
@@ -208,7 +221,9 @@ class _Reading:
         for key, one in evidences.items():
             text = one.get("evidence") if isinstance(one, dict) else None
             if not isinstance(text, str) or not text.strip():
-                self.findings.add(f"question {name}: an evidence without text, got {one!r:.60}", name, "evidences", key)
+                self.findings.add(
+                    f"question {name}: an evidence without text, got {one!r:.60}", name, "evidences", key
+                )
                 continue
             given = list(self._annotated_answers(name, one.get("answer"), (name, "evidences", key)))
             kept.append(Passage(text, tuple(answer for answer in given if answer in text)))
@@ -221,7 +236,9 @@ class _Reading:
         """Yield the answers of one evidence, each once."""
         listed = [answer] if isinstance(answer, str) else answer
         if not isinstance(listed, list) or not all(isinstance(one, str) for one in listed):
-            self.findings.add(f"question {name}: 'answer' must be a list of strings, got {answer!r:.60}", *path)
+            self.findings.add(
+                f"question {name}: 'answer' must be a list of strings, got {answer!r:.60}", *path
+            )
             return
         yield from dict.fromkeys(one for one in listed if one and one != NO_ANSWER)
 
@@ -245,7 +262,9 @@ class _Reading:
             self.counts[NO_PASSAGES] += 1
         answers: tuple[str, ...] | None = None
         if self.labelled:
-            answers = tuple(dict.fromkeys([*(one for passage in passages for one in passage.answers), *further]))
+            answers = tuple(
+                dict.fromkeys([*(one for passage in passages for one in passage.answers), *further])
+            )
         else:
             passages = [Passage(passage.text) for passage in passages]
         self.items[name] = PassagesRecord(name, question, tuple(passages), answers, repeat)

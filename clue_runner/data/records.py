@@ -133,7 +133,7 @@ class ClozeRecord:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A text that may hold the answer; ``answers`` are the texts in it that are right, none where there is none."""
+    """A text that may hold the answer; ``answers`` are the texts in it that are right, often none."""
 
     text: str
     answers: tuple[str, ...] = ()

@@ -1,8 +1,8 @@
 """Exact and fuzzy score of short answers against a record's own references, where no gold file is at hand.
 
 In: answers and their references. Out: scores in percent, chance, intervals.
-Knows nothing about files. The rules are the SogouQA tool's without its list of punctuation: full width becomes
-half, letters become small, white space and everything that Unicode calls punctuation is dropped.
+Knows nothing about files. The rules are the SogouQA tool's without its list of punctuation: full width
+becomes half, letters become small, white space and everything that Unicode calls punctuation is dropped.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class ShortScores:
 
 
 def normalised(text: str) -> str:
-    """Return half-width, small text without white space and punctuation; the text itself where nothing is left."""
+    """Return half-width, small text without spaces and punctuation; with it where nothing else is there."""
     half = to_half_width(text).lower()
     kept = "".join(char for char in half if not char.isspace() and unicodedata.category(char)[0] != "P")
     return kept or "".join(half.split())

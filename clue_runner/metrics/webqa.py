@@ -1,7 +1,7 @@
 """The scores of WebQA's evaluation kit: strict and fuzzy, over single evidences and by vote.
 
-In: the kit's question file (tokens and reference answers) and one tag a token. Out: precision, recall and F1 in
-percent with their counts, and the kit's own line. Knows nothing about networks.
+In: the kit's question file (tokens and reference answers) and one tag a token. Out: precision, recall
+and F1 from 0 to 1 with their counts, and the kit's own line. Knows nothing about networks.
 
 Restated from the kit of WebQA v1.0 (Python 2). An evidence, or a question in the vote, counts as one thing to
 find; every predicted answer counts against precision, and one right answer is enough.
@@ -93,7 +93,7 @@ def score_votes(questions: Sequence[Sequence[TaggedEvidence]], same: Same = stri
 
 
 def voted(evidences: Sequence[TaggedEvidence]) -> tuple[str, ...]:
-    """Return the answers found most often; where none was found twice, those of the first evidence with any."""
+    """Return the answers found most often; if none was found twice, those of the first evidence with any."""
     counts = Counter(SPACE.sub("", answer) for one in evidences for answer in one.found)
     if not counts:
         return ()
@@ -197,7 +197,9 @@ def _tags(path: Path) -> Iterator[int]:
             continue
         tag = line.partition(";")[0].strip()
         if tag not in {"0", "1", "2", "3"}:
-            raise DataError("not a tag", where=f"{path}:{number}", received=repr(line[:40]), allowed="0, 1, 2 or 3")
+            raise DataError(
+                "not a tag", where=f"{path}:{number}", received=repr(line[:40]), allowed="0, 1, 2 or 3"
+            )
         yield int(tag)
 
 

@@ -1,7 +1,7 @@
-"""When WebQA's kit takes two answers for the same: rules about what may stand around a word, and lists of names.
+"""When WebQA's kit takes two answers for the same: rules on what may stand around a word, lists of names.
 
 In: two plain answers; the folder of the kit's lists, which are research data and never ship. Out: yes or no.
-Knows nothing about scores. The kit's lists are Python 2 files: their strings are read as text, nothing is run.
+Knows nothing about scores. The kit's lists are Python 2 files: their strings are read, nothing is run.
 
 Restated: the rules on affixes, and the synonym sets. The kit's matcher of Chinese regions (a place with and
 without its province) is restated for single names only.
@@ -23,10 +23,22 @@ MONTH = re.compile(r"(?:十一|十二|[〇一二三四五六七八九十]|\d+)�
 BOOK_MARKS = "《<>》"
 OPENING_QUOTES, CLOSING_QUOTES = "“‘'\"", "”’'\""
 ANY_SUFFIX = ("地区", "族", "民族", "色")
-DYNASTIES = frozenset("夏 商 周 秦 汉 晋 南北 南 北 隋 唐 宋 金 元 明 清".split())
+DYNASTIES = frozenset(
+    ["夏", "商", "周", "秦", "汉", "晋", "南北", "南", "北", "隋", "唐", "宋", "金", "元", "明", "清"]
+)
 ZODIAC = frozenset("鼠牛虎兔龙蛇马羊猴鸡狗猪")
 PROPORTIONS = frozenset({"正比", "反比"})
-REGION_SUFFIXES = ("自治省", "自治市", "自治县", "自治旗", "自治区", "自治盟", "自治州", "特别行政区", *"省市县旗区盟州")
+REGION_SUFFIXES = (
+    "自治省",
+    "自治市",
+    "自治县",
+    "自治旗",
+    "自治区",
+    "自治盟",
+    "自治州",
+    "特别行政区",
+    *"省市县旗区盟州",
+)
 STRING = re.compile(r"u?r?'((?:[^'\\]|\\.)*)'|u?r?\"((?:[^\"\\]|\\.)*)\"")
 
 
@@ -142,7 +154,9 @@ def _named(text: str, name: str, folder: Path) -> frozenset[str]:
     """Return the strings of one list in a Python file."""
     match = re.search(rf"^{name}\s*=\s*[\[({{](.*?)[\])}}]", text, re.MULTILINE | re.DOTALL)
     if match is None:
-        raise DataError(f"no list {name} here", where=str(folder / NAMES), next_step="name the kit's own folder")
+        raise DataError(
+            f"no list {name} here", where=str(folder / NAMES), next_step="name the kit's own folder"
+        )
     return frozenset(_strings(match[1]))
 
 

@@ -17,15 +17,15 @@ from clue_runner.models.part import Part
 from clue_runner.models.positions import position_vectors
 from clue_runner.models.transformer import Block
 
-
-
 EMBEDDINGS = 1 << 16  # stands for the layer number in dropout keys
 
 
 class Embeddings(Part):
     """Sum of word, position and segment vectors, normed."""
 
-    def __init__(self, prefix: str, seed: int, dtype_policy: str, *, model: ModelSettings, vocab_size: int) -> None:
+    def __init__(
+        self, prefix: str, seed: int, dtype_policy: str, *, model: ModelSettings, vocab_size: int
+    ) -> None:
         super().__init__(prefix, seed, dtype_policy)
         width = model.hidden_dim
         self.width, self.segments = width, model.num_segments
@@ -36,11 +36,15 @@ class Embeddings(Part):
         self.scale = self.weight("norm/scale", (width,), "ones")
         self.offset = self.weight("norm/offset", (width,), "zeros")
 
-    def call(self, token_ids: Any, segment_ids: Any, position_ids: Any | None, dropout_key: Any | None) -> Any:
+    def call(
+        self, token_ids: Any, segment_ids: Any, position_ids: Any | None, dropout_key: Any | None
+    ) -> Any:
         """Return (rows * length, width) in the compute type."""
         # .value: TensorFlow then reads the rows out of the variable instead of copying the table first
         words = ops.take(self.word.value, token_ids, axis=0)
-        positions = position_vectors(ops.convert_to_tensor(self.position), ops.shape(token_ids)[1], position_ids)
+        positions = position_vectors(
+            ops.convert_to_tensor(self.position), ops.shape(token_ids)[1], position_ids
+        )
         # a product with 0/1 rows: its gradient is a product too, not a scatter into two rows
         chosen = ops.one_hot(ops.reshape(segment_ids, (-1,)), self.segments, dtype="float32")
         segments = ops.matmul(chosen, ops.convert_to_tensor(self.segment))
@@ -48,7 +52,9 @@ class Embeddings(Part):
         scale, offset = ops.convert_to_tensor(self.scale), ops.convert_to_tensor(self.offset)
         normed = self.cast(layer_norm(total, scale, offset, self.epsilon))
         shape = (ops.shape(normed)[0], self.width)
-        return dropout.apply(normed, dropout.mask(dropout_key, EMBEDDINGS, 0, shape, self.rate, self.compute_dtype))
+        return dropout.apply(
+            normed, dropout.mask(dropout_key, EMBEDDINGS, 0, shape, self.rate, self.compute_dtype)
+        )
 
 
 class Backbone(Part):

@@ -58,7 +58,12 @@ class HybridEmbedding(Part):
     """
 
     def __init__(
-        self, prefix: str, seed: int, dtype_policy: str, shape: ReaderShape, vectors: NDArray[np.float32] | None
+        self,
+        prefix: str,
+        seed: int,
+        dtype_policy: str,
+        shape: ReaderShape,
+        vectors: NDArray[np.float32] | None,
     ) -> None:
         super().__init__(prefix, seed, dtype_policy)
         self.character = self.weight("character", (shape.vocab_size, shape.width), "uniform", lookup=True)
@@ -76,7 +81,7 @@ class HybridEmbedding(Part):
 
 
 class GatedConvolution(Part):
-    """One gated dilated block: ``x + g (c - x)`` with ``c, z`` from a convolution of three and ``g`` = sigmoid(z)."""
+    """One gated dilated block: ``x + g (c - x)``, with c and z from a convolution of three, g = sigmoid(z)."""
 
     def __init__(
         self, prefix: str, seed: int, dtype_policy: str, *, width: int, dilation: int, layer: int, rate: float
@@ -188,7 +193,11 @@ class ReadingHead(Part):
         pooled = ops.concatenate([weighted_sum(weights, passage), ops.cast(question, "float32")], axis=-1)
         gate_kernel, gate_bias = self.taggers["gate"]
         gate = ops.matmul(pooled, ops.convert_to_tensor(gate_kernel)) + ops.convert_to_tensor(gate_bias)
-        return {"gate": gate[:, 0], "start": self._tags("start", passage, question), "end": self._tags("end", passage, question)}
+        return {
+            "gate": gate[:, 0],
+            "start": self._tags("start", passage, question),
+            "end": self._tags("end", passage, question),
+        }
 
     def _embed(self, ids: Any, word_ids: Any | None, layer: int, dropout_key: Any | None) -> tuple[Any, Any]:
         """Return (characters, mask): (rows, length, width) with 0 behind the end, and (rows, length, 1)."""

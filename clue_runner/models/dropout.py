@@ -28,7 +28,10 @@ class Mask(NamedTuple):
 
 def update_keys(seed: int, update_index: int, micro_batches: int) -> NDArray[np.int32]:
     """Return (micro-batches, 2) int32 keys, a function of seed, update and position in the update."""
-    words = [np.random.SeedSequence((seed, update_index, micro)).generate_state(2) for micro in range(micro_batches)]
+    words = [
+        np.random.SeedSequence((seed, update_index, micro)).generate_state(2)
+        for micro in range(micro_batches)
+    ]
     return np.stack(words).astype(np.uint32).view(np.int32)
 
 
@@ -43,7 +46,9 @@ def threshold(rate: float) -> int:
     return min(round(rate * _LEVELS), _LEVELS - 1)
 
 
-def mask(key: Any | None, layer: int, site: int, shape: tuple[Any, ...], rate: float, dtype: str) -> Mask | None:
+def mask(
+    key: Any | None, layer: int, site: int, shape: tuple[Any, ...], rate: float, dtype: str
+) -> Mask | None:
     """Return the mask of one site, or None at inference (no key) and at rate 0."""
     dropped = threshold(rate)
     if key is None or dropped == 0:

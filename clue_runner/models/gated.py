@@ -17,7 +17,7 @@ from clue_runner.models.dropout import Mask
 
 
 def shifted(values: Any, distance: int) -> Any:
-    """Return (rows, length, 3 * width): each character with those ``distance`` before and after, 0 outside."""
+    """Return (rows, length, 3 * width): characters ``distance`` before, at and after each; 0 outside."""
 
     def forward(values: Any) -> Any:
         def gradient(upstream: Any) -> Any:
@@ -25,13 +25,15 @@ def shifted(values: Any, distance: int) -> Any:
             before, here, after = (upstream[..., place * width : (place + 1) * width] for place in range(3))
             return here + _moved(before, -distance) + _moved(after, distance)
 
-        return ops.concatenate([_moved(values, distance), values, _moved(values, -distance)], axis=-1), gradient
+        return ops.concatenate(
+            [_moved(values, distance), values, _moved(values, -distance)], axis=-1
+        ), gradient
 
     return ops.custom_gradient(forward)(values)
 
 
 def _moved(values: Any, distance: int) -> Any:
-    """Return (rows, length, width) moved towards the end (negative: the beginning), 0 where nothing comes from."""
+    """Return (rows, length, width) moved towards the end (negative: the beginning), 0 in what is left."""
     length = ops.shape(values)[1]
     size = abs(distance)
     if distance > 0:

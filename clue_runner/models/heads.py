@@ -31,7 +31,13 @@ class ClassificationHead(Part):
     """
 
     def __init__(
-        self, backbone: Any, num_labels: int, *, pooling: Pooling = "pooler", dropout_rate: float = 0.1, seed: int = 0
+        self,
+        backbone: Any,
+        num_labels: int,
+        *,
+        pooling: Pooling = "pooler",
+        dropout_rate: float = 0.1,
+        seed: int = 0,
     ) -> None:
         super().__init__("head", seed, backbone.dtype_policy.name)
         if pooling == "pooler" and not backbone.has_pooler:

@@ -66,7 +66,9 @@ def trained_gelu(inputs: Any) -> Any:
     return ops.custom_gradient(forward)(inputs)
 
 
-def residual_norm(inputs: Any, branch: Any, drop: Mask | None, scale: Any, offset: Any, epsilon: float) -> Any:
+def residual_norm(
+    inputs: Any, branch: Any, drop: Mask | None, scale: Any, offset: Any, epsilon: float
+) -> Any:
     """Return layer_norm(inputs + dropout(branch)) * scale + offset for (tokens, width) tensors.
 
     The sum and its statistics are float32; the result has the type of ``branch``.

@@ -36,7 +36,9 @@ class Part(keras.layers.Layer):
         self.seed = seed
         self.built = True
 
-    def weight(self, name: str, shape: tuple[int, ...], start: Start = "normal", *, lookup: bool = False) -> Any:
+    def weight(
+        self, name: str, shape: tuple[int, ...], start: Start = "normal", *, lookup: bool = False
+    ) -> Any:
         """Create the float32 weight ``prefix/name``.
 
         Args:

@@ -64,7 +64,7 @@ class CharacterTokenizer:
         return np.fromiter((self._ids.get(one, UNKNOWN) for one in text), np.int32, len(text))
 
     def word_ids(self, text: str) -> IdArray:
-        """Return (characters,) int32: the row of the word that each character stands in, 0 where it has none."""
+        """Return (characters,) int32: the row of each character's word, 0 where the word has no vector."""
         if self.vectors is None:
             return np.zeros(len(text), np.int32)
         words = self._cutter.lcut(text, HMM=False)
@@ -118,7 +118,9 @@ def read_characters(path: Path) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8").split("\n")[:-1]
     except (OSError, UnicodeDecodeError) as error:
-        raise CheckpointError("cannot read the character vocabulary", where=str(path), received=str(error)) from None
+        raise CheckpointError(
+            "cannot read the character vocabulary", where=str(path), received=str(error)
+        ) from None
     if tuple(lines[:2]) != SPECIAL or len(lines) < 3 or any(len(line) != 1 for line in lines[2:]):
         raise CheckpointError(
             "not a character vocabulary",

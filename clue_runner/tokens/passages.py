@@ -3,8 +3,8 @@
 In: records, a character tokenizer, limits; or rows, a seed and an epoch. Out: ``Rows``.
 Knows nothing about tensors or files.
 
-A row is one passage. Token columns: ``token_ids`` and ``word_ids`` (int32; words only where there are vectors),
-``start_tags`` and ``end_tags`` (int16): where an answer begins or ends, its length in characters, else 0. A
+A row is one passage. Token columns: ``token_ids`` and ``word_ids`` (int32; words only where there are
+vectors), ``start_tags`` and ``end_tags`` (int16): where an answer begins or ends, its length in characters, else 0. A
 length, because a cut through an answer must take away both of its ends. Columns: ``question_ids`` and
 ``question_words`` (rows, width) int32, ``repeat`` int32 (how often an epoch asks the question).
 """
@@ -25,7 +25,9 @@ Draws = NDArray[np.float64]
 
 _STREAM = 0x70617373616765  # "passage": keeps these draws apart from other uses of the same seed
 _TRIES = 20  # draws for a passage of another question that does not hold the answer
-_DRAWS = 6  # random numbers a question: which passage, another question's or not, which, then three for the cut
+_DRAWS = (
+    6  # random numbers a question: which passage, another question's or not, which, then three for the cut
+)
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,11 @@ class Sampling:
 
 
 def encode_passages(
-    items: Sequence[PassagesRecord], tokenizer: CharacterTokenizer, *, max_length: int, max_question_length: int
+    items: Sequence[PassagesRecord],
+    tokenizer: CharacterTokenizer,
+    *,
+    max_length: int,
+    max_question_length: int,
 ) -> Rows:
     """Return one row a passage; a question without passages has none."""
     texts = [passage.text[:max_length] for record in items for passage in record.passages]
@@ -80,7 +86,9 @@ def encode_passages(
         "questions without passages": int((counts == 0).sum()),
     }
     rows = np.arange(len(texts), dtype=np.int64)
-    return Rows(offsets, tokens, columns, record, rows, {what: count for what, count in notes.items() if count})
+    return Rows(
+        offsets, tokens, columns, record, rows, {what: count for what, count in notes.items() if count}
+    )
 
 
 def occurrences(answer: str, text: str) -> list[int]:
@@ -135,7 +143,7 @@ def _cut(lengths: IntArray, draws: Draws, crop: int | None) -> tuple[IntArray, I
 
 
 def _taken(rows: Rows, own: IntArray, chosen: IntArray, begin: IntArray, length: IntArray) -> Rows:
-    """Return pieces of the chosen passages under the questions of ``own``; cut answers lose both their tags."""
+    """Return pieces of the chosen passages under the questions of ``own``; cut answers lose both tags."""
     offsets = np.concatenate(([0], np.cumsum(length))).astype(np.int64)
     inside = np.arange(offsets[-1]) - np.repeat(offsets[:-1], length)
     source = inside + np.repeat(rows.offsets[chosen] + begin, length)

@@ -70,7 +70,9 @@ def read_word_vectors(path: Path) -> WordVectors:
 def write_word_vectors(path: Path, words: list[str], table: NDArray[np.float32]) -> None:
     """Write the text format."""
     lines = [f"{len(words)} {table.shape[1]}"]
-    lines += [f"{word} {' '.join(f'{value:.6g}' for value in row)}" for word, row in zip(words, table, strict=True)]
+    lines += [
+        f"{word} {' '.join(f'{value:.6g}' for value in row)}" for word, row in zip(words, table, strict=True)
+    ]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -111,18 +113,27 @@ def _read_text(
             size = width
         if width != size:
             raise DataError(
-                "word vectors of two widths", where=f"{path}:{number}", received=f"{width} numbers", allowed=str(size)
+                "word vectors of two widths",
+                where=f"{path}:{number}",
+                received=f"{width} numbers",
+                allowed=str(size),
             )
         try:
             words.append(parts[0].decode("utf-8"))
             rows.append(np.array(parts[1:], np.float32))
         except (UnicodeDecodeError, ValueError):
             raise DataError(
-                "not a word and its vector", where=f"{path}:{number}", received=repr(line[:40]), next_step=NEXT_STEP
+                "not a word and its vector",
+                where=f"{path}:{number}",
+                received=repr(line[:40]),
+                next_step=NEXT_STEP,
             ) from None
     if header and len(words) != header[0]:
         raise DataError(
-            "the word vectors are cut", where=str(path), received=f"{len(words):,} words", allowed=f"{header[0]:,}"
+            "the word vectors are cut",
+            where=str(path),
+            received=f"{len(words):,} words",
+            allowed=f"{header[0]:,}",
         )
     table = np.stack(rows) if rows else np.zeros((0, size or 0), np.float32)
     return words, _finite(table, path)
@@ -150,7 +161,9 @@ def _read_binary(
             words.append(raw[place:space].lstrip(b"\n").decode("utf-8"))
         except UnicodeDecodeError:
             raise DataError(
-                "the word vectors are cut or of two widths", where=f"{path}: word {row + 1:,}", next_step=NEXT_STEP
+                "the word vectors are cut or of two widths",
+                where=f"{path}: word {row + 1:,}",
+                next_step=NEXT_STEP,
             ) from None
         table[row] = np.frombuffer(raw, "<f4", size, space + 1)
         place = space + 1 + 4 * size

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from clue_runner.config.shipped import clue_home
 from clue_runner.errors import UsageError
 
 Backend = Literal["tensorflow", "jax"]
@@ -71,6 +72,24 @@ def set_backend(backend: Backend) -> None:
     # quiet start; the whole GPU is not taken at once, so that a second process can start beside
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    if backend == "jax":
+        _keep_compiled_steps()
+
+
+def _keep_compiled_steps() -> None:
+    """Let JAX keep compiled steps between processes: a resumed run need not compile again.
+
+    Whoever can write there can run code in this process, so the folder is the user's alone.
+    """
+    folder = clue_home() / "cache" / "compiled"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
+    except OSError:
+        return  # a home that cannot be written costs compile time, nothing else
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(2 * 1024**3))
 
 
 def choose_device(backend: Backend, device: str) -> Device:

@@ -146,7 +146,9 @@ class Asker:
         self._adapter: Adapter = load_adapter(card, self._run)
         own, vocabulary = own_network(self._adapter), member.best.folder / VOCABULARY
         self._tokenizer = (
-            own.load_tokenizer(vocabulary, self._run) if own else Tokenizer(vocabulary, self._run.model.lowercase)
+            own.load_tokenizer(vocabulary, self._run)
+            if own
+            else Tokenizer(vocabulary, self._run.model.lowercase)
         )
         choices = choose(self._run)
         saved = member.best.state["buckets"]

@@ -43,7 +43,9 @@ def decay_factor(name: str, learning_rate: Any, settings: EngineSettings) -> Any
     return 1 - learning_rate * settings.weight_decay
 
 
-def adam(weight: Any, gradient: Any, moments: Moments, size: Any, settings: EngineSettings) -> tuple[Any, Moments]:
+def adam(
+    weight: Any, gradient: Any, moments: Moments, size: Any, settings: EngineSettings
+) -> tuple[Any, Moments]:
     """Return the next weight and moments, decay left out."""
     momentum = moments.momentum + (gradient - moments.momentum) * (1 - settings.beta_1)
     velocity = moments.velocity + (gradient * gradient - moments.velocity) * (1 - settings.beta_2)

@@ -93,9 +93,7 @@ def _answer(
         return Asker(member, card, member.run.backend, records, console).answer(records, signals, console)[0]
 
 
-def _say(
-    found: Prediction, request: AskRequest, texts: Sequence[str], console: Console
-) -> dict[str, Any]:
+def _say(found: Prediction, request: AskRequest, texts: Sequence[str], console: Console) -> dict[str, Any]:
     """Say the answer and where it stands; return both."""
     evidence = [
         {"passage": str(request.passage[number]), "start": start, "end": end, "score": round(score, 6)}

@@ -26,8 +26,6 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of each task."""
     place = tmp_path_factory.mktemp("place")
     cache = tmp_path_factory.mktemp("cache")
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache / "jax"))
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     os.environ["CLUE_HOME"] = str(cache / "home")
     for task in ("c3", "chid", "ocnli"):
         assert (

@@ -26,8 +26,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working folder with two finished runs of two seeds."""
     place = tmp_path_factory.mktemp("place")
     cache = tmp_path_factory.mktemp("cache")
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache / "jax"))
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     os.environ["CLUE_HOME"] = str(cache / "home")
     for seed in (1, 2):
         output = ("--seed", str(seed), "--output", str(place / "runs" / "afqmc" / f"test-{seed}"))

@@ -28,7 +28,9 @@ def test_every_command_shown_is_a_command() -> None:
 
 
 def test_every_make_target_shown_exists() -> None:
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
+    targets = set(
+        re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    )
     shown = set(re.findall(r"\$ make ([a-z]+)", "\n".join(blocks("README.md"))))
     assert shown == {"demo", "test"} and shown <= targets
 

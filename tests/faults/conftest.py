@@ -62,8 +62,6 @@ def command(check_resume: ModuleType, backend: str, cache: Path) -> Callable[...
 @pytest.fixture
 def train_here(clue: Callable[..., object], backend: str, cache: Path) -> Iterator[Callable[..., object]]:
     """Run the same command in this process."""
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache / "jax"))
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
     def call(folder: Path, *arguments: str, **settings: object) -> object:
         changed = {key.replace("__", "."): value for key, value in settings.items()}

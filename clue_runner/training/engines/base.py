@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 from clue_runner.tokens.rows import Array
@@ -64,7 +63,9 @@ class Engine(Protocol):
     def init(self, build: Callable[[], Any], settings: EngineSettings, example: Mapping[str, Array]) -> None:
         """Build the network on ``example`` shapes and create optimizer and EMA state."""
 
-    def step(self, update: Mapping[str, Array], *, update_index: int, learning_rate: float) -> Callable[[], StepResult]:
+    def step(
+        self, update: Mapping[str, Array], *, update_index: int, learning_rate: float
+    ) -> Callable[[], StepResult]:
         """Run one update on arrays of shape (micro-batches, rows, ...); return how to read its result.
 
         Loss = sum of example losses / sum of weights over all micro-batches. Reading waits for the

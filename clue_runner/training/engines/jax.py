@@ -71,13 +71,17 @@ class JaxEngine:
             "weights": weights,
             "momentum": {name: jnp.zeros_like(weights[name]) for name in self.trained},
             "velocity": {name: jnp.zeros_like(weights[name]) for name in self.trained},
-            "average": {} if settings.ema is None else {name: jnp.array(weights[name]) for name in self.trained},
+            "average": {}
+            if settings.ema is None
+            else {name: jnp.array(weights[name]) for name in self.trained},
             "step": jnp.zeros((), jnp.int32),
         }
         self._step = jax.jit(self._update, donate_argnums=0) if settings.jit else self._update
         self._evaluate = jax.jit(self._outputs) if settings.jit else self._outputs
 
-    def step(self, update: Mapping[str, Array], *, update_index: int, learning_rate: float) -> Callable[[], StepResult]:
+    def step(
+        self, update: Mapping[str, Array], *, update_index: int, learning_rate: float
+    ) -> Callable[[], StepResult]:
         """Run one update; the state stays on the device and nothing is waited for."""
         batch = {name: values for name, values in update.items() if name not in HOST_ONLY}
         micro_batches = len(next(iter(batch.values())))
@@ -92,14 +96,18 @@ class JaxEngine:
 
     def evaluate(self, batch: Mapping[str, Array], *, averaged: bool) -> Mapping[str, Array]:
         """Return outputs of one batch without dropout."""
-        outputs = self._evaluate(self._weights(averaged), {name: v for name, v in batch.items() if name not in HOST_ONLY})
+        outputs = self._evaluate(
+            self._weights(averaged), {name: v for name, v in batch.items() if name not in HOST_ONLY}
+        )
         return {name: np.asarray(value) for name, value in outputs.items()}
 
     def get_state(self) -> State:
         """Return copies of weights, moments, average and step."""
         parts = {"": "weights", MOMENTUM: "momentum", VELOCITY: "velocity", AVERAGE: "average"}
         state = {
-            prefix + name: np.array(value) for prefix, part in parts.items() for name, value in self.state[part].items()
+            prefix + name: np.array(value)
+            for prefix, part in parts.items()
+            for name, value in self.state[part].items()
         }
         return state | {STEP: np.array(self.state["step"], np.int64)}
 
@@ -140,7 +148,6 @@ class JaxEngine:
 
     def _gradients(self, weights: Tensors, batch: Tensors, keys: Any) -> tuple[Any, Any, Tensors]:
         """Return loss sum, weight sum and gradient of the loss sum over all micro-batches."""
-
         trained = {name: weights[name] for name in self.trained}
 
         def one(micro: Tensors, key: Any) -> tuple[Any, Any, Tensors]:
@@ -162,7 +169,9 @@ class JaxEngine:
         loss, weight, gradient = total
         return loss, weight, gradient
 
-    def _update(self, state: dict[str, Any], batch: Tensors, keys: Any, learning_rate: Any) -> tuple[dict[str, Any], Any]:
+    def _update(
+        self, state: dict[str, Any], batch: Tensors, keys: Any, learning_rate: Any
+    ) -> tuple[dict[str, Any], Any]:
         """Compute one update; a non-finite one returns the state as it was."""
         self.compilations += 1
         settings = self.settings
@@ -174,7 +183,9 @@ class JaxEngine:
         finite = jnp.isfinite(loss) & jnp.isfinite(norm)
         scale = 1 / weight
         if settings.clip_norm is not None:
-            scale = scale * jnp.minimum(1.0, settings.clip_norm / jnp.maximum(norm, settings.clip_norm * 1e-6))
+            scale = scale * jnp.minimum(
+                1.0, settings.clip_norm / jnp.maximum(norm, settings.clip_norm * 1e-6)
+            )
         step = state["step"] + 1
         count = step.astype(jnp.float32)
         rectified = settings.optimizer == "radam"
@@ -184,7 +195,13 @@ class JaxEngine:
             else step_size(learning_rate, count, settings)
         )
         kept_share = average_decay(count, settings, keras.ops)
-        new: dict[str, Any] = {"weights": dict(state["weights"]), "momentum": {}, "velocity": {}, "average": {}, "step": step}
+        new: dict[str, Any] = {
+            "weights": dict(state["weights"]),
+            "momentum": {},
+            "velocity": {},
+            "average": {},
+            "step": step,
+        }
         for name in self.trained:
             value = state["weights"][name]
             moments = Moments(state["momentum"][name], state["velocity"][name])

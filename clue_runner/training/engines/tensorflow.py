@@ -40,7 +40,9 @@ def create() -> TensorFlowEngine:
 def gpu_names() -> list[str]:
     """Return a name for each GPU that TensorFlow sees."""
     devices = tf.config.list_physical_devices("GPU")
-    return [str(tf.config.experimental.get_device_details(device).get("device_name", "GPU")) for device in devices]
+    return [
+        str(tf.config.experimental.get_device_details(device).get("device_name", "GPU")) for device in devices
+    ]
 
 
 def use_gpu(index: int) -> None:
@@ -71,20 +73,28 @@ class TensorFlowEngine:
         self.weights = {name: variable.value for name, variable in self.keras_variables.items()}
         self.trained = {name: self.weights[name] for name, v in self.keras_variables.items() if v.trainable}
         self.moments = {name: Moments(_zeros_like(v), _zeros_like(v)) for name, v in self.trained.items()}
-        self.averages = {} if settings.ema is None else {name: tf.Variable(v) for name, v in self.trained.items()}
+        self.averages = (
+            {} if settings.ema is None else {name: tf.Variable(v) for name, v in self.trained.items()}
+        )
         self.step_count = tf.Variable(0, dtype=tf.int64)
         # which rows of a lookup table ever had a gradient; follows from the velocity (see optimizers)
-        lookups = () if settings.jit else [name for name in self.trained if is_lookup(self.keras_variables[name])]
+        lookups = (
+            () if settings.jit else [name for name in self.trained if is_lookup(self.keras_variables[name])]
+        )
         self.used = {name: tf.Variable(tf.zeros(self.weights[name].shape[0], tf.bool)) for name in lookups}
         self._functions: dict[str, Any] = {}
 
-    def step(self, update: Mapping[str, Array], *, update_index: int, learning_rate: float) -> Callable[[], StepResult]:
+    def step(
+        self, update: Mapping[str, Array], *, update_index: int, learning_rate: float
+    ) -> Callable[[], StepResult]:
         """Run one update; a single micro-batch has a graph of its own without loop and accumulators."""
         batch = {name: values for name, values in update.items() if name not in HOST_ONLY}
         micro_batches = len(next(iter(batch.values())))
         keys = update_keys(self.settings.seed, update_index, micro_batches)
         single = micro_batches == 1
-        function = self._function("step" if single else "steps", lambda b, k, r: self._update(b, k, r, single), batch)
+        function = self._function(
+            "step" if single else "steps", lambda b, k, r: self._update(b, k, r, single), batch
+        )
         figures = function(batch, keys, np.float32(learning_rate))
 
         def read() -> StepResult:
@@ -135,7 +145,9 @@ class TensorFlowEngine:
         found |= {AVERAGE + name: variable for name, variable in self.averages.items()}
         return found | {STEP: self.step_count}
 
-    def _function(self, name: str, run: Callable[..., Any], batch: Mapping[str, Array], *, step: bool = True) -> Any:
+    def _function(
+        self, name: str, run: Callable[..., Any], batch: Mapping[str, Array], *, step: bool = True
+    ) -> Any:
         """Return the traced function ``name``, made at the first call for any length of such a batch."""
         if self.settings.jit:
             self._count_shape(name, batch)
@@ -166,7 +178,9 @@ class TensorFlowEngine:
     def _outputs(self, batch: Tensors, use_average: bool) -> Tensors:
         """Compute outputs for evaluation."""
         averages = self.averages if use_average else {}
-        mapping = [(self.keras_variables[name], tf.convert_to_tensor(value)) for name, value in averages.items()]
+        mapping = [
+            (self.keras_variables[name], tf.convert_to_tensor(value)) for name, value in averages.items()
+        ]
         with keras.StatelessScope(state_mapping=mapping):
             return dict(self.network(batch))
 
@@ -209,9 +223,15 @@ class TensorFlowEngine:
         _, loss, weight, sums, tables = tf.while_loop(
             lambda index, *_: index < count, body, start, parallel_iterations=1
         )
-        return loss, weight, {name: tables[name].joined() if name in tables else sums[name] for name in self.trained}
+        return (
+            loss,
+            weight,
+            {name: tables[name].joined() if name in tables else sums[name] for name in self.trained},
+        )
 
-    def _update(self, batch: Tensors, keys: Any, learning_rate: Any, single: bool) -> tuple[Any, Any, Any, Any]:
+    def _update(
+        self, batch: Tensors, keys: Any, learning_rate: Any, single: bool
+    ) -> tuple[Any, Any, Any, Any]:
         """Compute one update; a non-finite one changes nothing."""
         loss, weight, gradients = self._gradients(batch, keys, single)
         weight = tf.maximum(weight, np.finfo(np.float32).tiny)
@@ -297,7 +317,11 @@ class TensorFlowEngine:
         moments = Moments(tf.gather(momentum, rows), tf.gather(velocity, rows))
         move: Any = radam if self.settings.optimizer == "radam" else adam
         stepped, moments = move(tf.gather(weight, rows), gradient, moments, size, self.settings)
-        for variable, values in ((weight, stepped), (momentum, moments.momentum), (velocity, moments.velocity)):
+        for variable, values in (
+            (weight, stepped),
+            (momentum, moments.momentum),
+            (velocity, moments.velocity),
+        ):
             tf.raw_ops.ResourceScatterUpdate(resource=variable.handle, indices=rows, updates=values)
 
 

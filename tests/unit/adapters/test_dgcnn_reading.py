@@ -22,7 +22,12 @@ CARD = find_card("webqa")
 def settings(*overrides: str, task: str = "webqa", model: str | None = None) -> Run:
     card = find_card(task)
     return load_run(
-        task=task, card_settings=recommended_settings(card), model=model, configs=[], overrides=overrides, flags={}
+        task=task,
+        card_settings=recommended_settings(card),
+        model=model,
+        configs=[],
+        overrides=overrides,
+        flags={},
     )
 
 
@@ -113,7 +118,9 @@ def test_the_vocabulary_is_trains_alone_and_reads_back(tmp_path: Any) -> None:
     run = settings("data.min_count=3")
     own = own_network(load_adapter(CARD, run))
     assert own is not None
-    splits = {split: load_adapter(CARD).read(CARD, locate(CARD, "sample"), split) for split in ("train", "dev")}
+    splits = {
+        split: load_adapter(CARD).read(CARD, locate(CARD, "sample"), split) for split in ("train", "dev")
+    }
     tokenizer: Any = own.make_tokenizer(splits, run)
     counted = "".join(r.question + "".join(p.text for p in r.passages) for r in splits["train"].items)
     assert all(counted.count(one) >= 3 for one in tokenizer.characters)

@@ -17,7 +17,11 @@ from clue_runner.data.sources import locate, open_source
 from clue_runner.errors import DataError
 
 CARD = find_card("webqa")
-GOOD: dict[str, Any] = {"id": "a", "question": "谁？", "passages": [{"passage": "是张三。", "answer": "张三"}, {"passage": "不知道", "answer": ""}]}
+GOOD: dict[str, Any] = {
+    "id": "a",
+    "question": "谁？",
+    "passages": [{"passage": "是张三。", "answer": "张三"}, {"passage": "不知道", "answer": ""}],
+}
 
 
 def raw(*records: Any) -> bytes:
@@ -106,7 +110,9 @@ def test_the_split_follows_from_the_seed_and_keeps_the_files_order() -> None:
     items = parse_questions(raw(*many(50)), "f").items
     one, again, other = (split_by_order(items, seed, 0.2) for seed in (1, 1, 2))
     assert one == again and one["dev"] != other["dev"]
-    assert len(one["dev"]) == 10 and {r.id for r in one["train"]} | {r.id for r in one["dev"]} == set(range(50))
+    assert len(one["dev"]) == 10 and {r.id for r in one["train"]} | {r.id for r in one["dev"]} == set(
+        range(50)
+    )
     assert [r.id for r in one["train"]] == sorted(r.id for r in one["train"])
 
 
@@ -149,7 +155,7 @@ def test_webqas_folder_keeps_its_own_splits(tmp_path: Path) -> None:
     write_splits(found, tmp_path / "out")
     source = open_source(tmp_path / "out", CARD)
     assert read_passage_records(CARD, source, "test").items[0].answers is None
-    assert b"answer\": \"\"" in source.read("test.json")
+    assert b'answer": ""' in source.read("test.json")
 
 
 @pytest.mark.parametrize("name", ["webqa", "sogouqa"])

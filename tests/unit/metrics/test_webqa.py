@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from clue_runner.errors import DataError
-from clue_runner.metrics.webqa import TaggedEvidence, marked, plain, read_kit, score_evidences, score_votes, voted
+from clue_runner.metrics.webqa import (
+    TaggedEvidence,
+    marked,
+    plain,
+    read_kit,
+    score_evidences,
+    score_votes,
+    voted,
+)
 from clue_runner.metrics.webqa_fuzzy import FuzzyLists, read_lists, same_answer
 
 LISTS = FuzzyLists(
@@ -33,7 +41,9 @@ def test_one_right_answer_is_enough_and_each_wrong_one_costs_precision() -> None
     score = score_evidences([[one("Abc", "a bc", "x"), one("y")]])
     assert (score.true, score.predicted, score.correct) == (2, 2, 1)
     assert score.precision == 0.5 and score.recall == 0.5 and score.f1 == 0.5
-    assert score.line().startswith("chunk_f1=0.500000 chunk_precision=0.500000 chunk_recall=0.500000 true_chunks=2")
+    assert score.line().startswith(
+        "chunk_f1=0.500000 chunk_precision=0.500000 chunk_recall=0.500000 true_chunks=2"
+    )
     assert score_evidences([[one("y")]]).f1 == 0.0
 
 
@@ -44,30 +54,37 @@ def test_the_vote_takes_the_most_frequent_or_the_first() -> None:
     assert score_votes([[one("no_answer", "b"), one("b", "b")]]).correct == 1
 
 
-@pytest.mark.parametrize(
-    ("reference", "answer", "same"),
-    [
-        ("梵高", "凡高", True), ("梵高", "高更", False), ("361", "361个", True), ("361", "第361个", True),
-        ("361个", "第361个", True), ("361", "361只", False), ("5", "5岁", True), ("3个", "3个月", True),
-        ("十一月", "十一月份", True), ("1046年", "公元前1046年", True), ("1046年", "公元前1046", False), ("30分", "30分钟", True),
-        ("《红楼梦》", "红楼梦", True), ("白羊", "白羊座", True), ("法国", "法国人", True), ("希腊", "希腊人", True),
-        ("男", "男性", True), ("苗", "苗族", True), ("红", "红色", True), ("唐", "唐朝", True), ("正比", "成正比", True),
-        ("氧", "氧元素", True), ("红色的", "红色", True), ("红色", "红色的", False), ("虎年", "虎", True),
-        ("微软", "微软公司", True), ("微软公司", "微软", False), ("“春”", "春", True), ("贵州", "贵州省", True),
-        ("广东", "广东省", False), ("台湾", "台湾岛", False),
-    ],
-)  # fmt: skip
-def test_what_the_kit_takes_for_the_same(reference: str, answer: str, same: bool) -> None:
+SAME = """
+    梵高/凡高 361/361个 361/第361个 361个/第361个 5/5岁 3个/3个月 十一月/十一月份
+    1046年/公元前1046年 30分/30分钟 《红楼梦》/红楼梦 白羊/白羊座 法国/法国人 希腊/希腊人 男/男性
+    苗/苗族 红/红色 唐/唐朝 正比/成正比 氧/氧元素 红色的/红色 虎年/虎 微软/微软公司 “春”/春
+    贵州/贵州省
+"""
+OTHER = """
+    梵高/高更 361/361只 1046年/公元前1046 红色/红色的 微软公司/微软 广东/广东省 台湾/台湾岛
+"""
+PAIRS = [(pair, True) for pair in SAME.split()] + [(pair, False) for pair in OTHER.split()]
+
+
+@pytest.mark.parametrize(("pair", "same"), PAIRS)
+def test_what_the_kit_takes_for_the_same(pair: str, same: bool) -> None:
+    reference, answer = pair.split("/")
     assert same_answer(reference, answer, LISTS) is same
 
 
 def test_lists_are_read_as_text(tmp_path: Path) -> None:
-    (tmp_path / "synsets.py").write_text("synsets=[\n    [ur'梵高', ur'凡高', ur\"O'x\"],\n    [ur'a', ur'b\\'c'],\n]\n", encoding="utf-8")
+    (tmp_path / "synsets.py").write_text(
+        "synsets=[\n    [ur'梵高', ur'凡高', ur\"O'x\"],\n    [ur'a', ur'b\\'c'],\n]\n", encoding="utf-8"
+    )
     names = "measure_names = [u'个', u'年']\ncountry_and_region_names = [\n u'希腊',\n]\nchemical_element_names = [u'氧']\n"
     (tmp_path / "names.py").write_text(names, encoding="utf-8")
-    (tmp_path / "state_names.py").write_text("state_names = [(u'520000', u'贵州省')]\nraise SystemExit\n", encoding="utf-8")
+    (tmp_path / "state_names.py").write_text(
+        "state_names = [(u'520000', u'贵州省')]\nraise SystemExit\n", encoding="utf-8"
+    )
     lists = read_lists(tmp_path)
-    assert lists.synonyms["凡高"] == lists.synonyms["O'x"] == frozenset({0}) and lists.synonyms["b'c"] == frozenset({1})
+    assert lists.synonyms["凡高"] == lists.synonyms["O'x"] == frozenset({0}) and lists.synonyms[
+        "b'c"
+    ] == frozenset({1})
     assert lists.measures == {"个", "年"} and lists.regions == {"贵州省"} and lists.elements == {"氧"}
     (tmp_path / "names.py").unlink()
     with pytest.raises(DataError, match="names.py"):
@@ -78,7 +95,11 @@ def test_tags_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     gold, tags = tmp_path / "g.json", tmp_path / "t.txt"
     record = {"evidences": [{"evidence_tokens": ["a", "b"], "golden_answers": [["a"]]}]}
     gold.write_text(json.dumps(record), encoding="utf-8")
-    for text, says in (("0;\n", "do not fit"), ("0;\n7;\n", "t.txt:2: not a tag"), ("0;\n2;\n2;\n", "do not fit")):
+    for text, says in (
+        ("0;\n", "do not fit"),
+        ("0;\n7;\n", "t.txt:2: not a tag"),
+        ("0;\n2;\n2;\n", "do not fit"),
+    ):
         tags.write_text(text, encoding="utf-8")
         with pytest.raises(DataError, match=says):
             read_kit(gold, tags)

@@ -17,7 +17,11 @@ from clue_runner.models.naming import decays, is_lookup, named_variables
 Settings = Callable[..., Any]
 Batch = dict[str, np.ndarray[Any, Any]]
 NAMES_OF_A_BLOCK = {
-    *(f"attention/{part}/{kind}" for part in ("query", "key", "value", "output") for kind in ("kernel", "bias")),
+    *(
+        f"attention/{part}/{kind}"
+        for part in ("query", "key", "value", "output")
+        for kind in ("kernel", "bias")
+    ),
     *(f"{part}/norm/{kind}" for part in ("attention", "feed_forward") for kind in ("scale", "offset")),
     *(f"feed_forward/{part}/{kind}" for part in ("inner", "outer") for kind in ("kernel", "bias")),
 }
@@ -32,8 +36,12 @@ def test_names_and_first_values(model_settings: Settings) -> None:
     head = ClassificationHead(backbone, 3, seed=9)
     weights = named_variables(head)
     expected = {f"backbone/block_{layer}/{name}" for layer in (0, 1) for name in NAMES_OF_A_BLOCK}
-    expected |= {f"backbone/embeddings/{name}" for name in ("word", "position", "segment", "norm/scale", "norm/offset")}
-    expected |= {f"{layer}/{kind}" for layer in ("backbone/pooler", "head/output") for kind in ("kernel", "bias")}
+    expected |= {
+        f"backbone/embeddings/{name}" for name in ("word", "position", "segment", "norm/scale", "norm/offset")
+    }
+    expected |= {
+        f"{layer}/{kind}" for layer in ("backbone/pooler", "head/output") for kind in ("kernel", "bias")
+    }
     assert set(weights) == expected
     for name, variable in weights.items():
         value = numpy(variable)

@@ -20,7 +20,9 @@ SHAPE = ReaderShape(vocab_size=50)
 OUTSIDE_EMBEDDINGS = 1_002_883  # counted from the published network
 
 
-def batch(rows: int = 3, question: int = 9, passage: int = 40, seed: int = 0, words: int = 0) -> dict[str, Any]:
+def batch(
+    rows: int = 3, question: int = 9, passage: int = 40, seed: int = 0, words: int = 0
+) -> dict[str, Any]:
     draw = np.random.default_rng(seed)
     found: dict[str, Any] = {
         "question_ids": draw.integers(1, 50, (rows, question)).astype(np.int32),
@@ -79,13 +81,16 @@ def test_a_block_sees_its_dilation_alone() -> None:
     changed[0, 10] += 1
     mask = np.ones((1, 20, 1), np.float32)
     differs = [
-        np.abs(ops.convert_to_numpy(block(x, mask)) - ops.convert_to_numpy(block(inputs, mask))).max(-1)[0] > 1e-7
+        np.abs(ops.convert_to_numpy(block(x, mask)) - ops.convert_to_numpy(block(inputs, mask))).max(-1)[0]
+        > 1e-7
         for x in (changed,)
     ][0]
     assert np.flatnonzero(differs).tolist() == [6, 10, 14]
 
 
-@pytest.mark.parametrize(("label", "chance", "wanted"), [(1, 0.5, 0.0433217), (0, 0.5, 0.1299651), (1, 0.9, 0.000263401)])
+@pytest.mark.parametrize(
+    ("label", "chance", "wanted"), [(1, 0.5, 0.0433217), (0, 0.5, 0.1299651), (1, 0.9, 0.000263401)]
+)
 def test_focal_loss_by_hand(label: int, chance: float, wanted: float) -> None:
     p = np.float32(chance)
     found = focal(np.float32(label), p, np.float32(1 - p), alpha=0.25, gamma=2)

@@ -65,6 +65,9 @@ def test_eager_graph_and_xla_give_the_same_mask() -> None:
             return dropout.mask(key, 1, 2, (rows, *SHAPE[1:]), 0.1, "float32").keep
 
         signature = [tf.TensorSpec([2], tf.int32), tf.TensorSpec([], tf.int32)]
-        ways = [tf.function(one, input_signature=signature, jit_compile=jit)(KEY, SHAPE[0]) for jit in (False, True)]
+        ways = [
+            tf.function(one, input_signature=signature, jit_compile=jit)(KEY, SHAPE[0])
+            for jit in (False, True)
+        ]
     for way in ways:
         assert np.array_equal(np.asarray(way), draw(layer=1, site=2))

@@ -26,9 +26,9 @@ def slopes(function: Callable[..., Any], values: list[Any], weight: np.ndarray[A
     if keras.backend.backend() == "jax":
         import jax
 
-        found = jax.grad(lambda *given: ops.sum(function(*given) * weight), argnums=tuple(range(len(values))))(
-            *[ops.convert_to_tensor(value) for value in values]
-        )
+        found = jax.grad(
+            lambda *given: ops.sum(function(*given) * weight), argnums=tuple(range(len(values)))
+        )(*[ops.convert_to_tensor(value) for value in values])
         return [np.asarray(one) for one in found]
     import tensorflow as tf
 
@@ -58,7 +58,9 @@ def plain_attention(query: Any, key: Any, value: Any) -> Any:
 
 
 def own_attention(query: Any, key: Any, value: Any) -> Any:
-    return kernels.attend(query, key, value, ops.convert_to_tensor(BIAS), Mask(ops.convert_to_tensor(KEEP), 1.25))
+    return kernels.attend(
+        query, key, value, ops.convert_to_tensor(BIAS), Mask(ops.convert_to_tensor(KEEP), 1.25)
+    )
 
 
 CASES = [

@@ -21,7 +21,9 @@ def test_a_table_reads_back_and_stays_one_line_an_answer() -> None:
     assert read_table(raw, "f") == [("1", "甲 乙 丙"), ("b", "")]
 
 
-@pytest.mark.parametrize(("raw", "says"), [(b"1\n", "f:1"), (b"1\ta\n2\tb\tc\n", "f:2"), (b"", "empty"), (b"1\t\xff\n", "f:1")])
+@pytest.mark.parametrize(
+    ("raw", "says"), [(b"1\n", "f:1"), (b"1\ta\n2\tb\tc\n", "f:2"), (b"", "empty"), (b"1\t\xff\n", "f:1")]
+)
 def test_broken_tables_say_where(raw: bytes, says: str) -> None:
     with pytest.raises(DataError, match=says):
         read_table(raw, "f")

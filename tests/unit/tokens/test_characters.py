@@ -32,7 +32,9 @@ def test_a_saved_vocabulary_reads_back(tmp_path: Path) -> None:
     assert again.characters == tokenizer.characters and again.sha256 == tokenizer.sha256
 
 
-@pytest.mark.parametrize("content", [b"", b"[PAD]\n[UNK]\n", b"a\nb\nc\n", "[PAD]\n[UNK]\n中国\n".encode(), b"\xff"])
+@pytest.mark.parametrize(
+    "content", [b"", b"[PAD]\n[UNK]\n", b"a\nb\nc\n", "[PAD]\n[UNK]\n中国\n".encode(), b"\xff"]
+)
 def test_what_is_no_vocabulary_is_refused(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "vocab.txt"
     path.write_bytes(content)

@@ -22,7 +22,9 @@ def encode(*records: PassagesRecord, max_length: int = 2048) -> object:
 
 
 def test_every_exact_match_is_labelled_with_its_length() -> None:
-    rows = encode(record(0, ("一丁一丁七", ("一丁",)), ("丁七", ())), record(1), record(2, ("一一一", ("一一",))))
+    rows = encode(
+        record(0, ("一丁一丁七", ("一丁",)), ("丁七", ())), record(1), record(2, ("一一一", ("一一",)))
+    )
     assert rows.tokens["start_tags"].tolist() == [2, 0, 2, 0, 0, 0, 0, 2, 2, 0]
     assert rows.tokens["end_tags"].tolist() == [0, 2, 0, 2, 0, 0, 0, 0, 2, 2]
     assert rows.record.tolist() == [0, 0, 2] and rows.notes == {"questions without passages": 1}
@@ -36,8 +38,13 @@ def test_long_passages_and_questions_are_cut_and_counted() -> None:
 
 
 def test_an_epoch_asks_each_question_once_and_is_a_function_of_seed_and_epoch() -> None:
-    rows = encode(*(record(n, *((chr(0x4E00 + n) + chr(0x4E10 + p), ()) for p in range(4))) for n in range(9)))
-    draws = [sample_passages(rows, seed, epoch, Sampling(256, 0)) for seed, epoch in ((1, 0), (1, 0), (1, 1), (2, 0))]
+    rows = encode(
+        *(record(n, *((chr(0x4E00 + n) + chr(0x4E10 + p), ()) for p in range(4))) for n in range(9))
+    )
+    draws = [
+        sample_passages(rows, seed, epoch, Sampling(256, 0))
+        for seed, epoch in ((1, 0), (1, 0), (1, 1), (2, 0))
+    ]
     assert all(one.record.tolist() == list(range(9)) for one in draws)
     texts = [one.tokens["token_ids"].tolist() for one in draws]
     assert texts[0] == texts[1] and texts[0] != texts[2] and texts[0] != texts[3]

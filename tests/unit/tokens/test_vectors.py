@@ -16,7 +16,10 @@ TABLE = np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32)
 
 
 def binary(words: list[str], table: np.ndarray, end: bytes = b"\n") -> bytes:
-    rows = (word.encode() + b" " + row.astype("<f4").tobytes() + end for word, row in zip(words, table, strict=True))
+    rows = (
+        word.encode() + b" " + row.astype("<f4").tobytes() + end
+        for word, row in zip(words, table, strict=True)
+    )
     return f"{len(words)} {table.shape[1]}\n".encode() + b"".join(rows)
 
 

@@ -21,8 +21,8 @@ from clue_runner.training.optimizers import Moments, average_decay, radam, recti
 
 def settings(**changes: Any) -> EngineSettings:
     base: dict[str, Any] = {
-        "precision": "float32", "jit": False, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7, "weight_decay": 0.0,
-        "clip_norm": None, "ema": 0.9999, "seed": 0, "optimizer": "radam",
+        "precision": "float32", "jit": False, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7,
+        "weight_decay": 0.0, "clip_norm": None, "ema": 0.9999, "seed": 0, "optimizer": "radam",
     }  # fmt: skip
     return EngineSettings(**{**base, **changes})
 
