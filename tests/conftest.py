@@ -11,10 +11,22 @@ from pathlib import Path
 
 import pytest
 
-# Compiled steps are kept between tests and the processes they start; the key holds program, version and flags.
+# What loads a backend runs once for each; everything else runs in the first pass alone.
+LOADS_A_BACKEND = ("unit/models", "unit/training", "unit/checkpoints", "unit/test_api", "faults", "peer")
+LOADS_A_BACKEND += ("cli/test_train", "cli/test_predict", "cli/test_choice_tasks", "cli/test_entity_task")
+
+# Compiled steps are kept between tests and the processes they start; JAX's key holds program and version.
 _COMPILED = Path(__file__).parents[1] / ".pytest_cache" / "compiled"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_COMPILED))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of both passes by where they stand."""
+    root = Path(__file__).parent
+    for item in items:
+        if item.path.relative_to(root).as_posix().startswith(LOADS_A_BACKEND):
+            item.add_marker(pytest.mark.backend)
 
 
 @pytest.fixture(scope="session")

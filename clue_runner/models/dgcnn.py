@@ -81,7 +81,7 @@ class HybridEmbedding(Part):
 
 
 class GatedConvolution(Part):
-    """One gated dilated block: ``x + g (c - x)``, with c and z from a convolution of three, g = sigmoid(z)."""
+    """One gated dilated block: ``x + g (c - x)``, c and z from a convolution of three, g = sigmoid(z)."""
 
     def __init__(
         self, prefix: str, seed: int, dtype_policy: str, *, width: int, dilation: int, layer: int, rate: float

@@ -27,7 +27,7 @@ SETTINGS = {
 @pytest.fixture(scope="session")
 def backend() -> str:
     """The backend that this pytest process tests."""
-    return os.environ.get("CLUE_TEST_BACKEND", "tensorflow")
+    return os.environ.get("KERAS_BACKEND", "tensorflow")
 
 
 @pytest.fixture(scope="session")

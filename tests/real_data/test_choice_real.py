@@ -19,7 +19,7 @@ from clue_runner.tokens.batches import batch_arrays, evaluation_plan
 from clue_runner.tokens.rows import Rows
 from clue_runner.tokens.tokenizer import Tokenizer
 
-pytestmark = [pytest.mark.real_data, pytest.mark.backend_free]
+pytestmark = pytest.mark.real_data
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,6 @@ from clue_runner.errors import DataError, NotFiniteError
 from clue_runner.tokens.batches import batch_arrays, epoch_plan, evaluation_plan, update_arrays
 from clue_runner.tokens.tokenizer import Tokenizer
 
-pytestmark = pytest.mark.backend_free
-
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:

@@ -21,8 +21,6 @@ from clue_runner.submission.check import check_file
 from clue_runner.tokens.batches import batch_arrays, evaluation_plan
 from clue_runner.tokens.tokenizer import Tokenizer
 
-pytestmark = pytest.mark.backend_free
-
 VOCABULARY = Path(shipped_folder("configs")) / "models" / "vocab" / "zh.txt"
 IDIOMS = ("守株待兔", "目瞪口呆", "一举两得")
 

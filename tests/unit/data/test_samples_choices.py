@@ -17,8 +17,6 @@ from clue_runner.data.sources import locate
 SCRIPT = Path(__file__).parents[3] / "scripts" / "make_samples_choices.py"
 TASKS = ("c3", "chid", "diagnostics")
 
-pytestmark = pytest.mark.backend_free
-
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:

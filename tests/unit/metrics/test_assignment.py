@@ -7,8 +7,6 @@ import pytest
 
 from clue_runner.metrics.assignment import DECODINGS, choose_candidates
 
-pytestmark = pytest.mark.backend_free
-
 HAND = np.array([[5.0, 4.0, 0.0], [6.0, 1.0, 0.0]])
 
 

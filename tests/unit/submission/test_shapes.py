@@ -21,8 +21,6 @@ from clue_runner.submission.report import check_paths
 from clue_runner.submission.values import asked_ids
 from clue_runner.submission.writers import json_object
 
-pytestmark = pytest.mark.backend_free
-
 IDIOMS = ("守株待兔", "目瞪口呆", "一举两得")
 
 
