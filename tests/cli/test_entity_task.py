@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-BACKEND = os.environ.get("CLUE_TEST_BACKEND", "tensorflow")
+BACKEND = os.environ.get("KERAS_BACKEND", "tensorflow")
 SAMPLE = Path(__file__).parents[2] / "tasks" / "cluener" / "sample"
 SMALL = ("--task", "cluener", "--model", "test", "--backend", BACKEND, "--set", "data.limit_train=64")
 SMALL += ("--set", "data.limit_dev=16", "--set", "train.batch_size=8", "--set", "train.max_steps=2")

@@ -13,7 +13,7 @@ import pytest
 
 from clue_runner.cli.main import run as run_clue
 
-BACKEND = os.environ.get("CLUE_TEST_BACKEND", "tensorflow")
+BACKEND = os.environ.get("KERAS_BACKEND", "tensorflow")
 SAMPLE = Path(__file__).parents[2] / "tasks" / "afqmc" / "sample"
 SMALL = ("--model", "test", "--backend", BACKEND, "--set", "data.max_length=8")
 SMALL += ("--set", "data.limit_train=64", "--set", "data.limit_dev=32")
