@@ -1,7 +1,8 @@
 """Measures the reader against a plain ``tf_keras`` restatement of the same network, and its decoding.
 
 In: batch and lengths. Out: training examples per second of both (same batch, same machine, same process order
-in turns), their ratio, and seconds for decoding 1,000 questions over 10 passages. Needs ``tf_keras`` for the peer.
+in turns), their ratio, and seconds for decoding 1,000 questions over 10 passages.
+Needs ``tf_keras`` for the peer.
 
     python scripts/bench_dgcnn.py --batch 128 --passage 128 --question 24 --repeats 5
 """
@@ -134,7 +135,7 @@ def decoding(questions: int, passages: int, length: int) -> float:
     started = time.perf_counter()
     for _ in range(questions):
         spans = {
-            number: candidate_spans(start, end, threshold=0.1, longest=12) for number, (start, end) in enumerate(tags)
+            number: candidate_spans(*pair, threshold=0.1, longest=12) for number, pair in enumerate(tags)
         }
         vote(texts, spans)
     return time.perf_counter() - started
@@ -142,7 +143,7 @@ def decoding(questions: int, passages: int, length: int) -> float:
 
 def main() -> None:
     """Measure both in turns and print the medians."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--question", type=int, default=24)
     parser.add_argument("--passage", type=int, default=128)
@@ -165,8 +166,11 @@ def main() -> None:
     peer = float(np.median(seconds["tf_keras float32"]))
     for name, taken in seconds.items():
         median = float(np.median(taken))
-        print(f"{name:<18} {options.batch / median:8.1f} examples/s   {peer / median:5.2f} x   {median:.3f} s")
-    print(f"decoding 1,000 questions x 10 passages of {options.passage}: {decoding(1000, 10, options.passage):.2f} s")
+        print(
+            f"{name:<18} {options.batch / median:8.1f} examples/s   {peer / median:5.2f} x   {median:.3f} s"
+        )
+    took = decoding(1000, 10, options.passage)
+    print(f"decoding 1,000 questions x 10 passages of {options.passage} characters: {took:.2f} s")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Speed of a whole fine-tuning job beside ``transformers`` Trainer, each in a process of its own, one after another.
+"""Speed of a whole fine-tuning job beside ``transformers`` Trainer, each in a process of its own.
 
     CLUE_TEST_DATA=... python scripts/bench_train.py [--repeat 2] [--rows 3200] [--jax] [--output bench.json]
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,30 +46,6 @@ def clue_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home.mkdir()
     monkeypatch.setenv("CLUE_HOME", str(home))
     return home
-
-
-@pytest.fixture
-def processor_seconds(clue_home: Path) -> Callable[..., float]:
-    """Measure what ``clue`` costs in a process of its own, best of three.
-
-    Processor time, not the clock: other processes on the machine must not fail a test.
-    """
-
-    resource = pytest.importorskip("resource", reason="processor time of child processes needs a Unix")
-
-    def used() -> float:
-        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return usage.ru_utime + usage.ru_stime
-
-    def measure(*arguments: str) -> float:
-        costs = []
-        for _ in range(3):
-            before = used()
-            subprocess.run([sys.executable, "-m", "clue_runner", *arguments], capture_output=True, check=True)
-            costs.append(used() - before)
-        return min(costs)
-
-    return measure
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ def _check(path: Path, kind: Kind, problems: list[Problem]) -> None:
             problems,
             document=document,
             prefix=("recommended",),
-            only=("data", "train"),
+            only=("data", "model", "train"),
         )
         check_types(layer, base, problems)
     elif kind == "model preset":

@@ -108,7 +108,8 @@ class Backbone(Part):
         """Return (sequence, pooled): (rows, length, width) and (rows, width) or None.
 
         Args:
-            token_ids: (rows, length) int32; ``segment_ids`` likewise.
+            token_ids: (rows, length) int32.
+            segment_ids: (rows, length) int32.
             lengths: (rows,) int32, tokens before the padding.
             position_ids: (rows, length) int32; None: 0, 1, 2, ...
             dropout_key: (2,) int32 of this micro-batch; None: inference.

@@ -104,7 +104,8 @@ def attend(query: Any, key: Any, value: Any, bias: Any, drop: Mask | None) -> An
 
     Args:
         query: (rows, heads, queries, head width), already divided by the root of the head width.
-        key: (rows, heads, keys, head width); ``value`` likewise.
+        key: (rows, heads, keys, head width).
+        value: (rows, heads, keys, head width).
         bias: (rows, 1, 1, keys) float32: 0, or ``NEGATIVE`` on padding. A row that is all padding
             gives even probabilities, no NaN.
         drop: mask of shape (rows, heads, queries, keys), or None.

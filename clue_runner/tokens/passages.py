@@ -5,7 +5,7 @@ Knows nothing about tensors or files.
 
 A row is one passage. Token columns: ``token_ids`` and ``word_ids`` (int32; words only where there are
 vectors), ``start_tags`` and ``end_tags`` (int16): where an answer begins or ends, its length in characters,
-else 0. A length, because a cut through an answer must take away both of its ends. Columns: ``question_ids`` and
+else 0. A length, because a cut through an answer must take both of its ends. Columns: ``question_ids`` and
 ``question_words`` (rows, width) int32, ``repeat`` int32 (how often an epoch asks the question).
 """
 

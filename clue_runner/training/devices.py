@@ -109,7 +109,7 @@ def choose_device(backend: Backend, device: str) -> Device:
             where="--device",
             received=device,
             allowed=", ".join(["auto", "cpu", *(f"gpu:{number}" for number in range(len(names)))]),
-            next_step="run with --device cpu, or install the backend with CUDA (pip install 'clue-runner[jax-cuda]')",
+            next_step="run with --device cpu, or install a backend with CUDA (clue-runner[jax-cuda])",
         )
     cores = core_count()
     if names:

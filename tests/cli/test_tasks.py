@@ -51,7 +51,3 @@ def test_show(clue) -> None:
 
 def test_show_takes_a_folder(clue, tmp_path: Path) -> None:
     assert clue("tasks", "show", tmp_path).exit_code == 2
-
-
-def test_list_is_quick(processor_seconds) -> None:
-    assert processor_seconds("tasks") < 0.5

@@ -76,7 +76,8 @@ def test_lists_are_read_as_text(tmp_path: Path) -> None:
     (tmp_path / "synsets.py").write_text(
         "synsets=[\n    [ur'梵高', ur'凡高', ur\"O'x\"],\n    [ur'a', ur'b\\'c'],\n]\n", encoding="utf-8"
     )
-    names = "measure_names = [u'个', u'年']\ncountry_and_region_names = [\n u'希腊',\n]\nchemical_element_names = [u'氧']\n"
+    names = "measure_names = [u'个', u'年']\ncountry_and_region_names = [\n u'希腊',\n]\n"
+    names += "chemical_element_names = [u'氧']\n"
     (tmp_path / "names.py").write_text(names, encoding="utf-8")
     (tmp_path / "state_names.py").write_text(
         "state_names = [(u'520000', u'贵州省')]\nraise SystemExit\n", encoding="utf-8"

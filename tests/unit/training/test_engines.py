@@ -324,3 +324,13 @@ def test_xla_gives_what_the_graph_gives() -> None:
     state = graph.get_state()
     assert largest_difference(state, compiled.get_state()) <= 1e-6
     assert compiled.compilations == 1
+
+
+def test_jax_runs_where_tensorflow_is_not_installed(tmp_path: Path) -> None:
+    if BACKEND != "jax":
+        pytest.skip("about the JAX backend")
+    file = str(tmp_path / "alone.npz")
+    code = SCRIPT.format(folder=str(Path(__file__).parent), backend="jax", jit=True, file=file)
+    code = "import sys\nsys.modules['tensorflow'] = None\n" + code
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "KERAS_BACKEND": "jax"})
+    assert np.isfinite(np.load(file, allow_pickle=False)["losses"]).all()

@@ -1,0 +1,135 @@
+"""Rate of single training steps and evaluation batches, compilation apart, on either backend and device.
+
+    python scripts/bench_steps.py --backend jax --device gpu [--shape tiny base large] [--precision bfloat16]
+
+Real tokens, padding left out, are reported beside examples: padded rates flatter. Processor time is
+reported too, because on a shared machine it moves less than the clock does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from typing import Any
+
+import numpy as np
+
+SHAPES: dict[str, dict[str, int]] = {
+    "tiny": {"num_layers": 4, "hidden_dim": 312, "num_heads": 12, "intermediate_dim": 1248},
+    "base": {"num_layers": 12, "hidden_dim": 768, "num_heads": 12, "intermediate_dim": 3072},
+    "large": {"num_layers": 24, "hidden_dim": 1024, "num_heads": 16, "intermediate_dim": 4096},
+}
+# (rows, length) of one step
+WORK = {
+    "cpu": {"tiny": [(32, 48), (32, 128)], "base": [(8, 128)], "large": [(2, 128)]},
+    "gpu": {
+        "tiny": [(256, 128), (1024, 64)],
+        "base": [(256, 128), (64, 512)],
+        "large": [(128, 128), (32, 512)],
+    },
+}
+
+
+def make_update(rows: int, length: int) -> dict[str, Any]:
+    """Return one micro-batch of rows between half and full length."""
+    generator = np.random.default_rng(0)
+    lengths = generator.integers(length - length // 8, length + 1, (1, rows)).astype(np.int32)
+    inside = np.arange(length) < lengths[..., None]
+    return {
+        "token_ids": np.where(inside, generator.integers(1, 3000, (1, rows, length)), 0).astype(np.int32),
+        "segment_ids": np.zeros((1, rows, length), np.int32),
+        "lengths": lengths,
+        "label": generator.integers(0, 3, (1, rows)).astype(np.int32),
+        "weight": np.ones((1, rows), np.float32),
+    }
+
+
+def make_engine(options: argparse.Namespace, shape: str, jit: bool) -> Any:
+    """Return an engine with a classifier of the named shape."""
+    from clue_runner.config.loader import load_run
+    from clue_runner.models.build import build_backbone
+    from clue_runner.models.heads import ClassificationHead
+    from clue_runner.training.engines import EngineSettings, create_engine
+
+    overrides = [f"model.{key}={value}" for key, value in SHAPES[shape].items()]
+    model = load_run(task="afqmc", card_settings={}, model="tiny", overrides=overrides).model
+    settings = EngineSettings(
+        precision=options.precision,
+        jit=jit,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-6,
+        weight_decay=0.01,
+        clip_norm=1.0,
+        ema=None,
+        seed=1,
+    )
+    engine = create_engine(options.backend)
+    engine.init(
+        lambda: ClassificationHead(build_backbone(model, 21128, dtype_policy=options.precision, seed=1), 3),
+        settings,
+        {},
+    )
+    return engine
+
+
+def measure(run: Any, count: int) -> tuple[float, float, float]:
+    """Return seconds of the first call, median seconds and median processor seconds of the others."""
+    started = time.perf_counter()
+    run()
+    first = time.perf_counter() - started
+    run()
+    clock, used = [], []
+    for _ in range(count):
+        started, before = time.perf_counter(), time.process_time()
+        run()
+        clock.append(time.perf_counter() - started)
+        used.append(time.process_time() - before)
+    return first, statistics.median(clock), statistics.median(used)
+
+
+def main() -> None:
+    """Measure every shape and print a Markdown table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--backend", choices=["tensorflow", "jax"], default="tensorflow")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", choices=["float32", "bfloat16"], default="bfloat16")
+    parser.add_argument("--jit", choices=["auto", "on", "off"], default="auto")
+    parser.add_argument("--shape", nargs="*", choices=list(SHAPES), help="default: tiny; all three on a GPU")
+    parser.add_argument("--count", type=int, default=20, help="measured calls")
+    options = parser.parse_args()
+
+    from clue_runner.training.devices import choose_device, choose_jit, set_backend
+
+    set_backend(options.backend)
+    device = choose_device(options.backend, options.device)
+    jit = choose_jit(options.jit, options.backend, device).value == "on"
+    print(f"{device.text}, {options.precision}, XLA {'on' if jit else 'off'}\n")
+    print("| shape | rows x length | what | examples/s | real tokens/s | processor ms | first call s |")
+    print("|---|---|---|---|---|---|---|")
+    for shape in options.shape or (["tiny"] if device.kind == "cpu" else list(SHAPES)):
+        engine = make_engine(options, shape, jit)
+        for rows, length in WORK[device.kind][shape]:
+            update = make_update(rows, length)
+            batch = {name: values[0] for name, values in update.items()}
+            runs = {
+                "train": lambda engine=engine, update=update: engine.step(
+                    update, update_index=0, learning_rate=1e-5
+                )(),
+                "evaluate": lambda engine=engine, batch=batch: engine.evaluate(batch, averaged=False),
+            }
+            for what, run in runs.items():
+                first, clock, used = measure(run, options.count)
+                real = int(batch["lengths"].sum()) / clock
+                print(
+                    f"| {shape} | {rows} x {length} | {what} | {rows / clock:.0f} | {real:.0f} "
+                    f"| {1000 * used:.0f} | {first:.1f} |",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()
