@@ -195,7 +195,7 @@ class Job:
         self.engine.set_state(snapshot.tensors())
 
     def drop(self) -> None:
-        """Begin anew from the best (averaged) weights: no moments, step count 0, the average equal to them."""
+        """Begin anew from the best (averaged) weights, without moments; the average equals them."""
         self.restore_best()
         weights = self.engine.get_weights(averaged=True)
         fresh = {name: np.zeros_like(value) for name, value in self.engine.get_state().items()}
