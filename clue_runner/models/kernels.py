@@ -31,18 +31,12 @@ def dense(inputs: Any, kernel: Any, bias: Any) -> Any:
             return (
                 ops.matmul(upstream, ops.transpose(kernel)),
                 ops.matmul(ops.transpose(inputs), upstream),
-                column_sums(upstream),
+                ops.sum(upstream, axis=0),
             )
 
         return ops.add(ops.matmul(inputs, kernel), bias), gradient
 
     return ops.custom_gradient(forward)(inputs, _read(kernel), _read(bias))
-
-
-def column_sums(values: Any) -> Any:
-    """Return the sum over axis 0 of (tokens, width); a matrix product accumulates in float32."""
-    ones = ops.ones((1, ops.shape(values)[0]), dtype=values.dtype)
-    return ops.matmul(ones, values)[0]
 
 
 def gelu(inputs: Any) -> Any:
@@ -88,11 +82,10 @@ def layer_norm(inputs: Any, scale: Any, offset: Any, epsilon: float) -> Any:
 
         def gradient(upstream: Any) -> tuple[Any, Any, Any]:
             product = upstream * normal
-            column = ops.expand_dims(scale, 1) / inputs.shape[-1]
-            mean_slope = ops.matmul(upstream, column)
-            mean_product = ops.matmul(product, column)
-            slope = (upstream * scale - normal * mean_product - mean_slope) * inverse
-            return slope, column_sums(product), column_sums(upstream)
+            scaled = upstream * scale
+            mean_product = ops.mean(product * scale, axis=-1, keepdims=True)
+            slope = (scaled - normal * mean_product - ops.mean(scaled, axis=-1, keepdims=True)) * inverse
+            return slope, ops.sum(product, axis=0), ops.sum(upstream, axis=0)
 
         return normal * scale + offset, gradient
 

@@ -27,7 +27,19 @@ HEAVY = {
     "safetensors",
 }
 HEAVY_BACKENDS = {"tensorflow", "jax", "keras", "sklearn"}
-NAMES = {"tasks", "data", "models", "train", "predict", "evaluate", "submit", "config", "doctor", "cache"}
+NAMES = {
+    "tasks",
+    "data",
+    "models",
+    "train",
+    "predict",
+    "evaluate",
+    "submit",
+    "ask",
+    "config",
+    "doctor",
+    "cache",
+}
 
 
 def imported(*arguments: str, home: Path) -> set[str]:

@@ -221,7 +221,7 @@ class TensorFlowEngine:
 
         start = (tf.constant(0), tf.constant(0.0), tf.constant(0.0), sums, tables)
         _, loss, weight, sums, tables = tf.while_loop(
-            lambda index, *_: index < count, body, start, parallel_iterations=1
+            lambda index, *_: index < count, body, start, parallel_iterations=2
         )
         return (
             loss,
