@@ -11,8 +11,8 @@ from typing import Any
 
 from keras import ops
 
-from clue_runner.models import crf, dropout
-from clue_runner.models.heads import HEAD
+from clue_runner.models import crf
+from clue_runner.models.heads import token_vectors
 from clue_runner.models.kernels import dense
 from clue_runner.models.part import Part
 from clue_runner.models.span_scorer import SpanScorer, multilabel_loss
@@ -54,7 +54,7 @@ class PointerHead(Part):
 
     def call(self, batch: Mapping[str, Any], dropout_key: Any | None = None) -> dict[str, Any]:
         """Return ``span_scores`` (rows, types, length, length) float32; above 0 is a span."""
-        sequence = _tokens(self.backbone, batch, dropout_key, self.rate)
+        sequence = token_vectors(self.backbone, batch, dropout_key, self.rate)
         return {"span_scores": self.scorer(sequence, text_tokens(batch))}
 
     def loss(self, outputs: Mapping[str, Any], batch: Mapping[str, Any]) -> tuple[Any, Any]:
@@ -90,7 +90,7 @@ class TagHead(Part):
 
     def call(self, batch: Mapping[str, Any], dropout_key: Any | None = None) -> dict[str, Any]:
         """Return ``tag_scores`` (rows, length, tags) float32; a chain's transitions, start and end."""
-        sequence = _tokens(self.backbone, batch, dropout_key, self.rate)
+        sequence = token_vectors(self.backbone, batch, dropout_key, self.rate)
         flat = ops.cast(ops.reshape(sequence, (-1, self.backbone.width)), "float32")
         scores = dense(flat, ops.convert_to_tensor(self.kernel), ops.convert_to_tensor(self.bias))
         rows, length = ops.shape(batch["token_ids"])[0], ops.shape(batch["token_ids"])[1]
@@ -122,16 +122,3 @@ def text_tokens(batch: Mapping[str, Any]) -> Any:
     """Return (rows, length) bool: tokens between [CLS] and [SEP]."""
     places = ops.arange(ops.shape(batch["token_ids"])[1])[None, :]
     return ops.logical_and(places > 0, places < batch["lengths"][:, None] - 1)
-
-
-def _tokens(backbone: Any, batch: Mapping[str, Any], dropout_key: Any | None, rate: float) -> Any:
-    """Return the backbone's (rows, length, width), thinned by dropout."""
-    sequence, _ = backbone(
-        batch["token_ids"],
-        batch["segment_ids"],
-        batch["lengths"],
-        position_ids=batch.get("position_ids"),
-        dropout_key=dropout_key,
-    )
-    shape = (ops.shape(sequence)[0], ops.shape(sequence)[1], backbone.width)
-    return dropout.apply(sequence, dropout.mask(dropout_key, HEAD, 0, shape, rate, backbone.compute_dtype))
