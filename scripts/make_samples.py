@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from clue_runner.config.yaml_reader import read_yaml
-from clue_runner.data.cards import find_card
+from clue_runner.data.cards import Card, find_card
 
 WORDINGS = Path(__file__).resolve().parent / "sample_wordings"
 SKEW = 0.85  # how often the half of the wordings that goes with a label does so
@@ -232,16 +232,23 @@ def _finish(task: str, split: str, records: list[Record], *, labelled: bool, dra
             yield {"id": number, **{key: value for key, value in record.items() if key in kept}}
 
 
-def main() -> int:
-    """Write the samples of the tasks named, or of all."""
-    for task in sys.argv[1:] or MAKERS:
-        folder = find_card(task).folder / "sample"
+def wanted_records(card: Card) -> dict[str, int]:
+    """Return split -> records, as the card's sample says."""
+    assert card.sample is not None
+    return dict(card.sample.records)
+
+
+def write_samples(makers: dict[str, Callable[[Card], dict[str, bytes]]]) -> int:
+    """Write the samples of the tasks or card folders named on the command line, or of all ``makers``."""
+    for task in sys.argv[1:] or list(makers):
+        card = find_card(task)
+        folder = card.folder / "sample"
         folder.mkdir(exist_ok=True)
-        for name, content in make_task(task).items():
+        for name, content in makers[card.name](card).items():
             (folder / name).write_bytes(content)
-            print(f"{folder / name}: {len(content.splitlines())} records")
+            print(f"{folder / name}: {len(content):,} bytes")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_samples({name: lambda card: make_task(card.name) for name in MAKERS}))

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from clue_runner.config.yaml_reader import read_yaml
-from clue_runner.data.cards import Card, find_card
+from clue_runner.data.cards import Card
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from make_samples import ATTEMPTS, WORDINGS, Draw, Record
+from make_samples import ATTEMPTS, WORDINGS, Draw, Record, wanted_records, write_samples
 
 CANDIDATES = 10
 FIRST_TAGS = {"train": 0, "dev": 577_157, "test1.1": 600_168, "test1.0": 623_377}
@@ -27,7 +27,7 @@ def c3(card: Card) -> dict[str, bytes]:
     draw = Draw("clue-runner c3")
     seen: set[str] = set()
     files = {}
-    for split, wanted in _wanted(card).items():
+    for split, wanted in wanted_records(card).items():
         declared = card.splits[split]
         names = [declared.file, *(part.file for part in declared.more)]
         for place, name in enumerate(names):
@@ -90,7 +90,7 @@ def chid(card: Card) -> dict[str, bytes]:
     draw = Draw("clue-runner chid")
     seen: set[str] = set()
     files = {}
-    for split, wanted in _wanted(card).items():
+    for split, wanted in wanted_records(card).items():
         declared = card.splits[split]
         lines: list[str] = []
         answers: dict[str, int] = {}
@@ -133,7 +133,7 @@ def diagnostics(card: Card) -> dict[str, bytes]:
     """Return file name -> bytes of pairs without labels."""
     words = read_yaml(WORDINGS / "diagnostics.yaml").values
     draw = Draw("clue-runner diagnostics")
-    wanted = _wanted(card)["test"]
+    wanted = wanted_records(card)["test"]
     pairs: dict[str, Record] = {}
     while len(pairs) < wanted:
         first, second = draw.some(words["people"], 2)
@@ -153,26 +153,8 @@ def diagnostics(card: Card) -> dict[str, bytes]:
     return {card.splits["test"].file: ("\n".join(lines) + "\n").encode("utf-8")}
 
 
-def _wanted(card: Card) -> dict[str, int]:
-    """Return split -> records, as the card's sample says."""
-    assert card.sample is not None
-    return dict(card.sample.records)
-
-
 MAKERS: dict[str, Any] = {"c3": c3, "chid": chid, "diagnostics": diagnostics}
 
 
-def main(tasks: list[str]) -> int:
-    """Write the samples of the tasks or card folders named, or of all."""
-    for task in tasks or list(MAKERS):
-        card = find_card(task)
-        folder = card.folder / "sample"
-        folder.mkdir(exist_ok=True)
-        for name, content in MAKERS[card.name](card).items():
-            (folder / name).write_bytes(content)
-            print(f"{folder / name}: {len(content):,} bytes")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(write_samples(MAKERS))

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from clue_runner.config.yaml_reader import read_yaml
-from clue_runner.data.cards import Card, find_card
+from clue_runner.data.cards import Card
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from make_samples import WORDINGS, Draw, Record
+from make_samples import WORDINGS, Draw, Record, write_samples
 from make_samples_spans import articles
 
 TASKS = ("webqa", "sogouqa")
@@ -78,16 +78,5 @@ def _name(card: Card, split: str, number: int) -> str:
     return str({"train": 50_000, "dev": 60_000, "test": 70_000}[split] + number)
 
 
-def main() -> None:
-    """Write the samples of all tasks, or of those named."""
-    for name in sys.argv[1:] or TASKS:
-        card = find_card(name)
-        folder = card.folder / "sample"
-        folder.mkdir(exist_ok=True)
-        for file, raw in sample(card).items():
-            (folder / file).write_bytes(raw)
-            print(f"{folder / file}: {len(raw):,} bytes")
-
-
 if __name__ == "__main__":
-    main()
+    sys.exit(write_samples(dict.fromkeys(TASKS, sample)))

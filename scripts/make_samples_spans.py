@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from clue_runner.config.yaml_reader import read_yaml
-from clue_runner.data.cards import Card, find_card
+from clue_runner.data.cards import Card
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from make_samples import ATTEMPTS, WORDINGS, Draw, Record
+from make_samples import ATTEMPTS, WORDINGS, Draw, Record, wanted_records, write_samples
 
 SLOT = re.compile(r"\{(?P<type>[a-z]+)(?::(?P<number>\d))?\}")
 LONG_EVERY = 8  # one article in so many is longer than a window of 512 tokens
@@ -58,7 +58,7 @@ def cluener(card: Card) -> dict[str, bytes]:
     records = entity_records(Draw("clue-runner cluener"), read_yaml(WORDINGS / "cluener.yaml").values)
     seen: set[str] = set()
     files = {}
-    for split, wanted in _wanted(card).items():
+    for split, wanted in wanted_records(card).items():
         lines: list[str] = []
         for _ in range(ATTEMPTS):
             record = next(records)
@@ -123,7 +123,7 @@ def reading(card: Card) -> dict[str, bytes]:
     source = articles(Draw(f"clue-runner {card.name}"), words)
     seen: set[str] = set()
     files = {}
-    for split, wanted in _wanted(card).items():
+    for split, wanted in wanted_records(card).items():
         data: list[Record] = []
         while len(data) * words["questions_asked"] < wanted:
             subject, context, facts = next(source)
@@ -166,26 +166,8 @@ def _answers(card: Card, split: str, fact: Record) -> list[Record]:
     )
 
 
-def _wanted(card: Card) -> dict[str, int]:
-    """Return split -> records, as the card's sample says."""
-    assert card.sample is not None
-    return dict(card.sample.records)
-
-
 MAKERS: dict[str, Any] = {"cluener": cluener, "cmrc2018": reading, "drcd": reading}
 
 
-def main(tasks: list[str]) -> int:
-    """Write the samples of the tasks or card folders named, or of all."""
-    for task in tasks or list(MAKERS):
-        card = find_card(task)
-        folder = card.folder / "sample"
-        folder.mkdir(exist_ok=True)
-        for name, content in MAKERS[card.name](card).items():
-            (folder / name).write_bytes(content)
-            print(f"{folder / name}: {len(content):,} bytes")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(write_samples(MAKERS))
