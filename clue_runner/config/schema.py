@@ -97,6 +97,22 @@ class ModelSettings(Section):
     segments: Literal["real", "zero"] = Field(
         description="segment ids of a pair: 0/1, or all 0 as bert4keras does"
     )
+    recompute: Annotated[str, Field(pattern=r"^(none|sublayer|block|segment:[1-9]\d*)$")] = Field(
+        description="what the backward pass computes again instead of keeping: none, sublayer (half a block), "
+        "block, or segment:k (k blocks)"
+    )
+    recompute_policy: Literal["nothing", "dots", "everything"] = Field(
+        description="JAX: what a recomputed part keeps all the same; dots: products with weights"
+    )
+    positions: Literal["learned", "hierarchical"] = Field(
+        description="learned: one vector a position; hierarchical: n vectors make n*n positions"
+    )
+    positions_alpha: Annotated[float, Field(gt=0, lt=1)] = Field(
+        description="hierarchical positions: share of the part that counts blocks; not 0.5"
+    )
+    attention: Literal["auto", "einsum", "chunked", "fused"] = Field(
+        description="how attention is computed: whole scores, a few queries at a time, or one GPU kernel"
+    )
 
 
 class TrainSettings(Section):
@@ -150,6 +166,9 @@ class TrainSettings(Section):
     drop_patience: Positive = Field(description="evaluations without a better score that make a drop")
     drop_below: Annotated[float, Field(ge=0, le=100)] = Field(
         description="score in percent under which to drop"
+    )
+    drop_tokens: Share = Field(
+        description="DropToken: share of tokens left out of a training row, the others keep their positions"
     )
     patience: Positive | None = Field(
         description="stop after N evaluations without a better score; null: never"
