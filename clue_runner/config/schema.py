@@ -98,8 +98,8 @@ class ModelSettings(Section):
         description="segment ids of a pair: 0/1, or all 0 as bert4keras does"
     )
     recompute: Annotated[str, Field(pattern=r"^(none|sublayer|block|segment:[1-9]\d*)$")] = Field(
-        description="what the backward pass computes again instead of keeping: none, sublayer (half a block), "
-        "block, or segment:k (k blocks)"
+        description="what the backward pass computes again instead of keeping: none, sublayer, block "
+        "or segment:k (k blocks)"
     )
     recompute_policy: Literal["nothing", "dots", "everything"] = Field(
         description="JAX: what a recomputed part keeps all the same; dots: products with weights"
