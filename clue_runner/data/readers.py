@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from clue_runner.data.cards import Card
+from clue_runner.data.gathered import Found, Origin, gathered, read_part
 from clue_runner.data.records import Records, TextRecord
-from clue_runner.data.sources import DataSource, missing_file, split_file
+from clue_runner.data.sources import DataSource
 from clue_runner.data.template import FieldError, check_fields, fill_template
 from clue_runner.errors import DataError, Problem
 
@@ -72,40 +73,16 @@ def read_text_records(
             (all are listed with file:line), or nothing usable is left.
     """
     declared = card.splits[split]
-    file = split_file(source, declared)
-    if file is None:
-        raise missing_file(source, list(declared.file_names))
-    raw = source.read(file)
+    file, raw = read_part(source, declared)
     rows, problems = parse_json_lines(raw, file)
     _refuse_other_task(card, source, file, rows)
     reading = _Reading(card, file, declared.labelled if labelled is None else labelled, problems)
     reading.read(rows)
     if reading.problems:
         raise _bad_lines(file, reading.problems)
-    if not rows:
-        raise DataError(
-            f"the {split} split is empty",
-            where=f"{source.label}:{file}",
-            next_step="get the data again: clue data get",
-        )
-    if not reading.items:
-        left_out = ", ".join(f"{count:,} {why}" for why, count in reading.skipped.items())
-        raise DataError(
-            f"no usable record in the {split} split",
-            where=f"{source.label}:{file}",
-            received=f"left out: {left_out}",
-        )
-    count_warning = wrong_count(card, split, len(rows), is_sample=source.is_sample)
-    return Records(
-        split=split,
-        items=tuple(reading.items),
-        file=file,
-        sha256=hashlib.sha256(raw).hexdigest(),
-        total=len(rows),
-        skipped=dict(reading.skipped),
-        warnings=tuple(filter(None, [count_warning, *reading.warnings])),
-        complete=count_warning is None,
-    )
+    origin = Origin(card, source, split, file, hashlib.sha256(raw).hexdigest())
+    found = Found(skipped=reading.skipped, remarks=reading.warnings)
+    return gathered(origin, reading.items, found, total=len(rows))
 
 
 def _refuse_other_task(card: Card, source: DataSource, file: str, rows: Sequence[JsonLine]) -> None:
@@ -121,18 +98,6 @@ def _refuse_other_task(card: Card, source: DataSource, file: str, rows: Sequence
             received=", ".join(map(str, rows[0][1])),
             next_step="check that this is the data of the task you named",
         )
-
-
-def wrong_count(card: Card, split: str, total: int, *, is_sample: bool = False) -> str | None:
-    """Return the warning for a record count that the card does not know, or None."""
-    if is_sample:
-        known = [card.sample.records[split]] if card.sample and split in card.sample.records else []
-    else:
-        known = card.splits[split].records
-    if not known or total in known:
-        return None
-    expected = " or ".join(f"{count:,}" for count in known)
-    return f"{card.splits[split].file} has {total:,} records, the official one has {expected}"
 
 
 def allowed_labels(card: Card) -> str:

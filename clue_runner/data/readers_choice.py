@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clue_runner.data.cards import Card
-from clue_runner.data.json_document import Findings, JsonDocument, bad_records, parse_document, texts_of
-from clue_runner.data.readers import wrong_count
+from clue_runner.data.gathered import Found, Origin, gathered, read_part
+from clue_runner.data.json_document import Findings, JsonDocument, parse_document, texts_of
 from clue_runner.data.records import ChoiceRecord, Records
-from clue_runner.data.sources import DataSource, missing_file
-from clue_runner.errors import DataError, Problem
+from clue_runner.data.sources import DataSource
+from clue_runner.errors import Problem
 
 REPEATED = "questions that repeat a choice"
 REPEATED_ANSWER = "answers that stand twice among the choices, the first is taken"
@@ -42,30 +42,12 @@ def read_choice_records(
     names: list[str] = []
     digest = hashlib.sha256()
     for part in (declared, *declared.more):
-        file = next((name for name in part.file_names if source.has(name)), None)
-        if file is None:
-            raise missing_file(source, list(part.file_names))
-        raw = source.read(file)
+        file, raw = read_part(source, part)
         names.append(file)
         digest.update(raw)
         reading.read(parse_document(raw, file))
-    shown = " + ".join(names)
-    if reading.problems:
-        raise bad_records(shown, reading.problems)
-    if not reading.items:
-        raise DataError(f"the {split} split is empty", where=f"{source.label}:{shown}")
-    count_warning = wrong_count(card, split, len(reading.items), is_sample=source.is_sample)
-    noticed = [f"{shown}: {count:,} {what}" for what, count in reading.counts.items()]
-    return Records(
-        split=split,
-        items=tuple(reading.items),
-        file=shown,
-        sha256=digest.hexdigest(),
-        total=len(reading.items),
-        warnings=tuple(filter(None, [count_warning, *noticed])),
-        complete=count_warning is None,
-        counts=dict(reading.counts),
-    )
+    origin = Origin(card, source, split, " + ".join(names), digest.hexdigest())
+    return gathered(origin, reading.items, Found(reading.problems, reading.counts))
 
 
 @dataclass

@@ -16,11 +16,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clue_runner.data.cards import Card, Split
-from clue_runner.data.json_document import Findings, JsonDocument, bad_records, parse_document, texts_of
-from clue_runner.data.readers import JsonLine, parse_json_lines, wrong_count
+from clue_runner.data.gathered import Found, Origin, gathered, read_part
+from clue_runner.data.json_document import Findings, JsonDocument, parse_document, texts_of
+from clue_runner.data.readers import JsonLine, parse_json_lines
 from clue_runner.data.records import ClozeRecord, Records
-from clue_runner.data.sources import DataSource, missing_file, split_file
-from clue_runner.errors import DataError, Problem
+from clue_runner.data.sources import DataSource
+from clue_runner.errors import Problem
 
 TAG = re.compile(r"#idiom\d*#")
 PLAIN_TAG = "#idiom#"
@@ -44,10 +45,7 @@ def read_cloze_records(
             or an answer is no index into the candidates; every finding with file:line.
     """
     declared = card.splits[split]
-    file = split_file(source, declared)
-    if file is None:
-        raise missing_file(source, list(declared.file_names))
-    raw = source.read(file)
+    file, raw = read_part(source, declared)
     digest = hashlib.sha256(raw)
     rows, problems = parse_json_lines(raw, file)
     reading = _Reading(file, declared.labelled if labelled is None else labelled, problems)
@@ -56,33 +54,18 @@ def read_cloze_records(
         digest.update(answers.text.encode("utf-8"))
         reading.take_answers(answers)
     reading.read(rows, card)
-    if reading.problems:
-        raise bad_records(file, reading.problems)
-    if not reading.items:
-        raise DataError(f"the {split} split is empty", where=f"{source.label}:{file}")
-    count_warning = wrong_count(card, split, len(reading.items), is_sample=source.is_sample)
-    noticed = [f"{file}: {count:,} {what}" for what, count in reading.counts.items()]
-    return Records(
-        split=split,
-        items=tuple(reading.items),
-        file=file,
-        sha256=digest.hexdigest(),
-        total=len(reading.items),
-        warnings=tuple(filter(None, [count_warning, *noticed])),
-        complete=count_warning is None,
-        counts={**reading.counts, "blanks": sum(len(record.tags) for record in reading.items)},
-    )
+    origin = Origin(card, source, split, file, digest.hexdigest())
+    blanks = sum(len(record.tags) for record in reading.items)
+    found = Found(reading.problems, reading.counts, figures={"blanks": blanks})
+    return gathered(origin, reading.items, found)
 
 
 def _read_answers(source: DataSource, declared: Split) -> JsonDocument:
     """Return the parsed answers file of a split that names one."""
-    part = declared.answers
-    if part is None:
+    if declared.answers is None:
         raise ValueError("the split names no answers file")
-    file = next((name for name in part.file_names if source.has(name)), None)
-    if file is None:
-        raise missing_file(source, list(part.file_names))
-    return parse_document(source.read(file), file)
+    file, raw = read_part(source, declared.answers)
+    return parse_document(raw, file)
 
 
 @dataclass

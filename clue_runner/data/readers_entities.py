@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from clue_runner.data.cards import Card
-from clue_runner.data.json_document import bad_records
-from clue_runner.data.readers import parse_json_lines, wrong_count
+from clue_runner.data.gathered import Found, Origin, gathered, read_part
+from clue_runner.data.readers import parse_json_lines
 from clue_runner.data.records import Entity, EntityRecord, Records
-from clue_runner.data.sources import DataSource, missing_file, split_file
-from clue_runner.errors import DataError, Problem, suggest
+from clue_runner.data.sources import DataSource
+from clue_runner.errors import Problem, suggest
 
 
 def read_entity_records(
@@ -34,10 +34,7 @@ def read_entity_records(
             or a surface that is not the text at its span; every finding with file:line.
     """
     declared = card.splits[split]
-    file = split_file(source, declared)
-    if file is None:
-        raise missing_file(source, list(declared.file_names))
-    raw = source.read(file)
+    file, raw = read_part(source, declared)
     rows, problems = parse_json_lines(raw, file)
     wants_labels = declared.labelled if labelled is None else labelled
     items: list[EntityRecord] = []
@@ -49,26 +46,13 @@ def read_entity_records(
             faults.append(f"id {record.id!r} is also on line {first}")
         problems += [Problem(fault, where=f"{file}:{line}") for fault in faults]
         items.append(record)
-    if problems:
-        raise bad_records(file, problems)
-    if not items:
-        raise DataError(f"the {split} split is empty", where=f"{source.label}:{file}")
-    count_warning = wrong_count(card, split, len(items), is_sample=source.is_sample)
-    unused = (
-        f"{file} has labels; they are not used"
-        if not wants_labels and card.label_field in rows[0][1]
-        else None
+    unused = not wants_labels and any(card.label_field in row for _, row in rows[:1])
+    found = Found(
+        problems,
+        figures={"entities": sum(len(record.entities or ()) for record in items)},
+        remarks=(f"{file} has labels; they are not used",) if unused else (),
     )
-    return Records(
-        split=split,
-        items=tuple(items),
-        file=file,
-        sha256=hashlib.sha256(raw).hexdigest(),
-        total=len(items),
-        warnings=tuple(filter(None, [count_warning, unused])),
-        complete=count_warning is None,
-        counts={"entities": sum(len(record.entities or ()) for record in items)},
-    )
+    return gathered(Origin(card, source, split, file, hashlib.sha256(raw).hexdigest()), items, found)
 
 
 def entities_of(

@@ -22,10 +22,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clue_runner.data.cards import Card
+from clue_runner.data.gathered import Found, Origin, gathered, read_part
 from clue_runner.data.json_document import Findings, JsonDocument, Step, bad_records, parse_document
-from clue_runner.data.readers import wrong_count
 from clue_runner.data.records import Passage, PassagesRecord, Records
-from clue_runner.data.sources import DataSource, missing_file, split_file
+from clue_runner.data.sources import DataSource
 from clue_runner.errors import DataError, RefusedFileError
 
 GZIP = b"\x1f\x8b"
@@ -61,26 +61,12 @@ def read_passage_records(
         DataError: no such file, not JSON, or records that are wrong, each with file:line.
     """
     declared = card.splits[split]
-    file = split_file(source, declared)
-    if file is None:
-        raise missing_file(source, list(declared.file_names))
-    raw = source.read(file)
+    file, raw = read_part(source, declared)
     found = parse_questions(raw, file, labelled=declared.labelled if labelled is None else labelled)
-    if not found.items:
-        raise DataError(f"the {split} split is empty", where=f"{source.label}:{file}")
-    count_warning = wrong_count(card, split, found.total, is_sample=source.is_sample)
-    noticed = [f"{file}: {count:,} {what}" for what, count in (found.skipped | found.counts).items()]
-    return Records(
-        split=split,
-        items=found.items,
-        file=file,
-        sha256=hashlib.sha256(raw).hexdigest(),
-        total=found.total,
-        skipped=found.skipped,
-        warnings=tuple(filter(None, [count_warning, *noticed])),
-        complete=count_warning is None,
-        counts=found.counts,
-    )
+    origin = Origin(card, source, split, file, hashlib.sha256(raw).hexdigest())
+    left_out = [f"{file}: {count:,} {why}" for why, count in found.skipped.items()]
+    noticed = Found(counts=found.counts, skipped=found.skipped, remarks=left_out)
+    return gathered(origin, found.items, noticed, total=found.total)
 
 
 def parse_questions(raw: bytes, file: str, *, labelled: bool = True) -> Questions:

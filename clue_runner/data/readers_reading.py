@@ -18,11 +18,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clue_runner.data.cards import Card
-from clue_runner.data.json_document import Findings, JsonDocument, Step, bad_records, parse_document
-from clue_runner.data.readers import wrong_count
+from clue_runner.data.gathered import Found, Origin, gathered, read_part
+from clue_runner.data.json_document import Findings, JsonDocument, Step, parse_document
 from clue_runner.data.records import Answer, ReadingRecord, Records
-from clue_runner.data.sources import DataSource, missing_file, split_file
-from clue_runner.errors import DataError
+from clue_runner.data.sources import DataSource
 
 PLACEHOLDER = "FAKE_ANSWER"  # what test files hold in place of answers
 REPAIRED = "answers moved to where their text stands"
@@ -47,28 +46,11 @@ def read_reading_records(
             or an answer with an offset that stands nowhere in the context; every finding with file:line.
     """
     declared = card.splits[split]
-    file = split_file(source, declared)
-    if file is None:
-        raise missing_file(source, list(declared.file_names))
-    raw = source.read(file)
+    file, raw = read_part(source, declared)
     reading = _Reading(parse_document(raw, file), declared.labelled if labelled is None else labelled)
     reading.read()
-    if reading.findings.problems:
-        raise bad_records(file, reading.findings.problems)
-    if not reading.items:
-        raise DataError(f"the {split} split is empty", where=f"{source.label}:{file}")
-    count_warning = wrong_count(card, split, len(reading.items), is_sample=source.is_sample)
-    noticed = [f"{file}: {count:,} {what}" for what, count in reading.counts.items()]
-    return Records(
-        split=split,
-        items=tuple(reading.items.values()),
-        file=file,
-        sha256=hashlib.sha256(raw).hexdigest(),
-        total=len(reading.items),
-        warnings=tuple(filter(None, [count_warning, *noticed])),
-        complete=count_warning is None,
-        counts=dict(reading.counts),
-    )
+    origin = Origin(card, source, split, file, hashlib.sha256(raw).hexdigest())
+    return gathered(origin, tuple(reading.items.values()), Found(reading.findings.problems, reading.counts))
 
 
 def nearest_occurrence(text: str, context: str, start: int) -> int | None:

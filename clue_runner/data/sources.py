@@ -15,7 +15,7 @@ from zipfile import is_zipfile
 
 from clue_runner.config.shipped import clue_home
 from clue_runner.data.archives import open_archive, read_member
-from clue_runner.data.cards import Card, Split
+from clue_runner.data.cards import Card, SplitFile
 from clue_runner.errors import DataError
 
 
@@ -181,9 +181,9 @@ def data_folder(card: Card) -> Path:
     return clue_home() / "data" / card.name
 
 
-def split_file(source: DataSource, split: Split) -> str | None:
-    """Return the name under which ``source`` holds the split, older spellings included, or None."""
-    return next((name for name in split.file_names if source.has(name)), None)
+def split_file(source: DataSource, part: SplitFile) -> str | None:
+    """Return the name under which ``source`` holds a file of a split, older spellings included, or None."""
+    return next((name for name in part.file_names if source.has(name)), None)
 
 
 def is_offline(offline: bool | None = None) -> bool:
