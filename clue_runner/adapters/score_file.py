@@ -78,9 +78,12 @@ def score_file(
             card, source, Records("dev", (), gold.name, "", kit.examples), "the kit's rules", kit
         )
     answers = _answers(predictions, card)
-    source = _gold_source(card, gold, data)
+    if gold is None:
+        source, gold_card = locate(card, data), card
+    else:
+        source, gold_card = _gold_source(card, gold)
     adapter = load_adapter(card)
-    records = adapter.read(card, source, "dev")
+    records = adapter.read(gold_card, source, "dev")
     aligned = align(answers, records, str(predictions))
     _require_known_labels(aligned, card, str(predictions))
     pairs = zip(records.items, aligned.answers, strict=True)
@@ -105,14 +108,32 @@ def _read(path: Path) -> bytes:
         raise DataError("cannot read the prediction file", where=str(path), received=error.strerror) from None
 
 
-def _gold_source(card: Card, gold: Path | None, data: str | None) -> DataSource:
-    """Return where dev is: the gold file under dev's name, else the task's data."""
-    if gold is None:
-        return locate(card, data)
+def _gold_source(card: Card, gold: Path) -> tuple[DataSource, Card]:
+    """Return the gold file under dev's name, and the card of a dev split that is this one file.
+
+    Where the answers stand in a file of their own (ChID), it is looked for beside the gold file.
+    """
     if not gold.is_file():
         raise DataError("no such gold file", where=str(gold), next_step="name a labelled file, as dev.json")
     # Under dev's name, so that the card's rules for dev apply; the count may differ.
-    return FolderSource(str(gold), {card.splits["dev"].file: gold})
+    dev = card.splits["dev"]
+    files = {dev.file: gold}
+    if dev.answers is not None:
+        names = (f"{gold.stem}_answer{gold.suffix}", *dev.answers.file_names)
+        beside = next((path for name in names if (path := gold.with_name(name)).is_file()), None)
+        if beside is None:
+            raise DataError(
+                "the answers of this gold file are not beside it",
+                where=str(gold.parent),
+                allowed=" or ".join(dict.fromkeys(names)),
+                next_step="put the two files into one folder, or name the official zip with --data",
+            )
+        files[dev.answers.file] = beside
+    # a file of one's own has no official count
+    one_file = dev.model_copy(update={"more": [], "records": []})
+    return FolderSource(str(gold), files), card.model_copy(
+        update={"splits": {**card.splits, "dev": one_file}}
+    )
 
 
 def _require_known_labels(aligned: Aligned, card: Card, name: str) -> None:

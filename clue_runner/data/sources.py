@@ -191,8 +191,8 @@ def is_offline(offline: bool | None = None) -> bool:
     return offline if offline is not None else os.environ.get("CLUE_OFFLINE", "") not in {"", "0"}
 
 
-def missing_file(source: DataSource, wanted: list[str]) -> DataError:
-    """Return the error for files that are not there: what was expected and what was found."""
+def missing_file(source: DataSource, wanted: list[str], *, advice: str | None = None) -> DataError:
+    """Return the error for files that are not there: what was expected, what was found, what else helps."""
     names = source.names()
     found = ", ".join(names[:12]) + (f" ... ({len(names)} in all)" if len(names) > 12 else "")
     return DataError(
@@ -200,7 +200,7 @@ def missing_file(source: DataSource, wanted: list[str]) -> DataError:
         where=source.label,
         received=found or "nothing",
         allowed=", ".join(wanted),
-        next_step="check that this is the data of the task you named",
+        next_step="check that this is the data of the task you named" + (f", or {advice}" if advice else ""),
     )
 
 

@@ -44,6 +44,17 @@ def advice(card: Card) -> str:
     )
 
 
+def answer_by_another(card: Card) -> str | None:
+    """Return how a run of another task answers this one where its own train file is not at hand."""
+    others = [name for name in lenders(card) if name != card.name]
+    if not others:
+        return None
+    return (
+        f"let a run of {' or '.join(others)} answer it: clue predict --run runs/{others[0]}/RUN "
+        f"--task {card.name} --split dev"
+    )
+
+
 def borrowed_card(wanted: Card, trained: Card) -> Card:
     """Return ``wanted`` with its labels in the order of the head that ``trained`` gives.
 

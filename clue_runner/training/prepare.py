@@ -17,11 +17,12 @@ from clue_runner.config.schema import Run
 from clue_runner.config.shipped import shipped_folder
 from clue_runner.data.cards import Card
 from clue_runner.data.records import Records
-from clue_runner.data.sources import DataSource, split_file
+from clue_runner.data.sources import DataSource, missing_file, split_file
 from clue_runner.tokens.batches import choose_buckets
 from clue_runner.tokens.cache import cached_rows
 from clue_runner.tokens.rows import Rows
 from clue_runner.tokens.tokenizer import Tokenizer
+from clue_runner.training.borrow import answer_by_another
 
 TRAINED_ON = ("train", "dev")  # splits that decide what a run learns and keeps
 
@@ -74,7 +75,9 @@ def read_splits(card: Card, source: DataSource, run: Run) -> SplitData:
     for split, declared in card.splits.items():
         if split not in {*TRAINED_ON, *card.test_splits}:
             continue  # a further labelled split (CMRC2018's trial) is for clue predict alone
-        if split not in TRAINED_ON and split_file(source, declared) is None:
+        if split_file(source, declared) is None:
+            if split in TRAINED_ON:
+                raise missing_file(source, list(declared.file_names), advice=answer_by_another(card))
             missing[split] = declared.file
             continue
         found = adapter.read(card, source, split)

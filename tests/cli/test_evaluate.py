@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from clue_runner.adapters.classification import read
+from clue_runner.config.shipped import shipped_folder
 from clue_runner.data.cards import find_card
 from clue_runner.data.records import Records, TextRecord
 from clue_runner.data.sources import locate
@@ -73,6 +74,32 @@ def test_a_gold_file_of_ones_own(clue: Callable[..., Any], tmp_path: Path) -> No
     outcome = clue("evaluate", "--task", "afqmc", "--predictions", path, "--gold", gold_file, "--json")
     result = result_of(outcome)
     assert result["score"] == pytest.approx(200 / 3) and result["matched_by"].startswith("row order")
+
+
+def test_one_of_two_gold_files_is_enough_where_a_split_is_two(
+    clue: Callable[..., Any], tmp_path: Path
+) -> None:
+    gold_file = shipped_folder("tasks") / "c3" / "sample" / "m-dev.json"
+    questions = [one for passage in json.loads(gold_file.read_bytes()) for one in passage[1]]
+    right = [{"id": row, "label": one["choice"].index(one["answer"])} for row, one in enumerate(questions)]
+    path = write(tmp_path / "p.jsonl", right)
+    outcome = clue("evaluate", "--task", "c3", "--predictions", path, "--gold", gold_file, "--json")
+    result = result_of(outcome)
+    assert result["score"] == 100.0 and result["examples"] == len(questions)
+    assert "the official one has" not in outcome.stderr
+
+
+def test_answers_are_found_beside_the_gold_file_or_asked_for(
+    clue: Callable[..., Any], tmp_path: Path
+) -> None:
+    sample = shipped_folder("tasks") / "chid" / "sample"
+    answers_file = sample / "dev_answer.json"
+    given = ("evaluate", "--task", "chid", "--predictions", answers_file, "--gold")
+    assert result_of(clue(*given, sample / "dev.json", "--json"))["score"] == 100.0
+    alone = tmp_path / "dev.json"
+    alone.write_bytes((sample / "dev.json").read_bytes())
+    outcome = clue(*given, alone)
+    assert outcome.exit_code == 3 and "dev_answer.json" in outcome.stderr and "beside it" in outcome.stderr
 
 
 @pytest.mark.parametrize(

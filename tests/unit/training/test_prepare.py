@@ -13,6 +13,7 @@ from clue_runner.data.cards import find_card
 from clue_runner.data.sources import open_sample, open_source
 from clue_runner.errors import DataError
 from clue_runner.tokens.tokenizer import Tokenizer
+from clue_runner.training.borrow import answer_by_another, lenders
 from clue_runner.training.prepare import encode_splits, find_vocabulary, padded_lengths, read_splits
 
 MakeRun = Callable[..., Run]
@@ -77,6 +78,20 @@ def test_a_missing_test_file_is_noted_and_a_missing_dev_file_is_an_error(
     (data / "dev.json").unlink()
     with pytest.raises(DataError, match="dev.json"):
         read_splits(CARD, open_source(data, CARD), make_run())
+
+
+def test_a_missing_train_file_names_the_tasks_that_can_answer(make_run: MakeRun, tmp_path: Path) -> None:
+    card = find_card("drcd")
+    shutil.copytree(card.folder / "sample", tmp_path / "drcd")
+    (tmp_path / "drcd" / card.splits["train"].file).unlink()
+    with pytest.raises(DataError) as caught:
+        read_splits(card, open_source(tmp_path / "drcd", card), make_run())
+    assert "cmrc2018" in str(caught.value) and "--task drcd --split dev" in str(caught.value)
+
+
+def test_tasks_of_one_kind_and_with_the_same_labels_lend_to_each_other() -> None:
+    assert set(lenders(find_card("diagnostics"))) == {"cmnli", "ocnli"}
+    assert answer_by_another(find_card("tnews")) is None  # no other task has its labels
 
 
 def test_rows_are_cached_by_everything_that_decides_them(
