@@ -18,6 +18,18 @@ from clue_runner.config.yaml_reader import read_yaml
 from clue_runner.errors import Problem, UsageError
 
 
+# What a run did before these settings existed; its run.yaml does not have them. A setting that is added to the
+# schema gets its line here, so that runs of earlier versions still predict and resume.
+BEFORE: dict[str, object] = {
+    "model.recompute": "none",
+    "model.recompute_policy": "nothing",
+    "model.positions": "learned",
+    "model.positions_alpha": 0.4,
+    "model.attention": "auto",
+    "train.drop_tokens": 0.0,
+}
+
+
 def dump_run(run: Run, comments: Mapping[str, str] | None = None) -> str:
     """Return the run as YAML that ``load_resolved`` reads back equal; ``comments`` stand beside keys."""
     tree = run.model_dump(mode="json")
@@ -35,7 +47,7 @@ def dump_run(run: Run, comments: Mapping[str, str] | None = None) -> str:
 
 
 def load_resolved(path: Path) -> Run:
-    """Read a ``run.yaml`` that ``dump_run`` wrote.
+    """Read a ``run.yaml`` that ``dump_run`` of this version or of an earlier one wrote.
 
     Raises:
         UsageError: it has unknown, missing or wrong values.
@@ -44,10 +56,10 @@ def load_resolved(path: Path) -> Run:
     document = read_yaml(path)
     problems: list[Problem] = []
     layer = layer_from_mapping(document.name, document.values, problems, document=document)
-    check_types(layer, {}, problems)
+    check_types(layer, BEFORE, problems)
     if problems:
         raise UsageError(f"{path} has {count(problems)}", problems=problems)
-    return Run.model_validate(nested(layer.values))
+    return Run.model_validate(nested({**BEFORE, **layer.values}))
 
 
 def config_hash(run: Run) -> str:

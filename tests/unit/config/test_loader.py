@@ -15,6 +15,7 @@ from clue_runner.config.loader import (
     resolve_run,
 )
 from clue_runner.config.presets import read_preset
+from clue_runner.config.resolved import BEFORE
 from clue_runner.errors import CheckpointError, DataError, UsageError
 
 CARD = {"data": {"max_length": 64}, "train": {"epochs": 7}}
@@ -291,3 +292,13 @@ def test_resolved_runs_are_written_read_hashed_and_compared(tmp_path: Path) -> N
         load_resolved(path)
     for expected in ("train.epochs is missing", "seed is missing", "did you mean seed?"):
         assert expected in str(caught.value)
+
+
+def test_a_run_of_an_earlier_version_is_read_as_what_it_did(tmp_path: Path) -> None:
+    run = load_run(task="afqmc", card_settings=CARD)
+    path = tmp_path / "run.yaml"
+    leaves = tuple(f"  {key.rpartition('.')[2]}:" for key in BEFORE)
+    lines = dump_run(run).split("\n")
+    path.write_text("\n".join(line for line in lines if not line.startswith(leaves)), encoding="utf-8")
+    assert len(path.read_text(encoding="utf-8").split("\n")) == len(lines) - len(BEFORE)
+    assert load_resolved(path) == run  # the defaults of later settings change nothing
