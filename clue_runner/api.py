@@ -111,7 +111,8 @@ def load_backbone(
         path: a Google or Hugging Face checkpoint folder, or a run folder.
         backend: None takes the one that is loaded, else $KERAS_BACKEND, else TensorFlow.
         precision: type that it computes in; weights stay float32.
-        options: ``model.*`` settings that leave the weights alone, e.g. ``activation="gelu_tanh"``.
+        options: ``model.*`` settings that leave the weights alone, e.g. ``activation="gelu_tanh"``, or
+            ``positions="hierarchical"`` for rows longer than the position table.
 
     Raises:
         CheckpointError: as ``read_checkpoint``.
@@ -119,14 +120,17 @@ def load_backbone(
     """
     from clue_runner.checkpoints.encoder import LoadedBackbone
     from clue_runner.checkpoints.importer import load_into, read_checkpoint
+    from clue_runner.training.attention import require_attention
     from clue_runner.training.devices import set_backend
 
     checkpoint = read_checkpoint(path)
     settings = _settings(checkpoint, options)
-    set_backend(backend or _current_backend())
+    keras_backend = backend or _current_backend()
+    set_backend(keras_backend)
     from clue_runner.models.build import build_backbone
     from clue_runner.models.naming import named_variables
 
+    require_attention(settings, keras_backend, precision)
     layer = build_backbone(
         settings, checkpoint.vocab_size, dtype_policy=precision, seed=0, pooler=checkpoint.has_pooler
     )

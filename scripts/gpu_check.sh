@@ -36,6 +36,10 @@ raise SystemExit(0 if gpus else 'JAX sees no GPU: nothing to check')
 part tests "$python" -m pytest -q -m gpu tests/gpu
 part unit "$python" -m pytest -q tests/unit/models
 part steps "$python" scripts/bench_steps.py --backend jax --device gpu
+part attention "$python" scripts/check_attention.py --backend jax --device gpu
+part lengths "$python" scripts/bench_lengths.py --backend jax --device gpu --shape base large --rows 4 \
+    --lengths 128 512 1024 2048 4096 --forms einsum chunked fused --recompute none block
+part drop "$python" scripts/bench_drop_tokens.py --backend jax --device gpu --rows 256
 part sample "$python" -m clue_runner train --task afqmc --data sample --model tiny --backend jax --device gpu \
     --output "$logs/run" --fresh
 echo "== logs are in $logs"

@@ -4,7 +4,7 @@ In: the name of a golden. Out: one npz with the inputs, the weights, the results
 The tests need none of these libraries; run this where one is installed:
 
     python -m venv peers && peers/bin/pip install bert4keras==0.11.5 tf_keras
-    TF_KERAS=1 TF_USE_LEGACY_KERAS=1 peers/bin/python scripts/make_goldens.py span_scorer
+    TF_KERAS=1 TF_USE_LEGACY_KERAS=1 peers/bin/python scripts/make_goldens.py positions span_scorer
 """
 
 from __future__ import annotations
@@ -61,7 +61,76 @@ def span_scorer() -> dict[str, np.ndarray]:
     return found
 
 
-MAKERS: dict[str, Callable[[], dict[str, np.ndarray]]] = {"span_scorer": span_scorer}
+BERT = {"num_layers": 2, "hidden_dim": 16, "num_heads": 2, "intermediate_dim": 24, "max_positions": 16}
+VOCABULARY = 30
+
+
+def positions() -> dict[str, np.ndarray]:
+    """Return a BERT of bert4keras with ``hierarchical_position``: weights by our names, and its outputs."""
+    os.environ.update(TF_KERAS="1", TF_USE_LEGACY_KERAS="1")
+    import bert4keras
+    import tensorflow as tf
+    from bert4keras import models
+
+    generator = np.random.default_rng(7947)
+    found: dict[str, np.ndarray] = {
+        "versions": np.array(f"bert4keras {bert4keras.__version__}, tensorflow {tf.__version__}")
+    }
+    # 0.4 is the default behind True
+    for name, hierarchical in (("learned", None), ("hierarchical", True), ("other", 0.2)):
+        model = models.BERT(
+            vocab_size=VOCABULARY,
+            hidden_size=BERT["hidden_dim"],
+            num_hidden_layers=BERT["num_layers"],
+            num_attention_heads=BERT["num_heads"],
+            intermediate_size=BERT["intermediate_dim"],
+            hidden_act="gelu",
+            max_position=BERT["max_positions"],
+            segment_vocab_size=2,
+            hierarchical_position=hierarchical,
+            dropout_rate=0.0,
+        )
+        model.build()
+        for layer in model.model.layers:
+            for weight, ours in zip(layer.weights, _our_names(layer.name), strict=True):
+                key = f"weights/{ours}"
+                if key not in found:
+                    found[key] = generator.normal(size=weight.shape).astype(np.float32) / 3
+                weight.assign(found[key])
+        longest = BERT["max_positions"] * (1 if hierarchical is None else 4)
+        for length in (16, 17, 40, 64):
+            if length > longest:
+                continue
+            token_ids = found.setdefault(
+                f"token_ids/{length}", generator.integers(1, VOCABULARY, (2, length)).astype(np.int32)
+            )
+            segment_ids = np.broadcast_to(np.arange(length) > length // 2, (2, length)).astype(np.int32)
+            found[f"{name}/{length}"] = model.model.predict([token_ids, segment_ids], verbose=0)
+    return found
+
+
+def _our_names(layer: str) -> list[str]:
+    """Return our names of the weights of one of bert4keras's layers, in its order."""
+    if layer.startswith("Embedding-"):
+        part = layer.removeprefix("Embedding-")
+        if part == "Norm":
+            return [f"backbone/embeddings/norm/{name}" for name in ("offset", "scale")]
+        known = {"Token": "word", "Segment": "segment", "Position": "position"}
+        return [f"backbone/embeddings/{known[part]}"] if part in known else []
+    if not layer.startswith("Transformer-"):
+        return []
+    number, _, part = layer.removeprefix("Transformer-").partition("-")
+    block = f"backbone/block_{number}"
+    ours = "attention" if part.startswith("MultiHeadSelfAttention") else "feed_forward"
+    if part.endswith("-Norm"):
+        return [f"{block}/{ours}/norm/{name}" for name in ("offset", "scale")]
+    if part not in {"MultiHeadSelfAttention", "FeedForward"}:
+        return []
+    inner = ("query", "key", "value", "output") if ours == "attention" else ("inner", "outer")
+    return [f"{block}/{ours}/{name}/{kind}" for name in inner for kind in ("kernel", "bias")]
+
+
+MAKERS: dict[str, Callable[[], dict[str, np.ndarray]]] = {"positions": positions, "span_scorer": span_scorer}
 
 
 def main() -> None:

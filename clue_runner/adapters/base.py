@@ -18,6 +18,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from clue_runner.config.presets import model_preset, model_presets
 from clue_runner.config.schema import Run
 from clue_runner.data.cards import Card, Submission
 from clue_runner.data.records import Records
@@ -25,6 +26,8 @@ from clue_runner.data.sources import DataSource
 from clue_runner.errors import UsageError
 from clue_runner.tokens.rows import Array, Rows
 from clue_runner.tokens.tokenizer import Tokenizer
+
+BERT = "bert"  # the family of every encoder
 
 
 @dataclass(frozen=True)
@@ -150,12 +153,43 @@ def require_family(card: Card, run: Run) -> None:
     Raises:
         UsageError: a BERT for a task with its own network, or the other way round.
     """
-    own = own_network(load_adapter(card, run))
-    wanted = own.family if own else "bert"
-    if run.model.family != wanted:
+    _require_family(card, run.model.name, run.model.family)
+
+
+def require_preset_family(card: Card, model: str | None) -> None:
+    """Refuse a preset of another kind, before its settings are checked beside the card's.
+
+    Raises:
+        UsageError: as ``require_family``.
+    """
+    if model in model_presets():
+        _require_family(card, model, str(model_preset(model).layer.values.get("model.family", BERT)))
+
+
+def require_droppable(card: Card, run: Run) -> None:
+    """Refuse ``train.drop_tokens`` where answers are about single tokens, which must not be missing.
+
+    Raises:
+        UsageError: the task's adapter cannot train on rows with tokens left out.
+    """
+    if run.train.drop_tokens and not getattr(load_adapter(card, run), "DROPS_TOKENS", False):
+        raise UsageError(
+            f"{card.name} asks about single tokens, so that none may be dropped",
+            where="train.drop_tokens",
+            received=str(run.train.drop_tokens),
+            allowed="0",
+            next_step="DropToken is for tasks with one answer a row: classification and multiple choice",
+        )
+
+
+def _require_family(card: Card, model: str, family: str) -> None:
+    """Refuse a model's family that is not the adapter's."""
+    own = own_network(load_adapter(card))
+    wanted = own.family if own else BERT
+    if family != wanted:
         raise UsageError(
             f"{card.name} needs a model of the family {wanted}",
             where="--model",
-            received=f"{run.model.name}, which is of the family {run.model.family}",
+            received=f"{model}, which is of the family {family}",
             next_step="--model dgcnn" if wanted == "dgcnn" else "all models: clue models",
         )

@@ -29,6 +29,7 @@ from clue_runner.tokens.assemble import assemble, shorten
 from clue_runner.tokens.rows import Array, Rows
 from clue_runner.tokens.tokenizer import Tokenizer
 
+DROPS_TOKENS = True  # a row's score is about the whole row
 TEMPLATE = Template(parts=["{passage|join(\n)}", "{question}", "{choice}"])
 
 # ---------------------------------------------------------------------------- read
@@ -108,7 +109,13 @@ def build(backbone: Any | None, card: Card, run: Run) -> Head:
 
     if backbone is None:
         raise ValueError("choosing needs a backbone")
-    head = ChoiceHead(backbone, pooling=run.model.pooling, dropout_rate=run.model.head_dropout, seed=run.seed)
+    head = ChoiceHead(
+        backbone,
+        pooling=run.model.pooling,
+        dropout_rate=run.model.head_dropout,
+        drop_share=run.train.drop_tokens,
+        seed=run.seed,
+    )
     return cast(Head, head)
 
 

@@ -26,6 +26,7 @@ from clue_runner.submission.writers import json_lines
 from clue_runner.tokens.rows import Array, Rows
 from clue_runner.tokens.tokenizer import Tokenizer
 
+DROPS_TOKENS = True  # a row's answer is about the whole row
 PER_CLASS_LIMIT = 20  # labels up to which each label's scores are listed beside the main score
 
 # ---------------------------------------------------------------------------- read
@@ -76,6 +77,7 @@ def build(backbone: Any | None, card: Card, run: Run) -> Head:
         num_labels=len(card.labels),
         pooling=run.model.pooling,
         dropout_rate=run.model.head_dropout,
+        drop_share=run.train.drop_tokens,
         seed=run.seed,
     )
     return cast(Head, head)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from clue_runner.checkpoints.checkpoint import Checkpoint
+from clue_runner.config.lengths import row_too_long
 from clue_runner.config.schema import ModelSettings
 from clue_runner.errors import Problem, UsageError
 
@@ -83,11 +84,8 @@ class LoadedBackbone:
                 problems.append(
                     Problem("out of range", name, f"{array.min()} to {array.max()}", f"0 to {end - 1}")
                 )
-        if length > self.settings.max_positions:
-            limit = f"up to {self.settings.max_positions}"
-            problems.append(
-                Problem("rows are longer than the position table", "token_ids", str(length), limit)
-            )
+        if length > self.settings.position_limit:
+            problems.append(row_too_long(self.settings, "token_ids", length))
         if problems:
             raise UsageError("the batch cannot be encoded", problems=problems)
 

@@ -33,6 +33,8 @@ FIELDS: dict[str, type] = {
     "attention_dropout": float,
     "lowercase": bool,
 }
+# Settings that weights of older versions say nothing about, and what those versions did.
+LATER_FIELDS: dict[str, Any] = {"positions": "learned", "positions_alpha": 0.4}
 
 
 class RunReader:
@@ -64,10 +66,11 @@ class RunReader:
 def _parse(path: Path, meta: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
     """Return the settings and the vocabulary size in a header."""
     model, vocab_size = meta.get("model"), meta.get("vocab_size")
-    found = model if isinstance(model, dict) else {}
+    found = {**LATER_FIELDS, **(model if isinstance(model, dict) else {})}
+    kinds = FIELDS | {name: type(value) for name, value in LATER_FIELDS.items()}
     problems = [
         Problem("missing or of the wrong type", f"model.{name}", repr(found.get(name)), kind.__name__)
-        for name, kind in FIELDS.items()
+        for name, kind in kinds.items()
         if type(found.get(name)) is not kind
     ]
     if type(vocab_size) is not int:
@@ -79,4 +82,4 @@ def _parse(path: Path, meta: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
             problems=problems,
             next_step="name the folder of a run of this program",
         )
-    return {name: found[name] for name in FIELDS}, vocab_size
+    return {name: found[name] for name in kinds}, vocab_size

@@ -106,6 +106,8 @@ def _bounds(node: Mapping[str, Any]) -> str:
     ]
     if "multipleOf" in node:
         words.append(f", a multiple of {node['multipleOf']}")
+    if "const" in node.get("not", {}):
+        words.append(f", not {node['not']['const']:g}")
     return "".join(words)
 
 

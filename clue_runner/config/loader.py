@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from clue_runner.config.attention import attention_problems
 from clue_runner.config.layers import (
     Layer,
     check_types,
@@ -22,9 +23,11 @@ from clue_runner.config.layers import (
     layers_from_overrides,
     nested,
 )
+from clue_runner.config.lengths import length_problems
 from clue_runner.config.model_choice import find_model, require_checkpoint
 from clue_runner.config.presets import Preset, model_preset, model_presets, read_preset
 from clue_runner.config.recipes import find_config, recipe_layers
+from clue_runner.config.recompute import recompute_problems
 from clue_runner.config.resolved import config_hash, difference, dump_run, flat, load_resolved
 from clue_runner.config.schema import Run
 from clue_runner.config.shipped import shipped_folder
@@ -241,8 +244,9 @@ def cross_checks(
 
     if values["model.hidden_dim"] % values["model.num_heads"]:
         yield together("model.hidden_dim", "model.num_heads", "heads must divide the width")
-    if values["data.max_length"] > values["model.max_positions"]:
-        yield together("data.max_length", "model.max_positions", "rows are longer than the position table")
+    yield from length_problems(values, origins)
+    yield from attention_problems(values)
+    yield from recompute_problems(values, origins)
     if values["data.max_length"] < 8:
         yield Problem(
             "too short for two texts and their marks",
@@ -250,11 +254,13 @@ def cross_checks(
             str(values["data.max_length"]),
             "8 or more",
         )
-    if values["train.accumulate"] > values["train.batch_size"]:
+    batch_size = values["train.batch_size"]
+    if batch_size != "auto" and values["train.accumulate"] > batch_size:
         yield together("train.accumulate", "train.batch_size", "more micro-batches than examples")
     for key in ("train.token_budget", "train.evaluate_tokens"):
         if values[key] < values["data.max_length"]:
-            yield together(key, "data.max_length", "the budget must hold one row")
+            rule = f"the budget must hold one row: --set {key}={values['data.max_length']}"
+            yield together(key, "data.max_length", rule)
     if (
         values["model.checkpoint"]
         and values["model.init"] == "random"

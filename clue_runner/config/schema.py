@@ -8,10 +8,23 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+HALF_MARGIN = 1e-3  # nearer to 0.5 than this, two places differ by less than bfloat16 can hold
+
+
+def _not_half(value: float) -> float:
+    """Refuse 0.5, at which two places share one vector."""
+    if abs(value - 0.5) < HALF_MARGIN:
+        raise ValueError("at 0.5 the positions (i, j) and (j, i) are the same")
+    return value
+
+
+def position_limit(positions: str, max_positions: int) -> int:
+    """Return the longest row that a table of ``max_positions`` vectors reaches."""
+    return max_positions**2 if positions == "hierarchical" else max_positions
 
 
 class Section(BaseModel):
@@ -107,12 +120,18 @@ class ModelSettings(Section):
     positions: Literal["learned", "hierarchical"] = Field(
         description="learned: one vector a position; hierarchical: n vectors make n*n positions"
     )
-    positions_alpha: Annotated[float, Field(gt=0, lt=1)] = Field(
-        description="hierarchical positions: share of the part that counts blocks; not 0.5"
+    positions_alpha: Annotated[float, Field(gt=0, lt=1), AfterValidator(_not_half)] = Field(
+        description="hierarchical positions: share of the part that counts blocks; not 0.5",
+        json_schema_extra={"not": {"const": 0.5}},
     )
     attention: Literal["auto", "einsum", "chunked", "fused"] = Field(
         description="how attention is computed: whole scores, a few queries at a time, or one GPU kernel"
     )
+
+    @property
+    def position_limit(self) -> int:
+        """Return the longest row that the positions reach."""
+        return position_limit(self.positions, self.max_positions)
 
 
 class TrainSettings(Section):
@@ -120,7 +139,9 @@ class TrainSettings(Section):
 
     epochs: Positive = Field(description="passes over the train split")
     max_steps: Positive | None = Field(description="stop after N updates; null: epochs decide")
-    batch_size: Positive = Field(description="examples in one update")
+    batch_size: Positive | Literal["auto"] = Field(
+        description="examples in one update; auto: as many as memory holds at once, 256 at most"
+    )
     accumulate: Positive = Field(description="micro-batches in one update, at least")
     token_budget: Positive = Field(
         description="padded tokens in one micro-batch at most; more micro-batches if exceeded"
@@ -184,6 +205,17 @@ class TrainSettings(Section):
     )
     save_minutes: Annotated[float, Field(gt=0)] = Field(description="save the state every N minutes")
     save_steps: Positive | None = Field(description="also save the state every N updates; null: off")
+
+    @property
+    def examples(self) -> int:
+        """Return ``batch_size`` as a number.
+
+        Raises:
+            ValueError: it is still ``auto``; a run resolves it before anything reads it.
+        """
+        if self.batch_size == "auto":
+            raise ValueError("train.batch_size is auto and not resolved yet")
+        return self.batch_size
 
 
 class OutputSettings(Section):

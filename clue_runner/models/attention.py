@@ -11,8 +11,10 @@ from typing import Any
 
 from keras import ops
 
+from clue_runner.config.attention import LONGEST_WHOLE
 from clue_runner.models import dropout
-from clue_runner.models.kernels import attend, dense
+from clue_runner.models.attention_forms import attend_chunked, attend_fused, attend_whole
+from clue_runner.models.kernels import dense
 from clue_runner.models.part import Part
 
 PROBABILITIES = 0
@@ -22,9 +24,19 @@ class SelfAttention(Part):
     """Attention as in BERT; weights are stored apart (query, key, value) and joined in the step."""
 
     def __init__(
-        self, prefix: str, seed: int, dtype_policy: str, *, layer: int, width: int, heads: int, rate: float
+        self,
+        prefix: str,
+        seed: int,
+        dtype_policy: str,
+        *,
+        layer: int,
+        width: int,
+        heads: int,
+        rate: float,
+        form: str = "auto",
     ) -> None:
         super().__init__(prefix, seed, dtype_policy)
+        self.form = form
         self.layer, self.width, self.heads, self.rate = layer, width, heads, rate
         self.kernels = {}
         self.biases = {}
@@ -48,12 +60,24 @@ class SelfAttention(Part):
             key, value = self._heads(tokens, ("key", "value"), rows, length)
         else:
             query, key, value = self._heads(tokens, ("query", "key", "value"), rows, length)
-        queries = 1 if first_only else length
-        shape = (rows, self.heads, queries, length)
-        drop = dropout.mask(dropout_key, self.layer, PROBABILITIES, shape, self.rate, self.compute_dtype)
-        context = ops.transpose(attend(query, key, value, bias, drop), (0, 2, 1, 3))
-        context = ops.reshape(context, (-1, self.width))
+        drop = dropout.site(dropout_key, self.layer, PROBABILITIES, self.rate)
+        context = self._attend(query, key, value, bias, drop, first_only)
+        context = ops.reshape(ops.transpose(context, (0, 2, 1, 3)), (-1, self.width))
         return dense(context, self.cast(self.kernels["output"]), self.cast(self.biases["output"]))
+
+    def _attend(
+        self, query: Any, key: Any, value: Any, bias: Any, drop: dropout.Site | None, first_only: bool
+    ) -> Any:
+        """Compute attention in the form that was asked for; one query needs no form."""
+        length = ops.shape(bias)[3]
+        long = self.form == "auto" and isinstance(length, int) and length > LONGEST_WHOLE
+        if self.form == "fused" and drop is not None:
+            raise ValueError("the fused kernel has no dropout by key: set model.attention_dropout to 0")
+        if self.form == "fused" and not first_only:
+            return attend_fused(query, key, value, bias)
+        if (self.form == "chunked" or long) and not first_only:
+            return attend_chunked(query, key, value, bias, drop)
+        return attend_whole(query, key, value, bias, drop)
 
     def _heads(self, tokens: Any, names: tuple[str, ...], rows: Any, length: Any) -> list[Any]:
         """Project tokens by the named kernels at once; each result is (rows, heads, length, head width)."""

@@ -15,7 +15,7 @@ from clue_runner.models import dropout
 from clue_runner.models.kernels import dense, layer_norm, padding_bias
 from clue_runner.models.part import Part
 from clue_runner.models.positions import position_vectors
-from clue_runner.models.transformer import Block
+from clue_runner.models.transformer import Block, run_blocks
 
 EMBEDDINGS = 1 << 16  # stands for the layer number in dropout keys
 
@@ -30,6 +30,7 @@ class Embeddings(Part):
         width = model.hidden_dim
         self.width, self.segments = width, model.num_segments
         self.rate, self.epsilon = model.dropout, model.layer_norm_epsilon
+        self.alpha = model.positions_alpha if model.positions == "hierarchical" else None
         self.word = self.weight("word", (vocab_size, width), lookup=True)
         self.position = self.weight("position", (model.max_positions, width))
         self.segment = self.weight("segment", (model.num_segments, width))
@@ -42,9 +43,8 @@ class Embeddings(Part):
         """Return (rows * length, width) in the compute type."""
         # .value: TensorFlow then reads the rows out of the variable instead of copying the table first
         words = ops.take(self.word.value, token_ids, axis=0)
-        positions = position_vectors(
-            ops.convert_to_tensor(self.position), ops.shape(token_ids)[1], position_ids
-        )
+        table = ops.convert_to_tensor(self.position)
+        positions = position_vectors(table, ops.shape(token_ids)[1], position_ids, alpha=self.alpha)
         # a product with 0/1 rows: its gradient is a product too, not a scatter into two rows
         chosen = ops.one_hot(ops.reshape(segment_ids, (-1,)), self.segments, dtype="float32")
         segments = ops.matmul(chosen, ops.convert_to_tensor(self.segment))
@@ -73,7 +73,8 @@ class Backbone(Part):
     ) -> None:
         super().__init__("backbone", seed, dtype_policy)
         self.width = model.hidden_dim
-        self.max_positions = model.max_positions
+        self.max_positions = model.position_limit
+        self.recompute, self.recompute_policy = model.recompute, model.recompute_policy
         shared = (seed, dtype_policy)
         self.embeddings = Embeddings("backbone/embeddings", *shared, model=model, vocab_size=vocab_size)
         self.blocks = [
@@ -88,6 +89,7 @@ class Backbone(Part):
                 epsilon=model.layer_norm_epsilon,
                 rate=model.dropout,
                 attention_rate=model.attention_dropout,
+                attention_form=model.attention,
             )
             for layer in range(model.num_layers)
         ]
@@ -119,9 +121,15 @@ class Backbone(Part):
         rows, length = ops.shape(token_ids)[0], ops.shape(token_ids)[1]
         tokens = self.embeddings(token_ids, segment_ids, position_ids, dropout_key)
         bias = padding_bias(lengths, length)
-        for block in self.blocks[:-1]:
-            tokens = block(tokens, bias, dropout_key=dropout_key)
-        tokens = self.blocks[-1](tokens, bias, dropout_key=dropout_key, first_only=first_only)
+        tokens = run_blocks(
+            self.blocks,
+            tokens,
+            bias,
+            dropout_key,
+            first_only=first_only,
+            recompute=self.recompute,
+            policy=self.recompute_policy,
+        )
         sequence = ops.reshape(tokens, (rows, 1 if first_only else length, self.width))
         return sequence, self._pooled(sequence[:, 0]) if self.has_pooler else None
 

@@ -22,13 +22,22 @@ class ChoiceHead(ClassificationHead):
         backbone: a ``Backbone``.
         pooling: as in ``ClassificationHead``.
         dropout_rate: before the output layer.
+        drop_share: as in ``ClassificationHead``.
         seed: source of the initial weights.
     """
 
     def __init__(
-        self, backbone: Any, *, pooling: Pooling = "pooler", dropout_rate: float = 0.1, seed: int = 0
+        self,
+        backbone: Any,
+        *,
+        pooling: Pooling = "pooler",
+        dropout_rate: float = 0.1,
+        drop_share: float = 0.0,
+        seed: int = 0,
     ) -> None:
-        super().__init__(backbone, 1, pooling=pooling, dropout_rate=dropout_rate, seed=seed)
+        super().__init__(
+            backbone, 1, pooling=pooling, dropout_rate=dropout_rate, drop_share=drop_share, seed=seed
+        )
 
     def call(self, batch: Mapping[str, Any], dropout_key: Any | None = None) -> dict[str, Any]:
         """Return ``logits`` (rows,) float32; ``dropout_key=None`` means inference."""

@@ -22,6 +22,7 @@ from clue_runner.models import dropout
 from clue_runner.models.focal import focal, gated_probability
 from clue_runner.models.gated import gated_block, shifted, weighted_sum
 from clue_runner.models.part import Part
+from clue_runner.models.recompute import Policy, run_steps
 
 QUESTION_RATES = (1, 2, 1)
 PASSAGE_RATES = (1, 2, 4, 8, 16, 1)
@@ -40,6 +41,9 @@ class ReaderShape:
         dropout: after the embedding.
         gate_dropout: on the gates' logits.
         alpha, gamma: of the focal loss.
+        recompute: ``none``, or convolutions that the backward pass computes again: ``block`` (``sublayer`` is
+            the same here) or ``segment:k``.
+        recompute_policy: what JAX keeps all the same.
     """
 
     vocab_size: int
@@ -48,6 +52,8 @@ class ReaderShape:
     gate_dropout: float = 0.1
     alpha: float = 0.25
     gamma: float = 2.0
+    recompute: str = "none"
+    recompute_policy: Policy = "nothing"
 
 
 class HybridEmbedding(Part):
@@ -99,11 +105,18 @@ class GatedConvolution(Part):
             mask: (rows, length, 1) of 0 and 1 in the compute type.
             dropout_key: (2,) int32; None: inference.
         """
-        kernel = ops.reshape(self.cast(self.kernel), (KERNEL * self.width, 2 * self.width))
-        both = ops.matmul(shifted(inputs, self.dilation), kernel) + self.cast(self.bias)
         shape = (ops.shape(inputs)[0], ops.shape(inputs)[1], self.width)
         drop = dropout.mask(dropout_key, self.layer, 0, shape, self.rate, self.compute_dtype)
+        kernel = ops.reshape(self._scaled(self.kernel, drop), (KERNEL * self.width, 2 * self.width))
+        both = ops.matmul(shifted(inputs, self.dilation), kernel) + self._scaled(self.bias, drop)
         return gated_block(inputs, both, mask, drop)
+
+    def _scaled(self, weight: Any, drop: dropout.Mask | None) -> Any:
+        """Return a weight with dropout's factor on the gates' half: cheaper than on every character."""
+        if drop is None:
+            return self.cast(weight)
+        factors = np.repeat(np.array([1.0, drop.factor], np.float32), self.width)
+        return self.cast(ops.convert_to_tensor(weight) * factors)
 
 
 class AttentionPooling(Part):
@@ -187,8 +200,7 @@ class ReadingHead(Part):
         fuse, width = self.cast(self.fuse), self.shape.width
         joined = ops.matmul(passage, fuse[:width]) + ops.expand_dims(ops.matmul(question, fuse[width:]), 1)
         passage = joined * mask
-        for block in self.passage_blocks:
-            passage = block(passage, mask, dropout_key=dropout_key)
+        passage = self._convolve(self.passage_blocks, passage, mask, dropout_key)
         weights = self.passage_pool(passage, question, mask)
         pooled = ops.concatenate([weighted_sum(weights, passage), ops.cast(question, "float32")], axis=-1)
         gate_kernel, gate_bias = self.taggers["gate"]
@@ -207,11 +219,19 @@ class ReadingHead(Part):
         drop = dropout.mask(dropout_key, layer, 0, shape, self.shape.dropout, self.compute_dtype)
         return dropout.apply(found, drop) * mask, mask
 
+    def _convolve(
+        self, blocks: list[GatedConvolution], found: Any, mask: Any, dropout_key: Any | None
+    ) -> Any:
+        """Return the characters after one side's convolutions, recomputed in training as the shape says."""
+        recompute = "none" if dropout_key is None else self.shape.recompute
+        return run_steps(
+            blocks, found, mask, dropout_key, recompute=recompute, policy=self.shape.recompute_policy
+        )
+
     def _question(self, batch: Mapping[str, Any], dropout_key: Any | None) -> Any:
         """Return (rows, width), the questions' vectors."""
         found, mask = self._embed(batch["question_ids"], batch.get("question_words"), QUESTION, dropout_key)
-        for block in self.question_blocks:
-            found = block(found, mask, dropout_key=dropout_key)
+        found = self._convolve(self.question_blocks, found, mask, dropout_key)
         return self.cast(weighted_sum(self.question_pool(found, None, mask), found))
 
     def _tags(self, name: str, passage: Any, question: Any) -> Any:

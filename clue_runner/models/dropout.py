@@ -17,6 +17,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 _LEVELS = 1 << 16
+_SPREAD = np.int32(-1640531535)  # 2**32 / golden ratio: neighbouring numbers differ in many bits
 
 
 class Mask(NamedTuple):
@@ -24,6 +25,34 @@ class Mask(NamedTuple):
 
     keep: Any
     factor: float
+
+
+class Site(NamedTuple):
+    """One place where a network drops: the key folded for it, (2,) int32, and the rate."""
+
+    key: Any
+    rate: float
+
+    def mask(self, shape: tuple[Any, ...], dtype: str) -> Mask:
+        """Return the site's mask."""
+        dropped = threshold(self.rate)
+        keep = random_words(self.key, shape) >= dropped
+        return Mask(ops.cast(keep, dtype), _LEVELS / (_LEVELS - dropped))
+
+    def part(self, index: Any) -> Site:
+        """Return the site of part ``index`` (a number or a scalar tensor) of a mask drawn in parts."""
+        spread = ops.cast(index, "int32") * _SPREAD
+        return Site(ops.bitwise_xor(self.key, ops.stack([spread, spread])), self.rate)
+
+    def as_floats(self) -> Any:
+        """Return the key as four whole float32, in which it passes a hand-written gradient unharmed."""
+        high = self.key // _LEVELS
+        return ops.cast(ops.concatenate([high, self.key - high * _LEVELS]), "float32")
+
+    def from_floats(self, floats: Any) -> Site:
+        """Return a site with the key that ``as_floats`` wrote, at this site's rate."""
+        high, low = ops.split(ops.cast(floats, "int32"), 2)
+        return Site(high * _LEVELS + low, self.rate)
 
 
 def update_keys(seed: int, update_index: int, micro_batches: int) -> NDArray[np.int32]:
@@ -46,15 +75,17 @@ def threshold(rate: float) -> int:
     return min(round(rate * _LEVELS), _LEVELS - 1)
 
 
+def site(key: Any | None, layer: int, number: int, rate: float) -> Site | None:
+    """Return one place where a network drops, or None at inference (no key) and at rate 0."""
+    return None if key is None or threshold(rate) == 0 else Site(fold(key, layer, number), rate)
+
+
 def mask(
-    key: Any | None, layer: int, site: int, shape: tuple[Any, ...], rate: float, dtype: str
+    key: Any | None, layer: int, number: int, shape: tuple[Any, ...], rate: float, dtype: str
 ) -> Mask | None:
     """Return the mask of one site, or None at inference (no key) and at rate 0."""
-    dropped = threshold(rate)
-    if key is None or dropped == 0:
-        return None
-    keep = _random_words(fold(key, layer, site), shape) >= dropped
-    return Mask(ops.cast(keep, dtype), _LEVELS / (_LEVELS - dropped))
+    found = site(key, layer, number, rate)
+    return None if found is None else found.mask(shape, dtype)
 
 
 def apply(value: Any, drop: Mask | None) -> Any:
@@ -62,7 +93,7 @@ def apply(value: Any, drop: Mask | None) -> Any:
     return value if drop is None else value * drop.keep * ops.cast(drop.factor, value.dtype)
 
 
-def _random_words(key: Any, shape: tuple[Any, ...]) -> Any:
+def random_words(key: Any, shape: tuple[Any, ...]) -> Any:
     """Return uint16 random words of ``shape`` (dimensions may be tensors)."""
     if keras.backend.backend() == "jax":
         return _random_words_jax(key, shape)

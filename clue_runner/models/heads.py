@@ -12,6 +12,7 @@ from typing import Any, Literal
 from keras import ops
 
 from clue_runner.models import dropout
+from clue_runner.models.drop_tokens import drop_tokens
 from clue_runner.models.kernels import NEGATIVE, dense
 from clue_runner.models.part import Part
 
@@ -27,6 +28,7 @@ class ClassificationHead(Part):
         num_labels: classes.
         pooling: ``pooler`` (dense + tanh on the first token), ``first``, ``mean`` or ``max``.
         dropout_rate: before the output layer.
+        drop_share: of a row's tokens that training leaves out, see ``drop_tokens``.
         seed: source of the initial weights.
     """
 
@@ -37,6 +39,7 @@ class ClassificationHead(Part):
         *,
         pooling: Pooling = "pooler",
         dropout_rate: float = 0.1,
+        drop_share: float = 0.0,
         seed: int = 0,
     ) -> None:
         super().__init__("head", seed, backbone.dtype_policy.name)
@@ -44,12 +47,14 @@ class ClassificationHead(Part):
             raise ValueError("pooling 'pooler' needs a backbone with a pooler")
         self.backbone = backbone
         self.num_labels, self.pooling, self.rate = num_labels, pooling, dropout_rate
+        self.drop_share = drop_share
         self.kernel = self.weight("output/kernel", (backbone.width, num_labels))
         self.bias = self.weight("output/bias", (num_labels,), "zeros")
 
     def call(self, batch: Mapping[str, Any], dropout_key: Any | None = None) -> dict[str, Any]:
         """Return ``logits`` (rows, labels) float32; ``dropout_key=None`` means inference."""
         first_only = self.pooling in {"pooler", "first"}
+        batch = drop_tokens(batch, self.drop_share, dropout_key)
         sequence, pooled = self.backbone(
             batch["token_ids"],
             batch["segment_ids"],

@@ -60,16 +60,9 @@ def trained_gelu(inputs: Any) -> Any:
     return ops.custom_gradient(forward)(inputs)
 
 
-def residual_norm(
-    inputs: Any, branch: Any, drop: Mask | None, scale: Any, offset: Any, epsilon: float
-) -> Any:
-    """Return layer_norm(inputs + dropout(branch)) * scale + offset for (tokens, width) tensors.
-
-    The sum and its statistics are float32; the result has the type of ``branch``.
-    """
-    dropped = apply(branch, drop)
-    total = ops.cast(inputs, "float32") + ops.cast(dropped, "float32")
-    return ops.cast(layer_norm(total, scale, offset, epsilon), branch.dtype)
+def residual_sum(inputs: Any, branch: Any, drop: Mask | None) -> Any:
+    """Return inputs + dropout(``branch``) in float32."""
+    return ops.cast(inputs, "float32") + ops.cast(apply(branch, drop), "float32")
 
 
 def layer_norm(inputs: Any, scale: Any, offset: Any, epsilon: float) -> Any:
@@ -107,30 +100,60 @@ def attend(query: Any, key: Any, value: Any, bias: Any, drop: Mask | None) -> An
     factor = 1.0 if drop is None else drop.factor
 
     def forward(query: Any, key: Any, value: Any, bias: Any, *keep: Any) -> Any:
-        scores = ops.cast(ops.matmul(query, _turned(key)), "float32") + bias
-        chance = ops.cast(ops.softmax(scores, axis=-1), query.dtype)
-        thinned = chance * keep[0] if keep else chance
-        scaled_value = value * ops.cast(factor, value.dtype) if keep else value
-        context = ops.matmul(thinned, scaled_value)
+        given = Mask(keep[0], factor) if keep else None
+        context, chance, thinned = attended(query, key, value, bias, given)
 
         def gradient(upstream: Any) -> tuple[Any, ...]:
-            value_slope = ops.matmul(_turned(thinned), upstream)
-            chance_slope = ops.matmul(upstream, _turned(scaled_value))
-            if keep:
-                value_slope = value_slope * ops.cast(factor, value.dtype)
-                chance_slope = chance_slope * keep[0]
-            # sum over keys of chance * slope, from the narrow side
-            mean = ops.sum(
-                ops.cast(upstream, "float32") * ops.cast(context, "float32"), axis=-1, keepdims=True
-            )
-            score_slope = chance * (chance_slope - ops.cast(mean, chance.dtype))
-            query_slope = ops.matmul(score_slope, key)
-            key_slope = ops.matmul(_turned(score_slope), query)
-            return query_slope, key_slope, value_slope, *(_no_slope(one) for one in (bias, *keep))
+            slopes = attention_slopes(upstream, context, chance, thinned, query, key, value, given)
+            return *slopes, *(no_slope(one) for one in (bias, *keep))
 
         return context, gradient
 
     return ops.custom_gradient(forward)(query, key, value, bias, *keep)
+
+
+def attended(query: Any, key: Any, value: Any, bias: Any, drop: Mask | None) -> tuple[Any, Any, Any]:
+    """Return what ``attend`` does, the probabilities, and these thinned; no gradient of its own."""
+    scores = ops.cast(ops.matmul(query, _turned(key)), "float32") + bias
+    chance = ops.cast(ops.softmax(scores, axis=-1), query.dtype)
+    if drop is None:
+        return ops.matmul(chance, value), chance, chance
+    thinned = chance * drop.keep
+    return ops.matmul(thinned, value * ops.cast(drop.factor, value.dtype)), chance, thinned
+
+
+def attention_slopes(
+    upstream: Any,
+    context: Any,
+    chance: Any,
+    thinned: Any,
+    query: Any,
+    key: Any,
+    value: Any,
+    drop: Mask | None,
+) -> tuple[Any, Any, Any]:
+    """Return the gradients for query, key and value from that for ``context``.
+
+    Args:
+        upstream: (rows, heads, queries, head width), the gradient for ``context``.
+        context: what ``attended`` returned with ``chance`` and ``thinned``.
+        chance: (rows, heads, queries, keys).
+        thinned: the same with dropout.
+        query: as in ``attend``.
+        key: as in ``attend``.
+        value: as in ``attend``.
+        drop: as in ``attend``.
+    """
+    value_slope = ops.matmul(_turned(thinned), upstream)
+    factor = None if drop is None else ops.cast(drop.factor, value.dtype)
+    chance_slope = ops.matmul(upstream, _turned(value if factor is None else value * factor))
+    if drop is not None:
+        value_slope = value_slope * factor
+        chance_slope = chance_slope * drop.keep
+    # sum over keys of chance * slope, from the narrow side
+    mean = ops.sum(ops.cast(upstream, "float32") * ops.cast(context, "float32"), axis=-1, keepdims=True)
+    score_slope = chance * (chance_slope - ops.cast(mean, chance.dtype))
+    return ops.matmul(score_slope, key), ops.matmul(_turned(score_slope), query), value_slope
 
 
 def padding_bias(lengths: Any, keys: Any) -> Any:
@@ -149,6 +172,6 @@ def _turned(values: Any) -> Any:
     return ops.swapaxes(values, -1, -2)
 
 
-def _no_slope(values: Any) -> Any:
+def no_slope(values: Any) -> Any:
     """Return the gradient of something that is not trained."""
     return None if keras.backend.backend() == "tensorflow" else ops.zeros_like(values)

@@ -140,7 +140,9 @@ class Asker:
             console: where to speak.
         """
         self.member = member
-        self._run: Run = member.run.model_copy(update={"backend": backend})
+        # The kernel of the machine that trained may be missing here; other forms give the same answers.
+        model = member.run.model.model_copy(update={"attention": "auto"})
+        self._run: Run = member.run.model_copy(update={"backend": backend, "model": model})
         self._card = card
         self._warn: Callable[[str], None] = console.warn
         self._adapter: Adapter = load_adapter(card, self._run)

@@ -7,6 +7,7 @@ Knows nothing about steps, epochs or run folders.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from clue_runner.errors import CheckpointError
 from clue_runner.tokens.batches import batch_arrays
 from clue_runner.tokens.rows import Rows
 from clue_runner.tokens.tokenizer import Tokenizer
+from clue_runner.training.attention import choose_attention
 from clue_runner.training.devices import (
     Choice,
     Device,
@@ -49,6 +51,8 @@ SHAPE_FIELDS = (
     "dropout",
     "attention_dropout",
     "lowercase",
+    "positions",
+    "positions_alpha",
 )
 
 
@@ -59,6 +63,7 @@ class Choices:
     device: Device
     precision: Choice
     jit: Choice
+    attention: Choice = Choice("auto", "by the length of each batch")
 
     def described(self) -> dict[str, str]:
         """Return device, precision and compiler as a saved state records them."""
@@ -117,16 +122,20 @@ def choose(run: Run) -> Choices:
     """Return device, precision and compiler; the backend is loaded here.
 
     Raises:
-        UsageError: the device is not there, or Keras runs on another backend.
+        UsageError: the device or the attention kernel is not there, or Keras runs on another backend.
     """
     set_backend(run.backend)
     with chatter_to(clue_home() / "logs" / f"{run.backend}-start.log"):
         device = choose_device(run.backend, run.device)
-    return Choices(
-        device,
-        choose_precision(run.train.precision, device),
-        choose_jit(run.train.jit, run.backend, device),
+    precision = choose_precision(run.train.precision, device)
+    attention = choose_attention(
+        run.model,
+        run.data.max_length,
+        run.backend,
+        gpu=device.kind == "gpu",
+        precision=precision.value,
     )
+    return Choices(device, precision, choose_jit(run.train.jit, run.backend, device), attention)
 
 
 def start_engine(
@@ -138,6 +147,7 @@ def start_engine(
     buckets: tuple[int, ...] | None,
     *,
     vocab_size: int,
+    engine: Engine | None = None,
 ) -> Engine:
     """Return an engine with a network of random weights.
 
@@ -149,31 +159,43 @@ def start_engine(
         choices: what ``choose`` said.
         buckets: padded lengths.
         vocab_size: rows of the word table.
+        engine: one to start again; None: a new one.
     """
+    model = run.model.model_copy(update={"attention": choices.attention.value})
+    chosen = run.model_copy(update={"model": model})
+    build = network_builder(chosen, card, adapter, choices.precision.value, vocab_size=vocab_size)
+    first = np.arange(rows.group_starts[1] if len(rows) else 0)
+    example = (
+        batch_arrays(rows, first, tokens=run.train.evaluate_tokens, buckets=buckets) if len(rows) else {}
+    )
+    engine = engine or create_engine(run.backend)
+    shown = {name: one for name, one in example.items() if name != "row"}
+    engine.init(build, engine_settings(run, choices), shown)
+    return engine
+
+
+def network_builder(
+    run: Run, card: Card, adapter: Adapter, precision: str, *, vocab_size: int
+) -> Callable[[], Any]:
+    """Return what builds the task's network with random weights."""
 
     def build() -> Any:
-        """Return the task's network."""
+        """Return the network."""
         own = own_network(adapter)
         if own is not None:
-            return own.build(None, card, run, vocab_size=vocab_size, precision=choices.precision.value)
+            return own.build(None, card, run, vocab_size=vocab_size, precision=precision)
         from clue_runner.models.build import build_backbone
 
         backbone = build_backbone(
             run.model,
             vocab_size,
-            dtype_policy=choices.precision.value,
+            dtype_policy=precision,
             seed=run.seed,
             pooler=run.model.pooling == "pooler",
         )
         return adapter.build(backbone, card, run)
 
-    first = np.arange(rows.group_starts[1] if len(rows) else 0)
-    example = (
-        batch_arrays(rows, first, tokens=run.train.evaluate_tokens, buckets=buckets) if len(rows) else {}
-    )
-    engine = create_engine(run.backend)
-    engine.init(build, _settings(run, choices), {name: one for name, one in example.items() if name != "row"})
-    return engine
+    return build
 
 
 def load_pretrained(engine: Engine, checkpoint: Checkpoint) -> list[str]:
@@ -190,7 +212,7 @@ def weights_header(run: Run, vocab_size: int) -> dict[str, Any]:
     return {"model": {name: settings[name] for name in SHAPE_FIELDS}, "vocab_size": vocab_size}
 
 
-def _settings(run: Run, choices: Choices) -> EngineSettings:
+def engine_settings(run: Run, choices: Choices) -> EngineSettings:
     """Return what shapes the compiled step."""
     train = run.train
     return EngineSettings(

@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from clue_runner.adapters.base import require_family
+from clue_runner.adapters.base import require_droppable, require_family, require_preset_family
 from clue_runner.checkpoints.importer import read_settings
 from clue_runner.config.loader import load_run, require_checkpoint
 from clue_runner.config.schema import Run
@@ -20,6 +20,7 @@ from clue_runner.console import Console
 from clue_runner.data.cards import Card, all_cards, find_card, recommended_settings
 from clue_runner.data.sources import locate
 from clue_runner.errors import ScoreTooLowError, UsageError
+from clue_runner.training.auto_batch import with_examples
 from clue_runner.training.borrow import require_train
 from clue_runner.training.plan import show_plan
 from clue_runner.training.run import train
@@ -65,9 +66,11 @@ def fulfil(request: TrainRequest, console: Console) -> dict[str, Any]:
         metrics = train(run, card, source, output, console, fresh=request.fresh, data_argument=data)
         _refuse_low_score(metrics["score"], request.fail_under)
         return metrics
-    results = []
+    results: list[dict[str, Any]] = []
     for number in range(request.seeds):
         one = run.model_copy(update={"seed": run.seed + number})
+        if results and one.train.batch_size == "auto":  # the seeds shall differ in nothing else
+            one = with_examples(one, results[0]["batch_size"])
         folder = output / f"seed-{one.seed}"
         results.append(train(one, card, source, folder, console, fresh=request.fresh, data_argument=data))
     summary = summarise(results)
@@ -81,8 +84,12 @@ def fulfil(request: TrainRequest, console: Console) -> dict[str, Any]:
     return summary
 
 
-def resolve(request: TrainRequest) -> tuple[Card, Run]:
+def resolve(request: TrainRequest, *, weights_needed: bool = True) -> tuple[Card, Run]:
     """Return the card and the settings.
+
+    Args:
+        request: the options.
+        weights_needed: a published model's checkpoint must be on this machine.
 
     Raises:
         UsageError: an unknown task, model or setting; all problems of the settings at once.
@@ -90,6 +97,7 @@ def resolve(request: TrainRequest) -> tuple[Card, Run]:
     """
     card = find_card(request.task)
     require_train(card)
+    require_preset_family(card, request.model)
     run = load_run(
         task=task_name(card),
         card_settings=recommended_settings(card),
@@ -100,7 +108,9 @@ def resolve(request: TrainRequest) -> tuple[Card, Run]:
         checkpoint_reader=read_settings,
     )
     require_family(card, run)
-    require_checkpoint(run)
+    require_droppable(card, run)
+    if weights_needed:
+        require_checkpoint(run)
     return card, run
 
 

@@ -53,6 +53,8 @@ def say_machine(console: Console, run: Run, choices: Choices, folder: RunFolder)
         f"{choices.device.text} · {choices.precision.value} ({choices.precision.reason}) · "
         f"XLA {choices.jit.value} ({choices.jit.reason})"
     )
+    if run.model.family == "bert":
+        console.say(f"attention {choices.attention.value} ({choices.attention.reason})")
     console.say(f"{run.task} · {run.model.name} · seed {run.seed} · {folder.path}")
 
 

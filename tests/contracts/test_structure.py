@@ -31,9 +31,16 @@ TENSORFLOW_FILES = {
     "training/engines/tensorflow.py",
     "checkpoints/google.py",
     "models/dropout.py",
+    "models/loops.py",
     "models/recompute.py",
 }
-JAX_FILES = {"training/engines/jax.py", "models/dropout.py", "models/recompute.py", "training/devices.py"}
+JAX_FILES = {
+    "training/engines/jax.py",
+    "training/devices.py",
+    "models/attention_forms.py",
+    "models/dropout.py",
+    "models/recompute.py",
+}
 
 
 def relative(path: Path) -> str:

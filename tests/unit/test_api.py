@@ -106,7 +106,7 @@ def test_batches_that_no_table_can_answer(folders, tmp_path, change, part):
         encode(**{**BATCH, **change})
 
 
-def write_run(folders, folder, *, averaged=False):
+def write_run(folders, folder, *, averaged=False, **more):
     """Write what a run keeps: a saved state with a header, and ``best``."""
     step = folder / "checkpoints" / "step-7"
     step.mkdir(parents=True)
@@ -123,6 +123,7 @@ def write_run(folders, folder, *, averaged=False):
         "dropout": 0.1,
         "attention_dropout": 0.1,
         "lowercase": False,
+        **more,
     }
     save_weights(step / "weights.safetensors", weights, {"model": model, "vocab_size": 40})
     if averaged:
@@ -131,6 +132,26 @@ def write_run(folders, folder, *, averaged=False):
     folders.write_vocab(step)
     (folder / "checkpoints" / "best").write_text("step-7\n", encoding="utf-8")
     return folder
+
+
+def test_rows_past_the_table_are_read_where_positions_are_stretched(folders, tmp_path):
+    face = folders.write_face(tmp_path / "x")
+    long = np.arange(60).reshape(2, 30) % 40
+    with pytest.raises(UsageError, match=r'positions="hierarchical"\) reads up to 576'):
+        clue_runner.load_backbone(face)(long)
+    expected, _ = clue_runner.load_backbone(face, positions="hierarchical", positions_alpha=0.3)(long)
+    # a run says how its weights were trained; one of an earlier version says nothing and means learned
+    run = write_run(folders, tmp_path / "run", positions="hierarchical", positions_alpha=0.3)
+    encode = clue_runner.load_backbone(run)
+    assert (encode.settings.positions, encode.settings.positions_alpha) == ("hierarchical", 0.3)
+    np.testing.assert_array_equal(encode(long)[0], expected)
+    old = clue_runner.load_backbone(write_run(folders, tmp_path / "old"))
+    assert (old.settings.positions, old.settings.position_limit) == ("learned", 24)
+
+
+def test_the_fused_kernel_is_refused_where_it_cannot_run(folders, tmp_path):
+    with pytest.raises(UsageError, match="fused attention kernel cannot run here"):
+        clue_runner.load_backbone(folders.write_face(tmp_path / "x"), attention="fused")
 
 
 def test_an_encoder_and_a_tokenizer_from_a_run(folders, tmp_path):

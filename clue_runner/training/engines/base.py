@@ -75,6 +75,9 @@ class Engine(Protocol):
     def evaluate(self, batch: Mapping[str, Array], *, averaged: bool) -> Mapping[str, Array]:
         """Return outputs of one batch without dropout; ``averaged`` uses the EMA weights where kept."""
 
+    def applied(self) -> int | None:
+        """Return how many updates the state has taken in; None where a failed one has left it broken."""
+
     def get_state(self) -> State:
         """Return weights, optimizer and EMA by stable names."""
 
@@ -86,3 +89,13 @@ class Engine(Protocol):
 
     def set_weights(self, weights: State) -> None:
         """Put weights back; names and shapes must agree."""
+
+
+class Foresight(Protocol):
+    """What an engine has besides where its compiler says what a step needs (JAX)."""
+
+    def plan(self, build: Callable[[], Any], settings: EngineSettings) -> None:
+        """Know the network's shapes alone; no weight is allocated and the engine cannot step."""
+
+    def step_memory(self, update: Mapping[str, Any]) -> dict[str, int]:
+        """Return bytes of a step on such shapes: ``state``, and ``temporary``, all else; nothing is run."""

@@ -53,6 +53,28 @@ def use_cpu() -> None:
     jax.config.update("jax_default_device", jax.devices("cpu")[0])
 
 
+def fused_attention_fault(head_width: int) -> str | None:
+    """Return why cuDNN's attention and its gradient do not run on the device in use; None: they do."""
+
+    def total(heads: Any) -> Any:
+        lengths = jnp.full((1,), 8, jnp.int32)
+        found = jax.nn.dot_product_attention(
+            heads,
+            heads,
+            heads,
+            query_seq_lengths=lengths,
+            key_value_seq_lengths=lengths,
+            implementation="cudnn",
+        )
+        return jnp.sum(found.astype(jnp.float32))
+
+    try:
+        jax.block_until_ready(jax.jit(jax.grad(total))(jnp.zeros((1, 16, 2, head_width), jnp.bfloat16)))
+    except Exception as error:  # what says "not here" differs from driver to driver
+        return str(error).partition("\n")[0][:200] or type(error).__name__
+    return None
+
+
 class JaxEngine:
     """Runs one network with ``jax.jit``; each batch shape is compiled once."""
 
@@ -62,22 +84,56 @@ class JaxEngine:
     def init(self, build: Callable[[], Any], settings: EngineSettings, example: Mapping[str, Array]) -> None:
         """Build the network and create optimizer and average; ``example`` is not needed here."""
         del example
-        self.network = build()
-        self.settings = settings
-        self.variables = named_variables(self.network)
-        weights = {name: jnp.array(variable.value) for name, variable in self.variables.items()}
+        self._take(build(), settings)
+        self.state = self._first_state({name: jnp.array(v.value) for name, v in self.variables.items()})
+
+    def plan(self, build: Callable[[], Any], settings: EngineSettings) -> None:
+        """Know the network's shapes alone, for ``step_memory``; no weight is allocated."""
+        with keras.StatelessScope():
+            self._take(build(), settings)
+        weights = {name: jax.ShapeDtypeStruct(v.shape, v.dtype) for name, v in self.variables.items()}
+        self.state = jax.eval_shape(self._first_state, weights)
+
+    def _take(self, network: Any, settings: EngineSettings) -> None:
+        """Keep a network and prepare its compiled functions."""
+        self.network, self.settings = network, settings
+        self.variables = named_variables(network)
         self.trained = [name for name, variable in self.variables.items() if variable.trainable]
-        self.state: dict[str, Any] = {
-            "weights": weights,
-            "momentum": {name: jnp.zeros_like(weights[name]) for name in self.trained},
-            "velocity": {name: jnp.zeros_like(weights[name]) for name in self.trained},
-            "average": {}
-            if settings.ema is None
-            else {name: jnp.array(weights[name]) for name in self.trained},
-            "step": jnp.zeros((), jnp.int32),
-        }
         self._step = jax.jit(self._update, donate_argnums=0) if settings.jit else self._update
         self._evaluate = jax.jit(self._outputs) if settings.jit else self._outputs
+
+    def _first_state(self, weights: Tensors) -> dict[str, Any]:
+        """Return the state that training begins with."""
+        trained = {name: weights[name] for name in self.trained}
+        return {
+            "weights": weights,
+            "momentum": jax.tree.map(jnp.zeros_like, trained),
+            "velocity": jax.tree.map(jnp.zeros_like, trained),
+            "average": {} if self.settings.ema is None else jax.tree.map(jnp.array, trained),
+            "step": jnp.zeros((), jnp.int32),
+        }
+
+    def step_memory(self, update: Mapping[str, Any]) -> dict[str, int]:
+        """Return what the compiler says that a step of such shapes needs; nothing is run.
+
+        Returns:
+            Bytes: ``state`` (weights, moments, average), ``temporary`` (all else inside the step).
+        """
+        shapes = {
+            name: jax.ShapeDtypeStruct(v.shape, v.dtype)
+            for name, v in update.items()
+            if name not in HOST_ONLY
+        }
+        keys = jax.ShapeDtypeStruct((shapes["weight"].shape[0], 2), jnp.int32)
+        state = jax.tree.map(lambda value: jax.ShapeDtypeStruct(value.shape, value.dtype), self.state)
+        rate = jax.ShapeDtypeStruct((), jnp.float32)
+        step = jax.jit(self._update, donate_argnums=0)
+        found = step.lower(state, shapes, keys, rate).compile().memory_analysis()
+        return {
+            "state": int(found.argument_size_in_bytes),
+            "temporary": int(found.temp_size_in_bytes)
+            + max(0, int(found.output_size_in_bytes) - int(found.alias_size_in_bytes)),
+        }
 
     def step(
         self, update: Mapping[str, Array], *, update_index: int, learning_rate: float
@@ -101,6 +157,17 @@ class JaxEngine:
         )
         return {name: np.asarray(value) for name, value in outputs.items()}
 
+    def applied(self) -> int | None:
+        """Return the updates taken in; None where a failed step has eaten the state it was given."""
+        leaves = jax.tree.leaves(self.state)
+        if any(leaf.is_deleted() for leaf in leaves):
+            return None
+        try:
+            jax.block_until_ready(leaves)
+        except jax.errors.JaxRuntimeError:
+            return None
+        return int(self.state["step"])
+
     def get_state(self) -> State:
         """Return copies of weights, moments, average and step."""
         parts = {"": "weights", MOMENTUM: "momentum", VELOCITY: "velocity", AVERAGE: "average"}
@@ -113,8 +180,13 @@ class JaxEngine:
 
     def set_state(self, state: State) -> None:
         """Put a state back, bit for bit."""
-        check_state(state, {name: value.shape for name, value in self.get_state().items()})
         parts = {"": "weights", MOMENTUM: "momentum", VELOCITY: "velocity", AVERAGE: "average"}
+        shapes = {
+            prefix + name: value.shape
+            for prefix, part in parts.items()
+            for name, value in self.state[part].items()
+        }
+        check_state(state, shapes | {STEP: ()})
         for prefix, part in parts.items():
             self.state[part] = {name: jnp.array(state[prefix + name]) for name in self.state[part]}
         self.state["step"] = jnp.array(state[STEP], jnp.int32)

@@ -111,6 +111,10 @@ class TensorFlowEngine:
         function = self._function(name, lambda batch: self._outputs(batch, use_average), sent, step=False)
         return {name: value.numpy() for name, value in function(sent).items()}
 
+    def applied(self) -> int:
+        """Return the updates taken in; a step that failed before this count rose has changed no weight."""
+        return int(self.step_count.numpy())
+
     def get_state(self) -> State:
         """Return copies of weights, moments, average and step."""
         return {name: np.array(variable.numpy()) for name, variable in self._state_variables().items()}
@@ -221,7 +225,10 @@ class TensorFlowEngine:
 
         start = (tf.constant(0), tf.constant(0.0), tf.constant(0.0), sums, tables)
         _, loss, weight, sums, tables = tf.while_loop(
-            lambda index, *_: index < count, body, start, parallel_iterations=2
+            lambda index, *_: index < count,
+            body,
+            start,
+            parallel_iterations=1,  # two at once would need the memory of both
         )
         return (
             loss,
@@ -275,33 +282,35 @@ class TensorFlowEngine:
             else step_size(learning_rate, count, settings)
         )
         kept_share = average_decay(count, settings, keras.ops)
-        for name, gradient in gradients.items():
-            weight, moments = self.weights[name], self.moments[name]
-            decay = decay_factor(name, learning_rate, settings)
-            if decay is not None and name not in self.used:
-                weight.assign(weight * decay)
-            if name in self.used:
-                self._apply_rows(name, gradient * scale, size, decay)
-            elif rectified:
-                stepped, after = radam(weight, gradient * scale, moments, size, settings)
-                for variable, values in zip((weight, *moments), (stepped, *after), strict=True):
-                    variable.assign(values)
-            else:
-                tf.raw_ops.ResourceApplyAdam(
-                    var=weight.handle,
-                    m=moments.momentum.handle,
-                    v=moments.velocity.handle,
-                    beta1_power=tf.pow(settings.beta_1, count),
-                    beta2_power=tf.pow(settings.beta_2, count),
-                    lr=learning_rate,
-                    beta1=settings.beta_1,
-                    beta2=settings.beta_2,
-                    epsilon=settings.epsilon,
-                    grad=gradient * scale,
-                )
-            if settings.ema is not None:
-                average = self.averages[name]
-                average.assign(average * kept_share + weight * (1 - kept_share))
+        # nothing is written before the count has risen: while it stands, a failed step has changed no weight
+        with tf.control_dependencies([step]):
+            for name, gradient in gradients.items():
+                weight, moments = self.weights[name], self.moments[name]
+                decay = decay_factor(name, learning_rate, settings)
+                if decay is not None and name not in self.used:
+                    weight.assign(weight * decay)
+                if name in self.used:
+                    self._apply_rows(name, gradient * scale, size, decay)
+                elif rectified:
+                    stepped, after = radam(weight, gradient * scale, moments, size, settings)
+                    for variable, values in zip((weight, *moments), (stepped, *after), strict=True):
+                        variable.assign(values)
+                else:
+                    tf.raw_ops.ResourceApplyAdam(
+                        var=weight.handle,
+                        m=moments.momentum.handle,
+                        v=moments.velocity.handle,
+                        beta1_power=tf.pow(settings.beta_1, count),
+                        beta2_power=tf.pow(settings.beta_2, count),
+                        lr=learning_rate,
+                        beta1=settings.beta_1,
+                        beta2=settings.beta_2,
+                        epsilon=settings.epsilon,
+                        grad=gradient * scale,
+                    )
+                if settings.ema is not None:
+                    average = self.averages[name]
+                    average.assign(average * kept_share + weight * (1 - kept_share))
         return tf.no_op()
 
     def _apply_rows(self, name: str, gradient: Any, size: Any, decay: Any | None) -> None:

@@ -114,10 +114,10 @@ def test_a_misspelt_key_in_a_preset_is_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("setting", "expected"),
     [
-        ("train.batch_size=four", "got text 'four' (allowed: a whole number above 0)"),
+        ("train.batch_size=four", "got text 'four' (allowed: a whole number above 0, or auto)"),
         ("train.batch_size='4'", "got text '4'"),
         ("train.batch_size=1e3", "got 1000.0 (allowed: a whole number"),
-        ("train.batch_size=0", "got 0 (allowed: a whole number above 0)"),
+        ("train.batch_size=0", "got 0 (allowed: a whole number above 0, or auto)"),
         ("train.batch_size=true", "got true"),
         ("train.batch_size=null", "got null"),
         ("train.learning_rate=true", "got true (allowed: a number above 0)"),
