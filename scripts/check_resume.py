@@ -5,6 +5,7 @@ the broken run equal those of an unbroken one bit for bit, and where a run whose
 on purpose does not (the negative control). On a CPU; about 10 seconds a kill.
 
     python scripts/check_resume.py --backend tensorflow --kills 20
+    python scripts/check_resume.py --task webqa --kills 5
 """
 
 from __future__ import annotations
@@ -35,6 +36,21 @@ SETTINGS = {
     "train.precision": "float32",
     "train.ema": 0.9,
 }
+# Task -> its model, and what it sets besides: the reader draws passages anew each epoch.
+TASKS: Mapping[str, tuple[str, Mapping[str, object]]] = {
+    "afqmc": ("test", {}),
+    "webqa": (
+        "dgcnn",
+        {
+            "model.hidden_dim": 16,
+            "data.max_length": 96,
+            "data.passage_crop": 48,
+            "data.negative_share": 0.2,
+            "data.min_count": 1,
+            "train.batch_size": 32,
+        },
+    ),
+}
 # What may differ between two equal runs: clocks, memory, and the commit of a tree that is being worked on.
 CLOCKS = ("seconds", "examples_per_second", "peak_memory_bytes", "commit", "config_sha256")
 POLL_SECONDS = 0.005
@@ -44,11 +60,14 @@ LIMIT_SECONDS = 600
 class Command:
     """One ``clue train`` command line, run again and again in one folder."""
 
-    def __init__(self, folder: Path, backend: str, cache: Path, settings: Mapping[str, object]) -> None:
+    def __init__(
+        self, folder: Path, backend: str, cache: Path, settings: Mapping[str, object], task: str = "afqmc"
+    ) -> None:
         self.folder = folder
-        self.arguments = [sys.executable, "-m", "clue_runner", "train", "--task", "afqmc", "--data", "sample"]
-        self.arguments += ["--model", "test", "--backend", backend, "--output", str(folder)]
-        for key, value in settings.items():
+        model, further = TASKS[task]
+        self.arguments = [sys.executable, "-m", "clue_runner", "train", "--task", task, "--data", "sample"]
+        self.arguments += ["--model", model, "--backend", backend, "--output", str(folder)]
+        for key, value in {**settings, **further}.items():
             self.arguments += ["--set", f"{key}={value}"]
         self.environment = {
             **os.environ,
@@ -199,15 +218,15 @@ def kill_through(command: Command, moments: Sequence[Moment]) -> int:
     return killed
 
 
-def check(backend: str, kills: int, seed: int, work: Path) -> list[str]:
+def check(backend: str, kills: int, seed: int, work: Path, task: str = "afqmc") -> list[str]:
     """Run the whole proof in ``work`` and return what failed."""
     cache = work / "cache"
-    unbroken = Command(work / "unbroken", backend, cache, SETTINGS)
+    unbroken = Command(work / "unbroken", backend, cache, SETTINGS, task)
     unbroken.finish()
     expected, total = content(unbroken.folder), total_steps(unbroken.folder)
     print(f"unbroken run: {total} steps, score {expected['metrics']['score']:.2f}", flush=True)
 
-    broken = Command(work / "broken", backend, cache, SETTINGS)
+    broken = Command(work / "broken", backend, cache, SETTINGS, task)
     killed = kill_through(broken, random_moments(kills, total, random.Random(seed)))
     wrong = differences(expected, content(broken.folder))
     print(f"{killed} kills; differences: {', '.join(wrong) or 'none, bit-equal'}", flush=True)
@@ -215,7 +234,7 @@ def check(backend: str, kills: int, seed: int, work: Path) -> list[str]:
     if killed < kills:
         failures.append(f"only {killed} of {kills} kills hit a living run")
 
-    control = Command(work / "control", backend, cache, SETTINGS)
+    control = Command(work / "control", backend, cache, SETTINGS, task)
     control.stop(Moment(total // 2, "save"), signal.SIGKILL)
     altered = alter_saved_step(control.folder)
     control.finish()
@@ -230,6 +249,7 @@ def main() -> int:
     """Parse the command line and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--backend", choices=["tensorflow", "jax"], default="tensorflow")
+    parser.add_argument("--task", choices=sorted(TASKS), default="afqmc")
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", action="store_true", help="leave the run folders for inspection")
@@ -237,7 +257,7 @@ def main() -> int:
     work = Path(tempfile.mkdtemp(prefix="check-resume-"))
     started = time.monotonic()
     try:
-        failures = check(options.backend, options.kills, options.seed, work)
+        failures = check(options.backend, options.kills, options.seed, work, options.task)
     finally:
         if options.keep:
             print(f"run folders: {work}")

@@ -120,6 +120,8 @@ class DgcnnReading:
             gate_dropout=run.model.head_dropout,
             alpha=run.train.focal_alpha,
             gamma=run.train.focal_gamma,
+            recompute=run.model.recompute,
+            recompute_policy=run.model.recompute_policy,
         )
         head = ReadingHead(
             shape, None if vectors is None else vectors.table, dtype_policy=POLICIES[precision], seed=run.seed

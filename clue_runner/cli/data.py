@@ -186,9 +186,8 @@ def convert(
     found = convert_questions(
         Path(path).expanduser(), seed=seed, dev_share=dev_share, mix=Path(mix).expanduser() if mix else None
     )
-    for file, questions in found.read.items():
-        for what, count in (questions.skipped | questions.counts).items():
-            console.warn(f"{file}: {count:,} {what}")
+    for note in found.notes():
+        console.warn(note)
     written = write_splits(found, Path(output).expanduser())
     counts = found.counts()
     columns = list(next(iter(counts.values())))

@@ -41,13 +41,22 @@ class Converted:
         """Return split -> figures, as ``clue data convert`` shows them."""
         return {split: figures(records) for split, records in self.splits.items()}
 
+    def notes(self) -> list[str]:
+        """Return what was left out and noticed in each file read, counted."""
+        return [
+            f"{file}: {count:,} {what}"
+            for file, questions in self.read.items()
+            for what, count in (questions.skipped | questions.counts).items()
+        ]
+
 
 @dataclass(frozen=True)
 class SplitSource:
-    """A single file of questions served as train and dev."""
+    """A single file of questions served as train and dev; ``notes``: what was left out and noticed in it."""
 
     label: str
     contents: Mapping[str, bytes]
+    notes: tuple[str, ...] = ()
     is_sample: bool = False
     archive: Path | None = None
 
@@ -73,9 +82,8 @@ def open_questions(path: Path) -> DataSource:
         DataError: it cannot be read, or holds wrong records (file:line of the file itself).
     """
     converted = convert(path)
-    return SplitSource(
-        str(path), {FILES[split]: to_bytes(records) for split, records in converted.splits.items()}
-    )
+    contents = {FILES[split]: to_bytes(records) for split, records in converted.splits.items()}
+    return SplitSource(str(path), contents, tuple(converted.notes()))
 
 
 def convert(

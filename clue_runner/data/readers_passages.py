@@ -65,6 +65,8 @@ def read_passage_records(
     found = parse_questions(raw, file, labelled=declared.labelled if labelled is None else labelled)
     origin = Origin(card, source, split, file, hashlib.sha256(raw).hexdigest())
     left_out = [f"{file}: {count:,} {why}" for why, count in found.skipped.items()]
+    if split == "train":  # a single file that is split was read as a whole before; said once
+        left_out += getattr(source, "notes", ())
     noticed = Found(counts=found.counts, skipped=found.skipped, remarks=left_out)
     return gathered(origin, found.items, noticed, total=found.total)
 

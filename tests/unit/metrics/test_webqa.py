@@ -21,7 +21,7 @@ from clue_runner.metrics.webqa_fuzzy import FuzzyLists, read_lists, same_answer
 
 LISTS = FuzzyLists(
     {"梵高": frozenset({1}), "凡高": frozenset({1, 2}), "高更": frozenset({3})},
-    measures=frozenset({"个", "年"}),
+    measures=frozenset({"个", "年", "千瓦时"}),
     countries=frozenset({"希腊"}),
     elements=frozenset({"氧"}),
     regions=frozenset({"贵州省"}),
@@ -57,7 +57,7 @@ def test_the_vote_takes_the_most_frequent_or_the_first() -> None:
 SAME = """
     梵高/凡高 361/361个 361/第361个 361个/第361个 5/5岁 3个/3个月 十一月/十一月份
     1046年/公元前1046年 30分/30分钟 《红楼梦》/红楼梦 白羊/白羊座 法国/法国人 希腊/希腊人 男/男性
-    苗/苗族 红/红色 唐/唐朝 正比/成正比 氧/氧元素 红色的/红色 虎年/虎 微软/微软公司 “春”/春
+    5千瓦时/第5千瓦时 苗/苗族 红/红色 唐/唐朝 正比/成正比 氧/氧元素 红色的/红色 虎年/虎 微软/微软公司 “春”/春
     贵州/贵州省
 """
 OTHER = """
@@ -121,3 +121,25 @@ def test_the_kits_example_gives_its_strict_results(real_data: Path) -> None:
     by_rules = score_evidences(questions, lambda one, other: same_answer(one, other, FuzzyLists()))
     assert by_rules.correct == 1580
     assert plain("A b") == "ab"
+
+
+# The entries of the kit's lists that meet an answer of its example: facts of the reference.
+MEASURES = "个月年级部"
+SYNONYMS = """
+    12个/十二个 10年/十年 2个小时/两个小时 3个/三个 凡高/梵高 台湾/台湾岛 勾践/越王勾践 南京条约/江宁条约
+    南洋群岛/马来群岛 周恩来/周总理 唐/唐代/晚唐/唐朝 唐太宗/李世民/唐太宗李世民 富兰克林/本杰明 契诃夫/契科夫
+    山东/山东省 普利策奖/普利策新闻奖 曹操/孟德/阿瞒 沙尘暴/沙暴 甘地/圣雄甘地 稽康/嵇康 西岳华山/华山 虎/老虎
+    贵州/贵州省 走为上计/走为上 赵云/赵子龙 越野汽车/越野车 钱钟书/钱锺书 陕西/陕西省
+"""
+
+
+@pytest.mark.real_data
+def test_with_the_kits_lists_its_example_gives_the_fuzzy_results(real_data: Path) -> None:
+    folder = real_data / "dgcnn" / "webqa_scoring"
+    sets = [words.split("/") for words in SYNONYMS.split()]
+    synonyms = {word: frozenset({number}) for number, words in enumerate(sets) for word in words}
+    lists = FuzzyLists(synonyms, measures=frozenset(MEASURES))
+    questions = read_kit(folder / "test_file_example.json.gz", folder / "raw_prediction_example.txt.gz")
+    for scored, name in ((score_evidences, "fuzzy"), (score_votes, "vote-fuzzy")):
+        score = scored(questions, lambda one, other: same_answer(one, other, lists))
+        assert score.line() == (folder / f"{name}-matching.ref").read_text(encoding="utf-8").strip()
