@@ -118,10 +118,13 @@ def test_the_split_follows_from_the_seed_and_keeps_the_files_order() -> None:
 
 def test_a_single_file_is_train_and_dev(tmp_path: Path) -> None:
     path = tmp_path / "WebQA.json"
-    path.write_bytes(raw(*many(10)))
+    path.write_bytes(raw(*many(10), {"id": 11, "passages": []}))
     source = open_source(path, CARD)
     assert source.names() == ["dev.json", "train.json"] and source.label == str(path)
-    assert len(read_passage_records(CARD, source, "train")) == 8
+    train, dev = (read_passage_records(CARD, source, split) for split in ("train", "dev"))
+    assert len(train) == 8 and len(dev) == 2
+    assert "WebQA.json: 1 records without a question" in train.warnings  # said once, though both come of it
+    assert not any("without a question" in text for text in dev.warnings)
     with pytest.raises(DataError):
         source.read("test.json")
 
