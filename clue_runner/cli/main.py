@@ -29,6 +29,7 @@ ORDER = (
     "models",
     "data",
     "train",
+    "memory",
     "predict",
     "ask",
     "evaluate",

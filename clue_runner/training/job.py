@@ -7,8 +7,8 @@ Knows nothing about argv, or about how an update is computed.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,11 +24,12 @@ from clue_runner.training.engines.base import Engine
 from clue_runner.training.engines.states import AVERAGE
 from clue_runner.training.events import EventLog
 from clue_runner.training.folder import RunFolder
+from clue_runner.training.memory import is_out_of_memory, smallest_step_error
 from clue_runner.training.network import Choices, weights_header
 from clue_runner.training.predict import Predictor, Stopwatch
 from clue_runner.training.prepare import Material
 from clue_runner.training.progress import Progress
-from clue_runner.training.resume import machine
+from clue_runner.training.resume import machine, newest_state
 from clue_runner.training.signals import Signals
 from clue_runner.training.snapshots import PREFIX, point, prune, read_snapshot, write_snapshot
 
@@ -49,18 +50,19 @@ class TrainBatches:
     def plan(self, epoch: int) -> Sequence[IntArray]:
         """Return the rows of each update of an epoch."""
         return epoch_plan(
-            self._rows(epoch), batch_size=self._run.train.batch_size, seed=self._run.seed, epoch=epoch
+            self._rows(epoch), batch_size=self._run.train.examples, seed=self._run.seed, epoch=epoch
         )
 
-    def arrays(self, epoch: int, indices: IntArray) -> Mapping[str, Array]:
+    def arrays(self, epoch: int, indices: IntArray, token_budget: int | None = None) -> Mapping[str, Array]:
         """Return the arrays of one update, each (micro-batches, rows, ...)."""
         train = self._run.train
+        budget = train.token_budget if token_budget is None else min(token_budget, train.token_budget)
         return update_arrays(
             self._rows(epoch),
             indices,
-            batch_size=train.batch_size,
+            batch_size=train.examples,
             accumulate=train.accumulate,
-            token_budget=train.token_budget,
+            token_budget=budget,
             buckets=self._buckets,
         )
 
@@ -79,6 +81,7 @@ class Job:
     Args:
         began: monotonic clock at the command's start.
         prepared: seconds until the first update could begin.
+        begin: give the engine the weights that training begins with.
     """
 
     run: Run
@@ -95,6 +98,7 @@ class Job:
     began: float
     prepared: float = 0.0
     earlier: float = 0.0
+    begin: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
         """Start the clocks of evaluation and prediction."""
@@ -103,23 +107,66 @@ class Job:
         self.earlier = self.progress.seconds.get("total", 0.0)
         self._last_dev: tuple[int, Predictions] | None = None
 
-    def warn(self, text: str) -> None:
+    def warn(self, text: str, **fields: Any) -> None:
         """Tell the user and the event log."""
         self.console.warn(text)
-        self.log.write("warning", echo=False, message=text)
+        self.log.write("warning", echo=False, message=text, **fields)
 
     def evaluate(self) -> Scores:
         """Score dev with the present weights, averaged ones where they are kept."""
         watch, started = self.evaluating.watch, time.monotonic()
         compiled = watch.compiling
         records = self.material.data.records["dev"]
-        predictions = self.evaluating.answer(records, self.material.rows["dev"])
+        predictions = self._answered(
+            lambda: self.evaluating.answer(records, self.material.rows["dev"]), "dev"
+        )
         self._last_dev = (self.progress.step, predictions)
         scores = self.material.adapter.score(predictions, records, self.material.card)
         compiled = watch.compiling - compiled
         self.progress.spend("compile", compiled)
         self.progress.spend("evaluate", time.monotonic() - started - compiled)
         return scores
+
+    def _answered(self, answer: Callable[[], Predictions], split: str) -> Predictions:
+        """Return what ``answer`` does, in smaller batches where memory ran out; they change no answer.
+
+        Raises:
+            OutOfMemoryError: one example at a time does not fit.
+        """
+        rows = self.material.rows[split]
+        longest = max([int(rows.lengths.max(initial=1)), *(self.buckets or ())])
+        while True:
+            try:
+                return answer()
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                problem = error.with_traceback(None)  # its frames hold what did not fit
+            tokens = self.evaluating.tokens // 2
+            if self.evaluating.tokens <= rows.largest_group * longest:
+                raise smallest_step_error(problem, longest)
+            self.progress.evaluate_tokens = tokens
+            self.evaluating = replace(self.evaluating, tokens=tokens)
+            self.predicting = replace(self.predicting, tokens=tokens)
+            self.warn(
+                f"out of memory while answering {split}: going on with at most {tokens:,} tokens in a batch",
+                evaluate_tokens=tokens,
+            )
+
+    def reload(self) -> Progress:
+        """Put the last saved state back, or begin again where there is none; return where that is.
+
+        Raises:
+            CheckpointError: states were saved and none can be used.
+        """
+        snapshot = newest_state(self.folder.checkpoints, self.warn)
+        if snapshot is None:
+            self.begin()
+        else:
+            self.engine.set_state(snapshot.tensors())
+        progress = Progress() if snapshot is None else Progress.from_json(snapshot.state["progress"])
+        self.log.write("resume", step=progress.step, reason="out of memory")
+        return progress
 
     def best_dev(self) -> Predictions:
         """Return the best weights' answers to dev; kept ones where the last evaluation was the best."""
@@ -133,7 +180,7 @@ class Job:
         watch, started = self.predicting.watch, time.monotonic()
         compiled = watch.compiling
         with self.console.progress(len(rows), f"predicting {split}") as bar:
-            predictions = self.predicting.answer(records, rows, bar.update)
+            predictions = self._answered(lambda: self.predicting.answer(records, rows, bar.update), split)
         compiled = watch.compiling - compiled
         self.progress.spend("compile", compiled)
         self.progress.spend("predict", time.monotonic() - started - compiled)
@@ -215,7 +262,7 @@ class Job:
             self.engine,
             self.material.adapter,
             self.material.card,
-            self.run.train.evaluate_tokens,
+            self.progress.evaluate_tokens or self.run.train.evaluate_tokens,
             self.buckets,
             self.run.train.ema is not None,
             self.signals,

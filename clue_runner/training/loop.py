@@ -2,7 +2,8 @@
 
 In: an engine, the train batches, and what to do at an evaluation and at a save. Out: a finished
 ``Progress``, or an error that says where it stopped. Between two updates the state is whole; only there
-it is saved, and only after every dispatched update has been read and found finite.
+it is saved, and only after every dispatched update has been read and found finite. Where an update does not
+fit into memory it is done again in smaller micro-batches; the update keeps its size.
 Knows nothing about files, tasks, scores' meaning or the terminal.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,25 +19,17 @@ import numpy as np
 
 from clue_runner.config.schema import TrainSettings
 from clue_runner.errors import InterruptedRunError, NotFiniteError
-from clue_runner.tokens.rows import Array, IntArray
+from clue_runner.tokens.rows import Array
 from clue_runner.training.engines.base import Engine, StepResult
+from clue_runner.training.memory import is_out_of_memory
 from clue_runner.training.progress import Progress
 from clue_runner.training.schedules import learning_rate
+from clue_runner.training.shrink import Batches, NoMemoryError, Tried, smaller_budget, update_faults
 from clue_runner.training.signals import Signals
 
 UNREAD = 1  # updates that may be under way unread: the device stays busy, an infinite loss is seen at once
 STEP_EVENTS = 200  # step events in a whole run, about
 RATE_AFTER_SECONDS = 0.5  # a rate over less is noise
-
-
-class Batches(Protocol):
-    """The train batches of a run."""
-
-    def plan(self, epoch: int) -> Sequence[IntArray]:
-        """Return the rows of each update of an epoch; every epoch has as many updates."""
-
-    def arrays(self, epoch: int, indices: IntArray) -> Mapping[str, Array]:
-        """Return the arrays of one update, each (micro-batches, rows, ...)."""
 
 
 class Evaluated(Protocol):
@@ -61,6 +54,8 @@ class Hooks:
         event: note an event by name and fields.
         show: tell the user how far it is: progress and what stands beside it.
         drop: put the best weights back and forget the optimizer's moments.
+        warn: tell the user and note a warning; further fields are for the note.
+        reload: put the last saved state back, or begin again; return where that is.
     """
 
     evaluate: Callable[[], Evaluated]
@@ -68,14 +63,15 @@ class Hooks:
     event: Callable[..., None]
     show: Callable[[Progress, Mapping[str, Any]], None]
     drop: Callable[[], None] = lambda: None
+    warn: Callable[..., None] = lambda text, **fields: None
+    reload: Callable[[], Progress] = Progress
 
 
 @dataclass(frozen=True)
-class _Pending:
+class _Pending(Tried):
     """An update that was dispatched and not yet read."""
 
     step: int
-    epoch: int
     learning_rate: float
     read: Callable[[], StepResult]
 
@@ -107,15 +103,25 @@ class Loop:
         self._hooks = hooks
         self._signals = signals
         self._clock = clock
-        self._plan_epoch = progress.epoch
-        self._plan = batches.plan(progress.epoch)
-        self.total = total_updates(settings, len(self._plan))
         self._pending: deque[_Pending] = deque()
+        self._tried: Tried | None = None
         self._window: list[StepResult] = []
-        self._saved_step = progress.step
-        self._saved_at = clock()
+        self._stand()
+        self.total = total_updates(settings, len(self._plan))
+
+    def _stand(self) -> None:
+        """Begin where ``progress`` and the engine's state are."""
+        progress = self.progress
+        self._plan_epoch, self._plan = progress.epoch, self._batches.plan(progress.epoch)
+        self._window.clear()
+        self._saved_step, self._saved_at = progress.step, self._clock()
         self._began_examples = progress.examples
         self._began_seconds = progress.seconds.get("train", 0.0)
+        self._count_applied()
+
+    def _count_applied(self) -> None:
+        """Note what the engine's count of updates is ahead of ours by: a drop starts its count anew."""
+        self._applied_before = (self._engine.applied() or 0) - self.progress.step
 
     def run(self) -> None:
         """Train to the end.
@@ -123,14 +129,29 @@ class Loop:
         Raises:
             NotFiniteError: a loss or gradient is not a number; the last saved state is the last good one.
             InterruptedRunError: a signal arrived; the state is saved.
+            OutOfMemoryError: one example at a time does not fit.
         """
         self._boundary()  # a run stopped between an update and its evaluation goes on with the evaluation
         while self.progress.ended is None:
-            if self._signals.requested is not None:
-                self._stop()
-            self._update()
-            self._signals.defer()
+            try:
+                self._advance()
+            except NoMemoryError as caught:
+                problem = caught
+            else:
+                continue
+            self._shrink(problem)
             self._boundary()
+
+    def _advance(self) -> None:
+        """Do one update and what is due after it, or stop where a signal asked for it."""
+        if self._signals.requested is not None:
+            self._stop()
+        if self.progress.drop_due:
+            self._drop()
+        with update_faults():
+            self._update()
+        self._signals.defer()
+        self._boundary()
 
     def _stop(self) -> None:
         """Save and leave, because a signal asked for it."""
@@ -143,11 +164,12 @@ class Loop:
     def _update(self) -> None:
         """Dispatch the next update and read an earlier one."""
         progress, started = self.progress, self._clock()
-        if progress.drop_due:
-            self._drop()
         if self._plan_epoch != progress.epoch:
             self._plan_epoch, self._plan = progress.epoch, self._batches.plan(progress.epoch)
-        arrays = self._batches.arrays(progress.epoch, self._plan[progress.position])
+        indices = self._plan[progress.position]
+        arrays = self._batches.arrays(progress.epoch, indices, progress.token_budget)
+        _, rows, length = arrays["token_ids"].shape
+        self._tried = Tried(progress.epoch, indices, rows * length)
         rate = learning_rate(progress.step, self.total, self._settings)
         if progress.dropped_at is not None and self._settings.drop_learning_rate is not None:
             rate = self._settings.drop_learning_rate
@@ -163,11 +185,39 @@ class Loop:
         progress.examples += _count_examples(arrays)
         progress.real_tokens += int(arrays["lengths"][arrays["weight"] != 0].sum())
         progress.computed_tokens += int(arrays["token_ids"].size)
-        self._pending.append(_Pending(progress.step, progress.epoch, rate, read))
+        self._pending.append(_Pending(progress.epoch, indices, rows * length, progress.step, rate, read))
         while len(self._pending) > UNREAD:
-            self._read(self._pending.popleft())
+            self._read_next()
         progress.spend("compile", compiling)
         progress.spend("train", self._clock() - started - compiling)
+
+    def _shrink(self, problem: NoMemoryError) -> None:
+        """Find a whole state after an update that did not fit, and halve the micro-batches from there on."""
+        assert self._tried is not None
+        step = self.progress.step
+        budget = smaller_budget(self._batches, [*self._pending, self._tried], problem)
+        while self._pending:
+            try:
+                self._read_next()
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                self._pending.popleft()
+        if self._engine.applied() != self._applied_before + self.progress.step:
+            self.progress.become(self._hooks.reload())
+            self._stand()
+        self.progress.token_budget = budget
+        self._hooks.warn(
+            f"out of memory at step {step}: going on from step {self.progress.step} with at most {budget:,} "
+            "tokens in a micro-batch; every update keeps its examples",
+            step=self.progress.step,
+            token_budget=budget,
+        )
+
+    def _read_next(self) -> None:
+        """Take in the oldest unread update; one that cannot be read stays."""
+        self._read(self._pending[0])
+        self._pending.popleft()
 
     def _read(self, pending: _Pending) -> None:
         """Take in one update's result."""
@@ -209,8 +259,9 @@ class Loop:
     def _settle(self) -> None:
         """Read every update under way."""
         started = self._clock()
-        while self._pending:
-            self._read(self._pending.popleft())
+        with update_faults():
+            while self._pending:
+                self._read_next()
         self.progress.spend("train", self._clock() - started)
 
     def _boundary(self) -> None:
@@ -270,6 +321,7 @@ class Loop:
         """Go back to the best weights; what a resumed run does here follows from the saved progress alone."""
         self._settle()
         self._hooks.drop()
+        self._count_applied()
         self.progress.drop_due, self.progress.dropped_at = False, self.progress.step
         # the better weights of before the drop are no reason to stop after it
         self.progress.evaluations_without_gain = 0

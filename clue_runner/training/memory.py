@@ -1,7 +1,7 @@
-"""Out of memory, told apart from every other failure, and a rough forecast of the need.
+"""Out of memory, told apart from every other failure.
 
-In: exceptions of any backend; the shape of a network. Out: one error with advice; bytes.
-Knows nothing about the loop.
+In: exceptions of any backend. Out: one error with advice. Knows nothing about the loop, or about how much
+is needed.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from clue_runner.config.schema import ModelSettings, Run
+from clue_runner.config.schema import Run
 from clue_runner.errors import ClueError, OutOfMemoryError
 
 # How XLA, TensorFlow and CUDA say it; matched as they write it, so that a text about memory is not enough.
@@ -21,7 +21,6 @@ _TEXTS = (
     "std::bad_alloc",
 )
 _TYPES = ("ResourceExhaustedError",)
-_FLOAT_BYTES = 4
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -51,26 +50,14 @@ def memory_faults(run: Run) -> Iterator[None]:
         ) from error
 
 
-def count_weights(model: ModelSettings, vocab_size: int, labels: int) -> int:
-    """Return the number of trainable numbers in a backbone with a classification head."""
-    width, inner = model.hidden_dim, model.intermediate_dim
-    embeddings = (vocab_size + model.max_positions + model.num_segments + 2) * width
-    block = 4 * width * (width + 1) + 2 * width * inner + inner + width + 4 * width
-    pooler = width * (width + 1) if model.pooling == "pooler" else 0
-    return embeddings + model.num_layers * block + pooler + (width + 1) * labels
-
-
-def estimate_bytes(run: Run, vocab_size: int, labels: int) -> int:
-    """Return roughly the bytes that training needs: weights, gradient, two moments, activations.
-
-    Activations of a block: tokens x width x (34 + 5 x heads x length / width) half-precision bytes
-    (Korthikanti and others 2022, "Reducing Activation Recomputation"), doubled for float32.
-    """
-    model, train = run.model, run.train
-    copies = 4 + (train.ema is not None)
-    weights = count_weights(model, vocab_size, labels) * _FLOAT_BYTES * copies
-    length = run.data.max_length
-    tokens = min(train.token_budget, -(-train.batch_size // train.accumulate) * length)
-    per_token = model.hidden_dim * (34 + 5 * model.num_heads * length / model.hidden_dim)
-    share = 2 if run.train.precision == "float32" else 1
-    return round(weights + model.num_layers * tokens * per_token * share)
+def smallest_step_error(error: Exception, length: int) -> OutOfMemoryError:
+    """Return the error for a step that does not fit with one example at a time."""
+    return OutOfMemoryError(
+        f"the device or this machine ran out of memory with one example of {length} tokens at a time",
+        received=str(error).partition("\n")[0][:200] or type(error).__name__,
+        next_step=(
+            "keep less for the backward pass: --set model.recompute=block, or take a shorter "
+            "--set data.max_length or a smaller --model; clue memory says what fits. Each needs --fresh: "
+            "another setting is another run"
+        ),
+    )

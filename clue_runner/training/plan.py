@@ -13,9 +13,12 @@ from clue_runner.config.schema import Run
 from clue_runner.console import Console, file_size
 from clue_runner.data.cards import Card
 from clue_runner.data.sources import DataSource
-from clue_runner.tokens.batches import epoch_plan
+from clue_runner.tokens.batches import epoch_plan, update_shape
+from clue_runner.training.auto_batch import as_begun, network_of_run, resolve_examples
+from clue_runner.training.folder import RunFolder
 from clue_runner.training.loop import total_updates
-from clue_runner.training.memory import count_weights, estimate_bytes
+from clue_runner.training.memory_limits import guess_device
+from clue_runner.training.memory_model import Need, count_weights, is_encoder, step_need
 from clue_runner.training.prepare import Material, encode_splits
 from clue_runner.training.run import read_inputs
 
@@ -31,7 +34,12 @@ def show_plan(
     """
     inputs = read_inputs(run, card, source, console)
     material = encode_splits(card, inputs.data, inputs.tokenizer, run, console.warn)
-    vocab_size = inputs.checkpoint.vocab_size if inputs.checkpoint else inputs.tokenizer.vocab_size
+    vocab_size = inputs.vocab_size
+    begun = RunFolder(output).run() if run.train.batch_size == "auto" else None
+    resolved = (
+        as_begun(run, begun) if begun else resolve_examples(run, material, vocab_size, guess_device(run))
+    )
+    run = resolved.run
     plan = _plan(run, card, material, vocab_size)
     plan |= {"output": str(output), "seeds": seeds or 1, "finished": (output / "metrics.json").exists()}
     console.say(
@@ -48,9 +56,15 @@ def show_plan(
     console.say(
         f"steps        {plan['steps_per_epoch']:,} per epoch x {run.train.epochs} epochs"
         f"{f', at most {run.train.max_steps:,}' if run.train.max_steps else ''} = {plan['steps']:,} "
-        f"of {run.train.batch_size} examples"
+        f"of {run.train.examples} examples"
     )
-    console.say(f"memory       about {file_size(plan['memory_bytes'])} for training (estimate)")
+    if resolved.why is not None:
+        console.say(f"             batch size auto, as of now: {resolved.why}")
+    if plan["memory_bytes"] is not None:
+        console.say(
+            f"memory       about {file_size(plan['memory_bytes'])} for training, of which a step "
+            f"{file_size(plan['step_bytes'])} (forecast; more: clue memory)"
+        )
     console.say(f"writes       {output}/")
     console.say("nothing was run")
     console.event({"event": "plan", "ok": True, **plan})
@@ -60,8 +74,9 @@ def show_plan(
 def _plan(run: Run, card: Card, material: Material, vocab_size: int) -> dict[str, Any]:
     """Return the figures."""
     train = material.adapter.epoch_rows(material.rows["train"], run.seed, 0)
-    steps = len(epoch_plan(train, batch_size=run.train.batch_size, seed=run.seed, epoch=0))
+    steps = len(epoch_plan(train, batch_size=run.train.examples, seed=run.seed, epoch=0))
     labels = max(1, len(card.labels))
+    need = _need(run, material, vocab_size)
     return {
         "task": card.name,
         "model": run.model.name,
@@ -71,9 +86,32 @@ def _plan(run: Run, card: Card, material: Material, vocab_size: int) -> dict[str
         "longest": int(train.lengths.max(initial=0)),
         "steps_per_epoch": steps,
         "steps": total_updates(run.train, steps),
-        "memory_bytes": estimate_bytes(run, vocab_size, labels),
+        "batch_size": run.train.examples,
+        "memory_bytes": None if need is None else need.total,
+        "step_bytes": None if need is None else need.step,
         "data_complete": material.data.complete,
     }
+
+
+def _need(run: Run, material: Material, vocab_size: int) -> Need | None:
+    """Return the forecast for the largest micro-batch; None for a network that the forecast does not know."""
+    if not is_encoder(run):
+        return None
+    train, settings = material.adapter.epoch_rows(material.rows["train"], run.seed, 0), run.train
+    shapes = [
+        update_shape(
+            train,
+            indices,
+            batch_size=settings.examples,
+            accumulate=settings.accumulate,
+            token_budget=settings.token_budget,
+            buckets=None,
+        )
+        for indices in epoch_plan(train, batch_size=settings.examples, seed=run.seed, epoch=0)
+    ]
+    network = network_of_run(run, material, vocab_size, guess_device(run))
+    needs = [step_need(network, rows, length, run.model.recompute) for _, rows, length in set(shapes)]
+    return max(needs, key=lambda need: need.total)
 
 
 def _seeds(run: Run, seeds: int | None) -> str:

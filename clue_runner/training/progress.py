@@ -13,6 +13,8 @@ from typing import Any, Self
 
 from clue_runner.errors import CheckpointError
 
+ADDED = {"token_budget", "evaluate_tokens"}  # since the first states were written; their defaults fit those
+
 
 @dataclass
 class Progress:
@@ -34,6 +36,7 @@ class Progress:
         ended: why training is over; None while it is not.
         drop_due: before the next update the weights go back to the best ones, once in a run.
         dropped_at: the step at which they did.
+        token_budget, evaluate_tokens: what memory was found to hold, where the settings say more.
     """
 
     step: int = 0
@@ -54,6 +57,8 @@ class Progress:
     ended: str | None = None
     drop_due: bool = False
     dropped_at: int | None = None
+    token_budget: int | None = None
+    evaluate_tokens: int | None = None
 
     @property
     def mean_loss(self) -> float | None:
@@ -69,6 +74,11 @@ class Progress:
         """Add measured time."""
         self.seconds[what] = self.seconds.get(what, 0.0) + seconds
 
+    def become(self, other: Progress) -> None:
+        """Take over everything from ``other``, in place: several parts of a run hold this object."""
+        for one in fields(self):
+            setattr(self, one.name, getattr(other, one.name))
+
     def to_json(self) -> dict[str, Any]:
         """Return plain data; floats survive JSON bit for bit."""
         return asdict(self)
@@ -81,8 +91,8 @@ class Progress:
             CheckpointError: a field is missing or unknown.
         """
         names = {one.name for one in fields(cls)}
-        if set(content) != names:
-            odd = ", ".join(sorted(names.symmetric_difference(content)))
+        if set(content) | ADDED != names:
+            odd = ", ".join(sorted(names.symmetric_difference(set(content) | ADDED)))
             raise CheckpointError(
                 f"the saved state is of another version of clue-runner (fields {odd})",
                 next_step="finish it with the version that began it, or start anew with --fresh",

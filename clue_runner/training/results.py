@@ -37,6 +37,7 @@ def base_metrics(
         "model": run.model.name,
         "init": run.model.init,
         "seed": run.seed,
+        "batch_size": run.train.batch_size,
         "split": "dev",
         "metric": card.metric,
         "score": None,

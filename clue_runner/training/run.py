@@ -11,7 +11,8 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from clue_runner.data.cards import Card
 from clue_runner.data.sources import DataSource
 from clue_runner.errors import ClueError, InterruptedRunError
 from clue_runner.tokens.tokenizer import Tokenizer
+from clue_runner.training.auto_batch import as_begun, resolve_examples
 from clue_runner.training.events import EventLog
 from clue_runner.training.finish import finish
 from clue_runner.training.folder import RunFolder, open_folder, write_settings
@@ -57,6 +59,11 @@ class Inputs:
     data: SplitData
     checkpoint: Checkpoint | None
     tokenizer: Tokenizer
+
+    @property
+    def vocab_size(self) -> int:
+        """Return the rows of the word table."""
+        return self.checkpoint.vocab_size if self.checkpoint else self.tokenizer.vocab_size
 
 
 def read_inputs(run: Run, card: Card, source: DataSource, console: Console) -> Inputs:
@@ -105,6 +112,8 @@ def train(
     with ExitStack() as stack:
         signals = stack.enter_context(Signals(console.warn))
         inputs = read_inputs(run, card, source, console)
+        inputs = _with_number(inputs, output, console, fresh=fresh)
+        run = inputs.run
         identity = {**inputs.data.sha256, "vocabulary": inputs.tokenizer.sha256}
         folder, lock = open_folder(output, run, identity, fresh=fresh)
         stack.enter_context(lock)
@@ -129,6 +138,21 @@ def train(
         show_results(console, metrics, card, folder.path)
         log.write("result", **metrics)
         return metrics
+
+
+def _with_number(inputs: Inputs, output: Path, console: Console, *, fresh: bool) -> Inputs:
+    """Put a number in the place of ``train.batch_size: auto``; a run that goes on keeps its own."""
+    run = inputs.run
+    if run.train.batch_size != "auto":
+        return inputs
+    begun = None if fresh else RunFolder(output).run()
+    if begun is not None:
+        resolved = as_begun(run, begun)
+    else:
+        material = encode_splits(inputs.card, inputs.data, inputs.tokenizer, run, console.warn)
+        resolved = resolve_examples(run, material, inputs.vocab_size, choose(run).device)
+    console.say(f"train.batch_size auto: {resolved.why}")
+    return replace(inputs, run=resolved.run)
 
 
 def _show_finished(console: Console, card: Card, folder: RunFolder) -> dict[str, Any]:
@@ -173,22 +197,43 @@ def _start(
     material = encode_splits(inputs.card, inputs.data, inputs.tokenizer, run, console.warn)
     choices = choose(run)
     buckets = padded_lengths(material.rows["train"], run, jit=choices.jit.value == "on")
-    vocab_size = inputs.checkpoint.vocab_size if inputs.checkpoint else inputs.tokenizer.vocab_size
-    engine = start_engine(
-        run, inputs.card, material.adapter, material.rows["train"], choices, buckets, vocab_size=vocab_size
+    vocab_size = inputs.vocab_size
+    start = partial(
+        start_engine,
+        run,
+        inputs.card,
+        material.adapter,
+        material.rows["train"],
+        choices,
+        buckets,
+        vocab_size=vocab_size,
     )
+    engine = start()
     progress = Progress() if snapshot is None else Progress.from_json(snapshot.state["progress"])
     job = Job(
         run, material, folder, engine, choices, buckets, progress, log, console, signals, vocab_size, began
     )
+
+    def begin() -> None:
+        """Give the engine its first weights again."""
+        start(engine=engine)
+        _load_first(job, inputs.checkpoint)
+
+    job.begin = begin
     say_machine(console, run, choices, folder)
     if snapshot is not None:
         _resume(job, snapshot)
-    elif inputs.checkpoint is not None:
-        for name in load_pretrained(engine, inputs.checkpoint):
-            job.warn(f"{name} is not in the checkpoint and starts from random weights")
+    else:
+        _load_first(job, inputs.checkpoint)
     job.prepared = time.monotonic() - began
     return job
+
+
+def _load_first(job: Job, checkpoint: Checkpoint | None) -> None:
+    """Put pretrained weights, where there are any, in the place of the random ones."""
+    if checkpoint is not None:
+        for name in load_pretrained(job.engine, checkpoint):
+            job.warn(f"{name} is not in the checkpoint and starts from random weights")
 
 
 def _resume(job: Job, snapshot: Snapshot) -> None:
@@ -211,7 +256,9 @@ def _train(job: Job) -> None:
         return
     batches = TrainBatches(job.material, job.run, job.buckets)
     with LoopDisplay(job.console, job.run, job.material.card) as display:
-        hooks = Hooks(job.evaluate, job.save, job.log.write, display.show, job.drop)
+        hooks = Hooks(
+            job.evaluate, job.save, job.log.write, display.show, job.drop, warn=job.warn, reload=job.reload
+        )
         loop = Loop(job.engine, batches, job.run.train, job.progress, hooks, job.signals)
         display.start(loop.total)
         loop.run()
@@ -219,17 +266,17 @@ def _train(job: Job) -> None:
 
 def _write_failure(folder: RunFolder, inputs: Inputs, log: EventLog, error: Exception) -> None:
     """Leave a result without a score, so that nobody takes the run for a finished one."""
-    metrics = {
-        **base_metrics(
-            inputs.run,
-            inputs.card,
-            versions=machine(inputs.run.backend)["versions"],
-            data_sha256=inputs.data.sha256,
-        ),
-        **failure_metrics(error),
-    }
     try:
+        metrics = {
+            **base_metrics(
+                inputs.run,
+                inputs.card,
+                versions=machine(inputs.run.backend)["versions"],
+                data_sha256=inputs.data.sha256,
+            ),
+            **failure_metrics(error),
+        }
         write_json(folder.metrics, metrics)
         log.write("error", echo=False, message=str(error), exit_code=metrics["error"]["exit_code"])
-    except ClueError:
-        return  # the disk that refuses the note is the error that is on its way to the user
+    except (ClueError, MemoryError):
+        return  # what refuses the note, a full disk or no memory, is the error that is on its way to the user

@@ -32,6 +32,7 @@ NAMES = {
     "data",
     "models",
     "train",
+    "memory",
     "predict",
     "evaluate",
     "submit",

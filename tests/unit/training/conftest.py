@@ -27,6 +27,7 @@ class FakeEngine:
         self.fail_at: dict[int, Exception] = {}
         self.unread = 0
         self.most_unread = 0
+        self.updates = 0
 
     def init(self, build: Callable[[], Any], settings: Any, example: Mapping[str, Any]) -> None:
         self.settings = settings
@@ -45,6 +46,7 @@ class FakeEngine:
             gradient = np.array([update_index, update["token_ids"].sum(), 1.0])
             self.moments = 0.9 * self.moments + gradient
             self.weights = np.sin(self.weights - learning_rate * self.moments)
+            self.updates += 1
         self.unread += 1
         self.most_unread = max(self.most_unread, self.unread)
 
@@ -57,14 +59,18 @@ class FakeEngine:
     def evaluate(self, batch: Mapping[str, Any], *, averaged: bool) -> Mapping[str, Any]:
         return {"logits": np.zeros((len(batch["lengths"]), 2), np.float32)}
 
+    def applied(self) -> int | None:
+        return self.updates
+
     def get_state(self) -> State:
         return {
             "backbone/w": self.weights.copy(),
             "optimizer/momentum/w": self.moments.copy(),
-            "optimizer/step": np.array(3),
+            "optimizer/step": np.array(self.updates),
         }
 
     def set_state(self, state: State) -> None:
+        self.updates = int(state["optimizer/step"])
         self.weights = state["backbone/w"].copy()
         self.moments = state["optimizer/momentum/w"].copy()
 
@@ -84,7 +90,7 @@ class FakeBatches:
     def plan(self, epoch: int) -> Sequence[Any]:
         return [np.array([number, number + 1]) for number in range(self.length)]
 
-    def arrays(self, epoch: int, indices: Any) -> Mapping[str, Any]:
+    def arrays(self, epoch: int, indices: Any, token_budget: int | None = None) -> Mapping[str, Any]:
         return {
             "token_ids": np.full((1, 2, 4), 100 * epoch + int(indices[0]), np.int32),
             "lengths": np.array([[3, 2]], np.int32),

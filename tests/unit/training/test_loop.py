@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from clue_runner.config.schema import Run
-from clue_runner.errors import InterruptedRunError, NotFiniteError
+from clue_runner.errors import InterruptedRunError, NotFiniteError, OutOfMemoryError
 from clue_runner.training.loop import Hooks, Loop, total_updates
 from clue_runner.training.progress import Progress
 from clue_runner.training.signals import Signals
@@ -29,6 +29,7 @@ class Bench:
     on_event: Callable[[str, Mapping[str, Any]], None] = lambda name, fields: None
     on_evaluate: Callable[[], None] = lambda: None
     now: float = 0.0
+    batches: Any = None
 
     def __post_init__(self) -> None:
         self.engine = self.engine or self.fake.Engine()
@@ -47,14 +48,29 @@ class Bench:
         self.events.append((name, fields))
         self.on_event(name, fields)
 
+    def reload(self) -> Progress:
+        if not self.saved:
+            self.engine.set_state(self.fake.Engine().get_state())
+            return Progress()
+        state, _, tensors = self.saved[-1]
+        self.engine.set_state(tensors)
+        return Progress.from_json(state)
+
     def go(self) -> Progress:
-        hooks = Hooks(self.evaluate, self.save, self.event, lambda progress, shown: None)
+        hooks = Hooks(
+            self.evaluate,
+            self.save,
+            self.event,
+            lambda progress, shown: None,
+            warn=lambda text, **fields: self.event("warning", message=text, **fields),
+            reload=self.reload,
+        )
 
         def clock() -> float:
             self.now += 1.0
             return self.now
 
-        batches = self.fake.Batches(4)
+        batches = self.batches or self.fake.Batches(4)
         loop = Loop(self.engine, batches, self.run.train, self.progress, hooks, self.signals, clock)
         loop.run()
         return self.progress
@@ -237,3 +253,105 @@ def test_compilation_is_counted_apart(bench: Callable[..., Bench]) -> None:
     seconds = bench().go().seconds
     assert seconds["compile"] == 1.0
     assert seconds["train"] > 0
+
+
+class Splitting:
+    """Updates of 8 rows of 4 tokens, cut into micro-batches by the token budget."""
+
+    def plan(self, epoch: int) -> list[Any]:
+        return [np.array([number]) for number in range(4)]
+
+    def arrays(self, epoch: int, indices: Any, token_budget: int | None = None) -> Mapping[str, Any]:
+        rows = max(1, min(8, (token_budget or 32) // 4))
+        shape = (8 // rows, rows)
+        return {
+            "token_ids": np.full((*shape, 4), 100 * epoch + int(indices[0]), np.int32),
+            "lengths": np.full(shape, 3, np.int32),
+            "weight": np.ones(shape, np.float32),
+        }
+
+
+class Tight:
+    """An engine whose memory holds so many tokens at a time; it fails at the call or at the reading."""
+
+    def __init__(self, fake: SimpleNamespace, tokens: int, how: str) -> None:
+        self.tokens, self.how, self.broken = tokens, how, False
+        self.inner = fake.Engine()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def applied(self) -> int | None:
+        return None if self.broken else self.inner.applied()
+
+    def set_state(self, state: Any) -> None:
+        self.broken = False
+        self.inner.set_state(state)
+
+    def step(self, update: Mapping[str, Any], **options: Any) -> Any:
+        _, rows, length = update["token_ids"].shape
+        if rows * length <= self.tokens and not self.broken:
+            return self.inner.step(update, **options)
+        if self.how != "intact":
+            self.broken = True
+        if self.how == "late":
+            return self._late
+        raise MemoryError("no room")
+
+    def _late(self) -> Any:
+        raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 12 bytes.")
+
+
+@pytest.mark.parametrize("how", ["intact", "broken", "late"])
+@pytest.mark.parametrize("saved", [True, False])
+def test_out_of_memory_halves_the_micro_batches_and_loses_no_update(
+    bench: Callable[..., Bench], fake: SimpleNamespace, how: str, saved: bool
+) -> None:
+    """Memory shrinks in the second epoch; the result is that of a run that was split from there on."""
+    settings = [] if saved else ["train.evaluate_steps=100"]
+    whole = bench(*settings, batches=Splitting())
+    whole.go()
+    one = bench(*settings, batches=Splitting(), engine=Tight(fake, 32, how))
+
+    def shrink(name: str, fields: Mapping[str, Any]) -> None:
+        if name == "step" and fields["step"] == 5:
+            one.engine.tokens = 8
+
+    one.on_event = shrink
+    progress = one.go()
+    warnings = [fields for name, fields in one.events if name == "warning"]
+    assert [fields["token_budget"] for fields in warnings] == [16, 8]
+    assert warnings[0]["step"] == (6 if how == "intact" else 4 if saved else 0)
+    assert progress.token_budget == 8
+    assert (progress.step, progress.examples, progress.ended) == (12, 96, "epochs")
+    assert progress.history == whole.progress.history
+    assert one.saved[-1][0]["token_budget"] == 8
+    assert one.engine.applied() == 12
+
+    again = bench(
+        *settings, batches=Splitting(), engine=Tight(fake, 8, how), progress=Progress(token_budget=8)
+    )
+    again.go()
+    assert [name for name, _ in again.events].count("warning") == 0
+
+
+def test_one_example_that_does_not_fit_ends_the_run(
+    bench: Callable[..., Bench], fake: SimpleNamespace
+) -> None:
+    one = bench(batches=Splitting(), engine=Tight(fake, 3, "broken"))
+    with pytest.raises(OutOfMemoryError, match="one example of 4 tokens at a time") as caught:
+        one.go()
+    assert caught.value.exit_code == 7
+    assert [fields["token_budget"] for _, fields in one.events] == [16, 8, 4]
+    assert one.saved == []
+
+
+def test_memory_that_runs_out_in_a_save_is_not_taken_for_a_step(bench: Callable[..., Bench]) -> None:
+    one = bench()
+
+    def refuse(progress: Progress, best: bool) -> None:
+        raise MemoryError("in the save")
+
+    one.save = refuse  # type: ignore[method-assign]
+    with pytest.raises(MemoryError, match="in the save"):
+        one.go()

@@ -1,0 +1,44 @@
+"""Say how much memory training needs, what fits into a budget, and what to set.
+
+In: argv. Out: a table of batch, length and recompute mode; one ready line of settings.
+Knows nothing about how the need is forecast.
+"""
+
+from __future__ import annotations
+
+import click
+
+from clue_runner.cli.main import context_console
+
+
+@click.command()
+@click.option("--task", required=True, metavar="NAME|DIR", help="A task's name or folder.")
+@click.option("--model", metavar="NAME|DIR", help="A preset or a checkpoint folder; default: tiny.")
+@click.option("--config", multiple=True, metavar="NAME|FILE", help="A recipe or a YAML file; repeatable.")
+@click.option("--set", "set_", multiple=True, metavar="KEY=VALUE", help="One setting; repeatable.")
+@click.option("--budget", metavar="SIZE", help="Such as 24GB; default: what is free now.")
+@click.option("--backend", type=click.Choice(["tensorflow", "jax"]), help="Default: tensorflow.")
+@click.option("--device", metavar="auto|cpu|gpu|gpu:N", help="Where to compute.")
+@click.option("--counted", is_flag=True, help="Do not ask the compiler (JAX): faster, less exact.")
+@click.option("--json", is_flag=True, help="The result as one JSON object on stdout.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    task: str,
+    model: str | None,
+    config: tuple[str, ...],
+    set_: tuple[str, ...],
+    budget: str | None,
+    backend: str | None,
+    device: str | None,
+    counted: bool,
+    json: bool,
+) -> None:
+    """Forecast the memory of training: what a step needs, what fits, which setting to take."""
+    console = context_console(ctx, json=json)
+    from clue_runner.training.memory_show import show_memory
+    from clue_runner.training.request import TrainRequest
+
+    request = TrainRequest(task=task, model=model, config=config, set=set_, backend=backend, device=device)
+    show_memory(request, console, budget=budget, only_counted=counted)

@@ -1,0 +1,292 @@
+"""What a training step needs, counted from shapes: no backend, no weights, no step.
+
+In: settings of a model, rows, length, recompute mode. Out: bytes by what they are for.
+Knows nothing about devices, budgets or tables.
+
+Counted is what the kernels in ``models/`` keep for the backward pass, tensor by tensor: ``Kept``. On top of
+it comes what a block needs while it is computed; those few factors (``PASSING``) were fitted to measured
+peaks (``scripts/bench_memory.py --predict`` compares them anew) and are not derived.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from clue_runner.adapters.base import BERT
+from clue_runner.config.attention import LONGEST_WHOLE
+from clue_runner.config.schema import ModelSettings, Run
+from clue_runner.errors import UsageError
+
+FLOAT = 4
+HALF = 2
+CHUNK = 128  # queries that chunked attention computes at a time
+_FULL_HEADS = frozenset({"entities", "reading"})  # adapters whose networks read every token
+
+
+class Need(NamedTuple):
+    """Bytes of a step at its peak, by what they are for."""
+
+    parameters: int
+    gradients: int
+    optimizer: int
+    activations: int
+    temporary: int
+
+    @property
+    def state(self) -> int:
+        """Return what is there between steps."""
+        return self.parameters + self.optimizer
+
+    @property
+    def step(self) -> int:
+        """Return what a step adds."""
+        return self.gradients + self.activations + self.temporary
+
+    @property
+    def total(self) -> int:
+        """Return the peak."""
+        return self.state + self.step
+
+
+class Kept(NamedTuple):
+    """Bytes that the two halves of a block keep for the backward pass, inputs included."""
+
+    attention: int
+    feed_forward: int
+
+    @property
+    def whole(self) -> int:
+        """Return both."""
+        return self.attention + self.feed_forward
+
+
+class Passing(NamedTuple):
+    """What lives only while a block is computed: times its scores, its inner layer, its tokens."""
+
+    scores: float
+    inner: float
+    tokens: float
+
+
+# Fitted, in numbers of the compute type: while a whole block is computed, or while half of one is.
+PASSING = {
+    ("tensorflow", "float32"): Passing(3.6, 1.7, 0.0),
+    ("tensorflow", "bfloat16"): Passing(8.0, 0.0, 0.0),
+    ("jax", "float32"): Passing(3.0, 1.0, 0.0),
+    ("jax", "bfloat16"): Passing(6.0, 0.0, 0.0),
+}
+PASSING_HALF = {
+    ("tensorflow", "float32"): Passing(2.1, 0.4, 0.0),
+    ("tensorflow", "bfloat16"): Passing(4.3, 0.0, 0.0),
+    ("jax", "float32"): Passing(1.8, 0.0, 0.0),
+    ("jax", "bfloat16"): Passing(4.3, 0.0, 0.0),
+}
+# What allocators lose between pieces of two sizes, as a factor on what a block keeps.
+_WASTE = {"float32": 1.0, "bfloat16": 1.1}
+_SPAN_SCORES = 4  # tables of span scores that live at once: scores, their exponents, their gradient, a mask
+
+
+@dataclass(frozen=True)
+class Network:
+    """The facts about a task's network that memory follows from.
+
+    Args:
+        model: shape and options.
+        vocab_size: rows of the word table.
+        labels: of the task.
+        every_token: the head reads all tokens, so that the last block computes them all.
+        spans: the head scores every pair of tokens for every label.
+        precision: ``float32`` or ``bfloat16``.
+        backend: ``tensorflow`` or ``jax``.
+        averaged: averaged weights are kept.
+        sparse: the word table's gradient is its touched rows alone.
+    """
+
+    model: ModelSettings
+    vocab_size: int
+    labels: int
+    every_token: bool
+    spans: bool
+    precision: str
+    backend: str
+    averaged: bool
+    sparse: bool
+
+    @property
+    def size(self) -> int:
+        """Return the bytes of one number of the compute type."""
+        return HALF if self.precision == "bfloat16" else FLOAT
+
+
+def is_encoder(run: Run) -> bool:
+    """Return whether the network is one whose need is known."""
+    return run.model.family == BERT
+
+
+def require_encoder(run: Run) -> None:
+    """Refuse networks that the forecast does not know.
+
+    Raises:
+        UsageError: the model is no transformer encoder.
+    """
+    if not is_encoder(run):
+        raise UsageError(
+            "memory is forecast for transformer encoders alone",
+            where="model.family",
+            received=run.model.family,
+            next_step="set train.batch_size to a number; train.token_budget limits what is computed at once",
+        )
+
+
+def network_of(run: Run, adapter: str, *, vocab_size: int, labels: int, precision: str) -> Network:
+    """Return the facts about a run's network.
+
+    Args:
+        run: the settings.
+        adapter: the card's ``adapter``.
+        vocab_size: rows of the word table.
+        labels: of the card; spans and choices count as one.
+        precision: as resolved.
+    """
+    return Network(
+        run.model,
+        vocab_size,
+        max(1, labels),
+        adapter in _FULL_HEADS or run.model.pooling in {"mean", "max"},
+        _scores_spans(run.model, adapter),
+        precision,
+        run.backend,
+        run.train.ema is not None,
+        run.backend == "tensorflow" and run.train.jit != "on",
+    )
+
+
+def _scores_spans(model: ModelSettings, adapter: str) -> bool:
+    """Return whether a head keeps a (length x length) table."""
+    entities = adapter == "entities" and model.entity_head in {"globalpointer", "efficient"}
+    return entities or (adapter == "reading" and model.answer_head == "globalpointer")
+
+
+def count_weights(model: ModelSettings, vocab_size: int, labels: int) -> int:
+    """Return the number of trainable numbers in a backbone with a classification head."""
+    width, inner = model.hidden_dim, model.intermediate_dim
+    embeddings = (vocab_size + model.max_positions + model.num_segments + 2) * width
+    block = 4 * width * (width + 1) + 2 * width * inner + inner + width + 4 * width
+    pooler = width * (width + 1) if model.pooling == "pooler" else 0
+    return embeddings + model.num_layers * block + pooler + (width + 1) * labels
+
+
+def kept_by_block(network: Network, rows: int, length: int) -> Kept:
+    """Return what one block keeps for the backward pass where nothing is recomputed."""
+    model, size = network.model, network.size
+    tokens = rows * length * model.hidden_dim
+    inner = rows * length * model.intermediate_dim
+    dropped = model.dropout > 0
+    # tokens; query, key, value; the context of each head and of all; the normed sum, always float32; a mask
+    attention = tokens * ((6 + dropped) * size + FLOAT)
+    if _in_chunks(model, length):
+        attention += tokens * size  # the output, from which the gradient of the softmax is taken
+    else:
+        scores = rows * model.num_heads * length * length
+        attention += scores * size * (3 if model.attention_dropout > 0 else 1)
+        attention += tokens * size * (model.attention_dropout > 0)
+    # tokens, a mask, the normed sum; the inner layer and its activation's slope
+    feed_forward = tokens * ((1 + dropped) * size + FLOAT) + 2 * inner * size
+    if size != FLOAT:
+        attention += tokens * FLOAT  # the context again, which the gradient of the softmax wants in float32
+    waste = _WASTE[network.precision]
+    return Kept(round(waste * attention), round(waste * feed_forward))
+
+
+def step_need(network: Network, rows: int, length: int, recompute: str) -> Need:
+    """Return what a step of one micro-batch needs at its peak.
+
+    The backward pass takes the parts (blocks, or what is recomputed at once) from the last to the first. At
+    each there live what the parts before it keep, everything inside it, and the weights' gradients of the
+    parts behind it. The peak is the highest of these moments, or the update itself.
+    """
+    weights = count_weights(network.model, network.vocab_size, network.labels)
+    table = 0 if not network.sparse else network.vocab_size * network.model.hidden_dim
+    parameters, gradients = weights * FLOAT, (weights - table) * FLOAT
+    optimizer = parameters * (2 + network.averaged)
+    parts = _parts(network, rows, length, recompute)
+    below = _embeddings(network, rows, length) + _head(network, rows, length)
+    kept_before = [below + sum(part.kept for part in parts[:number]) for number in range(len(parts))]
+    moments = [
+        Need(
+            parameters,
+            gradients * (len(parts) - 1 - number) // len(parts),
+            optimizer,
+            kept_before[number] + part.inside,
+            part.passing,
+        )
+        for number, part in enumerate(parts)
+    ]
+    moments.append(Need(parameters, gradients, optimizer, below, 0))
+    return max(moments, key=lambda need: need.total)
+
+
+class _Part(NamedTuple):
+    """Bytes of one part: kept until its turn, inside it at its turn, and passing."""
+
+    kept: int
+    inside: int
+    passing: int
+
+
+def _parts(network: Network, rows: int, length: int, recompute: str) -> list[_Part]:
+    """Return the parts in the order of the forward pass."""
+    model = network.model
+    full, last = kept_by_block(network, rows, length), _last_block(network, rows, length)
+    blocks = [full] * (model.num_layers - 1) + [last]
+    whole = _passing(network, rows, length, PASSING[network.backend, network.precision])
+    if recompute == "none":
+        return [_Part(block.whole, block.whole, whole if block == full else 0) for block in blocks]
+    edge = rows * length * model.hidden_dim * FLOAT  # parts are cut at the residual sums, which are float32
+    if recompute == "sublayer":
+        half = _passing(network, rows, length, PASSING_HALF[network.backend, network.precision])
+        return [
+            _Part(edge, edge + inside, half if block == full else 0) for block in blocks for inside in block
+        ]
+    size = min(int(recompute.partition(":")[2] or 1), model.num_layers)
+    groups = [blocks[start : start + size] for start in range(0, model.num_layers, size)]
+    return [
+        _Part(edge, edge + sum(block.whole for block in group), whole if full in group else 0)
+        for group in groups
+    ]
+
+
+def _last_block(network: Network, rows: int, length: int) -> Kept:
+    """Return what the last block keeps: keys and values, where the head reads the first token alone."""
+    if network.every_token:
+        return kept_by_block(network, rows, length)
+    tokens = rows * length * network.model.hidden_dim
+    return Kept(3 * tokens * network.size + tokens * FLOAT, 0)
+
+
+def _passing(network: Network, rows: int, length: int, factors: Passing) -> int:
+    """Return the bytes that live only while a block is computed."""
+    model = network.model
+    queries = min(length, CHUNK) if _in_chunks(model, length) else length
+    scores = rows * model.num_heads * queries * length
+    inner, tokens = rows * length * model.intermediate_dim, rows * length * model.hidden_dim
+    return round(network.size * (factors.scores * scores + factors.inner * inner + factors.tokens * tokens))
+
+
+def _in_chunks(model: ModelSettings, length: int) -> bool:
+    """Return whether no (length x length) table of scores is ever whole."""
+    if model.attention == "auto":
+        return length > LONGEST_WHOLE
+    return model.attention in {"chunked", "fused"}
+
+
+def _embeddings(network: Network, rows: int, length: int) -> int:
+    """Return what the embeddings keep: the normed sum and a mask."""
+    tokens = rows * length * network.model.hidden_dim
+    return tokens * (FLOAT + network.size * (network.model.dropout > 0))
+
+
+def _head(network: Network, rows: int, length: int) -> int:
+    """Return what a head that scores spans keeps; others keep next to nothing."""
+    return _SPAN_SCORES * rows * network.labels * length * length * FLOAT if network.spans else 0
