@@ -17,7 +17,7 @@ from clue_runner.config.schema import Run
 from clue_runner.config.yaml_reader import read_yaml
 from clue_runner.errors import Problem, UsageError
 
-# What a run did before these settings existed; its run.yaml does not have them. A setting that is added to the
+# What a run did before these settings existed; its run.yaml does not have them. A setting added to the
 # schema gets its line here, so that runs of earlier versions still predict and resume.
 BEFORE: dict[str, object] = {
     "model.recompute": "none",

@@ -103,7 +103,7 @@ def test_out_of_memory(tmp_path: Path, train_here: Train, monkeypatch: pytest.Mo
     monkeypatch.setattr(Predictor, "answer", exhaust)
     outcome = train_here(tmp_path / "r")
     assert outcome.exit_code == 7
-    assert "--set train.accumulate=2" in outcome.stderr
+    assert "one example of" in outcome.stderr and "clue memory says what fits" in outcome.stderr
 
 
 def test_our_own_bug_is_exit_1_and_leaves_no_score(
