@@ -12,7 +12,9 @@
             and processor seconds of a step; ``block`` needs at most 1/3.5 of the memory and 1.4 of the time.
 ``shape``   12 layers of 256, 8 rows of 128 tokens, JAX with the CPU scheduler that saves memory: temporary
             bytes and operations of the compiled gradient for segments of 1 to 12 blocks: least at one or two
-            blocks (3.5 times less), rising from there, and nothing saved with all in one segment.
+            blocks (3.5 times less), rising from there, and nothing saved with all in one segment. 48 thin
+            layers, where inputs of segments weigh as much as their insides: falling, least between 2 and 4
+            blocks, rising (the published U).
 ``gpu``     the gradient of BERT-base and BERT-large at 512 tokens, JAX on a GPU: temporary bytes, seconds.
 
 Exit 0 where all claims hold. Every cell is a process of its own.
@@ -41,7 +43,8 @@ SMALL = {"num_layers": 2, "hidden_dim": 32, "num_heads": 2, "intermediate_dim": 
 DEEP = {"num_layers": 12, "hidden_dim": 256, "num_heads": 4, "intermediate_dim": 1024}
 BASE = {"num_layers": 12, "hidden_dim": 768, "num_heads": 12, "intermediate_dim": 3072}
 LARGE = {"num_layers": 24, "hidden_dim": 1024, "num_heads": 16, "intermediate_dim": 4096}
-SHAPES = {"small": SMALL, "deep": DEEP, "base": BASE, "large": LARGE}
+THIN = {"num_layers": 48, "hidden_dim": 128, "num_heads": 1, "intermediate_dim": 128}
+SHAPES = {"small": SMALL, "deep": DEEP, "base": BASE, "large": LARGE, "thin": THIN}
 
 
 def make_engine(job: dict[str, Any]) -> Any:
@@ -276,7 +279,19 @@ def check_shape() -> tuple[Table, list[str]]:
     least = rising.index(min(rising))
     holds = least <= 1 and rising[least:] == sorted(rising[least:])
     holds = holds and 3.5 * rising[least] <= sizes["none"] and rising[-1] > 0.8 * sizes["none"]
-    return table, [] if holds else [f"short segments should need least, all 12 blocks no less: {sizes}"]
+    wrong = [] if holds else [f"short segments should need least, all 12 blocks no less: {sizes}"]
+    job |= {"shape": "thin", "rows": 32, "length": 32, "policy": "nothing"}
+    bowl = []
+    for size in (1, 2, 3, 4, 6, 12):
+        found = cell(job | {"mode": f"segment:{size}"}, MEMORY_SCHEDULER)
+        bowl.append(found["temporary"])
+        table.add(f"| thin, segment:{size} | {found['temporary']:,.1f} | {found['operations']:.1f} | |")
+    least = bowl.index(min(bowl))
+    if not (1 <= least <= 3 and bowl[: least + 1] == sorted(bowl[: least + 1], reverse=True)) or (
+        bowl[least:] != sorted(bowl[least:])
+    ):
+        wrong.append(f"48 thin blocks: no U over segments of 1, 2, 3, 4, 6, 12: {bowl}")
+    return table, wrong
 
 
 def check_gpu(repeat: int) -> tuple[Table, list[str]]:

@@ -94,8 +94,9 @@ np.savez(sys.argv[1], losses=losses, **outputs)
 """
 
 
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="compared once, from the TensorFlow side")
 def test_both_backends_agree(tmp_path: Path) -> None:
-    other = "tensorflow" if BACKEND == "jax" else "jax"
+    other = "jax"
     pytest.importorskip(other)
     environment = {**os.environ, "KERAS_BACKEND": other, "TF_CPP_MIN_LOG_LEVEL": "3"}
     target = tmp_path / "other.npz"
