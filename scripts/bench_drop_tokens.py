@@ -13,7 +13,7 @@ import sys
 import time
 from typing import Any
 
-from bench_steps import make_update
+from bench_steps import classifier_engine, make_update
 
 LEAST = 1.4  # at a share of one half
 
@@ -21,31 +21,9 @@ LEAST = 1.4  # at a share of one half
 def make_engine(backend: str, precision: str, share: float, jit: bool) -> Any:
     """Return an engine with a tiny classifier that drops ``share`` of its tokens."""
     from clue_runner.config.loader import load_run
-    from clue_runner.models.build import build_backbone
-    from clue_runner.models.heads import ClassificationHead
-    from clue_runner.training.engines import EngineSettings, create_engine
 
     model = load_run(task="afqmc", card_settings={}, model="tiny").model
-    settings = EngineSettings(
-        precision=precision,
-        jit=jit,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-6,
-        weight_decay=0.01,
-        clip_norm=1.0,
-        ema=None,
-        seed=1,
-    )
-    engine = create_engine(backend)
-    engine.init(
-        lambda: ClassificationHead(
-            build_backbone(model, 21128, dtype_policy=precision, seed=1), 3, drop_share=share
-        ),
-        settings,
-        {},
-    )
-    return engine
+    return classifier_engine(model, backend=backend, precision=precision, jit=jit, drop_share=share)
 
 
 def main() -> int:

@@ -25,7 +25,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from bench_steps import classifier_engine, make_update
 
 MIB = 2**20
 SHAPES: dict[str, dict[str, int]] = {
@@ -38,10 +38,7 @@ SHAPES: dict[str, dict[str, int]] = {
 def make_engine(job: dict[str, Any]) -> tuple[Any, str]:
     """Return the real engine with a classifier, and the kind of device it runs on."""
     from clue_runner.config.loader import load_run
-    from clue_runner.models.build import build_backbone
-    from clue_runner.models.heads import ClassificationHead
     from clue_runner.training.devices import choose_device, choose_jit, set_backend
-    from clue_runner.training.engines import EngineSettings, create_engine
 
     set_backend(job["backend"])
     device = choose_device(job["backend"], job["device"])
@@ -55,38 +52,10 @@ def make_engine(job: dict[str, Any]) -> tuple[Any, str]:
     overrides = [f"model.{key}={value}" for key, value in changes.items()]
     model = load_run(task="afqmc", card_settings={}, model="tiny", overrides=overrides).model
     model = model.model_copy(update={"attention": job["form"]})
-    settings = EngineSettings(
-        precision=job["precision"],
-        jit=jit,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-6,
-        weight_decay=0.01,
-        clip_norm=1.0,
-        ema=None,
-        seed=1,
-    )
-    engine = create_engine(job["backend"])
-    engine.init(
-        lambda: ClassificationHead(build_backbone(model, 3000, dtype_policy=job["precision"], seed=1), 3),
-        settings,
-        {},
+    engine = classifier_engine(
+        model, backend=job["backend"], precision=job["precision"], jit=jit, vocab_size=3000
     )
     return engine, device.kind
-
-
-def make_update(rows: int, length: int) -> dict[str, Any]:
-    """Return one micro-batch of rows of seven eighths of the length and more."""
-    generator = np.random.default_rng(0)
-    lengths = generator.integers(length - length // 8, length + 1, (1, rows)).astype(np.int32)
-    inside = np.arange(length) < lengths[..., None]
-    return {
-        "token_ids": np.where(inside, generator.integers(1, 3000, (1, rows, length)), 0).astype(np.int32),
-        "segment_ids": np.zeros((1, rows, length), np.int32),
-        "lengths": lengths,
-        "label": generator.integers(0, 3, (1, rows)).astype(np.int32),
-        "weight": np.ones((1, rows), np.float32),
-    }
 
 
 def resident(field: str) -> int:

@@ -32,7 +32,7 @@ WORK = {
 
 
 def make_update(rows: int, length: int) -> dict[str, Any]:
-    """Return one micro-batch of rows between half and full length."""
+    """Return one micro-batch of rows of seven eighths of the length and more."""
     generator = np.random.default_rng(0)
     lengths = generator.integers(length - length // 8, length + 1, (1, rows)).astype(np.int32)
     inside = np.arange(length) < lengths[..., None]
@@ -45,17 +45,16 @@ def make_update(rows: int, length: int) -> dict[str, Any]:
     }
 
 
-def make_engine(options: argparse.Namespace, shape: str, jit: bool) -> Any:
-    """Return an engine with a classifier of the named shape."""
-    from clue_runner.config.loader import load_run
+def classifier_engine(
+    model: Any, *, backend: str, precision: str, jit: bool, vocab_size: int = 21128, drop_share: float = 0.0
+) -> Any:
+    """Return the real engine with a classifier of three labels on a backbone of these settings."""
     from clue_runner.models.build import build_backbone
     from clue_runner.models.heads import ClassificationHead
     from clue_runner.training.engines import EngineSettings, create_engine
 
-    overrides = [f"model.{key}={value}" for key, value in SHAPES[shape].items()]
-    model = load_run(task="afqmc", card_settings={}, model="tiny", overrides=overrides).model
     settings = EngineSettings(
-        precision=options.precision,
+        precision=precision,
         jit=jit,
         beta_1=0.9,
         beta_2=0.999,
@@ -65,13 +64,24 @@ def make_engine(options: argparse.Namespace, shape: str, jit: bool) -> Any:
         ema=None,
         seed=1,
     )
-    engine = create_engine(options.backend)
+    engine = create_engine(backend)
     engine.init(
-        lambda: ClassificationHead(build_backbone(model, 21128, dtype_policy=options.precision, seed=1), 3),
+        lambda: ClassificationHead(
+            build_backbone(model, vocab_size, dtype_policy=precision, seed=1), 3, drop_share=drop_share
+        ),
         settings,
         {},
     )
     return engine
+
+
+def make_engine(options: argparse.Namespace, shape: str, jit: bool) -> Any:
+    """Return an engine with a classifier of the named shape."""
+    from clue_runner.config.loader import load_run
+
+    overrides = [f"model.{key}={value}" for key, value in SHAPES[shape].items()]
+    model = load_run(task="afqmc", card_settings={}, model="tiny", overrides=overrides).model
+    return classifier_engine(model, backend=options.backend, precision=options.precision, jit=jit)
 
 
 def measure(run: Any, count: int) -> tuple[float, float, float]:

@@ -21,6 +21,7 @@ WIDTH_STEP, WIDEST = 8, 128  # of a head
 # ``auto`` keeps whole score matrices for rows up to this length. Chunks compute their scores twice, which
 # costs attention half its time again; 1,024 squared is what usual micro-batches can hold.
 LONGEST_WHOLE = 1024
+CHUNK = 128  # queries that chunked attention computes at a time
 
 
 def fused_problems(

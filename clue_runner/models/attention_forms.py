@@ -15,11 +15,10 @@ from typing import Any
 
 from keras import ops
 
+from clue_runner.config.attention import CHUNK
 from clue_runner.models import dropout
 from clue_runner.models.kernels import NEGATIVE, attend, attended, attention_slopes, no_slope
 from clue_runner.models.loops import in_turn
-
-CHUNK = 128  # queries at a time
 
 
 def attend_whole(query: Any, key: Any, value: Any, bias: Any, drop: dropout.Site | None) -> Any:

@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from clue_runner.adapters.base import BERT
-from clue_runner.config.attention import LONGEST_WHOLE
+from clue_runner.config.attention import CHUNK, LONGEST_WHOLE
 from clue_runner.config.schema import ModelSettings, Run
 from clue_runner.errors import UsageError
 
 FLOAT = 4
 HALF = 2
-CHUNK = 128  # queries that chunked attention computes at a time
 _FULL_HEADS = frozenset({"entities", "reading"})  # adapters whose networks read every token
 
 
