@@ -8,22 +8,15 @@ Fails (exit code 1) where a step at a share of 0.5 is less than 1.4 times as fas
 from __future__ import annotations
 
 import argparse
-import statistics
+import functools
+import itertools
 import sys
-import time
 from typing import Any
 
-from bench_steps import classifier_engine, make_update
+from bench_steps import classifier_engine, make_update, model_settings
+from cells import side_by_side
 
 LEAST = 1.4  # at a share of one half
-
-
-def make_engine(backend: str, precision: str, share: float, jit: bool) -> Any:
-    """Return an engine with a tiny classifier that drops ``share`` of its tokens."""
-    from clue_runner.config.loader import load_run
-
-    model = load_run(task="afqmc", card_settings={}, model="tiny").model
-    return classifier_engine(model, backend=backend, precision=precision, jit=jit, drop_share=share)
 
 
 def main() -> int:
@@ -46,25 +39,26 @@ def main() -> int:
     device = choose_device(options.backend, options.device)
     jit = choose_jit("auto", options.backend, device).value == "on"
     update = make_update(options.rows, options.length)
-    engines = {
-        share: make_engine(options.backend, options.precision, share, jit) for share in (0.0, options.share)
-    }
-    clock: dict[float, list[float]] = {share: [] for share in engines}
-    used: dict[float, list[float]] = {share: [] for share in engines}
-    for index in range(options.count + 2):
-        for share, engine in engines.items():
-            started, before = time.perf_counter(), time.process_time()
-            engine.step(update, update_index=index, learning_rate=1e-5)()
-            if index >= 2:  # the first ones trace and compile
-                clock[share].append(time.perf_counter() - started)
-                used[share].append(time.process_time() - before)
-    ratios = [statistics.median(one[0.0]) / statistics.median(one[options.share]) for one in (clock, used)]
+    model, index = model_settings("tiny", options.backend), itertools.count()
+
+    def step(engine: Any) -> None:
+        engine.step(update, update_index=next(index), learning_rate=1e-5)()
+
+    steps = {}
+    for share in (options.share, 0.0):
+        engine = classifier_engine(
+            model, backend=options.backend, precision=options.precision, jit=jit, drop_share=share
+        )
+        steps[f"{share:g}"] = functools.partial(step, engine)
+        for _ in range(2):  # the first ones trace and compile
+            step(engine)
+    dropping, plain = side_by_side(steps, options.count).values()
     print(
         f"{device.text}, {options.precision}, {options.rows} x {options.length}, share {options.share:g}: "
-        f"{1000 * statistics.median(clock[0.0]):.0f} ms without, "
-        f"{1000 * statistics.median(clock[options.share]):.0f} ms with, "
-        f"{ratios[0]:.2f} times as fast ({ratios[1]:.2f} in processor time)"
+        f"{1000 * plain.clock:.0f} ms without, {1000 * dropping.clock:.0f} ms with, "
+        f"{plain.clock_ratio:.2f} times as fast ({plain.processor_ratio:.2f} in processor time)"
     )
+    ratios = (plain.clock_ratio, plain.processor_ratio)
     return int(options.share == 0.5 and max(ratios) < LEAST)
 
 

@@ -3,114 +3,58 @@
     python scripts/bench_lengths.py                         (tiny, one row, TensorFlow on a CPU)
     python scripts/bench_lengths.py --backend jax --device gpu --shape base large --forms einsum fused
 
-Each figure comes from a fresh process that runs the real engine with a classifier. On a CPU: after a step
-on a short row the kernel's peak mark is reset (/proc/self/clear_refs), a step at full length runs, and the
-peak of the resident set minus its size before is the growth. On a GPU: ``peak_bytes_in_use`` minus the
-state's bytes. With JAX the compiler's word on the step's temporary memory stands beside it. Dropout 0.1;
-none on attention where the fused kernel is among the forms, which has none.
+Each figure comes from a fresh process that runs the real engine with a classifier (``cells``). With JAX the
+compiler's word on the step's temporary memory stands beside it. Dropout 0.1; none on attention where the
+fused kernel is among the forms, which has none.
 """
 
 from __future__ import annotations
 
 import argparse
-import ctypes
-import gc
+import itertools
 import json
-import os
-import re
 import statistics
-import subprocess
-import sys
 import time
-from pathlib import Path
 from typing import Any
 
-from bench_steps import classifier_engine, make_update
-
-MIB = 2**20
-SHAPES: dict[str, dict[str, int]] = {
-    "tiny": {"num_layers": 4, "hidden_dim": 312, "num_heads": 12, "intermediate_dim": 1248},
-    "base": {"num_layers": 12, "hidden_dim": 768, "num_heads": 12, "intermediate_dim": 3072},
-    "large": {"num_layers": 24, "hidden_dim": 1024, "num_heads": 16, "intermediate_dim": 4096},
-}
-
-
-def make_engine(job: dict[str, Any]) -> tuple[Any, str]:
-    """Return the real engine with a classifier, and the kind of device it runs on."""
-    from clue_runner.config.loader import load_run
-    from clue_runner.training.devices import choose_device, choose_jit, set_backend
-
-    set_backend(job["backend"])
-    device = choose_device(job["backend"], job["device"])
-    jit = choose_jit("auto", job["backend"], device).value == "on"
-    changes: dict[str, Any] = {
-        **SHAPES[job["shape"]],
-        "positions": "hierarchical",
-        "recompute": job["recompute"],
-        "attention_dropout": job["attention_dropout"],
-    }
-    overrides = [f"model.{key}={value}" for key, value in changes.items()]
-    model = load_run(task="afqmc", card_settings={}, model="tiny", overrides=overrides).model
-    model = model.model_copy(update={"attention": job["form"]})
-    engine = classifier_engine(
-        model, backend=job["backend"], precision=job["precision"], jit=jit, vocab_size=3000
-    )
-    return engine, device.kind
-
-
-def resident(field: str) -> int:
-    """Return VmRSS or VmHWM of this process in bytes."""
-    found = re.search(rf"{field}:\s+(\d+)", Path("/proc/self/status").read_text(encoding="utf-8"))
-    assert found is not None
-    return 1024 * int(found.group(1))
+from bench_steps import SHAPES, classifier_engine, make_update, model_settings
+from cells import MIB, gpu_growth, run_cell, step_growth
 
 
 def work(job: dict[str, Any]) -> dict[str, Any]:
     """Measure one setting in this process."""
-    engine, device = make_engine(job)
-    full = make_update(job["rows"], job["length"])
-    taken = iter(range(1000))
+    from clue_runner.training.devices import choose_device, choose_jit, set_backend
+
+    backend = job["backend"]
+    set_backend(backend)
+    device = choose_device(backend, job["device"])
+    jit = choose_jit("auto", backend, device).value == "on"
+    model = model_settings(
+        job["shape"],
+        backend,
+        positions="hierarchical",
+        recompute=job["recompute"],
+        attention_dropout=job["attention_dropout"],
+    )
+    model = model.model_copy(update={"attention": job["form"]})
+    engine = classifier_engine(model, backend=backend, precision=job["precision"], jit=jit, vocab_size=3000)
+    full, index = make_update(job["rows"], job["length"]), itertools.count()
 
     def step(update: dict[str, Any]) -> float:
         started = time.perf_counter()
-        assert engine.step(update, update_index=next(taken), learning_rate=1e-5)().finite
+        assert engine.step(update, update_index=next(index), learning_rate=1e-5)().finite
         return time.perf_counter() - started
 
     found: dict[str, Any] = {}
     if hasattr(engine, "step_memory"):
         found["compiled"] = engine.step_memory(full)["temporary"]
-    if device == "gpu":
-        import jax
-
+    if device.kind == "gpu":
         step(full)
-        kept = sum(value.nbytes for value in jax.tree.leaves(engine.state))
-        found["growth"] = (jax.devices()[0].memory_stats() or {})["peak_bytes_in_use"] - kept
+        found["growth"] = gpu_growth(engine)
     else:
-        step(full if job["backend"] == "jax" else make_update(1, 16))
-        gc.collect()
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-        before = resident("VmRSS")
-        step(full)
-        found["growth"] = resident("VmHWM") - before
+        small = full if backend == "jax" else make_update(1, 16)
+        found["growth"] = step_growth(step, full, small, keeps=False)
     found["seconds"] = statistics.median(step(full) for _ in range(job["count"]))
-    return found
-
-
-def measure(job: dict[str, Any]) -> dict[str, Any]:
-    """Run one measurement in a process of its own."""
-    environment = {key: value for key, value in os.environ.items() if key != "KERAS_BACKEND"}
-    environment |= {"TF_CPP_MIN_LOG_LEVEL": "3", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
-    done = subprocess.run(
-        [sys.executable, __file__, "--worker", json.dumps(job)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        return {"error": done.stderr.strip().rpartition("\n")[2][:200] or f"exit {done.returncode}"}
-    found: dict[str, Any] = json.loads(done.stdout.strip().rpartition("\n")[2])
     return found
 
 
@@ -154,7 +98,7 @@ def main() -> None:
                         "attention_dropout": rate,
                         "count": options.count,
                     }
-                    print(row_of(job, measure(job)), flush=True)
+                    print(row_of(job, run_cell(job, __file__)), flush=True)
 
 
 def row_of(job: dict[str, Any], found: dict[str, Any]) -> str:

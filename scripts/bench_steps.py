@@ -16,7 +16,11 @@ from typing import Any
 import numpy as np
 
 SHAPES: dict[str, dict[str, int]] = {
+    "small": {"num_layers": 2, "hidden_dim": 32, "num_heads": 2, "intermediate_dim": 64},
     "tiny": {"num_layers": 4, "hidden_dim": 312, "num_heads": 12, "intermediate_dim": 1248},
+    "deep": {"num_layers": 12, "hidden_dim": 256, "num_heads": 4, "intermediate_dim": 1024},
+    "wide": {"num_layers": 6, "hidden_dim": 512, "num_heads": 8, "intermediate_dim": 2048},
+    "thin": {"num_layers": 48, "hidden_dim": 128, "num_heads": 1, "intermediate_dim": 128},
     "base": {"num_layers": 12, "hidden_dim": 768, "num_heads": 12, "intermediate_dim": 3072},
     "large": {"num_layers": 24, "hidden_dim": 1024, "num_heads": 16, "intermediate_dim": 4096},
 }
@@ -31,17 +35,27 @@ WORK = {
 }
 
 
-def make_update(rows: int, length: int) -> dict[str, Any]:
-    """Return one micro-batch of rows of seven eighths of the length and more."""
-    generator = np.random.default_rng(0)
-    lengths = generator.integers(length - length // 8, length + 1, (1, rows)).astype(np.int32)
+def make_update(
+    rows: int,
+    length: int,
+    *,
+    shortest: int | None = None,
+    micro_batches: int = 1,
+    vocab_size: int = 3000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Return random rows of at least ``shortest`` tokens (default: seven eighths of the length)."""
+    generator = np.random.default_rng(seed)
+    shape = (micro_batches, rows, length)
+    least = length - length // 8 if shortest is None else shortest
+    lengths = generator.integers(least, length + 1, shape[:2]).astype(np.int32)
     inside = np.arange(length) < lengths[..., None]
     return {
-        "token_ids": np.where(inside, generator.integers(1, 3000, (1, rows, length)), 0).astype(np.int32),
-        "segment_ids": np.zeros((1, rows, length), np.int32),
+        "token_ids": np.where(inside, generator.integers(1, vocab_size, shape), 0).astype(np.int32),
+        "segment_ids": np.where(inside, generator.integers(0, 2, shape), 0).astype(np.int32),
         "lengths": lengths,
-        "label": generator.integers(0, 3, (1, rows)).astype(np.int32),
-        "weight": np.ones((1, rows), np.float32),
+        "label": generator.integers(0, 3, shape[:2]).astype(np.int32),
+        "weight": np.ones(shape[:2], np.float32),
     }
 
 
@@ -75,13 +89,13 @@ def classifier_engine(
     return engine
 
 
-def make_engine(options: argparse.Namespace, shape: str, jit: bool) -> Any:
-    """Return an engine with a classifier of the named shape."""
+def model_settings(shape: str, backend: str, **changes: Any) -> Any:
+    """Return the ``model`` settings of a shape, with changes."""
     from clue_runner.config.loader import load_run
 
-    overrides = [f"model.{key}={value}" for key, value in SHAPES[shape].items()]
-    model = load_run(task="afqmc", card_settings={}, model="tiny", overrides=overrides).model
-    return classifier_engine(model, backend=options.backend, precision=options.precision, jit=jit)
+    overrides = [f"model.{key}={value}" for key, value in (SHAPES[shape] | changes).items()]
+    overrides.append(f"backend={backend}")
+    return load_run(task="afqmc", card_settings={}, model="tiny", overrides=overrides).model
 
 
 def measure(run: Any, count: int) -> tuple[float, float, float]:
@@ -108,7 +122,9 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="bfloat16")
     parser.add_argument("--jit", choices=["auto", "on", "off"], default="auto")
-    parser.add_argument("--shape", nargs="*", choices=list(SHAPES), help="default: tiny; all three on a GPU")
+    parser.add_argument(
+        "--shape", nargs="*", choices=list(WORK["gpu"]), help="default: tiny; all three on a GPU"
+    )
     parser.add_argument("--count", type=int, default=20, help="measured calls")
     options = parser.parse_args()
 
@@ -120,8 +136,9 @@ def main() -> None:
     print(f"{device.text}, {options.precision}, XLA {'on' if jit else 'off'}\n")
     print("| shape | rows x length | what | examples/s | real tokens/s | processor ms | first call s |")
     print("|---|---|---|---|---|---|---|")
-    for shape in options.shape or (["tiny"] if device.kind == "cpu" else list(SHAPES)):
-        engine = make_engine(options, shape, jit)
+    for shape in options.shape or (["tiny"] if device.kind == "cpu" else list(WORK["gpu"])):
+        model = model_settings(shape, options.backend)
+        engine = classifier_engine(model, backend=options.backend, precision=options.precision, jit=jit)
         for rows, length in WORK[device.kind][shape]:
             update = make_update(rows, length)
             batch = {name: values[0] for name, values in update.items()}

@@ -61,8 +61,24 @@ def trained_gelu(inputs: Any) -> Any:
 
 
 def residual_sum(inputs: Any, branch: Any, drop: Mask | None) -> Any:
-    """Return inputs + dropout(``branch``) in float32."""
-    return ops.cast(inputs, "float32") + ops.cast(apply(branch, drop), "float32")
+    """Return inputs + dropout(``branch``) in float32.
+
+    The gradient reads neither term, not even its shape: a recomputed part then leaves out the product
+    that makes ``branch``.
+    """
+    keep = [] if drop is None else [drop.keep]
+
+    def forward(inputs: Any, branch: Any, *keep: Any) -> Any:
+        given = Mask(keep[0], drop.factor) if drop is not None else None
+        kinds = inputs.dtype, branch.dtype
+
+        def gradient(upstream: Any) -> tuple[Any, ...]:
+            slopes = ops.cast(upstream, kinds[0]), apply(ops.cast(upstream, kinds[1]), given)
+            return *slopes, *(no_slope(one) for one in keep)
+
+        return ops.cast(inputs, "float32") + ops.cast(apply(branch, given), "float32"), gradient
+
+    return ops.custom_gradient(forward)(inputs, branch, *keep)
 
 
 def layer_norm(inputs: Any, scale: Any, offset: Any, epsilon: float) -> Any:

@@ -96,7 +96,7 @@ class Block(Part):
         if first_only:
             rows, length = ops.shape(bias)[0], ops.shape(bias)[3]
             tokens = ops.reshape(tokens, (rows, length, self.width))[:, 0]
-        return residual_sum(tokens, attended, self._mask(attended, AFTER_ATTENTION, dropout_key))
+        return residual_sum(tokens, attended, self._mask(tokens, AFTER_ATTENTION, dropout_key))
 
     def feed_forward(self, tokens: Any, dropout_key: Any | None) -> Any:
         """Return tokens + dropout(two dense layers), float32, the norm still to come."""
@@ -105,11 +105,15 @@ class Block(Part):
             activation = trained_gelu
         inner = activation(dense(tokens, self.cast(self.inner_kernel), self.cast(self.inner_bias)))
         outer = dense(inner, self.cast(self.outer_kernel), self.cast(self.outer_bias))
-        return residual_sum(tokens, outer, self._mask(outer, AFTER_FEED_FORWARD, dropout_key))
+        return residual_sum(tokens, outer, self._mask(tokens, AFTER_FEED_FORWARD, dropout_key))
 
-    def _mask(self, values: Any, site: int, dropout_key: Any | None) -> dropout.Mask | None:
-        """Return the dropout mask of one site of this block."""
-        shape = (ops.shape(values)[0], self.width)
+    def _mask(self, tokens: Any, site: int, dropout_key: Any | None) -> dropout.Mask | None:
+        """Return the dropout mask of one site of this block.
+
+        Its shape is read from the tokens that go in: read from the branch, a recomputed part would run the
+        branch's last product again for its shape alone.
+        """
+        shape = (ops.shape(tokens)[0], self.width)
         return dropout.mask(dropout_key, self.layer, site, shape, self.rate, self.compute_dtype)
 
 

@@ -67,6 +67,13 @@ CASES = [
     ("dense", kernels.dense, lambda x, w, b: ops.matmul(x, w) + b, [(7, 5), (5, 3), (3,)], (7, 3)),
     ("gelu", kernels.gelu, plain_gelu, [(9, 8)], (9, 8)),
     ("norm", lambda x, s, o: kernels.layer_norm(x, s, o, 1e-12), plain_norm, [(9, 8), (8,), (8,)], (9, 8)),
+    (
+        "sum",
+        lambda x, branch: kernels.residual_sum(x, branch, Mask(ops.convert_to_tensor(KEEP[0, 0]), 1.25)),
+        lambda x, branch: x + branch * KEEP[0, 0] * 1.25,
+        [(4, 5), (4, 5)],
+        (4, 5),
+    ),
     ("attention", own_attention, plain_attention, [(2, 3, 4, 6), (2, 3, 5, 6), (2, 3, 5, 6)], (2, 3, 4, 6)),
 ]
 

@@ -13,6 +13,7 @@ from keras import ops
 from clue_runner.config.loader import load_run
 from clue_runner.errors import UsageError
 from clue_runner.models import dropout
+from clue_runner.models.build import build_backbone
 from clue_runner.models.recompute import recomputed, run_steps
 
 TENSORFLOW = keras.backend.backend() == "tensorflow"
@@ -200,6 +201,36 @@ def test_policies_keep_more_or_less(capsys: pytest.CaptureFixture[str]) -> None:
     nothing, dots, everything = (kept("block", policy) for policy in ("nothing", "dots", "everything"))
     assert nothing == 3  # each part's input
     assert nothing < dots < everything <= kept("none") + 3
+
+
+@pytest.mark.skipif(not TENSORFLOW, reason="XLA removes what nothing needs")
+def test_the_product_that_ends_a_block_runs_once(model_settings: Callable[..., Any]) -> None:
+    """TensorFlow must compute whatever a gradient asks the shape of: no gradient may ask for this one's."""
+    import tensorflow as tf
+
+    def products(recompute: str) -> int:
+        backbone = build_backbone(model_settings(recompute=recompute), 50, dtype_policy="float32", seed=1)
+        weights = [variable.value for variable in backbone.trainable_variables]
+
+        def slopes(token_ids: Any, key: Any) -> Any:
+            with tf.GradientTape() as tape:
+                lengths = tf.reduce_sum(tf.sign(token_ids), axis=1)
+                tokens, _ = backbone(token_ids, tf.zeros_like(token_ids), lengths, dropout_key=key)
+                total = tf.reduce_sum(tokens)
+            return [one for one in tape.gradient(total, weights) if one is not None]
+
+        given = [tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([2], tf.int32)]
+        graph = tf.function(slopes, input_signature=given, autograph=False).get_concrete_function().graph
+        found, waiting = set(), [output.op for output in graph.outputs]
+        while waiting:
+            operation = waiting.pop()
+            if operation.name not in found:
+                found.add(operation.name)
+                waiting += [one.op for one in operation.inputs] + list(operation.control_inputs)
+        return sum(graph.get_operation_by_name(name).type == "MatMul" for name in found)
+
+    # joined query, key and value; the output; the inner layer; not the outer one
+    assert products("block") - products("none") == 2 * 3
 
 
 @pytest.mark.skipif(not TENSORFLOW, reason="about TensorFlow")
