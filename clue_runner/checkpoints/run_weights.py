@@ -14,6 +14,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from clue_runner.checkpoints.native import NativeReader
+from clue_runner.config.resolved import BEFORE
 from clue_runner.errors import CheckpointError, Problem
 
 WEIGHTS = "weights.safetensors"
@@ -34,7 +35,7 @@ FIELDS: dict[str, type] = {
     "lowercase": bool,
 }
 # Settings that weights of older versions say nothing about, and what those versions did.
-LATER_FIELDS: dict[str, Any] = {"positions": "learned", "positions_alpha": 0.4}
+LATER_FIELDS = {name: BEFORE[f"model.{name}"] for name in ("positions", "positions_alpha")}
 
 
 class RunReader:

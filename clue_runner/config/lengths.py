@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from clue_runner.config.pairs import pair_problem
 from clue_runner.config.schema import ModelSettings, position_limit
 from clue_runner.errors import Problem
 
@@ -26,19 +27,17 @@ def length_problems(values: Mapping[str, Any], origins: Mapping[str, str]) -> It
     positions, table, length = values[POSITIONS], values[TABLE], values[LENGTH]
     has_table = values[FAMILY] == "bert"
     if positions == STRETCHED and not has_table:
-        yield Problem(
-            "this family of models has no table of positions to stretch",
-            f"{POSITIONS} ({origins[POSITIONS]}), {FAMILY} ({origins[FAMILY]})",
-            f"{positions} and {values[FAMILY]}",
-            LEARNED,
-        )
+        what = "this family of models has no table of positions to stretch"
+        yield pair_problem(what, POSITIONS, FAMILY, values, origins, allowed=LEARNED)
     elif length > position_limit(positions, table):
-        yield Problem(
+        yield pair_problem(
             TOO_LONG if positions == LEARNED else f"{TOO_LONG} can be stretched",
-            f"{LENGTH} ({origins[LENGTH]}), {TABLE} ({origins[TABLE]})",
-            f"{length} and {table}",
-            f"up to {position_limit(positions, table):,}",
-            _stretch(positions, table, f"--set {POSITIONS}={STRETCHED}") if has_table else None,
+            LENGTH,
+            TABLE,
+            values,
+            origins,
+            allowed=f"up to {position_limit(positions, table):,}",
+            fix=_stretch(positions, table, f"--set {POSITIONS}={STRETCHED}") if has_table else None,
         )
 
 

@@ -25,6 +25,7 @@ from clue_runner.config.layers import (
 )
 from clue_runner.config.lengths import length_problems
 from clue_runner.config.model_choice import find_model, require_checkpoint
+from clue_runner.config.pairs import pair_problem
 from clue_runner.config.presets import Preset, model_preset, model_presets, read_preset
 from clue_runner.config.recipes import find_config, recipe_layers
 from clue_runner.config.recompute import recompute_problems
@@ -239,8 +240,7 @@ def cross_checks(
     """Yield what is wrong with values that are each allowed but cannot go together."""
 
     def together(first: str, second: str, rule: str) -> Problem:
-        where = f"{first} ({origins[first]}), {second} ({origins[second]})"
-        return Problem(rule, where, f"{values[first]} and {values[second]}")
+        return pair_problem(rule, first, second, values, origins)
 
     if values["model.hidden_dim"] % values["model.num_heads"]:
         yield together("model.hidden_dim", "model.num_heads", "heads must divide the width")

@@ -5,9 +5,11 @@ In: settings. Out: problems. Knows nothing about tensors.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from clue_runner.config.pairs import pair_problem
 from clue_runner.errors import Problem
 
 MODE, POLICY, LAYERS, BACKEND = "model.recompute", "model.recompute_policy", "model.num_layers", "backend"
@@ -15,27 +17,23 @@ MODE, POLICY, LAYERS, BACKEND = "model.recompute", "model.recompute_policy", "mo
 
 def recompute_problems(values: Mapping[str, Any], origins: Mapping[str, str]) -> Iterator[Problem]:
     """Yield what is wrong with ``model.recompute`` and its policy."""
-
-    def together(what: str, first: str, second: str, allowed: str, fix: str) -> Problem:
-        where = f"{first} ({origins[first]}), {second} ({origins[second]})"
-        return Problem(what, where, f"{values[first]} and {values[second]}", allowed, fix)
-
+    together = functools.partial(pair_problem, values=values, origins=origins)
     mode, policy, layers = values[MODE], values[POLICY], values[LAYERS]
     if policy != "nothing" and mode == "none":
         yield together(
             "nothing is recomputed, so nothing can be kept from it",
             POLICY,
             MODE,
-            "nothing",
-            f"--set {MODE}=block",
+            allowed="nothing",
+            fix=f"--set {MODE}=block",
         )
     elif policy != "nothing" and values[BACKEND] == "tensorflow":
         yield together(
             "TensorFlow recomputes a part as a whole",
             POLICY,
             BACKEND,
-            "nothing",
-            "--backend jax",
+            allowed="nothing",
+            fix="--backend jax",
         )
     size = int(mode.partition(":")[2] or 1)
     if size > layers:
@@ -43,6 +41,6 @@ def recompute_problems(values: Mapping[str, Any], origins: Mapping[str, str]) ->
             "a segment has more blocks than the model",
             MODE,
             LAYERS,
-            f"segment:1 to segment:{layers}",
-            f"--set {MODE}=block",
+            allowed=f"segment:1 to segment:{layers}",
+            fix=f"--set {MODE}=block",
         )
