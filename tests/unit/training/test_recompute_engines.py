@@ -117,7 +117,7 @@ def test_losses_and_weights_are_those_without_recomputation(recompute: str, micr
 def test_bfloat16_differs_by_its_rounding_alone() -> None:
     """XLA keeps more than bfloat16's digits between operations that it fuses, and fuses others here.
 
-    Without that (``--xla_allow_excess_precision=false``, see the script) not one bit differs. Adam turns a
+    Without that (``--xla_allow_excess_precision=false``, see the script) JAX differs by 1e-7. Adam turns a
     gradient near 0 that rounds to the other side into a step of the learning rate to the other side.
     """
     losses, weights = train("block", 1, precision="bfloat16")
