@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from clue_runner.errors import Problem, UsageError
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from clue_runner.checkpoints.encoder import LoadedBackbone
     from clue_runner.config.schema import ModelSettings
     from clue_runner.tokens.tokenizer import Tokenizer
+
+Request = TypeVar("Request")
 
 # Settings that another value would make meaningless for these weights.
 SHAPE = {
@@ -49,7 +52,8 @@ def train(task: str | Path, *, quiet: bool = False, **options: Any) -> dict[str,
     from clue_runner.console import Console
     from clue_runner.training.request import TrainRequest, fulfil
 
-    return fulfil(TrainRequest(task=str(task), **_paths(options, "output")), Console(quiet=quiet))
+    request = _request(TrainRequest, {**options, "task": str(task)}, lists=("config", "set"))
+    return fulfil(request, Console(quiet=quiet))
 
 
 def predict(*, quiet: bool = False, **options: Any) -> dict[str, Any]:
@@ -68,11 +72,9 @@ def predict(*, quiet: bool = False, **options: Any) -> dict[str, Any]:
     from clue_runner.console import Console
     from clue_runner.training.ask import PredictRequest, fulfil
 
-    if isinstance(options.get("run"), str | Path):
-        options["run"] = [options["run"]]
-    if "run" in options:
-        options["run"] = [Path(folder) for folder in options["run"]]
-    return fulfil(PredictRequest(**_paths(options, "output")), Console(quiet=quiet))
+    request = _request(PredictRequest, options, lists=("run",))
+    folders = [Path(folder) for folder in request.run]
+    return fulfil(replace(request, run=folders), Console(quiet=quiet))
 
 
 def evaluate(
@@ -182,11 +184,36 @@ def _settings(checkpoint: Checkpoint, options: dict[str, Any]) -> ModelSettings:
         raise UsageError("the options cannot be used", problems=problems) from error
 
 
-def _paths(options: dict[str, Any], *names: str) -> dict[str, Any]:
-    """Return options with paths where the commands have paths, and text where they have text."""
-    paths = {name: Path(options[name]) for name in names if options.get(name) is not None}
-    text = {"data": str(options["data"])} if isinstance(options.get("data"), Path) else {}
-    return {**options, **paths, **text}
+def _request(kind: type[Request], options: dict[str, Any], *, lists: tuple[str, ...]) -> Request:
+    """Return a command's request; one text or path in the place of a list is a list of one.
+
+    Raises:
+        UsageError: an option that the command has not, or something else than text in a list.
+    """
+    allowed = [field.name for field in fields(cast(Any, kind))]
+    found = dict(options)
+    problems = [
+        Problem("no such option", name, allowed=", ".join(allowed)) for name in options if name not in allowed
+    ]
+    for name in lists:
+        values = options.get(name, ())
+        found[name] = [values] if isinstance(values, str | Path) else list(values)
+        problems += [
+            Problem("not text", name, repr(value))
+            for value in found[name]
+            if not isinstance(value, str | Path)
+        ]
+    if problems:
+        raise UsageError(
+            "these options cannot be used",
+            problems=problems,
+            next_step='settings are given as set=["model.recompute=block"]',
+        )
+    if found.get("output") is not None:
+        found["output"] = Path(found["output"])
+    if isinstance(found.get("data"), Path):
+        found["data"] = str(found["data"])
+    return kind(**found)
 
 
 def _current_backend() -> Literal["tensorflow", "jax"]:

@@ -9,7 +9,8 @@ JAX's compiled size (``memory_analysis``, temporary bytes) stands beside the gro
 scheduler and with the one that saves memory.
 
 Exit code 1 where a claim fails: TensorFlow's graph on a CPU needs at least 3.5 times less memory with
-``block`` at no more than 1.4 times the time (12 layers of 256); with ``--predict``, forecasts within 15 %.
+``block`` at no more than 1.4 times the time, by the clock or of the processor, whichever others on the
+machine disturbed less (12 layers of 256); with ``--predict``, forecasts within 15 %.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Measurements that need a process of their own: start one, and take the growth of its memory in a step.
+"""How the benchmarks measure: jobs in processes of their own, memory of a step, steps side by side.
 
 In: a job (what JSON can hold), the script that runs it as ``--worker JOB``. Out: the figures it printed.
 Knows nothing about what the scripts measure.

@@ -16,9 +16,11 @@ from clue_runner.cli.main import context_console
 @click.option("--model", metavar="NAME|DIR", help="A preset or a checkpoint folder; default: tiny.")
 @click.option("--config", multiple=True, metavar="NAME|FILE", help="A recipe or a YAML file; repeatable.")
 @click.option("--set", "set_", multiple=True, metavar="KEY=VALUE", help="One setting; repeatable.")
-@click.option("--budget", metavar="SIZE", help="Such as 24GB; default: what is free now.")
+@click.option("--budget", metavar="SIZE", help="Such as 24GB, all of it; default: 80 % of what is free now.")
 @click.option("--backend", type=click.Choice(["tensorflow", "jax"]), help="Default: tensorflow.")
-@click.option("--device", metavar="auto|cpu|gpu|gpu:N", help="Where to compute.")
+@click.option(
+    "--device", metavar="auto|cpu|gpu|gpu:N", help="Where to compute; a GPU that is not here needs --budget."
+)
 @click.option("--counted", is_flag=True, help="Do not ask the compiler (JAX): faster, less exact.")
 @click.option("--json", is_flag=True, help="The result as one JSON object on stdout.")
 @click.pass_context
@@ -35,7 +37,11 @@ def command(
     counted: bool,
     json: bool,
 ) -> None:
-    """Forecast the memory of training: what a step needs, what fits, which setting to take."""
+    """Forecast the memory of training: what a step needs, what fits, which setting to take.
+
+    Forecasts are right within 15 %. A plan for the memory that is free now leaves a fifth of it; a plan for
+    --budget fills it, so name less than the device has.
+    """
     console = context_console(ctx, json=json)
     from clue_runner.training.memory_show import show_memory
     from clue_runner.training.request import TrainRequest

@@ -75,11 +75,8 @@ def in_words(node: Mapping[str, Any]) -> str:
     if "const" in node:
         return str(node["const"])
     if "pattern" in node:
-        return (
-            "text like auto, cpu, gpu or gpu:0"
-            if "gpu" in node["pattern"]
-            else f"text matching {node['pattern']}"
-        )
+        *others, last = node["examples"]
+        return f"text like {', '.join(others)} or {last}"
     names = {
         "integer": "a whole number",
         "number": "a number",

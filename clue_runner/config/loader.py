@@ -245,7 +245,7 @@ def cross_checks(
     if values["model.hidden_dim"] % values["model.num_heads"]:
         yield together("model.hidden_dim", "model.num_heads", "heads must divide the width")
     yield from length_problems(values, origins)
-    yield from attention_problems(values)
+    yield from attention_problems(values, origins)
     yield from recompute_problems(values, origins)
     if values["data.max_length"] < 8:
         yield Problem(

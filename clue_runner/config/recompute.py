@@ -35,8 +35,7 @@ def recompute_problems(values: Mapping[str, Any], origins: Mapping[str, str]) ->
             allowed="nothing",
             fix="--backend jax",
         )
-    size = int(mode.partition(":")[2] or 1)
-    if size > layers:
+    if (segment_size(mode) or 1) > layers:
         yield together(
             "a segment has more blocks than the model",
             MODE,
@@ -44,3 +43,8 @@ def recompute_problems(values: Mapping[str, Any], origins: Mapping[str, str]) ->
             allowed=f"segment:1 to segment:{layers}",
             fix=f"--set {MODE}=block",
         )
+
+
+def segment_size(recompute: str) -> int | None:
+    """Return how many blocks (halves of blocks for ``sublayer``) are recomputed at once; None: nothing is."""
+    return None if recompute == "none" else int(recompute.partition(":")[2] or 1)

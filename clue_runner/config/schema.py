@@ -110,9 +110,11 @@ class ModelSettings(Section):
     segments: Literal["real", "zero"] = Field(
         description="segment ids of a pair: 0/1, or all 0 as bert4keras does"
     )
-    recompute: Annotated[str, Field(pattern=r"^(none|sublayer|block|segment:[1-9]\d*)$")] = Field(
+    recompute: str = Field(
+        pattern=r"^(none|sublayer|block|segment:[1-9]\d*)$",
+        examples=["none", "sublayer", "block", "segment:2"],
         description="what the backward pass computes again instead of keeping: none, sublayer, block "
-        "or segment:k (k blocks)"
+        "or segment:k (k blocks)",
     )
     recompute_policy: Literal["nothing", "dots", "everything"] = Field(
         description="JAX: what a recomputed part keeps all the same; dots: products with weights"
@@ -231,7 +233,11 @@ class Run(Section):
     task: str = Field(description="name of a task card, or its folder")
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(description="source of weights, order and dropout")
     backend: Literal["tensorflow", "jax"] = Field(description="engine that runs the tensors")
-    device: str = Field(pattern=r"^(auto|cpu|gpu|gpu:\d+)$", description="auto, cpu, gpu or gpu:N")
+    device: str = Field(
+        pattern=r"^(auto|cpu|gpu|gpu:\d+)$",
+        examples=["auto", "cpu", "gpu", "gpu:0"],
+        description="auto, cpu, gpu or gpu:N",
+    )
     data: DataSettings
     model: ModelSettings
     train: TrainSettings

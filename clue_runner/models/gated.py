@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 from keras import ops
 
 from clue_runner.models.dropout import Mask
+from clue_runner.models.kernels import no_slope
 
 
 def shifted(values: Any, distance: int) -> Any:
@@ -60,7 +60,7 @@ def gated_block(inputs: Any, both: Any, mask: Any, drop: Mask | None) -> Any:
             if keep:
                 gate_slope = gate_slope * keep[0]
             both_slope = ops.concatenate([content_slope, gate_slope], axis=-1)
-            return slope - content_slope, both_slope, *(_no_slope(one) for one in (mask, *keep))
+            return slope - content_slope, both_slope, *(no_slope(one) for one in (mask, *keep))
 
         return (inputs + moved) * mask, gradient
 
@@ -71,8 +71,3 @@ def weighted_sum(weights: Any, sequence: Any) -> Any:
     """Return (rows, width) float32 from (rows, length) float32 weights and (rows, length, width)."""
     row = ops.expand_dims(ops.cast(weights, sequence.dtype), 1)
     return ops.cast(ops.matmul(row, sequence)[:, 0], "float32")
-
-
-def _no_slope(values: Any) -> Any:
-    """Return the gradient of something that is not trained."""
-    return None if keras.backend.backend() == "tensorflow" else ops.zeros_like(values)

@@ -1,4 +1,4 @@
-"""The numeric core of a block: dense, gelu, residual norm and attention with hand-written gradients.
+"""The numeric core of a block, gradients by hand: dense, gelu, residual sum, layer norm, attention.
 
 In and out: tensors of either backend. Knows nothing about weights' names, dropout keys or layers.
 

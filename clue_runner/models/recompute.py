@@ -1,7 +1,7 @@
 """Recomputation: part of a network keeps its inputs alone and runs again in the backward pass.
 
 In: a function of tensors and its inputs. Out: what the function returns, with the same gradients.
-Knows nothing about layers, dropout or settings of a run.
+Knows nothing about layers or dropout.
 
 Right with dropout because masks are a function of a key (see ``dropout``) and the key is an input: the second
 run sees the same key. Stateful random layers inside the function would draw anew; none exist here.
@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import keras
+
+from clue_runner.config.recompute import segment_size
 
 Policy = Literal["nothing", "dots", "everything"]
 Step = Callable[..., Any]
@@ -52,20 +54,13 @@ def run_steps(
         recompute: ``model.recompute``.
         policy: ``model.recompute_policy``.
     """
-    size = steps_kept_apart(recompute)
+    size = segment_size(recompute)
     if size is None:
         return chain(steps, tokens, *shared)
     for start in range(0, len(steps), size):
         some = steps[start : start + size]
         tokens = recomputed(functools.partial(chain, some), tokens, *shared, policy=policy)
     return tokens
-
-
-def steps_kept_apart(recompute: str) -> int | None:
-    """Return how many steps one recomputed part has; None: nothing is recomputed."""
-    if recompute == "none":
-        return None
-    return int(recompute.partition(":")[2] or 1)
 
 
 def chain(steps: Sequence[Step], tokens: Any, *shared: Any) -> Any:

@@ -46,7 +46,7 @@ class Norm(Part):
 class Block(Part):
     """Attention and feed-forward, each followed by dropout, the residual sum and a layer norm.
 
-    Its halves end with the sum: a recomputed part is best cut there (see ``run_blocks``).
+    It is run by halves, which end with the sum: a recomputed part is best cut there (see ``run_blocks``).
     """
 
     def __init__(
@@ -85,13 +85,11 @@ class Block(Part):
         self.outer_bias = self.weight("feed_forward/outer/bias", (width,), "zeros")
         self.output_norm = Norm(f"{prefix}/feed_forward/norm", *shared, width=width, epsilon=epsilon)
 
-    def call(self, tokens: Any, bias: Any, dropout_key: Any | None = None, first_only: bool = False) -> Any:
-        """Return (rows * length, width), or (rows, width) with ``first_only``; see ``SelfAttention``."""
-        tokens = self.attention_norm(self.attend(tokens, bias, dropout_key, first_only=first_only))
-        return self.output_norm(self.feed_forward(tokens, dropout_key))
-
     def attend(self, tokens: Any, bias: Any, dropout_key: Any | None, *, first_only: bool = False) -> Any:
-        """Return tokens + dropout(attention), float32, the norm still to come."""
+        """Return tokens + dropout(attention), float32, the norm still to come.
+
+        (rows * length, width), or (rows, width) with ``first_only``; arguments as in ``SelfAttention``.
+        """
         attended = self.attention(tokens, bias, dropout_key=dropout_key, first_only=first_only)
         if first_only:
             rows, length = ops.shape(bias)[0], ops.shape(bias)[3]

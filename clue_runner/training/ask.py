@@ -30,7 +30,7 @@ from clue_runner.training.events import read_events
 from clue_runner.training.folder import RunFolder
 from clue_runner.training.lock import FolderLock
 from clue_runner.training.members import Asker, Member, find_members
-from clue_runner.training.memory import memory_faults
+from clue_runner.training.memory_errors import memory_faults
 from clue_runner.training.signals import Signals
 from clue_runner.training.storage import make_folder, probe_folder
 
@@ -120,7 +120,7 @@ def fulfil(request: PredictRequest, console: Console) -> dict[str, Any]:
             stack.enter_context(FolderLock(home.path))
         elif request.output.parent != Path():
             make_folder(request.output.parent)
-        with memory_faults(members[0].run):
+        with memory_faults():
             answers = answer_all(members, card, question, signals, console)
         return write_answers(members, card, question, answers, home, request.output, console)
 

@@ -110,6 +110,11 @@ class RunFolder:
         return results is not None and bool(results.get("ok"))
 
 
+def seed_folder(output: Path, seed: int) -> RunFolder:
+    """Return the folder of one seed, where several are trained into one output."""
+    return RunFolder(output / f"seed-{seed}")
+
+
 def open_folder(
     path: Path, run: Run, identity: Mapping[str, str], *, fresh: bool
 ) -> tuple[RunFolder, FolderLock]:

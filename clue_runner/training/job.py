@@ -18,13 +18,13 @@ from clue_runner.config.loader import config_hash
 from clue_runner.config.schema import Run
 from clue_runner.console import Console
 from clue_runner.errors import CheckpointError
-from clue_runner.tokens.batches import epoch_plan, update_arrays
+from clue_runner.tokens.batches import epoch_plan, update_arrays, update_shape
 from clue_runner.tokens.rows import Array, IntArray, Rows
 from clue_runner.training.engines.base import Engine
 from clue_runner.training.engines.states import AVERAGE
-from clue_runner.training.events import EventLog
+from clue_runner.training.events import EventLog, read_events
 from clue_runner.training.folder import RunFolder
-from clue_runner.training.memory import is_out_of_memory, smallest_step_error
+from clue_runner.training.memory_errors import is_out_of_memory, smallest_step_error
 from clue_runner.training.network import Choices, weights_header
 from clue_runner.training.predict import Predictor, Stopwatch
 from clue_runner.training.prepare import Material
@@ -53,18 +53,23 @@ class TrainBatches:
             self._rows(epoch), batch_size=self._run.train.examples, seed=self._run.seed, epoch=epoch
         )
 
+    def shape(self, epoch: int, indices: IntArray, token_budget: int | None = None) -> tuple[int, int, int]:
+        """Return (micro-batches, rows in each, padded length) of one update."""
+        return update_shape(self._rows(epoch), indices, **self._cut(token_budget))
+
     def arrays(self, epoch: int, indices: IntArray, token_budget: int | None = None) -> Mapping[str, Array]:
         """Return the arrays of one update, each (micro-batches, rows, ...)."""
+        return update_arrays(self._rows(epoch), indices, **self._cut(token_budget))
+
+    def _cut(self, token_budget: int | None) -> dict[str, Any]:
+        """Return what cuts an update into micro-batches; ``token_budget``: what memory holds."""
         train = self._run.train
-        budget = train.token_budget if token_budget is None else min(token_budget, train.token_budget)
-        return update_arrays(
-            self._rows(epoch),
-            indices,
-            batch_size=train.examples,
-            accumulate=train.accumulate,
-            token_budget=budget,
-            buckets=self._buckets,
-        )
+        return {
+            "batch_size": train.examples,
+            "accumulate": train.accumulate,
+            "token_budget": min(token_budget or train.token_budget, train.token_budget),
+            "buckets": self._buckets,
+        }
 
     def _rows(self, epoch: int) -> Rows:
         """Return the rows of an epoch, kept until another one is asked for."""
@@ -102,6 +107,7 @@ class Job:
 
     def __post_init__(self) -> None:
         """Start the clocks of evaluation and prediction."""
+        self._recall(self.progress)
         self.evaluating = self._predictor()
         self.predicting = self._predictor()
         self.earlier = self.progress.seconds.get("total", 0.0)
@@ -144,7 +150,7 @@ class Job:
                 problem = error.with_traceback(None)  # its frames hold what did not fit
             tokens = self.evaluating.tokens // 2
             if self.evaluating.tokens <= rows.largest_group * longest:
-                raise smallest_step_error(problem, longest)
+                raise smallest_step_error(problem, longest, training=False)
             self.progress.evaluate_tokens = tokens
             self.evaluating = replace(self.evaluating, tokens=tokens)
             self.predicting = replace(self.predicting, tokens=tokens)
@@ -165,8 +171,16 @@ class Job:
         else:
             self.engine.set_state(snapshot.tensors())
         progress = Progress() if snapshot is None else Progress.from_json(snapshot.state["progress"])
+        self._recall(progress)
         self.log.write("resume", step=progress.step, reason="out of memory")
         return progress
+
+    def _recall(self, progress: Progress) -> None:
+        """Put in what memory was found to hold: it was noted at once, and perhaps not saved since."""
+        for event in read_events(self.folder.events):
+            if event["event"] == "warning":
+                progress.token_budget = event.get("token_budget", progress.token_budget)
+                progress.evaluate_tokens = event.get("evaluate_tokens", progress.evaluate_tokens)
 
     def best_dev(self) -> Predictions:
         """Return the best weights' answers to dev; kept ones where the last evaluation was the best."""

@@ -21,10 +21,14 @@ from clue_runner.config.schema import TrainSettings
 from clue_runner.errors import InterruptedRunError, NotFiniteError
 from clue_runner.tokens.rows import Array
 from clue_runner.training.engines.base import Engine, StepResult
-from clue_runner.training.memory import is_out_of_memory
+from clue_runner.training.memory_errors import (
+    UpdateTooLargeError,
+    is_out_of_memory,
+    update_memory_faults,
+)
 from clue_runner.training.progress import Progress
 from clue_runner.training.schedules import learning_rate
-from clue_runner.training.shrink import Batches, NoMemoryError, Tried, smaller_budget, update_faults
+from clue_runner.training.shrink import Batches, Tried, smaller_budget
 from clue_runner.training.signals import Signals
 
 UNREAD = 1  # updates that may be under way unread: the device stays busy, an infinite loss is seen at once
@@ -130,12 +134,13 @@ class Loop:
             NotFiniteError: a loss or gradient is not a number; the last saved state is the last good one.
             InterruptedRunError: a signal arrived; the state is saved.
             OutOfMemoryError: one example at a time does not fit.
+            MemoryError: the arrays of an update do not fit, however they are cut.
         """
         self._boundary()  # a run stopped between an update and its evaluation goes on with the evaluation
         while self.progress.ended is None:
             try:
                 self._advance()
-            except NoMemoryError as caught:
+            except UpdateTooLargeError as caught:
                 problem = caught
             else:
                 continue
@@ -148,7 +153,7 @@ class Loop:
             self._stop()
         if self.progress.drop_due:
             self._drop()
-        with update_faults():
+        with update_memory_faults():
             self._update()
         self._signals.defer()
         self._boundary()
@@ -164,6 +169,7 @@ class Loop:
     def _update(self) -> None:
         """Dispatch the next update and read an earlier one."""
         progress, started = self.progress, self._clock()
+        self._tried = None  # laying the arrays out can fail, and a smaller cut of them is no help
         if self._plan_epoch != progress.epoch:
             self._plan_epoch, self._plan = progress.epoch, self._batches.plan(progress.epoch)
         indices = self._plan[progress.position]
@@ -191,11 +197,12 @@ class Loop:
         progress.spend("compile", compiling)
         progress.spend("train", self._clock() - started - compiling)
 
-    def _shrink(self, problem: NoMemoryError) -> None:
+    def _shrink(self, problem: UpdateTooLargeError) -> None:
         """Find a whole state after an update that did not fit, and halve the micro-batches from there on."""
-        assert self._tried is not None
-        step = self.progress.step
-        budget = smaller_budget(self._batches, [*self._pending, self._tried], problem)
+        step, under_way = self.progress.step, [*self._pending, *([self._tried] if self._tried else [])]
+        if not under_way:
+            raise problem.error
+        budget = smaller_budget(self._batches, under_way, problem)
         while self._pending:
             try:
                 self._read_next()
@@ -259,7 +266,7 @@ class Loop:
     def _settle(self) -> None:
         """Read every update under way."""
         started = self._clock()
-        with update_faults():
+        with update_memory_faults():
             while self._pending:
                 self._read_next()
         self.progress.spend("train", self._clock() - started)

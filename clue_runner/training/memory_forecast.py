@@ -16,7 +16,7 @@ import numpy as np
 from clue_runner.adapters.base import load_adapter
 from clue_runner.config.schema import Run
 from clue_runner.data.cards import Card
-from clue_runner.data.sources import locate
+from clue_runner.data.sources import open_sample
 from clue_runner.tokens.padding import padded
 from clue_runner.tokens.rows import Rows
 from clue_runner.tokens.tokenizer import Tokenizer
@@ -55,7 +55,7 @@ def compiled(
     card: Card,
     network: Network,
     choices: Choices,
-    tokenizer: Tokenizer,
+    rows: Rows,
     recomputes: Sequence[str],
     done: Callable[[int], None] = lambda count: None,
 ) -> Forecast:
@@ -65,16 +65,15 @@ def compiled(
     other lengths its slope goes with the counted one.
 
     Args:
-        run: the settings.
-        card: the task; its sample gives the batches' columns.
+        run: the settings, as chosen.
+        card: the task.
         network: the same network's facts, for the lengths in between and for the split.
         choices: device, precision, compiler.
-        tokenizer: for the sample.
+        rows: of the task, for the batches' columns.
         recomputes: the modes.
         done: called with the number of compiled steps.
     """
     length = run.data.max_length
-    rows = _sample_rows(run, card, tokenizer)
     lines = {}
     for number, recompute in enumerate(recomputes):
         engine = cast(Foresight, create_engine(run.backend))
@@ -130,8 +129,12 @@ def batch_shapes(rows: Rows, count: int, length: int) -> dict[str, Shape]:
     return shapes
 
 
-def _sample_rows(run: Run, card: Card, tokenizer: Tokenizer) -> Rows:
-    """Return a few rows of the task, from the sample that ships with its card."""
+def sample_rows(run: Run, card: Card, tokenizer: Tokenizer) -> Rows:
+    """Return a few rows of the task, from the sample that ships with its card.
+
+    Raises:
+        DataError: it has none.
+    """
     adapter = load_adapter(card, run)
-    records = adapter.read(card, locate(card, "sample"), "train")
+    records = adapter.read(card, open_sample(card), "train")
     return adapter.epoch_rows(adapter.encode(records, card, tokenizer, run), run.seed, 0)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from clue_runner.adapters.base import BERT
 from clue_runner.config.attention import CHUNK, LONGEST_WHOLE
+from clue_runner.config.recompute import segment_size
 from clue_runner.config.schema import ModelSettings, Run
 from clue_runner.errors import UsageError
 
@@ -61,28 +62,32 @@ class Kept(NamedTuple):
 
 
 class Passing(NamedTuple):
-    """What lives only while a block is computed: times its scores, its inner layer, its tokens."""
+    """What lives only while a block is computed: times its scores, its inner layer."""
 
     scores: float
     inner: float
-    tokens: float
 
 
 # Fitted, in numbers of the compute type: while a whole block is computed, or while half of one is.
 PASSING = {
-    ("tensorflow", "float32"): Passing(3.6, 1.7, 0.0),
-    ("tensorflow", "bfloat16"): Passing(8.0, 0.0, 0.0),
-    ("jax", "float32"): Passing(3.0, 1.0, 0.0),
-    ("jax", "bfloat16"): Passing(6.0, 0.0, 0.0),
+    ("tensorflow", "float32"): Passing(3.6, 1.7),
+    ("tensorflow", "bfloat16"): Passing(8.0, 0.0),
+    ("jax", "float32"): Passing(3.0, 2.0),
+    ("jax", "bfloat16"): Passing(6.0, 0.0),
 }
 PASSING_HALF = {
-    ("tensorflow", "float32"): Passing(2.1, 0.4, 0.0),
-    ("tensorflow", "bfloat16"): Passing(4.3, 0.0, 0.0),
-    ("jax", "float32"): Passing(1.8, 0.0, 0.0),
-    ("jax", "bfloat16"): Passing(4.3, 0.0, 0.0),
+    ("tensorflow", "float32"): Passing(2.1, 0.4),
+    ("tensorflow", "bfloat16"): Passing(4.3, 0.0),
+    ("jax", "float32"): Passing(3.3, 1.5),
+    ("jax", "bfloat16"): Passing(4.3, 0.0),
 }
-# What allocators lose between pieces of two sizes, as a factor on what a block keeps.
-_WASTE = {"float32": 1.0, "bfloat16": 1.1}
+# What is lost between pieces of two sizes, as a factor on what a block keeps; fitted too.
+_WASTE = {
+    ("tensorflow", "float32"): 1.0,
+    ("tensorflow", "bfloat16"): 1.1,
+    ("jax", "float32"): 1.13,
+    ("jax", "bfloat16"): 1.1,
+}
 _SPAN_SCORES = 4  # tables of span scores that live at once: scores, their exponents, their gradient, a mask
 
 
@@ -134,11 +139,13 @@ def require_encoder(run: Run) -> None:
             "memory is forecast for transformer encoders alone",
             where="model.family",
             received=run.model.family,
-            next_step="set train.batch_size to a number; train.token_budget limits what is computed at once",
+            next_step="train.token_budget limits what is computed at once; train.batch_size takes a number",
         )
 
 
-def network_of(run: Run, adapter: str, *, vocab_size: int, labels: int, precision: str) -> Network:
+def network_of(
+    run: Run, adapter: str, *, vocab_size: int, labels: int, precision: str, on_gpu: bool = False
+) -> Network:
     """Return the facts about a run's network.
 
     Args:
@@ -147,7 +154,11 @@ def network_of(run: Run, adapter: str, *, vocab_size: int, labels: int, precisio
         vocab_size: rows of the word table.
         labels: of the card; spans and choices count as one.
         precision: as resolved.
+        on_gpu: it computes on a GPU.
     """
+    jit = run.backend == "jax" or run.train.jit == "on"
+    if jit and not on_gpu:  # XLA computes bfloat16 in float32 there
+        precision = "float32"
     return Network(
         run.model,
         vocab_size,
@@ -157,7 +168,7 @@ def network_of(run: Run, adapter: str, *, vocab_size: int, labels: int, precisio
         precision,
         run.backend,
         run.train.ema is not None,
-        run.backend == "tensorflow" and run.train.jit != "on",
+        not jit,
     )
 
 
@@ -168,7 +179,7 @@ def _scores_spans(model: ModelSettings, adapter: str) -> bool:
 
 
 def count_weights(model: ModelSettings, vocab_size: int, labels: int) -> int:
-    """Return the number of trainable numbers in a backbone with a classification head."""
+    """Return the trainable numbers of a backbone with a classification head; ``labels`` 0: without it."""
     width, inner = model.hidden_dim, model.intermediate_dim
     embeddings = (vocab_size + model.max_positions + model.num_segments + 2) * width
     block = 4 * width * (width + 1) + 2 * width * inner + inner + width + 4 * width
@@ -194,7 +205,7 @@ def kept_by_block(network: Network, rows: int, length: int) -> Kept:
     feed_forward = tokens * ((1 + dropped) * size + FLOAT) + 2 * inner * size
     if size != FLOAT:
         attention += tokens * FLOAT  # the context again, which the gradient of the softmax wants in float32
-    waste = _WASTE[network.precision]
+    waste = _WASTE[network.backend, network.precision]
     return Kept(round(waste * attention), round(waste * feed_forward))
 
 
@@ -240,7 +251,8 @@ def _parts(network: Network, rows: int, length: int, recompute: str) -> list[_Pa
     full, last = kept_by_block(network, rows, length), _last_block(network, rows, length)
     blocks = [full] * (model.num_layers - 1) + [last]
     whole = _passing(network, rows, length, PASSING[network.backend, network.precision])
-    if recompute == "none":
+    # what a policy keeps is not counted: with one, nearly all is kept
+    if recompute == "none" or model.recompute_policy != "nothing":
         return [_Part(block.whole, block.whole, whole if block == full else 0) for block in blocks]
     edge = rows * length * model.hidden_dim * FLOAT  # parts are cut at the residual sums, which are float32
     if recompute == "sublayer":
@@ -248,7 +260,7 @@ def _parts(network: Network, rows: int, length: int, recompute: str) -> list[_Pa
         return [
             _Part(edge, edge + inside, half if block == full else 0) for block in blocks for inside in block
         ]
-    size = min(int(recompute.partition(":")[2] or 1), model.num_layers)
+    size = min(segment_size(recompute) or 1, model.num_layers)
     groups = [blocks[start : start + size] for start in range(0, model.num_layers, size)]
     return [
         _Part(edge, edge + sum(block.whole for block in group), whole if full in group else 0)
@@ -269,8 +281,8 @@ def _passing(network: Network, rows: int, length: int, factors: Passing) -> int:
     model = network.model
     queries = min(length, CHUNK) if _in_chunks(model, length) else length
     scores = rows * model.num_heads * queries * length
-    inner, tokens = rows * length * model.intermediate_dim, rows * length * model.hidden_dim
-    return round(network.size * (factors.scores * scores + factors.inner * inner + factors.tokens * tokens))
+    inner = rows * length * model.intermediate_dim
+    return round(network.size * (factors.scores * scores + factors.inner * inner))
 
 
 def _in_chunks(model: ModelSettings, length: int) -> bool:

@@ -17,7 +17,10 @@ Forecast = Callable[[str, int, int], Need]
 LARGEST = 4096  # rows beyond which nobody asks
 BATCHES = (1, 4, 16, 64)
 AUTO_LARGEST = 256  # examples in an update that ``auto`` takes at most: larger ones train worse, not faster
-AUTO_SHARE = 0.8  # of the free memory: a forecast is right within 15 %, and others use the machine too
+WITHIN = 0.15  # a forecast's error at most, see ``scripts/bench_memory.py --predict``
+# What a plan for the free memory fills of it: forecasts may be too low, and others use the machine too.
+# A budget that is named is planned to the full.
+FREE_SHARE = 0.8
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ def modes(num_layers: int) -> tuple[str, ...]:
 
 def lengths(max_length: int) -> tuple[int, ...]:
     """Return the lengths of the table: the longest, its half and its quarter, in steps of 8."""
-    return tuple(sorted({max_length, *(max(8, -(-max_length // part // 8) * 8) for part in (2, 4))} - {0}))
+    return tuple(sorted({max_length, *(max(8, -(-max_length // part // 8) * 8) for part in (2, 4))}))
 
 
 def cells(forecast: Forecast, names: Sequence[str], sizes: Sequence[int]) -> Iterator[Cell]:
@@ -75,6 +78,23 @@ def handy(rows: int) -> int:
     return rows // 8 * 8 if rows >= 8 else 1 << (rows.bit_length() - 1) if rows else 0
 
 
+def auto_examples(
+    forecast: Forecast, recompute: str, length: int, *, group: int, budget: int, most: int = AUTO_LARGEST
+) -> int:
+    """Return the examples in an update that ``train.batch_size: auto`` takes; 0: not even one fits.
+
+    Args:
+        forecast: of rows.
+        recompute: the mode.
+        length: of the longest rows.
+        group: rows in an example.
+        budget: bytes.
+        most: examples at most.
+    """
+    rows = largest_rows(forecast, recompute, length, budget, most * group)
+    return most if rows // group == most else handy(rows // group)
+
+
 @dataclass(frozen=True)
 class Advice:
     """The setting to take: as ``--set`` arguments, and why."""
@@ -83,7 +103,7 @@ class Advice:
     reason: str
 
 
-def advise(run: Run, best: Sequence[Best], length: int, wanted: int) -> Advice:
+def advise(run: Run, best: Sequence[Best], length: int, wanted: int, *, group: int = 1) -> Advice:
     """Return the settings for rows of ``length``: without recomputation if that fits, else with.
 
     Args:
@@ -91,12 +111,13 @@ def advise(run: Run, best: Sequence[Best], length: int, wanted: int) -> Advice:
         best: what fits, by mode and length; modes in order of preference, the plain one first.
         length: of the longest rows.
         wanted: examples in an update.
+        group: rows in an example.
     """
-    here = {one.recompute: one.rows for one in best if one.length == length}
+    here = {one.recompute: one.rows // group for one in best if one.length == length}
     plain = next(iter(here))
     if here[plain] >= wanted:
         return Advice(
-            _settings(run, plain, wanted, wanted, length),
+            _settings(run, plain, wanted, wanted, group * length),
             f"{wanted} examples at once fit without recomputation",
         )
     most = max(here.values())
@@ -105,21 +126,29 @@ def advise(run: Run, best: Sequence[Best], length: int, wanted: int) -> Advice:
     name = next(one for one, rows in here.items() if rows >= min(wanted, most))
     if here[name] >= wanted:
         return Advice(
-            _settings(run, name, wanted, wanted, length),
+            _settings(run, name, wanted, wanted, group * length),
             f"{wanted} examples at once fit with it, {here[plain]} without",
         )
     at_once = handy(most)
     return Advice(
-        _settings(run, name, wanted, at_once, length),
+        _settings(run, name, wanted, at_once, group * length),
         f"{at_once} examples at once fit; an update of {wanted} takes {-(-wanted // at_once)} micro-batches",
     )
 
 
-def _settings(run: Run, recompute: str, wanted: int, at_once: int, length: int) -> tuple[str, ...]:
-    """Return the ``--set`` arguments for updates of ``wanted`` examples, ``at_once`` of them together."""
+def _settings(run: Run, recompute: str, wanted: int, at_once: int, tokens: int) -> tuple[str, ...]:
+    """Return the ``--set`` arguments.
+
+    Args:
+        run: the settings now.
+        recompute: the mode.
+        wanted: examples in an update.
+        at_once: of them computed together.
+        tokens: in an example at most.
+    """
     found = [f"model.recompute={recompute}", f"train.batch_size={wanted}"]
     if wanted > at_once:
         found.append(f"train.accumulate={-(-wanted // at_once)}")
-    if at_once * length > run.train.token_budget:
-        found.append(f"train.token_budget={at_once * length}")
+    if at_once * tokens > run.train.token_budget:
+        found.append(f"train.token_budget={at_once * tokens}")
     return tuple(found)

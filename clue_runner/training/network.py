@@ -8,14 +8,14 @@ Knows nothing about steps, epochs or run folders.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clue_runner.adapters.base import Adapter, own_network
+from clue_runner.adapters.base import BERT, Adapter, own_network
 from clue_runner.checkpoints.checkpoint import Checkpoint
 from clue_runner.checkpoints.importer import load_into, read_checkpoint
 from clue_runner.config.schema import Run
@@ -128,6 +128,9 @@ def choose(run: Run) -> Choices:
     with chatter_to(clue_home() / "logs" / f"{run.backend}-start.log"):
         device = choose_device(run.backend, run.device)
     precision = choose_precision(run.train.precision, device)
+    found = Choices(device, precision, choose_jit(run.train.jit, run.backend, device))
+    if run.model.family != BERT:
+        return found
     attention = choose_attention(
         run.model,
         run.data.max_length,
@@ -135,7 +138,7 @@ def choose(run: Run) -> Choices:
         gpu=device.kind == "gpu",
         precision=precision.value,
     )
-    return Choices(device, precision, choose_jit(run.train.jit, run.backend, device), attention)
+    return replace(found, attention=attention)
 
 
 def start_engine(

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any, TextIO, cast
 
 STANDARD_ERROR = 2
 
@@ -22,21 +23,33 @@ def chatter_to(log: Path) -> Iterator[None]:
     target = _open_log(log)
     ours = sys.stderr
     kept = os.dup(STANDARD_ERROR)
-    through = os.fdopen(os.dup(kept), "w", encoding="utf-8", errors="backslashreplace", buffering=1)
+    around = os.fdopen(os.dup(kept), "w", encoding="utf-8", errors="backslashreplace", buffering=1)
+    through = _Stream(around)
     try:
         ours.flush()
         os.dup2(target, STANDARD_ERROR)
         if _writes_to_descriptor(ours):
-            sys.stderr = through
+            sys.stderr = cast(TextIO, through)
         yield
     finally:
         if sys.stderr is through:
             sys.stderr = ours
+        through.stream = ours
         os.dup2(kept, STANDARD_ERROR)
         os.close(kept)
         os.close(target)
         with suppress(OSError):  # a closed terminal
-            through.close()
+            around.close()
+
+
+class _Stream:
+    """Standard error by another way; what a library's log handler keeps of it goes on working afterwards."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
 
 
 def _open_log(log: Path) -> int:

@@ -20,8 +20,9 @@ from clue_runner.console import Console
 from clue_runner.data.cards import Card, all_cards, find_card, recommended_settings
 from clue_runner.data.sources import locate
 from clue_runner.errors import ScoreTooLowError, UsageError
-from clue_runner.training.auto_batch import with_examples
+from clue_runner.training.auto_batch import as_begun
 from clue_runner.training.borrow import require_train
+from clue_runner.training.folder import seed_folder
 from clue_runner.training.plan import show_plan
 from clue_runner.training.run import train
 from clue_runner.training.storage import write_json
@@ -60,7 +61,7 @@ def fulfil(request: TrainRequest, console: Console) -> dict[str, Any]:
     source = locate(card, request.data)
     output = request.output or default_output(card, run, several=request.seeds is not None)
     if request.dry_run:
-        return show_plan(run, card, source, output, console, seeds=request.seeds)
+        return show_plan(run, card, source, output, console, seeds=request.seeds, fresh=request.fresh)
     data = _remembered(request.data)
     if request.seeds is None:
         metrics = train(run, card, source, output, console, fresh=request.fresh, data_argument=data)
@@ -69,9 +70,10 @@ def fulfil(request: TrainRequest, console: Console) -> dict[str, Any]:
     results: list[dict[str, Any]] = []
     for number in range(request.seeds):
         one = run.model_copy(update={"seed": run.seed + number})
-        if results and one.train.batch_size == "auto":  # the seeds shall differ in nothing else
-            one = with_examples(one, results[0]["batch_size"])
-        folder = output / f"seed-{one.seed}"
+        first = seed_folder(output, run.seed).run() if results else None
+        if first is not None and one.train.batch_size == "auto":  # the seeds shall differ in nothing else
+            one = as_begun(one, first).run
+        folder = seed_folder(output, one.seed).path
         results.append(train(one, card, source, folder, console, fresh=request.fresh, data_argument=data))
     summary = summarise(results)
     write_json(output / SUMMARY, summary)

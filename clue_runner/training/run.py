@@ -3,7 +3,8 @@
 read -> look at the folder -> encode -> start the engine -> resume -> train -> predict -> write results
 
 In: settings, a card, a data source, a folder. Out: the content of ``metrics.json``.
-Everything that can fail cheaply fails before a backend is loaded. Knows nothing about argv.
+Everything that can fail cheaply fails before a backend is loaded, also where memory is to say the batch size.
+Knows nothing about argv.
 """
 
 from __future__ import annotations
@@ -25,21 +26,22 @@ from clue_runner.data.cards import Card
 from clue_runner.data.sources import DataSource
 from clue_runner.errors import ClueError, InterruptedRunError
 from clue_runner.tokens.tokenizer import Tokenizer
-from clue_runner.training.auto_batch import as_begun, resolve_examples
+from clue_runner.training.auto_batch import Resolved, as_begun, buckets_of, resolve_examples
 from clue_runner.training.events import EventLog
 from clue_runner.training.finish import finish
 from clue_runner.training.folder import RunFolder, open_folder, write_settings
 from clue_runner.training.job import Job, TrainBatches
 from clue_runner.training.loop import Hooks, Loop
-from clue_runner.training.memory import memory_faults
+from clue_runner.training.memory_errors import memory_faults
 from clue_runner.training.network import (
+    Choices,
     choose,
     load_pretrained,
     open_checkpoint,
     open_tokenizer,
     start_engine,
 )
-from clue_runner.training.prepare import SplitData, encode_splits, padded_lengths, read_splits
+from clue_runner.training.prepare import SplitData, encode_splits, read_splits
 from clue_runner.training.progress import Progress
 from clue_runner.training.results import base_metrics, failure_metrics, show_results
 from clue_runner.training.resume import machine, machine_differences, newest_state
@@ -112,21 +114,24 @@ def train(
     with ExitStack() as stack:
         signals = stack.enter_context(Signals(console.warn))
         inputs = read_inputs(run, card, source, console)
-        inputs = _with_number(inputs, output, console, fresh=fresh)
-        run = inputs.run
+        if not fresh:
+            inputs = _as_begun(inputs, output, console)
         identity = {**inputs.data.sha256, "vocabulary": inputs.tokenizer.sha256}
-        folder, lock = open_folder(output, run, identity, fresh=fresh)
+        folder, lock = open_folder(output, inputs.run, identity, fresh=fresh)
         stack.enter_context(lock)
         if folder.finished:
             return _show_finished(console, card, folder)
+        choices = choose(inputs.run)  # what it refuses must leave no run.yaml behind: settings will change
+        inputs = _with_number(inputs, choices, console)
+        run = inputs.run
         snapshot = newest_state(folder.checkpoints, console.warn)
         remove(folder.metrics)  # of a run that failed and is tried again
         write_settings(folder, run)
         log = stack.enter_context(EventLog(folder.events, console))
         _note_start(log, inputs, snapshot, data_argument)
         try:
-            with memory_faults(run):
-                job = _start(inputs, folder, snapshot, log, console, signals, began)
+            with memory_faults():
+                job = _start(inputs, choices, folder, snapshot, log, console, signals, began)
                 _train(job)
                 metrics = finish(job, inputs.source)
         except InterruptedRunError as error:
@@ -140,17 +145,23 @@ def train(
         return metrics
 
 
-def _with_number(inputs: Inputs, output: Path, console: Console, *, fresh: bool) -> Inputs:
-    """Put a number in the place of ``train.batch_size: auto``; a run that goes on keeps its own."""
+def _as_begun(inputs: Inputs, output: Path, console: Console) -> Inputs:
+    """Put the number that a run in the folder began with in the place of ``train.batch_size: auto``."""
+    begun = RunFolder(output).run() if inputs.run.train.batch_size == "auto" else None
+    return inputs if begun is None else _numbered(inputs, as_begun(inputs.run, begun), console)
+
+
+def _with_number(inputs: Inputs, choices: Choices, console: Console) -> Inputs:
+    """Put the number that memory allows in the place of ``train.batch_size: auto``."""
     run = inputs.run
     if run.train.batch_size != "auto":
         return inputs
-    begun = None if fresh else RunFolder(output).run()
-    if begun is not None:
-        resolved = as_begun(run, begun)
-    else:
-        material = encode_splits(inputs.card, inputs.data, inputs.tokenizer, run, console.warn)
-        resolved = resolve_examples(run, material, inputs.vocab_size, choose(run).device)
+    material = encode_splits(inputs.card, inputs.data, inputs.tokenizer, run, console.warn)
+    return _numbered(inputs, resolve_examples(run, material, inputs.vocab_size, choices), console)
+
+
+def _numbered(inputs: Inputs, resolved: Resolved, console: Console) -> Inputs:
+    """Take the run with its number and say why that one."""
     console.say(f"train.batch_size auto: {resolved.why}")
     return replace(inputs, run=resolved.run)
 
@@ -185,6 +196,7 @@ def _note_start(log: EventLog, inputs: Inputs, snapshot: Snapshot | None, data_a
 
 def _start(
     inputs: Inputs,
+    choices: Choices,
     folder: RunFolder,
     snapshot: Snapshot | None,
     log: EventLog,
@@ -192,11 +204,10 @@ def _start(
     signals: Signals,
     began: float,
 ) -> Job:
-    """Encode, load the backend, build the network, and put a saved state into it."""
+    """Encode, build the network, and put a saved state into it."""
     run = inputs.run
     material = encode_splits(inputs.card, inputs.data, inputs.tokenizer, run, console.warn)
-    choices = choose(run)
-    buckets = padded_lengths(material.rows["train"], run, jit=choices.jit.value == "on")
+    buckets = buckets_of(run, material, choices)
     vocab_size = inputs.vocab_size
     start = partial(
         start_engine,

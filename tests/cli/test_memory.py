@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 Clue = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def backend() -> str:
-    return os.environ.get("KERAS_BACKEND", "tensorflow")
 
 
 def test_table_largest_batch_and_a_line_that_train_takes(clue: Clue) -> None:
@@ -56,23 +51,69 @@ def test_json(clue: Clue) -> None:
     assert totals[64, 128] > totals[16, 128] > totals[16, 32]
 
 
-def test_compiled_forecast_runs_nothing(clue: Clue, backend: str) -> None:
-    """JAX: XLA's own figures for the shapes; no weight is allocated."""
-    if backend != "jax":
-        pytest.skip("only JAX has the compiler's analysis")
-    arguments = ("--model", "test", "--budget", "1GB", "--backend", "jax", "--set", "data.max_length=16")
-    outcome = clue("memory", "--task", "afqmc", *arguments, "--json")
-    assert outcome.exit_code == 0, outcome.stderr
-    found = json.loads(outcome.stdout.splitlines()[-1])
-    assert "XLA's analysis" in found["source"]
-    counted = json.loads(
-        clue("memory", "--task", "afqmc", *arguments, "--counted", "--json").stdout.splitlines()[-1]
+def test_examples_of_several_rows(clue: Clue) -> None:
+    """C3: four rows an example, so that a token budget for 16 examples holds 64 rows."""
+    asked = (
+        "--task",
+        "c3",
+        "--model",
+        "test",
+        "--budget",
+        "1GB",
+        "--set",
+        "train.batch_size=16",
+        "--counted",
     )
-    for one, other in zip(found["table"], counted["table"], strict=True):
-        assert one["parameters"] == other["parameters"]
-        assert one["optimizer"] == pytest.approx(other["optimizer"], rel=0.05)
-    none = [one["rows"] for one in found["largest"] if one["recompute"] == "none"]
-    assert none == sorted(none, reverse=True)
+    outcome = clue("memory", *asked, "--set", "data.max_length=256", "--json")
+    found = json.loads(outcome.stdout.splitlines()[-1])
+    assert found["rows_per_example"] == 4
+    assert "train.token_budget=16384" in found["recommended"]
+    assert "up to 4 rows" in clue("memory", *asked).stdout
+
+
+def test_tokens_that_are_dropped_are_not_counted(clue: Clue) -> None:
+    outcome = clue("memory", "--task", "afqmc", "--budget", "1GB", "--set", "train.drop_tokens=0.1")
+    assert "train.drop_tokens is not counted" in outcome.stdout
+
+
+AUTO = ("train", "--task", "afqmc", "--data", "sample", "--model", "test", "--set", "train.batch_size=auto")
+
+
+def test_a_plan_keeps_the_number_that_a_run_began_with(clue: Clue, tmp_path: Path) -> None:
+    """Of the first seed where there are several; ``--fresh`` takes a new one."""
+    from clue_runner.config.loader import load_run
+    from clue_runner.training.folder import seed_folder, write_settings
+
+    folder = seed_folder(tmp_path, 42)
+    folder.path.mkdir()
+    begun = load_run(task="afqmc", card_settings={}, model="test", overrides=["train.batch_size=12"])
+    write_settings(folder, begun)
+    plan = (*AUTO, "--dry-run", "--output")
+    assert "of 12 examples" in clue(*plan, folder.path).stdout
+    assert "of 12 examples" in clue(*plan, tmp_path, "--seeds", "2").stdout
+    outcome = clue(*plan, folder.path, "--fresh")
+    assert "of 12 examples" not in outcome.stdout
+    assert "(encoder of " in outcome.stdout
+
+
+def test_a_folder_is_looked_at_before_a_backend_is_loaded(
+    clue: Clue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clue_runner.training.run.choose", lambda run: pytest.fail("a backend is loaded"))
+    (tmp_path / "thesis.tex").write_text("", encoding="utf-8")
+    outcome = clue(*AUTO, "--output", tmp_path)
+    assert outcome.exit_code == 2
+    assert "the output folder holds other files" in outcome.stderr
+
+
+def test_a_gpu_that_is_not_here_is_planned_for(clue: Clue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    asked = ("memory", "--task", "afqmc", "--model", "test", "--device", "gpu", "--backend", "jax")
+    outcome = clue(*asked, "--budget", "24GB", "--json")
+    assert json.loads(outcome.stdout.splitlines()[-1])["precision"] == "bfloat16"
+    outcome = clue(*asked)
+    assert outcome.exit_code == 2
+    assert "give --budget" in outcome.stderr
 
 
 @pytest.mark.parametrize(

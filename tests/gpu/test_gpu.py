@@ -5,7 +5,6 @@ Equality with the CPU is judged by tolerance: sums run in another order there.
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from typing import Any
@@ -20,17 +19,6 @@ pytestmark = pytest.mark.gpu
 
 Update = dict[str, np.ndarray[Any, Any]]
 GIB = 2**30
-
-
-@pytest.fixture(scope="module")
-def jax() -> Any:
-    """JAX with a GPU, Keras running on it."""
-    if os.environ.get("KERAS_BACKEND") != "jax":
-        pytest.skip("GPU tests run on the JAX backend: set KERAS_BACKEND=jax")
-    module = pytest.importorskip("jax", reason="JAX is not installed")
-    if module.default_backend() != "gpu":
-        pytest.skip("JAX sees no GPU")
-    return module
 
 
 def make_engine(precision: str, dropout: float, **changes: Any) -> Any:

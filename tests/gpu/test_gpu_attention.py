@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import Any
 
@@ -15,17 +14,6 @@ HEADS = {"base": 12, "large": 16}  # of 64 each
 WIDTH = 64
 TOKENS = 16384  # in a batch, whatever its rows' length
 MIB = 2**20
-
-
-@pytest.fixture(scope="module")
-def jax() -> Any:
-    """JAX with a GPU, Keras running on it."""
-    if os.environ.get("KERAS_BACKEND") != "jax":
-        pytest.skip("GPU tests run on the JAX backend: set KERAS_BACKEND=jax")
-    module = pytest.importorskip("jax", reason="JAX is not installed")
-    if module.default_backend() != "gpu":
-        pytest.skip("JAX sees no GPU")
-    return module
 
 
 def step_of(jax: Any, form: Any) -> Any:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,13 +21,8 @@ ROWS = {128: 64, 512: 16, 1024: 8, 4096: 2}
 
 
 @pytest.fixture(scope="module")
-def bench() -> ModuleType:
+def bench(jax: Any) -> ModuleType:
     """``scripts/bench_memory.py`` as a module; every measurement is a process of its own."""
-    if os.environ.get("KERAS_BACKEND") != "jax":
-        pytest.skip("GPU tests run on the JAX backend: set KERAS_BACKEND=jax")
-    jax = pytest.importorskip("jax", reason="JAX is not installed")
-    if jax.default_backend() != "gpu":
-        pytest.skip("JAX sees no GPU")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(SCRIPTS)  # the scripts import one another
         return importlib.import_module("bench_memory")
@@ -87,4 +81,4 @@ def test_largest_batch_at_24_gb(
     rows = {one["recompute"]: one["rows"] for one in found["largest"] if one["length"] == 512}
     with capsys.disabled():
         print(f"\n{model}, 24 GB, 512 tokens: {rows}", end="")
-    assert rows["block"] >= goal * rows["none"]
+    assert rows["block"] >= goal * rows["none"] > 0

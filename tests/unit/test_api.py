@@ -204,3 +204,21 @@ def test_evaluate_scores_gold_against_itself(tmp_path):
         clue_runner.evaluate("afqmc", tmp_path / "absent.json", data="sample")
     with pytest.raises(UsageError, match="--gold and --data"):
         clue_runner.evaluate("afqmc", dev, gold=dev, data="sample")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"recompute": "block"}, "recompute: no such option"),
+        ({"set": [("train.batch_size", "auto")]}, "set: not text"),
+        ({"set": "model.recompute=blocks"}, "model.recompute has a value it cannot take"),
+    ],
+)
+def test_mistakes_in_options_are_said_as_the_command_says_them(options, said):
+    with pytest.raises(UsageError, match=said):
+        clue_runner.train("afqmc", data="sample", **options)
+
+
+def test_predict_has_its_own_options():
+    with pytest.raises(UsageError, match="seeds: no such option"):
+        clue_runner.predict(seeds=3)

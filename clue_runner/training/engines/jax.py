@@ -85,7 +85,8 @@ class JaxEngine:
         """Build the network and create optimizer and average; ``example`` is not needed here."""
         del example
         self._take(build(), settings)
-        self.state = self._first_state({name: jnp.array(v.value) for name, v in self.variables.items()})
+        # the variables' own arrays, not copies: the first step takes them over and their memory with them
+        self.state = self._first_state({name: v.value for name, v in self.variables.items()})
 
     def plan(self, build: Callable[[], Any], settings: EngineSettings) -> None:
         """Know the network's shapes alone, for ``step_memory``; no weight is allocated."""

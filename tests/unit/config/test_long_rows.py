@@ -42,6 +42,11 @@ def test_a_model_without_a_table_has_nothing_to_stretch() -> None:
     assert "hierarchical" not in mistakes("data.max_length=5000", model="dgcnn")
 
 
+def test_a_model_without_attention_has_no_form_of_it() -> None:
+    assert "has no attention of which there are forms" in mistakes("model.attention=fused", model="dgcnn")
+    load_run(task="iflytek", card_settings={}, model="dgcnn")
+
+
 def test_a_budget_must_hold_a_row_and_says_which() -> None:
     text = mistakes("data.max_length=9000", HIERARCHICAL)
     assert "--set train.token_budget=9000" in text and "--set train.evaluate_tokens=9000" in text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -42,6 +43,16 @@ def test_a_backend_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(devices.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match="jax is not installed"):
         set_backend("jax")
+
+
+@pytest.mark.parametrize("given", [{}, {"XLA_CLIENT_MEM_FRACTION": "0.5"}])
+def test_xla_may_fill_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, given: dict[str, str]) -> None:
+    """Its pool ends at three quarters otherwise; JAX refuses its variable's two names together."""
+    environment = {"CLUE_HOME": str(tmp_path), **given}
+    monkeypatch.setattr(os, "environ", environment)
+    monkeypatch.delitem(sys.modules, "keras", raising=False)
+    set_backend("jax")
+    assert environment.get("XLA_PYTHON_CLIENT_MEM_FRACTION") == (None if given else "0.95")
 
 
 class FakeTools:

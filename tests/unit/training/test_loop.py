@@ -261,14 +261,31 @@ class Splitting:
     def plan(self, epoch: int) -> list[Any]:
         return [np.array([number]) for number in range(4)]
 
-    def arrays(self, epoch: int, indices: Any, token_budget: int | None = None) -> Mapping[str, Any]:
+    def shape(self, epoch: int, indices: Any, token_budget: int | None = None) -> tuple[int, int, int]:
         rows = max(1, min(8, (token_budget or 32) // 4))
-        shape = (8 // rows, rows)
+        return 8 // rows, rows, 4
+
+    def arrays(self, epoch: int, indices: Any, token_budget: int | None = None) -> Mapping[str, Any]:
+        shape = self.shape(epoch, indices, token_budget)
         return {
-            "token_ids": np.full((*shape, 4), 100 * epoch + int(indices[0]), np.int32),
-            "lengths": np.full(shape, 3, np.int32),
-            "weight": np.ones(shape, np.float32),
+            "token_ids": np.full(shape, 100 * epoch + int(indices[0]), np.int32),
+            "lengths": np.full(shape[:2], 3, np.int32),
+            "weight": np.ones(shape[:2], np.float32),
         }
+
+
+class NoRoom(Splitting):
+    """Batches whose arrays cannot be laid out from some update on; their shape can always be told."""
+
+    def __init__(self, since: int, failures: int) -> None:
+        self.left, self.failures = since, failures
+
+    def arrays(self, epoch: int, indices: Any, token_budget: int | None = None) -> Mapping[str, Any]:
+        self.left -= 1
+        if self.left < 0 and self.failures > 0:
+            self.failures -= 1
+            raise MemoryError("no room for the arrays")
+        return super().arrays(epoch, indices, token_budget)
 
 
 class Tight:
@@ -344,6 +361,21 @@ def test_one_example_that_does_not_fit_ends_the_run(
     assert caught.value.exit_code == 7
     assert [fields["token_budget"] for _, fields in one.events] == [16, 8, 4]
     assert one.saved == []
+
+
+@pytest.mark.parametrize("since", [0, 3, 4])
+def test_arrays_that_cannot_be_laid_out_end_the_run(bench: Callable[..., Bench], since: int) -> None:
+    """One halving where an update is under way, whose memory may be what is missing; then the error."""
+    one = bench(batches=NoRoom(since, failures=99))
+    with pytest.raises(MemoryError, match="no room for the arrays"):
+        one.go()
+    assert [fields["token_budget"] for name, fields in one.events if name == "warning"] == [16] * (since == 3)
+
+
+def test_arrays_that_can_be_laid_out_once_nothing_is_under_way(bench: Callable[..., Bench]) -> None:
+    whole, one = bench(batches=Splitting()), bench(batches=NoRoom(3, failures=1))
+    assert one.go().history == whole.go().history
+    assert one.progress.token_budget == 16
 
 
 def test_memory_that_runs_out_in_a_save_is_not_taken_for_a_step(bench: Callable[..., Bench]) -> None:

@@ -67,7 +67,7 @@ def largest_difference(one: dict[str, Any], two: dict[str, Any]) -> float:
     return max(float(np.abs(one[name].astype(np.float64) - two[name]).max()) for name in one)
 
 
-def make_engine(recompute: str, policy: str = "nothing", **changes: Any) -> Any:
+def make_engine(recompute: str, policy: str = "nothing", attention: str = "auto", **changes: Any) -> Any:
     """An engine of the ``test`` preset (2 layers of 32) with dropout 0.1 everywhere."""
     from clue_runner.models.build import build_backbone
     from clue_runner.models.heads import ClassificationHead
@@ -75,6 +75,7 @@ def make_engine(recompute: str, policy: str = "nothing", **changes: Any) -> Any:
     wanted = settings(**changes)
     overrides = [f"model.{name}=0.1" for name in ("dropout", "attention_dropout", "head_dropout")]
     overrides += [f"model.recompute={recompute}", f"model.recompute_policy={policy}"]
+    overrides.append(f"model.attention={attention}")
     model = load_run(
         task="afqmc", card_settings={}, model="test", overrides=overrides, flags={"backend": BACKEND}
     ).model
@@ -111,6 +112,19 @@ def test_losses_and_weights_are_those_without_recomputation(recompute: str, micr
     expected, same = plain(micro_batches)
     assert abs(expected[-1] - expected[0]) > 1e-3
     assert np.abs(losses - expected).max() <= 1e-6
+    assert largest_difference(weights, same) <= 1e-6
+
+
+def test_attention_in_chunks_is_recomputed_inside_a_recomputed_block() -> None:
+    """136 tokens are two chunks; their masks are another draw than those of whole scores."""
+    batches = [{name: values[:, :4] for name, values in one.items()} for one in updates(2, length=136)]
+    found = {}
+    for recompute, attention in (("none", "einsum"), ("none", "chunked"), ("block", "chunked")):
+        engine = make_engine(recompute, attention=attention)
+        found[recompute, attention] = np.array(run(engine, batches)), engine.get_weights(averaged=False)
+    (whole, _), (losses, weights), (again, same) = found.values()
+    assert np.abs(losses - whole).max() > 1e-6
+    assert np.abs(losses - again).max() <= 1e-6
     assert largest_difference(weights, same) <= 1e-6
 
 
@@ -196,7 +210,7 @@ def test_the_reader_of_convolutions_recomputes_too() -> None:
     from clue_runner.models.dgcnn import ReaderShape, ReadingHead
 
     found = []
-    for recompute in ("none", "segment:2"):
+    for recompute in ("none", "block"):
         shape = ReaderShape(60, width=16, recompute=recompute)
         engine = create_engine(BACKEND)
         engine.init(lambda shape=shape: ReadingHead(shape, dtype_policy="float32", seed=1), settings(), {})

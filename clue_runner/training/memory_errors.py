@@ -1,0 +1,96 @@
+"""Out of memory, told apart from every other failure.
+
+In: exceptions of any backend. Out: one error with advice, or the mark of an update that can be cut smaller.
+Knows nothing about the loop, or about how much is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from clue_runner.errors import ClueError, OutOfMemoryError
+
+# How XLA, TensorFlow, CUDA and its libraries say it, whatever the case; a text about memory is not enough.
+_TEXTS = (
+    "resource_exhausted",
+    "out of memory",
+    "oom when allocating",
+    "failed to allocate memory",
+    "std::bad_alloc",
+    "cuda_error_out_of_memory",
+    "cudaerrormemoryallocation",
+    "cudnn_status_alloc_failed",
+    "cublas_status_alloc_failed",
+)
+_TYPES = ("ResourceExhaustedError",)
+_SAY = "the device or this machine ran out of memory"
+_LESS = (
+    "a shorter --set data.max_length or a smaller --model; clue memory says what fits. Each needs --fresh: "
+    "another setting is another run"
+)
+
+
+class UpdateTooLargeError(Exception):
+    """Memory ran out in an update and nowhere else, so that a smaller cut may fit; no user sees this."""
+
+    def __init__(self, error: Exception) -> None:
+        """Keep what the backend said, without its frames: they hold the arrays that did not fit."""
+        super().__init__(str(error))
+        self.error = error.with_traceback(None)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an exception of a backend or of numpy means that memory ran out."""
+    if isinstance(error, MemoryError) or type(error).__name__ in _TYPES:
+        return True
+    said = str(error).casefold()
+    return not isinstance(error, ClueError | OSError) and any(text in said for text in _TEXTS)
+
+
+@contextmanager
+def memory_faults() -> Iterator[None]:
+    """Turn "no memory" anywhere in a command into ``OutOfMemoryError``; let everything else pass.
+
+    Updates and evaluations have been made smaller before it gets here, so the advice is about the rest.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise OutOfMemoryError(
+            _SAY, received=_received(error), next_step=f"free memory and run it again, or take {_LESS}"
+        ) from error
+
+
+@contextmanager
+def update_memory_faults() -> Iterator[None]:
+    """Turn "no memory" within an update into ``UpdateTooLargeError``; let everything else pass."""
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise UpdateTooLargeError(error) from None
+
+
+def smallest_step_error(error: Exception, length: int, *, training: bool) -> OutOfMemoryError:
+    """Return the error for one example at a time that does not fit.
+
+    Args:
+        error: what the backend said.
+        length: the example's padded tokens.
+        training: in an update, whose backward pass can keep less; False: in an evaluation.
+    """
+    less = "keep less for the backward pass: --set model.recompute=block, or take" if training else "take"
+    return OutOfMemoryError(
+        f"{_SAY} with one example of {length} tokens at a time",
+        received=_received(error),
+        next_step=f"{less} {_LESS}",
+    )
+
+
+def _received(error: Exception) -> str:
+    """Return the first line of what a backend said."""
+    return str(error).partition("\n")[0][:200] or type(error).__name__

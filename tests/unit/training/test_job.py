@@ -1,0 +1,91 @@
+"""What a run remembers of the memory that it found, and what it advises where an evaluation has none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from clue_runner.config.schema import Run
+from clue_runner.errors import OutOfMemoryError
+from clue_runner.training.events import EventLog
+from clue_runner.training.folder import RunFolder
+from clue_runner.training.job import Job
+from clue_runner.training.predict import Predictor
+from clue_runner.training.progress import Progress
+
+
+@pytest.fixture
+def make_job(tmp_path: Path, make_run: Callable[..., Run], fake: SimpleNamespace) -> Callable[[], Job]:
+    """A job with nothing saved, in the folder of the one before it."""
+
+    def make() -> Job:
+        folder, console = RunFolder(tmp_path), fake.Console()
+        material = SimpleNamespace(
+            adapter=SimpleNamespace(score=lambda *given: fake.Scores(50.0)),
+            card=None,
+            data=SimpleNamespace(records={"dev": []}),
+            rows={"dev": SimpleNamespace(lengths=np.array([16, 8]), largest_group=1)},
+        )
+        parts: dict[str, Any] = {
+            "run": make_run("train.evaluate_tokens=64"),
+            "material": material,
+            "folder": folder,
+            "engine": fake.Engine(),
+            "choices": None,
+            "buckets": None,
+            "progress": Progress(),
+            "log": EventLog(folder.events, console),
+            "console": console,
+            "signals": None,
+            "vocab_size": 9,
+            "began": 0.0,
+        }
+        return Job(**parts)
+
+    return make
+
+
+@pytest.fixture
+def holds(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Let evaluation batches of more than so many tokens fail."""
+
+    def patch(tokens: int) -> None:
+        def answer(self: Predictor, *given: Any) -> Any:
+            if self.tokens > tokens:
+                raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+            return []
+
+        monkeypatch.setattr(Predictor, "answer", answer)
+
+    return patch
+
+
+def test_what_memory_holds_survives_a_reload_and_a_kill(
+    make_job: Callable[[], Job], holds: Callable[[int], None]
+) -> None:
+    holds(32)
+    job = make_job()
+    job.evaluate()
+    job.warn("out of memory", token_budget=128)  # as the loop does
+    assert (job.progress.evaluate_tokens, job.evaluating.tokens) == (32, 32)
+    loaded = job.reload()
+    assert (loaded.step, loaded.evaluate_tokens, loaded.token_budget) == (0, 32, 128)
+    again = make_job()
+    assert (again.progress.evaluate_tokens, again.progress.token_budget) == (32, 128)
+    assert again.evaluating.tokens == again.predicting.tokens == 32
+
+
+def test_an_evaluation_that_never_fits_is_not_advised_to_recompute(
+    make_job: Callable[[], Job], holds: Callable[[int], None]
+) -> None:
+    """Recomputation is for the backward pass; an evaluation has none."""
+    holds(0)
+    with pytest.raises(OutOfMemoryError, match="one example of 16 tokens") as caught:
+        make_job().evaluate()
+    assert "data.max_length" in str(caught.value)
+    assert "recompute" not in str(caught.value)
