@@ -53,7 +53,7 @@ def our_engine(precision: str) -> Any:
     )  # fmt: skip
     engine = create_engine("tensorflow")
     shape = ReaderShape(vocab_size=VOCAB)
-    engine.init(lambda: ReadingHead(shape, dtype_policy=POLICIES[precision], seed=0), settings, {})
+    engine.init(lambda: ReadingHead(shape, dtype_policy=POLICIES[precision], seed=0), settings)
     return engine
 
 

@@ -84,7 +84,6 @@ def classifier_engine(
             build_backbone(model, vocab_size, dtype_policy=precision, seed=1), 3, drop_share=drop_share
         ),
         settings,
-        {},
     )
     return engine
 

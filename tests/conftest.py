@@ -13,7 +13,7 @@ import pytest
 # What loads a backend runs once for each; everything else runs in the first pass alone.
 LOADS_A_BACKEND = ("unit/models", "unit/training", "unit/checkpoints", "unit/test_api", "faults", "peer")
 LOADS_A_BACKEND += ("cli/test_train", "cli/test_predict", "cli/test_choice_tasks", "cli/test_entity_task")
-LOADS_A_BACKEND += ("cli/test_ask", "contracts/test_new_task")
+LOADS_A_BACKEND += ("cli/test_ask",)
 
 # Compiled steps are kept between tests and the processes they start; JAX's key holds program and version.
 _COMPILED = Path(__file__).parents[1] / ".pytest_cache" / "compiled"

@@ -155,8 +155,7 @@ def answer_all(
     backend = members[0].run.backend
     collected: dict[str, list[Predictions]] = {name: [] for name in question.records}
     for member in members:
-        example = next(iter(question.records.values()))
-        asker = Asker(member, card, backend, example, console)
+        asker = Asker(member, card, backend, console)
         signals.defer()
         for name, records in question.records.items():
             collected[name].append(asker.answer(records, signals, console))

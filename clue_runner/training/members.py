@@ -127,16 +127,13 @@ def open_member(path: Path, console: Console) -> Member:
 class Asker:
     """One member's network, ready to answer."""
 
-    def __init__(
-        self, member: Member, card: Card, backend: str, example: Records[Any], console: Console
-    ) -> None:
+    def __init__(self, member: Member, card: Card, backend: str, console: Console) -> None:
         """Load the backend, build the network and put the best weights into it.
 
         Args:
             member: the run.
             card: its task.
             backend: of this process: weights are the same for all backends.
-            example: records, for the shapes of the first batch.
             console: where to speak.
         """
         self.member = member
@@ -155,15 +152,12 @@ class Asker:
         choices = choose(self._run)
         saved = member.best.state["buckets"]
         self._buckets = None if saved is None else tuple(int(length) for length in saved)
-        rows = encode_records(self._adapter, card, example, self._tokenizer, self._run, console.warn)
         header = NativeReader(member.best.folder / WEIGHTS_FILE).meta
         self._engine = start_engine(
             self._run,
             card,
             self._adapter,
-            rows,
             choices,
-            self._buckets,
             vocab_size=int(header["vocab_size"]),
         )
         self._engine.set_state(member.best.tensors())

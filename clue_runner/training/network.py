@@ -22,8 +22,6 @@ from clue_runner.config.schema import Run
 from clue_runner.config.shipped import clue_home
 from clue_runner.data.cards import Card
 from clue_runner.errors import CheckpointError
-from clue_runner.tokens.batches import batch_arrays
-from clue_runner.tokens.rows import Rows
 from clue_runner.tokens.tokenizer import Tokenizer
 from clue_runner.training.attention import choose_attention
 from clue_runner.training.devices import (
@@ -145,9 +143,7 @@ def start_engine(
     run: Run,
     card: Card,
     adapter: Adapter,
-    rows: Rows,
     choices: Choices,
-    buckets: tuple[int, ...] | None,
     *,
     vocab_size: int,
     engine: Engine | None = None,
@@ -158,22 +154,15 @@ def start_engine(
         run: the settings.
         card: the task.
         adapter: the task's adapter.
-        rows: rows of one split, for the shapes of an example batch.
         choices: what ``choose`` said.
-        buckets: padded lengths.
         vocab_size: rows of the word table.
         engine: one to start again; None: a new one.
     """
     model = run.model.model_copy(update={"attention": choices.attention.value})
     chosen = run.model_copy(update={"model": model})
     build = network_builder(chosen, card, adapter, choices.precision.value, vocab_size=vocab_size)
-    first = np.arange(rows.group_starts[1] if len(rows) else 0)
-    example = (
-        batch_arrays(rows, first, tokens=run.train.evaluate_tokens, buckets=buckets) if len(rows) else {}
-    )
     engine = engine or create_engine(run.backend)
-    shown = {name: one for name, one in example.items() if name != "row"}
-    engine.init(build, engine_settings(run, choices), shown)
+    engine.init(build, engine_settings(run, choices))
     return engine
 
 

@@ -90,7 +90,7 @@ def _answer(
         return Prediction(0, "", 0.0)
     records = adapter.question_records(question, texts)
     with Signals(console.warn) as signals:
-        return Asker(member, card, member.run.backend, records, console).answer(records, signals, console)[0]
+        return Asker(member, card, member.run.backend, console).answer(records, signals, console)[0]
 
 
 def _say(found: Prediction, request: AskRequest, texts: Sequence[str], console: Console) -> dict[str, Any]:

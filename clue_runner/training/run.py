@@ -214,9 +214,7 @@ def _start(
         run,
         inputs.card,
         material.adapter,
-        material.rows["train"],
         choices,
-        buckets,
         vocab_size=vocab_size,
     )
     engine = start()

@@ -45,7 +45,7 @@ def make_engine(precision: str, dropout: float, **changes: Any) -> Any:
         return ClassificationHead(backbone, 3, dropout_rate=dropout, seed=1)
 
     engine = create_engine("jax")
-    engine.init(build, settings, {})
+    engine.init(build, settings)
     return engine
 
 

@@ -60,14 +60,15 @@ class Engine(Protocol):
 
     compilations: int
 
-    def init(self, build: Callable[[], Any], settings: EngineSettings, example: Mapping[str, Array]) -> None:
-        """Build the network on ``example`` shapes and create optimizer and EMA state."""
+    def init(self, build: Callable[[], Any], settings: EngineSettings) -> None:
+        """Build the network and create optimizer and EMA state."""
 
     def step(
         self, update: Mapping[str, Array], *, update_index: int, learning_rate: float
     ) -> Callable[[], StepResult]:
         """Run one update on arrays of shape (micro-batches, rows, ...); return how to read its result.
 
+        All of ``update`` goes to the device: the column ``row``, which only the host needs, must be out.
         Loss = sum of example losses / sum of weights over all micro-batches. Reading waits for the
         device, so the loop reads late.
         """

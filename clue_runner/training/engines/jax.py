@@ -29,7 +29,6 @@ from clue_runner.training.optimizers import (
     step_size,
 )
 
-HOST_ONLY = frozenset({"row"})
 Tensors = dict[str, Any]
 
 
@@ -81,9 +80,8 @@ class JaxEngine:
     def __init__(self) -> None:
         self.compilations = 0
 
-    def init(self, build: Callable[[], Any], settings: EngineSettings, example: Mapping[str, Array]) -> None:
-        """Build the network and create optimizer and average; ``example`` is not needed here."""
-        del example
+    def init(self, build: Callable[[], Any], settings: EngineSettings) -> None:
+        """Build the network and create optimizer and average."""
         self._take(build(), settings)
         # the variables' own arrays, not copies: the first step takes them over and their memory with them
         self.state = self._first_state({name: v.value for name, v in self.variables.items()})
@@ -120,11 +118,7 @@ class JaxEngine:
         Returns:
             Bytes: ``state`` (weights, moments, average), ``temporary`` (all else inside the step).
         """
-        shapes = {
-            name: jax.ShapeDtypeStruct(v.shape, v.dtype)
-            for name, v in update.items()
-            if name not in HOST_ONLY
-        }
+        shapes = {name: jax.ShapeDtypeStruct(v.shape, v.dtype) for name, v in update.items()}
         keys = jax.ShapeDtypeStruct((shapes["weight"].shape[0], 2), jnp.int32)
         state = jax.tree.map(lambda value: jax.ShapeDtypeStruct(value.shape, value.dtype), self.state)
         rate = jax.ShapeDtypeStruct((), jnp.float32)
@@ -140,10 +134,9 @@ class JaxEngine:
         self, update: Mapping[str, Array], *, update_index: int, learning_rate: float
     ) -> Callable[[], StepResult]:
         """Run one update; the state stays on the device and nothing is waited for."""
-        batch = {name: values for name, values in update.items() if name not in HOST_ONLY}
-        micro_batches = len(next(iter(batch.values())))
+        micro_batches = len(update["weight"])
         keys = update_keys(self.settings.seed, update_index, micro_batches)
-        self.state, figures = self._step(self.state, batch, keys, np.float32(learning_rate))
+        self.state, figures = self._step(self.state, dict(update), keys, np.float32(learning_rate))
 
         def read() -> StepResult:
             loss, weight, norm, finite = (np.asarray(figure) for figure in figures)
@@ -153,9 +146,7 @@ class JaxEngine:
 
     def evaluate(self, batch: Mapping[str, Array], *, averaged: bool) -> Mapping[str, Array]:
         """Return outputs of one batch without dropout."""
-        outputs = self._evaluate(
-            self._weights(averaged), {name: v for name, v in batch.items() if name not in HOST_ONLY}
-        )
+        outputs = self._evaluate(self._weights(averaged), dict(batch))
         return {name: np.asarray(value) for name, value in outputs.items()}
 
     def applied(self) -> int | None:

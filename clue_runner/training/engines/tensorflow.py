@@ -28,7 +28,6 @@ from clue_runner.training.optimizers import (
     step_size,
 )
 
-HOST_ONLY = frozenset({"row"})
 Tensors = dict[str, Any]
 
 
@@ -64,9 +63,8 @@ class TensorFlowEngine:
         self.compilations = 0
         self._shapes: set[Any] = set()
 
-    def init(self, build: Callable[[], Any], settings: EngineSettings, example: Mapping[str, Array]) -> None:
-        """Build the network and create optimizer and average; ``example`` is not needed here."""
-        del example
+    def init(self, build: Callable[[], Any], settings: EngineSettings) -> None:
+        """Build the network and create optimizer and average."""
         self.network = build()
         self.settings = settings
         self.keras_variables = named_variables(self.network)
@@ -88,8 +86,7 @@ class TensorFlowEngine:
         self, update: Mapping[str, Array], *, update_index: int, learning_rate: float
     ) -> Callable[[], StepResult]:
         """Run one update; a single micro-batch has a graph of its own without loop and accumulators."""
-        batch = {name: values for name, values in update.items() if name not in HOST_ONLY}
-        micro_batches = len(next(iter(batch.values())))
+        batch, micro_batches = dict(update), len(update["weight"])
         keys = update_keys(self.settings.seed, update_index, micro_batches)
         single = micro_batches == 1
         function = self._function(
@@ -106,7 +103,7 @@ class TensorFlowEngine:
     def evaluate(self, batch: Mapping[str, Array], *, averaged: bool) -> Mapping[str, Array]:
         """Return outputs of one batch without dropout."""
         use_average = averaged and bool(self.averages)
-        sent = {name: values for name, values in batch.items() if name not in HOST_ONLY}
+        sent = dict(batch)
         name = "evaluate averaged" if use_average else "evaluate"
         function = self._function(name, lambda batch: self._outputs(batch, use_average), sent, step=False)
         return {name: value.numpy() for name, value in function(sent).items()}

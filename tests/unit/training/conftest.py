@@ -29,7 +29,7 @@ class FakeEngine:
         self.most_unread = 0
         self.updates = 0
 
-    def init(self, build: Callable[[], Any], settings: Any, example: Mapping[str, Any]) -> None:
+    def init(self, build: Callable[[], Any], settings: Any) -> None:
         self.settings = settings
 
     def step(

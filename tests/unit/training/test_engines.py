@@ -51,7 +51,7 @@ def make_engine(dropout: float = 0.0, backend: str = BACKEND, **changes: Any) ->
         return ClassificationHead(backbone, 3, dropout_rate=dropout, seed=1)
 
     engine = create_engine(backend)
-    engine.init(build, wanted, {})
+    engine.init(build, wanted)
     return engine
 
 
@@ -85,7 +85,6 @@ def updates(count: int, lengths: tuple[int, ...] = (16, 24)) -> list[Update]:
                 "lengths": length,
                 "label": generator.integers(0, 3, (1, 32)).astype(np.int32),
                 "weight": np.ones((1, 32), np.float32),
-                "row": np.arange(32, dtype=np.int64)[None],
             }
         )
     return found
@@ -288,7 +287,7 @@ def test_weights_that_are_not_trained_stay() -> None:
     probe = engine.network.backbone.embeddings.position
     probe.trainable = False
     frozen = create_engine(BACKEND)
-    frozen.init(lambda: engine.network, settings(), {})
+    frozen.init(lambda: engine.network, settings())
     before = frozen.get_weights(averaged=False)
     run(frozen, updates(1, lengths=(16,)))
     after = frozen.get_weights(averaged=False)

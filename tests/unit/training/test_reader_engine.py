@@ -31,7 +31,7 @@ def engine(
     policy = {"float32": "float32", "bfloat16": "mixed_bfloat16"}[precision]
     found = create_engine(BACKEND)
     vectors, shape = VECTORS if hybrid else None, replace(SHAPE, dropout=dropout, gate_dropout=dropout)
-    found.init(lambda: ReadingHead(shape, vectors, dtype_policy=policy, seed=1), settings, {})
+    found.init(lambda: ReadingHead(shape, vectors, dtype_policy=policy, seed=1), settings)
     return found
 
 

@@ -85,7 +85,7 @@ def make_engine(recompute: str, policy: str = "nothing", attention: str = "auto"
         return ClassificationHead(backbone, 3, dropout_rate=0.1, seed=1)
 
     engine = create_engine(BACKEND)
-    engine.init(build, wanted, {})
+    engine.init(build, wanted)
     return engine
 
 
@@ -122,8 +122,8 @@ def test_attention_in_chunks_is_recomputed_inside_a_recomputed_block() -> None:
     for recompute, attention in (("none", "einsum"), ("none", "chunked"), ("block", "chunked")):
         engine = make_engine(recompute, attention=attention)
         found[recompute, attention] = np.array(run(engine, batches)), engine.get_weights(averaged=False)
-    (whole, _), (losses, weights), (again, same) = found.values()
-    assert np.abs(losses - whole).max() > 1e-6
+    (_, others), (losses, weights), (again, same) = found.values()
+    assert largest_difference(weights, others) > 1e-5
     assert np.abs(losses - again).max() <= 1e-6
     assert largest_difference(weights, same) <= 1e-6
 
@@ -213,7 +213,7 @@ def test_the_reader_of_convolutions_recomputes_too() -> None:
     for recompute in ("none", "block"):
         shape = ReaderShape(60, width=16, recompute=recompute)
         engine = create_engine(BACKEND)
-        engine.init(lambda shape=shape: ReadingHead(shape, dtype_policy="float32", seed=1), settings(), {})
+        engine.init(lambda shape=shape: ReadingHead(shape, dtype_policy="float32", seed=1), settings())
         losses = run(engine, reader_batches())
         found.append((np.array(losses), engine.get_weights(averaged=False)))
     assert np.abs(found[1][0] - found[0][0]).max() <= 1e-6
