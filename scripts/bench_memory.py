@@ -87,7 +87,7 @@ def work(job: Job) -> dict[str, Any]:
         return {"times": {mode: times._asdict() for mode, times in side_by_side(steps, job["count"]).items()}}
     before = resident("VmRSS")
     engine = engine_of(job["mode"])
-    found: dict[str, Any] = {"state": resident("VmRSS") - before, "device": device.text}
+    found: dict[str, Any] = {"state": resident("VmRSS") - before, "device_name": device.text}
     if job["backend"] == "jax":
         found["compiled"] = engine.step_memory(full)
     one_step = functools.partial(step, engine)
