@@ -49,8 +49,8 @@ def train(task: str | Path, *, quiet: bool = False, **options: Any) -> dict[str,
     Raises:
         ClueError: every user mistake, as the message that the command prints.
     """
+    from clue_runner.commands.train import TrainRequest, fulfil
     from clue_runner.console import Console
-    from clue_runner.training.request import TrainRequest, fulfil
 
     request = _request(TrainRequest, {**options, "task": str(task)}, lists=("config", "set"))
     return fulfil(request, Console(quiet=quiet))
@@ -69,8 +69,8 @@ def predict(*, quiet: bool = False, **options: Any) -> dict[str, Any]:
     Raises:
         ClueError: every user mistake.
     """
+    from clue_runner.commands.predict import PredictRequest, fulfil
     from clue_runner.console import Console
-    from clue_runner.training.ask import PredictRequest, fulfil
 
     request = _request(PredictRequest, options, lists=("run",))
     folders = [Path(folder) for folder in request.run]
@@ -122,8 +122,8 @@ def load_backbone(
     """
     from clue_runner.checkpoints.encoder import LoadedBackbone
     from clue_runner.checkpoints.importer import load_into, read_checkpoint
-    from clue_runner.training.attention import require_attention
-    from clue_runner.training.devices import set_backend
+    from clue_runner.engines.attention import require_attention
+    from clue_runner.engines.devices import set_backend
 
     checkpoint = read_checkpoint(path)
     settings = _settings(checkpoint, options)

@@ -42,10 +42,10 @@ def batch(rows: int, question: int, passage: int) -> dict[str, np.ndarray]:
 
 def our_engine(precision: str) -> Any:
     """Return the engine with our network."""
+    from clue_runner.engines import create_engine
+    from clue_runner.engines.base import EngineSettings
     from clue_runner.models.build import POLICIES
     from clue_runner.models.dgcnn import ReaderShape, ReadingHead
-    from clue_runner.training.engines import create_engine
-    from clue_runner.training.engines.base import EngineSettings
 
     settings = EngineSettings(
         precision=precision, jit=False, beta_1=0.9, beta_2=0.999, epsilon=1e-7, weight_decay=0.0,

@@ -33,7 +33,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=10, help="measured steps of each kind")
     options = parser.parse_args()
 
-    from clue_runner.training.devices import choose_device, choose_jit, set_backend
+    from clue_runner.engines.devices import choose_device, choose_jit, set_backend
 
     set_backend(options.backend)
     device = choose_device(options.backend, options.device)

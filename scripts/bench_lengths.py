@@ -23,7 +23,7 @@ from cells import MIB, gpu_growth, run_cell, step_growth
 
 def work(job: dict[str, Any]) -> dict[str, Any]:
     """Measure one setting in this process."""
-    from clue_runner.training.devices import choose_device, choose_jit, set_backend
+    from clue_runner.engines.devices import choose_device, choose_jit, set_backend
 
     backend = job["backend"]
     set_backend(backend)

@@ -57,7 +57,7 @@ def settings(job: Job, mode: str) -> Any:
 
 def prepare(job: Job) -> tuple[Any, bool]:
     """Choose backend and device; return the device and whether XLA compiles."""
-    from clue_runner.training.devices import choose_device, choose_jit, set_backend
+    from clue_runner.engines.devices import choose_device, choose_jit, set_backend
 
     set_backend(job["backend"])
     device = choose_device(job["backend"], job["device"])
@@ -227,7 +227,7 @@ def forecast(job: Job, found: dict[str, Any]) -> int:
     if job["backend"] == "jax":
         return int(found["compiled"]["temporary"])
     from clue_runner.config.loader import load_run
-    from clue_runner.training.memory_model import network_of, step_need
+    from clue_runner.memory.model import network_of, step_need
 
     run = load_run(task="afqmc", card_settings={}, model="tiny", overrides=["backend=tensorflow"])
     run = run.model_copy(update={"model": settings(job, job["mode"])})

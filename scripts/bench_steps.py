@@ -63,9 +63,9 @@ def classifier_engine(
     model: Any, *, backend: str, precision: str, jit: bool, vocab_size: int = 21128, drop_share: float = 0.0
 ) -> Any:
     """Return the real engine with a classifier of three labels on a backbone of these settings."""
+    from clue_runner.engines import EngineSettings, create_engine
     from clue_runner.models.build import build_backbone
     from clue_runner.models.heads import ClassificationHead
-    from clue_runner.training.engines import EngineSettings, create_engine
 
     settings = EngineSettings(
         precision=precision,
@@ -127,7 +127,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=20, help="measured calls")
     options = parser.parse_args()
 
-    from clue_runner.training.devices import choose_device, choose_jit, set_backend
+    from clue_runner.engines.devices import choose_device, choose_jit, set_backend
 
     set_backend(options.backend)
     device = choose_device(options.backend, options.device)

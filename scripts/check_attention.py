@@ -67,7 +67,7 @@ def main() -> int:
     parser.add_argument("--lengths", nargs="*", type=int, default=LENGTHS)
     options = parser.parse_args()
 
-    from clue_runner.training.devices import choose_device, set_backend
+    from clue_runner.engines.devices import choose_device, set_backend
 
     set_backend(options.backend)
     device = choose_device(options.backend, options.device)

@@ -24,7 +24,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from clue_runner.training.snapshots import list_snapshots, pointed, sign
+from clue_runner.runs.snapshots import list_snapshots, pointed, sign
 
 SETTINGS = {
     "train.epochs": 8,

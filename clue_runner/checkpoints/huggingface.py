@@ -14,8 +14,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from clue_runner.checkpoints.files import read_json
-from clue_runner.checkpoints.native import open_safetensors
 from clue_runner.errors import CheckpointError, Problem, RefusedFileError
+from clue_runner.files.tensors import open_safetensors
 
 CONFIG = "config.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"

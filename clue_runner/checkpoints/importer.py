@@ -21,9 +21,9 @@ from clue_runner.checkpoints.detect import ALBERT, find_layout
 from clue_runner.checkpoints.files import TensorReader, read_json
 from clue_runner.checkpoints.huggingface import TOKENIZER_CONFIG, read_lowercase
 from clue_runner.checkpoints.names import Layout, is_albert, pooler_entries
-from clue_runner.checkpoints.native import State
 from clue_runner.checkpoints.plan import Plan, Sizes, make_plan
 from clue_runner.errors import CheckpointError, Problem
+from clue_runner.files.tensors import State
 from clue_runner.tokens.vocabulary import parse_vocabulary, read_vocabulary_file
 
 VOCABULARY = "vocab.txt"

@@ -13,9 +13,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from clue_runner.checkpoints.native import NativeReader
 from clue_runner.config.resolved import BEFORE
 from clue_runner.errors import CheckpointError, Problem
+from clue_runner.files.tensors import NativeReader
 
 WEIGHTS = "weights.safetensors"
 AVERAGED = "ema.safetensors"

@@ -43,8 +43,8 @@ def command(
     --budget fills it, so name less than the device has.
     """
     console = context_console(ctx, json=json)
-    from clue_runner.training.memory_show import show_memory
-    from clue_runner.training.request import TrainRequest
+    from clue_runner.commands.memory import show_memory
+    from clue_runner.commands.train import TrainRequest
 
     request = TrainRequest(task=task, model=model, config=config, set=set_, backend=backend, device=device)
     show_memory(request, console, budget=budget, only_counted=counted)

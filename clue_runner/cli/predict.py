@@ -36,6 +36,6 @@ from clue_runner.cli.main import context_console
 def command(ctx: click.Context, /, json: bool, **options: Any) -> None:
     """Predict test (each test file under its official name), dev (with its score), or a file of your own."""
     console = context_console(ctx, json=json)
-    from clue_runner.training.ask import PredictRequest, fulfil
+    from clue_runner.commands.predict import PredictRequest, fulfil
 
     fulfil(PredictRequest(**options), console)

@@ -38,6 +38,6 @@ from clue_runner.cli.main import context_console
 def command(ctx: click.Context, /, json: bool, set_: tuple[str, ...], **options: Any) -> None:
     """Train, score on dev, predict test, write the submission. The same command again continues a run."""
     console = context_console(ctx, json=json)
-    from clue_runner.training.request import TrainRequest, fulfil
+    from clue_runner.commands.train import TrainRequest, fulfil
 
     fulfil(TrainRequest(set=set_, **options), console)

@@ -19,15 +19,15 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from clue_runner.models.head import Head
 from clue_runner.models.heads import token_vectors
 from clue_runner.models.kernels import NEGATIVE, dense
-from clue_runner.models.part import Part
 from clue_runner.models.span_scorer import SpanScorer, spans_allowed
 
 CANDIDATES = 20  # answers kept of each window
 
 
-class SpanAnswerHead(Part):
+class SpanAnswerHead(Head):
     """GlobalPointer with one head: a softmax over all spans of a window.
 
     Args:
@@ -54,25 +54,26 @@ class SpanAnswerHead(Part):
             "head/scorer", seed, policy, width=backbone.width, types=1, head_size=head_size
         )
 
-    def call(self, batch: Mapping[str, Any], dropout_key: Any | None = None) -> dict[str, Any]:
-        """Return ``span_scores`` (rows, length, length) float32; without a key what ``best_spans`` does."""
-        sequence = token_vectors(self.backbone, batch, dropout_key, self.rate)
-        text = text_tokens(batch)
-        scores = self.scorer(sequence, with_first(text))[:, 0]
-        if dropout_key is not None:
-            return {"span_scores": scores}
-        total = ops.logsumexp(_flat(scores), axis=-1)
-        return best_spans(scores - total[:, None, None], text, self.longest)
+    def span_scores(self, batch: Mapping[str, Any], key: Any | None) -> Any:
+        """Return (rows, length, length) float32."""
+        sequence = token_vectors(self.backbone, batch, key, self.rate)
+        return self.scorer(sequence, with_first(text_tokens(batch)))[:, 0]
 
-    def loss(self, outputs: Mapping[str, Any], batch: Mapping[str, Any]) -> tuple[Any, Any]:
+    def answer(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what ``best_spans`` does, of log-probabilities."""
+        scores = self.span_scores(batch, None)
+        total = ops.logsumexp(_flat(scores), axis=-1)
+        return best_spans(scores - total[:, None, None], text_tokens(batch), self.longest)
+
+    def loss(self, batch: Mapping[str, Any], key: Any | None = None) -> tuple[Any, Any]:
         """Return (sum of weighted cross-entropies over all spans, sum of weights), float32 scalars."""
-        scores, answer = outputs["span_scores"], batch["answer"]
+        scores, answer = self.span_scores(batch, key), batch["answer"]
         cell = answer[:, 0] * ops.shape(scores)[1] + answer[:, 1]
         losses = _cross_entropies(_flat(scores), cell)
         return ops.sum(losses * batch["weight"]), ops.sum(batch["weight"])
 
 
-class BorderAnswerHead(Part):
+class BorderAnswerHead(Head):
     """Two columns: a softmax over first tokens and one over last tokens.
 
     Args:
@@ -90,23 +91,25 @@ class BorderAnswerHead(Part):
         self.kernel = self.weight("output/kernel", (backbone.width, 2))
         self.bias = self.weight("output/bias", (2,), "zeros")
 
-    def call(self, batch: Mapping[str, Any], dropout_key: Any | None = None) -> dict[str, Any]:
-        """Return ``border_scores`` (rows, 2, length) float32; without a key what ``best_spans`` does."""
-        sequence = token_vectors(self.backbone, batch, dropout_key, self.rate)
-        text = text_tokens(batch)
+    def border_scores(self, batch: Mapping[str, Any], key: Any | None) -> Any:
+        """Return (rows, 2, length) float32."""
+        sequence = token_vectors(self.backbone, batch, key, self.rate)
         flat = ops.cast(ops.reshape(sequence, (-1, self.backbone.width)), "float32")
         columns = dense(flat, ops.convert_to_tensor(self.kernel), ops.convert_to_tensor(self.bias))
         shape = (ops.shape(sequence)[0], ops.shape(sequence)[1], 2)
         scores = ops.transpose(ops.reshape(columns, shape), (0, 2, 1))
-        scores = ops.where(with_first(text)[:, None, :], scores, np.float32(NEGATIVE))
-        if dropout_key is not None:
-            return {"border_scores": scores}
-        logs = scores - ops.logsumexp(scores, axis=-1, keepdims=True)
-        return best_spans(logs[:, 0, :, None] + logs[:, 1, None, :], text, self.longest)
+        return ops.where(with_first(text_tokens(batch))[:, None, :], scores, np.float32(NEGATIVE))
 
-    def loss(self, outputs: Mapping[str, Any], batch: Mapping[str, Any]) -> tuple[Any, Any]:
+    def answer(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what ``best_spans`` does, of log-probabilities."""
+        scores = self.border_scores(batch, None)
+        logs = scores - ops.logsumexp(scores, axis=-1, keepdims=True)
+        spans = logs[:, 0, :, None] + logs[:, 1, None, :]
+        return best_spans(spans, text_tokens(batch), self.longest)
+
+    def loss(self, batch: Mapping[str, Any], key: Any | None = None) -> tuple[Any, Any]:
         """Return (sum of the weighted means of both cross-entropies, sum of weights), float32 scalars."""
-        scores, answer = outputs["border_scores"], batch["answer"]
+        scores, answer = self.border_scores(batch, key), batch["answer"]
         losses = _cross_entropies(scores[:, 0], answer[:, 0]) + _cross_entropies(scores[:, 1], answer[:, 1])
         return ops.sum(losses * batch["weight"]) / 2, ops.sum(batch["weight"])
 

@@ -38,7 +38,12 @@ class Embeddings(Part):
         self.offset = self.weight("norm/offset", (width,), "zeros")
 
     def call(
-        self, token_ids: Any, segment_ids: Any, position_ids: Any | None, dropout_key: Any | None
+        self,
+        token_ids: Any,
+        segment_ids: Any,
+        position_ids: Any | None,
+        dropout_key: Any | None,
+        noise: Any | None = None,
     ) -> Any:
         """Return (rows * length, width) in the compute type."""
         # .value: TensorFlow then reads the rows out of the variable instead of copying the table first
@@ -49,6 +54,8 @@ class Embeddings(Part):
         chosen = ops.one_hot(ops.reshape(segment_ids, (-1,)), self.segments, dtype="float32")
         segments = ops.matmul(chosen, ops.convert_to_tensor(self.segment))
         total = ops.reshape(words + positions, (-1, self.width)) + segments
+        if noise is not None:
+            total = total + ops.reshape(noise, (-1, self.width))
         scale, offset = ops.convert_to_tensor(self.scale), ops.convert_to_tensor(self.offset)
         normed = self.cast(layer_norm(total, scale, offset, self.epsilon))
         shape = (ops.shape(normed)[0], self.width)
@@ -106,6 +113,7 @@ class Backbone(Part):
         position_ids: Any | None = None,
         dropout_key: Any | None = None,
         first_only: bool = False,
+        noise: Any | None = None,
     ) -> tuple[Any, Any | None]:
         """Return (sequence, pooled): (rows, length, width) and (rows, width) or None.
 
@@ -117,9 +125,10 @@ class Backbone(Part):
             dropout_key: (2,) int32 of this micro-batch; None: inference.
             first_only: the caller reads the first token alone; the last block then computes that one
                 (the same values, a fifth less work at four blocks) and the sequence is (rows, 1, width).
+            noise: (rows, length, width) float32 added to the sum of embeddings, before its norm.
         """
         rows, length = ops.shape(token_ids)[0], ops.shape(token_ids)[1]
-        tokens = self.embeddings(token_ids, segment_ids, position_ids, dropout_key)
+        tokens = self.embeddings(token_ids, segment_ids, position_ids, dropout_key, noise)
         bias = padding_bias(lengths, length)
         tokens = run_blocks(
             self.blocks,

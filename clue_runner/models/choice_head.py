@@ -39,13 +39,13 @@ class ChoiceHead(ClassificationHead):
             backbone, 1, pooling=pooling, dropout_rate=dropout_rate, drop_share=drop_share, seed=seed
         )
 
-    def call(self, batch: Mapping[str, Any], dropout_key: Any | None = None) -> dict[str, Any]:
-        """Return ``logits`` (rows,) float32; ``dropout_key=None`` means inference."""
-        return {"logits": super().call(batch, dropout_key)["logits"][:, 0]}
+    def logits(self, batch: Mapping[str, Any], key: Any | None) -> Any:
+        """Return (rows,) float32; ``key=None``: no dropout."""
+        return super().logits(batch, key)[:, 0]
 
-    def loss(self, outputs: Mapping[str, Any], batch: Mapping[str, Any]) -> tuple[Any, Any]:
+    def loss(self, batch: Mapping[str, Any], key: Any | None = None) -> tuple[Any, Any]:
         """Return (sum of the groups' cross-entropies, number of groups), float32 scalars."""
-        return group_cross_entropy(outputs["logits"], batch["choice"], batch["label"], batch["weight"])
+        return group_cross_entropy(self.logits(batch, key), batch["choice"], batch["label"], batch["weight"])
 
 
 def group_cross_entropy(logits: Any, choice: Any, label: Any, weight: Any) -> tuple[Any, Any]:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from clue_runner.models import dropout
 from clue_runner.models.focal import focal, gated_probability
 from clue_runner.models.gated import gated_block, shifted, weighted_sum
+from clue_runner.models.head import Head
 from clue_runner.models.part import Part
 from clue_runner.models.recompute import Policy, run_steps
 
@@ -144,7 +145,7 @@ class AttentionPooling(Part):
         return ops.softmax(scores - (1.0 - ops.cast(mask[..., 0], "float32")) * 1e12, axis=-1)
 
 
-class ReadingHead(Part):
+class ReadingHead(Head):
     """The whole network: the word "head" is the adapters' word for anything that trains.
 
     Args:
@@ -189,7 +190,11 @@ class ReadingHead(Part):
             for place, dilation in enumerate(rates)
         ]
 
-    def call(self, batch: Mapping[str, Any], dropout_key: Any | None = None) -> dict[str, Any]:
+    def answer(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what ``logits`` does, without dropout."""
+        return self.logits(batch, None)
+
+    def logits(self, batch: Mapping[str, Any], dropout_key: Any | None) -> dict[str, Any]:
         """Return the logits ``gate`` (rows,), ``start`` and ``end`` (rows, length), float32.
 
         The probability that an answer begins at a character is ``sigmoid(gate) * sigmoid(start)``; behind a
@@ -241,8 +246,9 @@ class ReadingHead(Part):
         own = ops.cast(ops.matmul(passage, self.cast(kernel[:width])), "float32")[..., 0]
         return own + ops.matmul(ops.cast(question, "float32"), kernel[width:]) + bias
 
-    def loss(self, outputs: Mapping[str, Any], batch: Mapping[str, Any]) -> tuple[Any, Any]:
+    def loss(self, batch: Mapping[str, Any], key: Any | None = None) -> tuple[Any, Any]:
         """Return (100 times the focal loss of both taggers, real positions), float32 scalars."""
+        outputs = self.logits(batch, key)
         real = ops.cast(ops.not_equal(batch["token_ids"], 0), "float32") * ops.expand_dims(batch["weight"], 1)
         total = ops.zeros((), dtype="float32")
         for name in ("start", "end"):

@@ -19,6 +19,7 @@ from typing import Any
 from keras import ops
 
 from clue_runner.models import dropout
+from clue_runner.models.head import NOISE
 
 SITE = 1 << 18  # stands for the layer number in dropout keys
 SHORTEST = 8  # tokens under which no row is cut: [CLS], [SEP] and a few others must fit
@@ -50,6 +51,8 @@ def drop_tokens(batch: Mapping[str, Any], share: float, key: Any | None) -> Mapp
     positions = batch.get("position_ids")
     cut = {name: ops.take_along_axis(batch[name], kept, axis=1) for name in ("token_ids", "segment_ids")}
     cut["position_ids"] = kept if positions is None else ops.take_along_axis(positions, kept, axis=1)
+    if NOISE in batch:
+        cut[NOISE] = ops.take_along_axis(batch[NOISE], kept[:, :, None], axis=1)
     return {**batch, **cut, "lengths": lengths}
 
 

@@ -12,13 +12,13 @@ from typing import Any
 from keras import ops
 
 from clue_runner.models import crf
+from clue_runner.models.head import Head
 from clue_runner.models.heads import token_vectors
 from clue_runner.models.kernels import dense
-from clue_runner.models.part import Part
 from clue_runner.models.span_scorer import SpanScorer, multilabel_loss
 
 
-class PointerHead(Part):
+class PointerHead(Head):
     """GlobalPointer, or its efficient form, on the backbone's token vectors.
 
     Args:
@@ -52,18 +52,22 @@ class PointerHead(Part):
             efficient=efficient,
         )
 
-    def call(self, batch: Mapping[str, Any], dropout_key: Any | None = None) -> dict[str, Any]:
-        """Return ``span_scores`` (rows, types, length, length) float32; above 0 is a span."""
-        sequence = token_vectors(self.backbone, batch, dropout_key, self.rate)
-        return {"span_scores": self.scorer(sequence, text_tokens(batch))}
+    def span_scores(self, batch: Mapping[str, Any], key: Any | None) -> Any:
+        """Return (rows, types, length, length) float32; above 0 is a span."""
+        sequence = token_vectors(self.backbone, batch, key, self.rate)
+        return self.scorer(sequence, text_tokens(batch))
 
-    def loss(self, outputs: Mapping[str, Any], batch: Mapping[str, Any]) -> tuple[Any, Any]:
+    def answer(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """Return ``span_scores`` (rows, types, length, length) float32; above 0 is a span."""
+        return {"span_scores": self.span_scores(batch, None)}
+
+    def loss(self, batch: Mapping[str, Any], key: Any | None = None) -> tuple[Any, Any]:
         """Return (sum of multi-label losses, sum of weights), float32 scalars."""
-        losses = multilabel_loss(outputs["span_scores"], batch["spans"])
+        losses = multilabel_loss(self.span_scores(batch, key), batch["spans"])
         return ops.sum(losses * batch["weight"]), ops.sum(batch["weight"])
 
 
-class TagHead(Part):
+class TagHead(Head):
     """One tag a token, independently (softmax) or as a chain (CRF).
 
     The weight of a row is the number of its tokens, so that the loss is one of tokens in both forms.
@@ -88,13 +92,17 @@ class TagHead(Part):
             self.start = self.weight("chain/start", (tags,), "zeros")
             self.end = self.weight("chain/end", (tags,), "zeros")
 
-    def call(self, batch: Mapping[str, Any], dropout_key: Any | None = None) -> dict[str, Any]:
-        """Return ``tag_scores`` (rows, length, tags) float32; a chain's transitions, start and end."""
-        sequence = token_vectors(self.backbone, batch, dropout_key, self.rate)
+    def tag_scores(self, batch: Mapping[str, Any], key: Any | None) -> Any:
+        """Return (rows, length, tags) float32."""
+        sequence = token_vectors(self.backbone, batch, key, self.rate)
         flat = ops.cast(ops.reshape(sequence, (-1, self.backbone.width)), "float32")
         scores = dense(flat, ops.convert_to_tensor(self.kernel), ops.convert_to_tensor(self.bias))
         rows, length = ops.shape(batch["token_ids"])[0], ops.shape(batch["token_ids"])[1]
-        outputs = {"tag_scores": ops.reshape(scores, (rows, length, self.kernel.shape[1]))}
+        return ops.reshape(scores, (rows, length, self.kernel.shape[1]))
+
+    def answer(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """Return ``tag_scores`` (rows, length, tags) float32; a chain's transitions, start and end."""
+        outputs = {"tag_scores": self.tag_scores(batch, None)}
         if self.chain:
             outputs |= {
                 "transitions": ops.convert_to_tensor(self.transitions),
@@ -103,12 +111,12 @@ class TagHead(Part):
             }
         return outputs
 
-    def loss(self, outputs: Mapping[str, Any], batch: Mapping[str, Any]) -> tuple[Any, Any]:
+    def loss(self, batch: Mapping[str, Any], key: Any | None = None) -> tuple[Any, Any]:
         """Return (sum of negative log-likelihoods, number of text tokens), float32 scalars."""
-        scores, tags = outputs["tag_scores"], batch["tag"]
+        scores, tags = self.tag_scores(batch, key), batch["tag"]
         inside = ops.cast(text_tokens(batch), "float32") * batch["weight"][:, None]
         if self.chain:
-            chain = (outputs["transitions"], outputs["start"], outputs["end"])
+            chain = [ops.convert_to_tensor(weight) for weight in (self.transitions, self.start, self.end)]
             # behind [CLS]; what [SEP] and padding hold is not looked at
             counts = ops.maximum(batch["lengths"] - 2, 0)
             likelihood = crf.log_likelihood(scores[:, 1:], tags[:, 1:], counts, *chain)

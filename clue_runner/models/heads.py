@@ -13,14 +13,14 @@ from keras import ops
 
 from clue_runner.models import dropout
 from clue_runner.models.drop_tokens import drop_tokens
+from clue_runner.models.head import Head, encoded
 from clue_runner.models.kernels import NEGATIVE, dense
-from clue_runner.models.part import Part
 
 Pooling = Literal["pooler", "first", "mean", "max"]
 HEAD = 1 << 17  # stands for the layer number in dropout keys
 
 
-class ClassificationHead(Part):
+class ClassificationHead(Head):
     """One dense layer on the pooled text.
 
     Args:
@@ -51,38 +51,29 @@ class ClassificationHead(Part):
         self.kernel = self.weight("output/kernel", (backbone.width, num_labels))
         self.bias = self.weight("output/bias", (num_labels,), "zeros")
 
-    def call(self, batch: Mapping[str, Any], dropout_key: Any | None = None) -> dict[str, Any]:
-        """Return ``logits`` (rows, labels) float32; ``dropout_key=None`` means inference."""
+    def logits(self, batch: Mapping[str, Any], key: Any | None) -> Any:
+        """Return (rows, labels) float32; ``key=None``: no dropout."""
         first_only = self.pooling in {"pooler", "first"}
-        batch = drop_tokens(batch, self.drop_share, dropout_key)
-        sequence, pooled = self.backbone(
-            batch["token_ids"],
-            batch["segment_ids"],
-            batch["lengths"],
-            position_ids=batch.get("position_ids"),
-            dropout_key=dropout_key,
-            first_only=first_only,
-        )
+        batch = drop_tokens(batch, self.drop_share, key)
+        sequence, pooled = encoded(self.backbone, batch, key, first_only=first_only)
         text = pooled if self.pooling == "pooler" else pool(sequence, batch["lengths"], self.pooling)
         shape = (ops.shape(text)[0], self.backbone.width)
-        text = dropout.apply(text, dropout.mask(dropout_key, HEAD, 0, shape, self.rate, self.compute_dtype))
+        text = dropout.apply(text, dropout.mask(key, HEAD, 0, shape, self.rate, self.compute_dtype))
         kernel, bias = ops.convert_to_tensor(self.kernel), ops.convert_to_tensor(self.bias)
-        return {"logits": dense(ops.cast(text, "float32"), kernel, bias)}
+        return dense(ops.cast(text, "float32"), kernel, bias)
 
-    def loss(self, outputs: Mapping[str, Any], batch: Mapping[str, Any]) -> tuple[Any, Any]:
+    def loss(self, batch: Mapping[str, Any], key: Any | None = None) -> tuple[Any, Any]:
         """Return (sum of weighted cross-entropies, sum of weights), float32 scalars."""
-        return cross_entropy(outputs["logits"], batch["label"], batch["weight"])
+        return cross_entropy(self.logits(batch, key), batch["label"], batch["weight"])
+
+    def answer(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """Return ``logits`` (rows, labels) float32."""
+        return {"logits": self.logits(batch, None)}
 
 
 def token_vectors(backbone: Any, batch: Mapping[str, Any], dropout_key: Any | None, rate: float) -> Any:
     """Return the backbone's (rows, length, width), thinned by dropout at ``rate``."""
-    sequence, _ = backbone(
-        batch["token_ids"],
-        batch["segment_ids"],
-        batch["lengths"],
-        position_ids=batch.get("position_ids"),
-        dropout_key=dropout_key,
-    )
+    sequence, _ = encoded(backbone, batch, dropout_key)
     shape = (ops.shape(sequence)[0], ops.shape(sequence)[1], backbone.width)
     return dropout.apply(sequence, dropout.mask(dropout_key, HEAD, 0, shape, rate, backbone.compute_dtype))
 

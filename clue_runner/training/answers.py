@@ -15,9 +15,9 @@ from clue_runner.adapters.base import Predictions, load_adapter
 from clue_runner.data.cards import Card, Submission
 from clue_runner.data.records import Records
 from clue_runner.errors import Problem
+from clue_runner.files.atomic import make_folder, write_atomic
 from clue_runner.submission.check import check_file
 from clue_runner.submission.objects import count_answers
-from clue_runner.training.storage import make_folder, write_atomic
 
 
 @dataclass(frozen=True)

@@ -10,19 +10,19 @@ from __future__ import annotations
 from typing import Any
 
 from clue_runner.data.sources import DataSource
-from clue_runner.submission.gather import SAMPLE_MARK
-from clue_runner.submission.pack import SAMPLE_TEXT, SAMPLE_ZIP, zip_bytes
-from clue_runner.training.answers import WrittenSubmission, describe, write_predictions, write_submissions
-from clue_runner.training.job import Job
-from clue_runner.training.results import (
+from clue_runner.files.atomic import write_atomic, write_json
+from clue_runner.runs.results import (
     base_metrics,
     padding_share,
     peak_memory_bytes,
     score_metrics,
     seconds_spent,
 )
-from clue_runner.training.resume import machine
-from clue_runner.training.storage import write_atomic, write_json
+from clue_runner.runs.resume import machine
+from clue_runner.submission.gather import SAMPLE_MARK
+from clue_runner.submission.pack import SAMPLE_TEXT, SAMPLE_ZIP, zip_bytes
+from clue_runner.training.answers import WrittenSubmission, describe, write_predictions, write_submissions
+from clue_runner.training.job import Job
 
 
 def finish(job: Job, source: DataSource) -> dict[str, Any]:

@@ -17,21 +17,21 @@ from clue_runner.adapters.base import Predictions, Scores
 from clue_runner.config.loader import config_hash
 from clue_runner.config.schema import Run
 from clue_runner.console import Console
+from clue_runner.engines.base import Engine
+from clue_runner.engines.states import AVERAGE
 from clue_runner.errors import CheckpointError
+from clue_runner.runs.events import EventLog, read_events
+from clue_runner.runs.folder import RunFolder
+from clue_runner.runs.progress import Progress
+from clue_runner.runs.resume import machine, newest_state
+from clue_runner.runs.snapshots import PREFIX, point, prune, read_snapshot, write_snapshot
 from clue_runner.tokens.batches import epoch_plan, update_arrays, update_shape
 from clue_runner.tokens.rows import Array, IntArray, Rows
-from clue_runner.training.engines.base import Engine
-from clue_runner.training.engines.states import AVERAGE
-from clue_runner.training.events import EventLog, read_events
-from clue_runner.training.folder import RunFolder
-from clue_runner.training.memory_errors import is_out_of_memory, smallest_step_error
+from clue_runner.training.evaluation import Predictor, Stopwatch
 from clue_runner.training.network import Choices, weights_header
-from clue_runner.training.predict import Predictor, Stopwatch
+from clue_runner.training.out_of_memory import is_out_of_memory, smallest_step_error
 from clue_runner.training.prepare import Material
-from clue_runner.training.progress import Progress
-from clue_runner.training.resume import machine, newest_state
 from clue_runner.training.signals import Signals
-from clue_runner.training.snapshots import PREFIX, point, prune, read_snapshot, write_snapshot
 
 STATE_SCHEMA = 1
 VOCABULARY = "vocab.txt"

@@ -18,15 +18,15 @@ from typing import Any, Protocol
 import numpy as np
 
 from clue_runner.config.schema import TrainSettings
+from clue_runner.engines.base import Engine, StepResult
 from clue_runner.errors import InterruptedRunError, NotFiniteError
+from clue_runner.runs.progress import Progress
 from clue_runner.tokens.rows import Array
-from clue_runner.training.engines.base import Engine, StepResult
-from clue_runner.training.memory_errors import (
+from clue_runner.training.out_of_memory import (
     UpdateTooLargeError,
     is_out_of_memory,
     update_memory_faults,
 )
-from clue_runner.training.progress import Progress
 from clue_runner.training.schedules import learning_rate
 from clue_runner.training.shrink import Batches, Tried, smaller_budget
 from clue_runner.training.signals import Signals

@@ -13,20 +13,20 @@ from pathlib import Path
 from typing import Any
 
 from clue_runner.adapters.base import Adapter, Predictions, load_adapter, own_network
-from clue_runner.checkpoints.native import NativeReader
 from clue_runner.config.schema import Run
 from clue_runner.console import Console
 from clue_runner.data.cards import Card
 from clue_runner.data.records import Records
 from clue_runner.errors import CheckpointError, DataError, UsageError
+from clue_runner.files.tensors import NativeReader
+from clue_runner.runs.folder import RunFolder
+from clue_runner.runs.snapshots import WEIGHTS_FILE, Snapshot, pointed, read_snapshot
 from clue_runner.tokens.tokenizer import Tokenizer
-from clue_runner.training.folder import RunFolder
+from clue_runner.training.evaluation import Predictor
 from clue_runner.training.job import VOCABULARY
 from clue_runner.training.network import choose, start_engine
-from clue_runner.training.predict import Predictor
 from clue_runner.training.prepare import encode_records
 from clue_runner.training.signals import Signals
-from clue_runner.training.snapshots import WEIGHTS_FILE, Snapshot, pointed, read_snapshot
 
 ROOT = Path("runs")
 

@@ -21,10 +21,9 @@ from clue_runner.checkpoints.importer import load_into, read_checkpoint
 from clue_runner.config.schema import Run
 from clue_runner.config.shipped import clue_home
 from clue_runner.data.cards import Card
-from clue_runner.errors import CheckpointError
-from clue_runner.tokens.tokenizer import Tokenizer
-from clue_runner.training.attention import choose_attention
-from clue_runner.training.devices import (
+from clue_runner.engines import Engine, EngineSettings, create_engine
+from clue_runner.engines.attention import choose_attention
+from clue_runner.engines.devices import (
     Choice,
     Device,
     choose_device,
@@ -32,9 +31,10 @@ from clue_runner.training.devices import (
     choose_precision,
     set_backend,
 )
-from clue_runner.training.engines import Engine, EngineSettings, create_engine
+from clue_runner.engines.quiet import chatter_to
+from clue_runner.errors import CheckpointError
+from clue_runner.tokens.tokenizer import Tokenizer
 from clue_runner.training.prepare import find_vocabulary
-from clue_runner.training.quiet import chatter_to
 
 # What a saved backbone must say about itself so that another run can begin from it.
 SHAPE_FIELDS = (

@@ -25,14 +25,19 @@ from clue_runner.console import Console
 from clue_runner.data.cards import Card
 from clue_runner.data.sources import DataSource
 from clue_runner.errors import ClueError, InterruptedRunError
+from clue_runner.files.atomic import remove, write_json
+from clue_runner.memory.batch_size import Resolved, as_begun, buckets_of, resolve_examples
+from clue_runner.runs.events import EventLog
+from clue_runner.runs.folder import RunFolder, open_folder, write_settings
+from clue_runner.runs.progress import Progress
+from clue_runner.runs.results import base_metrics, failure_metrics, show_results
+from clue_runner.runs.resume import machine, machine_differences, newest_state
+from clue_runner.runs.snapshots import Snapshot, repoint
 from clue_runner.tokens.tokenizer import Tokenizer
-from clue_runner.training.auto_batch import Resolved, as_begun, buckets_of, resolve_examples
-from clue_runner.training.events import EventLog
+from clue_runner.training.display import LoopDisplay, say_data, say_machine, say_weights
 from clue_runner.training.finish import finish
-from clue_runner.training.folder import RunFolder, open_folder, write_settings
 from clue_runner.training.job import Job, TrainBatches
 from clue_runner.training.loop import Hooks, Loop
-from clue_runner.training.memory_errors import memory_faults
 from clue_runner.training.network import (
     Choices,
     choose,
@@ -41,14 +46,9 @@ from clue_runner.training.network import (
     open_tokenizer,
     start_engine,
 )
+from clue_runner.training.out_of_memory import memory_faults
 from clue_runner.training.prepare import SplitData, encode_splits, read_splits
-from clue_runner.training.progress import Progress
-from clue_runner.training.results import base_metrics, failure_metrics, show_results
-from clue_runner.training.resume import machine, machine_differences, newest_state
-from clue_runner.training.show import LoopDisplay, say_data, say_machine, say_weights
 from clue_runner.training.signals import Signals
-from clue_runner.training.snapshots import Snapshot, repoint
-from clue_runner.training.storage import remove, write_json
 
 
 @dataclass(frozen=True)

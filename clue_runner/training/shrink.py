@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from clue_runner.tokens.rows import Array, IntArray
-from clue_runner.training.memory_errors import UpdateTooLargeError, smallest_step_error
+from clue_runner.training.out_of_memory import UpdateTooLargeError, smallest_step_error
 
 
 class Batches(Protocol):

@@ -16,27 +16,33 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py") if "_shipped" not in path.
 LAYERS = [
     {"errors", "console"},
     {"config"},
+    {"files"},
+    {"runs"},
     {"data"},
     {"metrics", "submission"},
-    {"tokens", "models", "checkpoints"},
+    {"tokens", "models"},
+    {"architectures"},
+    {"checkpoints"},
     {"adapters"},
+    {"engines"},
     {"training"},
-    {"bench", "reports"},
+    {"memory", "reports", "suites"},
+    {"commands"},
     {"cli"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 FACE = {"__init__", "__main__", "api"}  # the package's face: lazy, stands above all layers
 
 TENSORFLOW_FILES = {
-    "training/engines/tensorflow.py",
+    "engines/tensorflow.py",
     "checkpoints/google.py",
     "models/dropout.py",
     "models/loops.py",
     "models/recompute.py",
 }
 JAX_FILES = {
-    "training/engines/jax.py",
-    "training/devices.py",
+    "engines/jax.py",
+    "engines/devices.py",
     "models/attention_forms.py",
     "models/dropout.py",
     "models/recompute.py",

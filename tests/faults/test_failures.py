@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
-from clue_runner.training import job, snapshots, storage
-from clue_runner.training.folder import RunFolder
-from clue_runner.training.predict import Predictor
-from clue_runner.training.snapshots import list_snapshots, read_snapshot
+from clue_runner.files import atomic as storage
+from clue_runner.runs import snapshots
+from clue_runner.runs.folder import RunFolder
+from clue_runner.runs.snapshots import list_snapshots, read_snapshot
+from clue_runner.training import job
+from clue_runner.training.evaluation import Predictor
 
 pytestmark = pytest.mark.faults
 Train = Callable[..., Any]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clue_runner.training.snapshots import list_snapshots, read_snapshot
+from clue_runner.runs.snapshots import list_snapshots, read_snapshot
 
 pytestmark = pytest.mark.faults
 Train = Callable[..., Any]
@@ -27,7 +27,7 @@ def engine_class(backend: str) -> type[Any]:
     """Return the engine that the runs of this process use."""
     from importlib import import_module
 
-    module = import_module(f"clue_runner.training.engines.{backend}")
+    module = import_module(f"clue_runner.engines.{backend}")
     kind: type[Any] = getattr(module, {"tensorflow": "TensorFlowEngine", "jax": "JaxEngine"}[backend])
     return kind
 
@@ -217,7 +217,7 @@ def test_an_evaluation_that_does_not_fit_takes_smaller_batches(
 def test_batch_size_auto_is_a_number_that_the_run_keeps(
     tmp_path: Path, train_here: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from clue_runner.training import auto_batch
+    from clue_runner.memory import batch_size as auto_batch
 
     folder, asked = tmp_path / "r", {**SMALL, "train__batch_size": "auto", "train__epochs": 1}
     outcome = train_here(folder, **asked)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from clue_runner.config.loader import load_run
-from clue_runner.training.engines import EngineSettings, create_engine
+from clue_runner.engines import EngineSettings, create_engine
 
 pytestmark = pytest.mark.gpu
 

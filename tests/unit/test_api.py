@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import clue_runner
-from clue_runner.checkpoints.native import save_weights
 from clue_runner.checkpoints.run_weights import FIELDS
 from clue_runner.errors import CheckpointError, DataError, UsageError
+from clue_runner.files.tensors import save_weights
 
 BATCH = {
     "token_ids": np.array([[2, 5, 6, 3], [2, 9, 3, 0]]),

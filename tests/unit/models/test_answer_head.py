@@ -81,13 +81,18 @@ def compiled(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return cast(Callable[[Any], Any], jax.jit(function))
 
 
-def run_head(network: Any, batch: dict[str, Any], key: Any = None) -> dict[str, Any]:
-    found = compiled(lambda sent: network(sent, dropout_key=key))(tensors(batch))
-    return {name: ops.convert_to_numpy(value) for name, value in found.items()}
+def run_head(network: Any, batch: dict[str, Any]) -> dict[str, Any]:
+    answers = compiled(network.answer)(tensors(batch))
+    return {name: ops.convert_to_numpy(value) for name, value in answers.items()}
+
+
+def scores_of(network: Any, batch: dict[str, Any], key: Any) -> Any:
+    scores = network.span_scores if isinstance(network, SpanAnswerHead) else network.border_scores
+    return ops.convert_to_numpy(compiled(lambda sent: scores(sent, key))(tensors(batch)))
 
 
 def loss_of(network: Any, batch: dict[str, Any]) -> tuple[float, float]:
-    loss, weight = compiled(lambda sent: network.loss(network(sent, dropout_key=KEY), sent))(tensors(batch))
+    loss, weight = compiled(lambda sent: network.loss(sent, KEY))(tensors(batch))
     assert keras.backend.standardize_dtype(loss.dtype) == "float32"
     return float(loss), float(weight)
 
@@ -154,7 +159,7 @@ def test_scores_are_logarithms_of_shares_of_all_spans(kind: str) -> None:
     if kind == "start_end":
         assert 0 < listed < 1  # pairs in the wrong order have a share too
         return
-    scores = run_head(network, batch, KEY)["span_scores"][0].astype(np.float64)
+    scores = scores_of(network, batch, KEY)[0].astype(np.float64)
     shares = np.exp(scores - np.log(np.exp(scores).sum()))
     assert listed + shares[0].sum() == pytest.approx(1.0, abs=1e-6)
     assert np.count_nonzero(shares > 1e-12) == 4 * 5 // 2 + 5  # the text's spans, and [CLS] with each token
@@ -163,11 +168,10 @@ def test_scores_are_logarithms_of_shares_of_all_spans(kind: str) -> None:
 @pytest.mark.parametrize("kind", HEADS)
 def test_loss_is_the_cross_entropy_by_hand(kind: str) -> None:
     network, batch = head(kind), batch_of([9, 9], 12)
-    outputs = run_head(network, batch, KEY)
+    scores = scores_of(network, batch, KEY)
     if kind == "globalpointer":
-        tables = [(outputs["span_scores"].reshape(2, -1), np.array([5 * 12 + 6, 0]), 1.0)]
+        tables = [(scores.reshape(2, -1), np.array([5 * 12 + 6, 0]), 1.0)]
     else:
-        scores = outputs["border_scores"]
         tables = [(scores[:, 0], np.array([5, 0]), 0.5), (scores[:, 1], np.array([6, 0]), 0.5)]
     wanted = sum(
         share * (np.log(np.exp(table.astype(np.float64)).sum(axis=1)) - table[[0, 1], index]).sum()
@@ -211,8 +215,7 @@ def test_bfloat16_is_near_float32(kind: str) -> None:
 @pytest.mark.parametrize("kind", HEADS)
 def test_dropout_follows_from_its_key(kind: str) -> None:
     network, batch = head(kind, dropout=0.5), batch_of([12], 12)
-    name = "span_scores" if kind == "globalpointer" else "border_scores"
-    again = [run_head(network, batch, key)[name] for key in (KEY, KEY, update_keys(2, 0, 1)[0])]
+    again = [scores_of(network, batch, key) for key in (KEY, KEY, update_keys(2, 0, 1)[0])]
     assert (again[0] == again[1]).all()
     assert (again[0] != again[2]).any()
 

@@ -128,7 +128,7 @@ def test_every_pooling_runs_and_the_pooler_is_asked_for(model_settings: Settings
     bare = build_backbone(model_settings(), 50, dtype_policy="float32", seed=1, pooler=False)
     assert bare(**batch)[1] is None
     for pooling in ("first", "mean", "max"):
-        logits = ClassificationHead(bare, 4, pooling=pooling)(batch)["logits"]
+        logits = ClassificationHead(bare, 4, pooling=pooling).answer(batch)["logits"]
         assert tuple(logits.shape) == (5, 4)
     with pytest.raises(ValueError, match="needs a backbone with a pooler"):
         ClassificationHead(bare, 4, pooling="pooler")

@@ -86,13 +86,13 @@ def test_permuting_the_choices_with_the_label_changes_nothing(precision: str, to
     order = np.concatenate([[3, 1, 0, 2], 4 + np.array([1, 2, 0]), 7 + np.arange(10)[::-1], [17, 18, 19]])
     turned = {name: values[order] for name, values in batch.items()}
     turned["choice"] = batch["choice"]  # a place in the group, not a property of the row
-    first, second = network(tensors(batch)), network(tensors(turned))
+    first, second = network.answer(tensors(batch)), network.answer(tensors(turned))
     logits = np.asarray(ops.convert_to_numpy(first["logits"]))
     again = np.asarray(ops.convert_to_numpy(second["logits"]))
     assert logits.dtype == np.float32 and logits.shape == (20,)
     np.testing.assert_allclose(again, logits[order], atol=tolerance)
-    one = [float(value) for value in network.loss(first, tensors(batch))]
-    other = [float(value) for value in network.loss(second, tensors(turned))]
+    one = [float(value) for value in network.loss(tensors(batch))]
+    other = [float(value) for value in network.loss(tensors(turned))]
     assert one == pytest.approx(other, rel=1e-6) and one[1] == 3.0
     for start, end in ((0, 4), (4, 7), (7, 17)):
         best = start + int(logits[start:end].argmax())

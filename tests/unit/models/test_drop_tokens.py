@@ -118,12 +118,12 @@ def test_only_training_drops(model_settings: Callable[..., Any], batch: Batch) -
         lambda **more: ChoiceHead(network, **more),
     ):
         plain, dropping = kind(dropout_rate=0.0, seed=1), kind(dropout_rate=0.0, drop_share=0.5, seed=1)
-        expected = numpy(plain(same)["logits"])
-        np.testing.assert_array_equal(numpy(dropping(same)["logits"]), expected)
-        np.testing.assert_array_equal(numpy(plain(same, dropout_key=KEY)["logits"]), expected)
-        dropped = numpy(dropping(same, dropout_key=KEY)["logits"])
+        expected = numpy(plain.answer(same)["logits"])
+        np.testing.assert_array_equal(numpy(dropping.answer(same)["logits"]), expected)
+        np.testing.assert_array_equal(numpy(plain.logits(same, KEY)), expected)
+        dropped = numpy(dropping.logits(same, KEY))
         cut = drop_tokens(same, 0.5, KEY)
-        np.testing.assert_allclose(dropped, numpy(plain(cut)["logits"]), atol=1e-6)
+        np.testing.assert_allclose(dropped, numpy(plain.answer(cut)["logits"]), atol=1e-6)
         assert not np.array_equal(dropped[:4], expected[:4])
         np.testing.assert_allclose(dropped[4:], expected[4:], atol=1e-6)  # short rows are whole
 

@@ -29,7 +29,7 @@ class Network:
         else:
             self.head = PointerHead(backbone, TYPES, head_size=8, efficient=kind == "efficient", seed=1)
         self.kind = kind
-        self.run = in_graph(lambda batch, key: self.head.loss(self.head(batch, dropout_key=key), batch))
+        self.run = in_graph(self.head.loss)
 
     def losses(self, batch: dict[str, Any], key: Any = None) -> tuple[float, float]:
         """Return (loss, weight)."""

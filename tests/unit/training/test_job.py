@@ -12,11 +12,11 @@ import pytest
 
 from clue_runner.config.schema import Run
 from clue_runner.errors import OutOfMemoryError
-from clue_runner.training.events import EventLog
-from clue_runner.training.folder import RunFolder
+from clue_runner.runs.events import EventLog
+from clue_runner.runs.folder import RunFolder
+from clue_runner.runs.progress import Progress
+from clue_runner.training.evaluation import Predictor
 from clue_runner.training.job import Job
-from clue_runner.training.predict import Predictor
-from clue_runner.training.progress import Progress
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import pytest
 
 from clue_runner.config.schema import Run
 from clue_runner.errors import InterruptedRunError, NotFiniteError, OutOfMemoryError
+from clue_runner.runs.progress import Progress
 from clue_runner.training.loop import Hooks, Loop, total_updates
-from clue_runner.training.progress import Progress
 from clue_runner.training.signals import Signals
 
 

@@ -1,0 +1,139 @@
+"""``--dry-run``: what a run would do, said without loading a backend or writing into a run folder.
+
+In: settings, card, data. Out: lines, and the same as one mapping.
+Knows nothing about engines.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from clue_runner.config.schema import Run
+from clue_runner.console import Console, file_size
+from clue_runner.data.cards import Card
+from clue_runner.data.sources import DataSource
+from clue_runner.memory.batch_size import as_begun, buckets_of, network_of_run, resolve_examples
+from clue_runner.memory.guess import guess_choices
+from clue_runner.memory.model import Need, count_weights, is_encoder, step_need
+from clue_runner.runs.folder import RunFolder, seed_folder
+from clue_runner.tokens.batches import epoch_plan, update_shape
+from clue_runner.training.loop import total_updates
+from clue_runner.training.network import Choices
+from clue_runner.training.prepare import Material, encode_splits
+from clue_runner.training.run import read_inputs
+
+
+def show_plan(
+    run: Run,
+    card: Card,
+    source: DataSource,
+    output: Path,
+    console: Console,
+    *,
+    seeds: int | None,
+    fresh: bool,
+) -> dict[str, Any]:
+    """Say what would be trained, on what, for how long, and what would be written.
+
+    Raises:
+        DataError: missing or broken files.
+        CheckpointError: the pretrained weights or the vocabulary cannot be used.
+    """
+    inputs = read_inputs(run, card, source, console)
+    material = encode_splits(card, inputs.data, inputs.tokenizer, run, console.warn)
+    vocab_size = inputs.vocab_size
+    choices = guess_choices(run)
+    folders = _folders(run, output, seeds)
+    begun = folders[0].run() if run.train.batch_size == "auto" and not fresh else None
+    resolved = as_begun(run, begun) if begun else resolve_examples(run, material, vocab_size, choices)
+    run = resolved.run
+    plan = _plan(run, card, material, vocab_size, choices)
+    plan |= {
+        "output": str(output),
+        "seeds": seeds or 1,
+        "finished": not fresh and all(folder.metrics.exists() for folder in folders),
+    }
+    weights = "" if plan["weights"] is None else f" (encoder of {plan['weights']:,} weights)"
+    console.say(
+        f"will train   {card.name} {card.version} with {run.model.name}{weights}, "
+        f"{_seeds(run, seeds)}, {run.backend}"
+    )
+    console.say(
+        f"rows         {plan['rows']['train']:,}, longest {plan['longest']} of {run.data.max_length} tokens"
+    )
+    for split, notes in plan["notes"].items():
+        console.say(
+            f"             {split}: {', '.join(f'{count:,} {what}' for what, count in notes.items())}"
+        )
+    console.say(
+        f"steps        {plan['steps_per_epoch']:,} per epoch x {run.train.epochs} epochs"
+        f"{f', at most {run.train.max_steps:,}' if run.train.max_steps else ''} = {plan['steps']:,} "
+        f"of {run.train.examples} examples"
+    )
+    if resolved.why is not None:
+        console.say(f"             batch size auto, as of now: {resolved.why}")
+    if plan["memory_bytes"] is not None:
+        console.say(
+            f"memory       about {file_size(plan['memory_bytes'])} for training, of which a step "
+            f"{file_size(plan['step_bytes'])} (forecast; more: clue memory)"
+        )
+    console.say(f"writes       {output}/")
+    console.say("nothing was run")
+    console.event({"event": "plan", "ok": True, **plan})
+    return plan
+
+
+def _folders(run: Run, output: Path, seeds: int | None) -> list[RunFolder]:
+    """Return the folders that would be written, one for each seed."""
+    if seeds is None:
+        return [RunFolder(output)]
+    return [seed_folder(output, run.seed + number) for number in range(seeds)]
+
+
+def _plan(run: Run, card: Card, material: Material, vocab_size: int, choices: Choices) -> dict[str, Any]:
+    """Return the figures."""
+    train = material.adapter.epoch_rows(material.rows["train"], run.seed, 0)
+    steps = len(epoch_plan(train, batch_size=run.train.examples, seed=run.seed, epoch=0))
+    need = _need(run, material, vocab_size, choices)
+    return {
+        "task": card.name,
+        "model": run.model.name,
+        "weights": count_weights(run.model, vocab_size, labels=0) if is_encoder(run) else None,
+        "rows": {split: len(rows) for split, rows in material.rows.items()},
+        "notes": {split: dict(rows.notes) for split, rows in material.rows.items() if rows.notes},
+        "longest": int(train.lengths.max(initial=0)),
+        "steps_per_epoch": steps,
+        "steps": total_updates(run.train, steps),
+        "batch_size": run.train.examples,
+        "memory_bytes": None if need is None else need.total,
+        "step_bytes": None if need is None else need.step,
+        "data_complete": material.data.complete,
+    }
+
+
+def _need(run: Run, material: Material, vocab_size: int, choices: Choices) -> Need | None:
+    """Return the forecast for the largest micro-batch; None for a network that the forecast does not know."""
+    if not is_encoder(run):
+        return None
+    buckets, settings = buckets_of(run, material, choices), run.train
+    train = material.adapter.epoch_rows(material.rows["train"], run.seed, 0)
+    shapes = [
+        update_shape(
+            train,
+            indices,
+            batch_size=settings.examples,
+            accumulate=settings.accumulate,
+            token_budget=settings.token_budget,
+            buckets=buckets,
+        )
+        for indices in epoch_plan(train, batch_size=settings.examples, seed=run.seed, epoch=0)
+    ]
+    network = network_of_run(run, material, vocab_size, choices)
+    needs = [step_need(network, rows, length, run.model.recompute) for _, rows, length in set(shapes)]
+    return max(needs, key=lambda need: need.total)
+
+
+def _seeds(run: Run, seeds: int | None) -> str:
+    """Return the seeds in words."""
+    return f"seed {run.seed}" if seeds is None else f"seeds {run.seed} to {run.seed + seeds - 1}"

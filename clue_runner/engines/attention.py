@@ -1,0 +1,91 @@
+"""Which form of attention a run computes, with its reason.
+
+In: the settings, backend, device and precision. Out: a choice with a text to print.
+Knows nothing about how a form computes. Imports the backend's engine where a GPU is to be asked.
+"""
+
+from __future__ import annotations
+
+from clue_runner.config.attention import ATTENTION, FUSED, LONGEST_WHOLE, fused_problems
+from clue_runner.config.schema import ModelSettings
+from clue_runner.engines.devices import Backend, Choice
+from clue_runner.errors import Problem, UsageError
+
+
+def choose_attention(
+    model: ModelSettings, longest: int, backend: Backend, *, gpu: bool, precision: str
+) -> Choice:
+    """Return ``einsum``, ``chunked``, ``fused`` or ``auto`` (by each batch's length) and the reason.
+
+    Args:
+        model: the settings; ``model.attention`` is what is asked for.
+        longest: tokens in a row at most.
+        backend: what computes.
+        gpu: it computes on a GPU.
+        precision: ``float32`` or ``bfloat16``.
+
+    Raises:
+        UsageError: the fused kernel is asked for where it cannot run.
+    """
+    if model.attention not in {"auto", FUSED}:
+        return Choice(model.attention, "as set")
+    problems = _fused_problems(model, backend, gpu, precision, model.attention_dropout)
+    if model.attention == FUSED:
+        _refuse(problems)
+        return Choice(FUSED, "as set")
+    if not problems:
+        return Choice(FUSED, "the GPU's kernel skips padding")
+    why = f"no fused kernel: {problems[0].what}" if gpu and backend == "jax" else ""
+    if longest <= LONGEST_WHOLE:
+        return Choice("einsum", why or f"rows of at most {longest:,} tokens")
+    more = f"; {why}" if why else ""
+    if backend == "jax":  # each length is compiled apart, so that short batches need not pay for long ones
+        return Choice("auto", f"chunked in batches of more than {LONGEST_WHOLE:,} tokens a row{more}")
+    return Choice("chunked", f"rows of up to {longest:,} tokens{more}")
+
+
+def require_attention(model: ModelSettings, backend: Backend, precision: str) -> None:
+    """Refuse the fused kernel where it cannot run for inference, on the device that the backend takes itself.
+
+    Raises:
+        UsageError: as ``choose_attention``.
+    """
+    if model.attention == FUSED:
+        from clue_runner.engines import device_tools
+
+        gpu = bool(device_tools(backend).gpu_names())
+        _refuse(_fused_problems(model, backend, gpu, precision, attention_dropout=0.0))
+
+
+def _refuse(problems: list[Problem]) -> None:
+    """Stop where something keeps the fused kernel from running."""
+    if problems:
+        raise UsageError(
+            "the fused attention kernel cannot run here",
+            where=ATTENTION,
+            received=FUSED,
+            problems=problems,
+            next_step=f"mend what is said above, or --set {ATTENTION}=auto, which says what it takes",
+        )
+
+
+def _fused_problems(
+    model: ModelSettings, backend: Backend, gpu: bool, precision: str, attention_dropout: float
+) -> list[Problem]:
+    """Return why the fused kernel cannot run; the last word has the GPU's compiler."""
+    head_width = model.hidden_dim // model.num_heads
+    problems = list(
+        fused_problems(
+            backend=backend,
+            device="gpu" if gpu else "cpu",
+            precision=precision,
+            head_width=head_width,
+            attention_dropout=attention_dropout,
+        )
+    )
+    if problems:
+        return problems
+    from clue_runner.engines.jax import fused_attention_fault
+
+    fault = fused_attention_fault(head_width)
+    return [Problem("the GPU's kernel does not compile", received=fault)] if fault else []

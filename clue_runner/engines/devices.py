@@ -1,0 +1,178 @@
+"""Which backend, device, precision and compiler a run uses, each with its reason.
+
+In: the user's settings and the machine. Out: choices with a text to print.
+Knows nothing about networks. Keras is not imported here; the backend must be set before it is.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from clue_runner.config.shipped import clue_home
+from clue_runner.errors import UsageError
+
+Backend = Literal["tensorflow", "jax"]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A setting as it was resolved, and why."""
+
+    value: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where a run computes: ``cpu`` or ``gpu`` with its number, a text for people, and the core count."""
+
+    kind: Literal["cpu", "gpu"]
+    index: int
+    text: str
+    cores: int
+
+
+def set_backend(backend: Backend) -> None:
+    """Choose Keras's backend; must run before Keras is imported.
+
+    Raises:
+        UsageError: the environment or an earlier import says another backend, or it is not installed.
+    """
+    wanted = os.environ.get("KERAS_BACKEND")
+    if wanted and wanted != backend:
+        raise UsageError(
+            "two backends are asked for",
+            where="environment variable KERAS_BACKEND",
+            received=f"{wanted}, while the run says {backend}",
+            next_step=f"unset KERAS_BACKEND, or run with --backend {wanted}",
+        )
+    if "keras" in sys.modules:
+        current = sys.modules["keras"].config.backend()
+        if current != backend:
+            raise UsageError(
+                f"this process already computes with {current}",
+                where="--backend",
+                received=backend,
+                next_step="start a new process: Keras cannot change its backend",
+            )
+    if importlib.util.find_spec(backend) is None:
+        extra = "jax" if backend == "jax" else "gpu"
+        raise UsageError(
+            f"{backend} is not installed",
+            where="--backend",
+            received=backend,
+            next_step=f"install it (pip install 'clue-runner[{extra}]'), or choose the other backend",
+        )
+    os.environ["KERAS_BACKEND"] = backend
+    # quiet start; the whole GPU is not taken at once, so that a second process can start beside
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    if backend == "jax":
+        _let_gpu_fill()
+        _keep_compiled_steps()
+
+
+def _let_gpu_fill() -> None:
+    """Let XLA take nearly all of a GPU's memory bit by bit.
+
+    Its pool ends at three quarters even where it grows, and a batch size that was planned for the free memory
+    would not fit. What the user has set stays, under either of JAX's two names: it refuses both at once.
+    """
+    if "XLA_CLIENT_MEM_FRACTION" not in os.environ:
+        os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.95")
+
+
+def _keep_compiled_steps() -> None:
+    """Let JAX keep compiled steps between processes: a resumed run need not compile again.
+
+    Whoever can write there can run code in this process, so the folder is the user's alone.
+    """
+    folder = clue_home() / "cache" / "compiled"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
+    except OSError:
+        return  # a home that cannot be written costs compile time, nothing else
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(2 * 1024**3))
+
+
+def choose_device(backend: Backend, device: str) -> Device:
+    """Return the device for ``auto``, ``cpu``, ``gpu`` or ``gpu:N`` and make the backend use it.
+
+    Raises:
+        UsageError: a GPU is asked for and the backend sees none of that number.
+    """
+    from clue_runner.engines import device_tools
+
+    tools = device_tools(backend)
+    names = [] if device == "cpu" else tools.gpu_names()
+    index = int(device.partition(":")[2] or 0) if device.startswith("gpu") else 0
+    if device.startswith("gpu") and index >= len(names):
+        raise UsageError(
+            f"{backend} sees no GPU of that number" if names else f"{backend} sees no GPU",
+            where="--device",
+            received=device,
+            allowed=", ".join(["auto", "cpu", *(f"gpu:{number}" for number in range(len(names)))]),
+            next_step="run with --device cpu, or install a backend with CUDA (clue-runner[jax-cuda])",
+        )
+    cores = core_count()
+    if names:
+        tools.use_gpu(index)
+        return Device("gpu", index, f"{names[index]} (gpu:{index}, {backend})", cores)
+    tools.use_cpu()
+    why = "" if device == "cpu" else f", {backend} sees no GPU"
+    return Device("cpu", 0, f"CPU, {cores} cores ({backend}{why})", cores)
+
+
+def choose_precision(setting: str, device: Device, flags: frozenset[str] | None = None) -> Choice:
+    """Return ``float32`` or ``bfloat16`` and the reason.
+
+    Args:
+        setting: ``auto``, ``float32`` or ``bfloat16``.
+        device: where the run computes.
+        flags: the processor's flags; None: read from this machine.
+    """
+    if setting != "auto":
+        return Choice(setting, "as set")
+    if device.kind == "gpu":
+        return Choice("bfloat16", "a GPU multiplies bfloat16 faster")
+    found = (cpu_flags() if flags is None else flags) & {"avx512_bf16", "amx_bf16"}
+    if found:
+        return Choice("bfloat16", f"the processor has {' and '.join(sorted(found))}")
+    return Choice("float32", "the processor has neither AVX512-BF16 nor AMX")
+
+
+def choose_jit(setting: str, backend: Backend, device: Device) -> Choice:
+    """Return ``on`` or ``off`` and the reason; ``auto`` is off for TensorFlow on a CPU alone."""
+    if setting != "auto":
+        return Choice(setting, "as set")
+    if backend == "jax":
+        return Choice("on", "JAX compiles its steps")
+    if device.kind == "gpu":
+        return Choice("on", "XLA fuses on a GPU")
+    return Choice("off", "compiling each length on a CPU takes longer than it saves")
+
+
+def core_count() -> int:
+    """Return the cores that this process may use; sums may differ in the last bit between counts."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def cpu_flags() -> frozenset[str]:
+    """Return the processor's feature flags as Linux names them; empty where it cannot be told."""
+    path = Path("/proc/cpuinfo")
+    if not path.is_file():
+        return frozenset()
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
+        if line.startswith("flags"):
+            return frozenset(line.partition(":")[2].split())
+    return frozenset()

@@ -1,0 +1,37 @@
+"""Names in a state, and the check that a state fits before it is put back.
+
+In: arrays by name. Out: the same, checked. Knows nothing about backends or files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from clue_runner.engines.base import State
+from clue_runner.errors import CheckpointError, Problem
+
+STEP = "optimizer/step"
+MOMENTUM = "optimizer/momentum/"
+VELOCITY = "optimizer/velocity/"
+AVERAGE = "ema/"
+
+
+def check_state(state: State, expected: Mapping[str, tuple[int, ...]]) -> None:
+    """Compare names and shapes.
+
+    Raises:
+        CheckpointError: names every entry that is missing, unknown or of another shape.
+    """
+    problems = [Problem("missing", name) for name in expected if name not in state]
+    problems += [Problem("unknown", name) for name in state if name not in expected]
+    problems += [
+        Problem("has another shape", name, str(tuple(state[name].shape)), str(tuple(shape)))
+        for name, shape in expected.items()
+        if name in state and tuple(state[name].shape) != tuple(shape)
+    ]
+    if problems:
+        raise CheckpointError(
+            "the saved state does not fit this network",
+            problems=problems,
+            next_step="use the settings that the state was saved with, or start again with --fresh",
+        )

@@ -1,0 +1,109 @@
+"""One writer a run folder: a lock file that names its holder and dies with it.
+
+In: a folder. Out: a held lock, or ``BusyError``. The kernel keeps the lock (flock), so that a killed
+holder frees it at once and a copied folder carries none. Knows nothing about what is written.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import socket
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+
+from clue_runner.errors import BusyError
+from clue_runner.files.atomic import disk_faults, storage_error
+
+_ATTEMPTS = 50  # a holder that leaves removes the file; whoever waits at the old one starts over
+
+
+class FolderLock:
+    """Holds ``folder/lock`` from ``acquire`` to ``release``; also a context manager."""
+
+    def __init__(self, folder: Path) -> None:
+        """Name the lock; nothing is taken yet."""
+        self.path = folder / "lock"
+        self._descriptor: int | None = None
+
+    def acquire(self) -> FolderLock:
+        """Take the lock or fail at once.
+
+        Raises:
+            BusyError: another process holds it.
+            StorageError: the lock file cannot be written.
+        """
+        for _ in range(_ATTEMPTS):
+            with disk_faults(self.path):
+                descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                os.close(descriptor)
+                if error.errno in {errno.EWOULDBLOCK, errno.EACCES}:
+                    raise self._busy() from None
+                raise storage_error(error, self.path) from error
+            if self._still_there(descriptor):
+                self._descriptor = descriptor
+                with disk_faults(self.path):
+                    os.ftruncate(descriptor, 0)
+                    os.pwrite(descriptor, _holder(), 0)
+                return self
+            os.close(descriptor)
+            time.sleep(0.01)
+        raise self._busy()
+
+    def release(self) -> None:
+        """Remove the lock file and let go; harmless when nothing is held."""
+        if self._descriptor is None:
+            return
+        with suppress(OSError):
+            if self._still_there(self._descriptor):
+                self.path.unlink()
+        os.close(self._descriptor)
+        self._descriptor = None
+
+    def __enter__(self) -> FolderLock:
+        """Take the lock unless it is held already."""
+        return self if self._descriptor is not None else self.acquire()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let go."""
+        self.release()
+
+    def _still_there(self, descriptor: int) -> bool:
+        """Return whether the path still leads to the file that was locked."""
+        try:
+            there = self.path.stat()
+        except OSError:
+            return False
+        here = os.fstat(descriptor)
+        return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
+
+    def _busy(self) -> BusyError:
+        """Return the error that names the holder."""
+        try:
+            holder = json.loads(self.path.read_text(encoding="utf-8"))
+            who = f"process {holder['pid']} on {holder['host']}, since {holder['started']}"
+        except (OSError, ValueError, KeyError, TypeError):
+            who = "another process"
+        return BusyError(
+            f"the run folder is being written by {who}",
+            where=str(self.path.parent),
+            next_step="wait for it, stop it, or take another folder with --output",
+        )
+
+
+def _holder() -> bytes:
+    """Return who holds the lock, as one JSON line."""
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    return (
+        json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "started": started}) + "\n"
+    ).encode()

@@ -1,0 +1,112 @@
+"""``train.batch_size: auto``: a number before anything is trained.
+
+In: a run, its rows, free memory. Out: the same run with numbers, and in words why those.
+Knows nothing about how a step is computed. A run that goes on keeps the numbers that it began with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from clue_runner.config.schema import Run
+from clue_runner.console import file_size
+from clue_runner.errors import UsageError
+from clue_runner.memory.forecast import counted
+from clue_runner.memory.guess import as_chosen
+from clue_runner.memory.limits import free_bytes
+from clue_runner.memory.model import Network, network_of, require_encoder
+from clue_runner.memory.table import AUTO_LARGEST, FREE_SHARE, auto_examples
+from clue_runner.tokens.padding import smallest_bucket
+from clue_runner.training.network import Choices
+from clue_runner.training.prepare import Material, padded_lengths
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A run whose batch size is a number; ``why`` is None where it was one before."""
+
+    run: Run
+    why: str | None = None
+
+
+def as_begun(run: Run, begun: Run) -> Resolved:
+    """Return the run with the numbers of an earlier sitting: going on must not depend on free memory.
+
+    The token budget was raised then, if it was changed at all; a larger one now is another run's.
+    """
+    examples = begun.train.examples
+    budget = max(run.train.token_budget, begun.train.token_budget)
+    return Resolved(_with(run, examples, budget), f"{examples} examples, with which this run began")
+
+
+def resolve_examples(run: Run, material: Material, vocab_size: int, choices: Choices) -> Resolved:
+    """Return the run with its batch size as a number, and a token budget that lets it be computed at once.
+
+    Args:
+        run: the settings.
+        material: rows of the train split, for their number, their length and rows in an example.
+        vocab_size: rows of the word table.
+        choices: on what the run computes.
+
+    Raises:
+        UsageError: not even one example fits, or the network is not one whose need is known.
+    """
+    if run.train.batch_size != "auto":
+        return Resolved(run)
+    require_encoder(run)
+    free = free_bytes(choices.device)
+    if free is None:
+        raise UsageError(
+            "this machine does not say how much memory is free",
+            where="train.batch_size",
+            received="auto",
+            next_step="set train.batch_size to a number",
+        )
+    train = material.rows["train"]
+    group = train.largest_group
+    length = smallest_bucket(int(train.lengths.max(initial=1)), buckets_of(run, material, choices))
+    most = max(1, min(AUTO_LARGEST, len(train.group_starts) - 1))
+    forecast = counted(network_of_run(run, material, vocab_size, choices))
+    mode = run.model.recompute
+    examples = auto_examples(forecast, mode, length, group=group, budget=round(FREE_SHARE * free), most=most)
+    if examples == 0:
+        raise UsageError(
+            f"not even one example of {length} tokens fits",
+            where="train.batch_size",
+            received=f"auto, {file_size(free)} free",
+            next_step="keep less for the backward pass: --set model.recompute=block, or take shorter rows",
+        )
+    tokens = max(run.train.token_budget, examples * group * length)
+    limit = "as many as there are" if examples == most < AUTO_LARGEST else f"at most {AUTO_LARGEST}"
+    raised = f"; train.token_budget raised to {tokens}" if tokens > run.train.token_budget else ""
+    rows = "" if group == 1 else f"{group} rows of "
+    return Resolved(
+        _with(run, examples, tokens),
+        f"{examples} examples of {rows}{length} tokens at once need "
+        f"{file_size(forecast(mode, examples * group, length).total)} of "
+        f"{file_size(free)} free ({FREE_SHARE:.0%} may be used, {limit}){raised}",
+    )
+
+
+def buckets_of(run: Run, material: Material, choices: Choices) -> tuple[int, ...] | None:
+    """Return the lengths that a run's batches are padded to; None: each to its own longest row."""
+    return padded_lengths(material.rows["train"], run, jit=choices.jit.value == "on")
+
+
+def network_of_run(run: Run, material: Material, vocab_size: int, choices: Choices) -> Network:
+    """Return the facts that the need of a run's steps follows from."""
+    card = material.card
+    return network_of(
+        as_chosen(run, choices),
+        card.adapter,
+        vocab_size=vocab_size,
+        labels=len(card.labels),
+        precision=choices.precision.value,
+        on_gpu=choices.device.kind == "gpu",
+    )
+
+
+def _with(run: Run, examples: int, token_budget: int) -> Run:
+    """Return the run with a batch size and a token budget."""
+    numbers = {"batch_size": examples, "token_budget": token_budget}
+    return run.model_copy(update={"train": run.train.model_copy(update=numbers)})

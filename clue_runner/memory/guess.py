@@ -1,0 +1,58 @@
+"""On what a run will compute, said without loading a backend.
+
+In: the settings, what the GPU's driver lists. Out: the same choices that the backend makes when it is there,
+and the run with them put in. Knows nothing about memory or networks.
+"""
+
+from __future__ import annotations
+
+from clue_runner.config.attention import FUSED, fused_problems
+from clue_runner.config.schema import Run
+from clue_runner.engines.attention import choose_attention
+from clue_runner.engines.devices import Choice, Device, choose_jit, choose_precision, core_count
+from clue_runner.memory.limits import free_gpu_bytes
+from clue_runner.training.network import Choices
+
+
+def guess_device(run: Run) -> Device:
+    """Return the device that ``run.device`` means; for ``auto`` a GPU where a driver lists one."""
+    index = int(run.device.partition(":")[2] or 0)
+    if run.device.startswith("gpu") or (run.device == "auto" and free_gpu_bytes(index) is not None):
+        return Device("gpu", index, f"GPU {index}", core_count())
+    return Device("cpu", 0, "CPU", core_count())
+
+
+def guess_choices(run: Run) -> Choices:
+    """Return device, precision, compiler and form of attention as training will choose them.
+
+    Raises:
+        UsageError: the fused attention kernel is asked for where it cannot run.
+    """
+    device = guess_device(run)
+    precision = choose_precision(run.train.precision, device)
+    jit = choose_jit(run.train.jit, run.backend, device)
+    return Choices(device, precision, jit, _guess_attention(run, device, precision.value))
+
+
+def as_chosen(run: Run, choices: Choices) -> Run:
+    """Return the run with precision, compiler and form of attention as chosen, in the place of ``auto``."""
+    model = run.model.model_copy(update={"attention": choices.attention.value})
+    train = run.train.model_copy(update={"precision": choices.precision.value, "jit": choices.jit.value})
+    return run.model_copy(update={"model": model, "train": train})
+
+
+def _guess_attention(run: Run, device: Device, precision: str) -> Choice:
+    """Return the form of attention; that the GPU's kernel compiles is taken for granted."""
+    model = run.model
+    problems = fused_problems(
+        backend=run.backend,
+        device=device.kind,
+        precision=precision,
+        head_width=model.hidden_dim // model.num_heads,
+        attention_dropout=model.attention_dropout,
+    )
+    if model.attention in {"auto", FUSED} and next(problems, None) is None:
+        return Choice(FUSED, "the GPU's kernel skips padding")
+    return choose_attention(
+        model, run.data.max_length, run.backend, gpu=device.kind == "gpu", precision=precision
+    )

@@ -1,0 +1,104 @@
+"""How much memory there is: of this machine, of this container, of a GPU.
+
+In: a device. Out: bytes. Knows nothing about networks or settings. No backend is loaded for it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from itertools import takewhile
+from pathlib import Path
+
+from clue_runner.engines.devices import Device
+from clue_runner.errors import UsageError
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_UNITS |= {f"{unit}I": 1024**power for power, unit in enumerate("KMGT", start=1)}
+# (limit, use, what the use consists of) of a container, by version of control groups
+_GROUPS = (
+    ("memory.max", "memory.current", "memory.stat"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
+)
+
+
+_NO_MACHINE = 1e6  # of any unit
+
+
+def read_size(text: str) -> int:
+    """Return the bytes that ``24GB``, ``512MiB`` or ``8g`` mean.
+
+    Raises:
+        UsageError: it is no size.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?\s*", text.upper())
+    if found is None or found[2] not in _UNITS or not 0 < float(found[1]) < _NO_MACHINE:
+        raise UsageError(
+            "no amount of memory",
+            where="--budget",
+            received=repr(text[:40]),
+            allowed="a number with a unit: 24GB, 512MB, 16GiB",
+        )
+    return round(float(found[1]) * _UNITS[found[2]])
+
+
+def free_host_bytes(
+    meminfo: Path = Path("/proc/meminfo"), groups: Path = Path("/sys/fs/cgroup")
+) -> int | None:
+    """Return the memory that this process can still take; None where the system does not say.
+
+    That is what the machine has available, or what is left under a container's limit.
+    """
+    sizes = []
+    found = re.search(r"^MemAvailable:\s+(\d+) kB", _text(meminfo), re.MULTILINE)
+    if found:
+        sizes.append(1024 * int(found[1]))
+    for names in _GROUPS:
+        limit, use, parts = (_text(groups / name) for name in names)
+        if limit.isdigit() and use.isdigit():  # "max" stands for no limit
+            # files read long ago count as used, yet the system drops them before anything else
+            dropped = re.findall(r"^(?:total_)?inactive_file (\d+)$", parts, re.MULTILINE)
+            sizes.append(max(0, int(limit) - int(use) + max(map(int, dropped), default=0)))
+    return min(sizes) if sizes else None
+
+
+def _text(path: Path) -> str:
+    """Return what a file of the system says; nothing where there is no such file."""
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
+
+
+def free_gpu_bytes(index: int = 0) -> int | None:
+    """Return the free memory of a GPU as its driver says; None where there is no driver."""
+    program, card = shutil.which("nvidia-smi"), _driver_name(index)
+    if program is None or card is None:
+        return None
+    command = [program, "--query-gpu=memory.free", "--format=csv,noheader,nounits", f"--id={card}"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    text = found.stdout.strip()
+    return int(text) * 2**20 if found.returncode == 0 and text.isdigit() else None
+
+
+def _driver_name(index: int) -> str | None:
+    """Return the number or UUID by which the driver knows a backend's GPU; None where there is none.
+
+    Backends count the GPUs in CUDA_VISIBLE_DEVICES, the driver's program counts all of them.
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return str(index)
+    # as CUDA reads it: nothing counts from the first entry on that names no GPU
+    names = list(takewhile(lambda name: name not in {"", "-1"}, map(str.strip, visible.split(","))))
+    return names[index] if index < len(names) else None
+
+
+def free_bytes(device: Device) -> int | None:
+    """Return the free memory of a device; None where it cannot be told."""
+    return free_gpu_bytes(device.index) if device.kind == "gpu" else free_host_bytes()

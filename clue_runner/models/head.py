@@ -1,0 +1,48 @@
+"""What every task's network offers: a loss to train on and answers to predict with.
+
+In: a batch of tensors. Out: the loss as (sum, weight), or named answers. The two are separate methods: what
+a loss reads (scores of all spans) and what leaves the device (the best few) differ.
+Knows nothing about backends' steps, records or metrics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from clue_runner.models.part import Part
+
+NOISE = "noise"  # batch entry: what a technique adds to the embedded tokens, (rows, length, width) float32
+
+
+class Head(Part):
+    """A trainable network: a backbone and the task's layers as one Keras layer."""
+
+    def loss(self, batch: Mapping[str, Any], key: Any | None = None) -> tuple[Any, Any]:
+        """Return (sum of example losses, sum of example weights), both float32 scalars.
+
+        Args:
+            batch: tensors of one micro-batch; with an entry ``NOISE`` the embedded tokens are moved by it.
+            key: (2,) int32 dropout key of this micro-batch; None: no dropout, as for the loss of a dev split.
+        """
+        raise NotImplementedError
+
+    def answer(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """Return named output tensors of one batch, without dropout."""
+        raise NotImplementedError
+
+
+def encoded(
+    backbone: Any, batch: Mapping[str, Any], key: Any | None, *, first_only: bool = False
+) -> tuple[Any, Any | None]:
+    """Return (sequence, pooled) of a batch: the one place where a head calls its backbone."""
+    result: tuple[Any, Any | None] = backbone(
+        batch["token_ids"],
+        batch["segment_ids"],
+        batch["lengths"],
+        position_ids=batch.get("position_ids"),
+        dropout_key=key,
+        first_only=first_only,
+        noise=batch.get(NOISE),
+    )
+    return result

@@ -1,0 +1,102 @@
+"""Rows to answers: batches through the network without dropout, one prediction a record.
+
+In: an engine, rows, records. Out: predictions in file order; no full score tensor is ever kept.
+Knows nothing about run folders, training or what an answer means.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from clue_runner.adapters.base import Adapter, Predictions
+from clue_runner.data.cards import Card
+from clue_runner.data.records import Records
+from clue_runner.engines.base import Engine
+from clue_runner.errors import NotFiniteError
+from clue_runner.tokens.batches import batch_arrays, evaluation_plan
+from clue_runner.tokens.rows import Rows
+from clue_runner.training.signals import Signals
+
+
+@dataclass
+class Stopwatch:
+    """Rows and seconds of one kind of work; compilation counted apart."""
+
+    examples: int = 0
+    seconds: float = 0.0
+    compiling: float = 0.0
+
+    @property
+    def rate(self) -> float | None:
+        """Return examples per second; None where nothing was done."""
+        return self.examples / self.seconds if self.seconds > 0 and self.examples else None
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """Answers splits with one network.
+
+    Args:
+        tokens: padded tokens in one batch at most.
+        buckets: padded lengths; None: each batch to its own longest row.
+        averaged: use the EMA weights.
+        signals: looked at between batches.
+    """
+
+    engine: Engine
+    adapter: Adapter
+    card: Card
+    tokens: int
+    buckets: tuple[int, ...] | None
+    averaged: bool
+    signals: Signals
+    watch: Stopwatch = field(default_factory=Stopwatch)
+
+    def answer(
+        self, records: Records[Any], rows: Rows, show: Callable[[int], None] = lambda done: None
+    ) -> Predictions:
+        """Return one prediction a record, in file order.
+
+        Raises:
+            InterruptedRunError: a signal arrived between two batches.
+            NotFiniteError: the network gave something that is not a number.
+        """
+        partials: dict[int, Any] = {}
+        for indices in evaluation_plan(rows, tokens=self.tokens, buckets=self.buckets):
+            self.signals.check()
+            started, compilations = time.monotonic(), self.engine.compilations
+            batch = batch_arrays(rows, indices, tokens=self.tokens, buckets=self.buckets)
+            sent = {name: values for name, values in batch.items() if name != "row"}
+            outputs = {
+                name: np.asarray(values)
+                for name, values in self.engine.evaluate(sent, averaged=self.averaged).items()
+            }
+            took = time.monotonic() - started
+            if self.engine.compilations > compilations:
+                self.watch.compiling += took
+            else:
+                self.watch.seconds += took
+                self.watch.examples += len(indices)
+            _refuse_nan(outputs, records.file)
+            for row, partial in zip(
+                batch["row"].tolist(), self.adapter.decode_batch(outputs, batch), strict=True
+            ):
+                if row >= 0:
+                    partials[row] = partial
+            show(len(partials))
+        return self.adapter.merge(partials, records, self.card)
+
+
+def _refuse_nan(outputs: dict[str, Any], file: str) -> None:
+    """Refuse outputs with NaN; infinities may be masks."""
+    for name, values in outputs.items():
+        if np.issubdtype(values.dtype, np.floating) and np.isnan(values).any():
+            raise NotFiniteError(
+                f"the network's answers to {file} are not numbers ({name})",
+                next_step="lower train.learning_rate or raise train.warmup_ratio",
+            )

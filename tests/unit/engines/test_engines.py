@@ -1,0 +1,352 @@
+"""What every engine must show: equal results for any split, exact repetition, AdamW's arithmetic."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from clue_runner.config.loader import load_run
+from clue_runner.engines import EngineSettings, create_engine
+from clue_runner.engines.optimizers import Moments, adam, decay_factor, step_size
+from clue_runner.engines.states import MOMENTUM, STEP, VELOCITY
+from clue_runner.errors import CheckpointError
+
+Update = dict[str, np.ndarray[Any, Any]]
+BACKEND = os.environ.get("KERAS_BACKEND", "tensorflow")
+RATE = 1e-3
+
+
+def settings(**changes: Any) -> EngineSettings:
+    plain: dict[str, Any] = {
+        "precision": "float32",
+        "jit": BACKEND == "jax",
+        "beta_1": 0.9,
+        "beta_2": 0.999,
+        "epsilon": 1e-6,
+        "weight_decay": 0.01,
+        "clip_norm": 1.0,
+        "ema": None,
+        "seed": 42,
+    }
+    return EngineSettings(**plain | changes)
+
+
+def make_engine(dropout: float = 0.0, backend: str = BACKEND, **changes: Any) -> Any:
+    from clue_runner.models.build import build_backbone
+    from clue_runner.models.heads import ClassificationHead
+
+    wanted = settings(**changes)
+    overrides = [f"model.{name}={dropout}" for name in ("dropout", "attention_dropout", "head_dropout")]
+    model = load_run(task="afqmc", card_settings={}, model="test", overrides=overrides).model
+
+    def build() -> Any:
+        backbone = build_backbone(model, 200, dtype_policy=wanted.precision, seed=1)
+        return ClassificationHead(backbone, 3, dropout_rate=dropout, seed=1)
+
+    engine = create_engine(backend)
+    engine.init(build, wanted)
+    return engine
+
+
+_CACHE: dict[str, tuple[Any, dict[str, Any]]] = {}
+
+
+def start_engine(**changes: Any) -> Any:
+    """An engine as ``make_engine`` gives it, its compiled steps reused between tests."""
+    name = repr(sorted(changes.items()))
+    if name not in _CACHE:
+        engine = make_engine(**changes)
+        _CACHE[name] = engine, engine.get_state()
+    engine, state = _CACHE[name]
+    engine.set_state(state)
+    return engine
+
+
+def updates(count: int, lengths: tuple[int, ...] = (16, 24)) -> list[Update]:
+    """Updates of 32 rows of uneven lengths, as one micro-batch each."""
+    generator = np.random.default_rng(0)
+    found = []
+    for index in range(count):
+        longest = lengths[index % len(lengths)]
+        length = generator.integers(2, longest + 1, (1, 32)).astype(np.int32)
+        inside = np.arange(longest) < length[..., None]
+        shape = (1, 32, longest)
+        found.append(
+            {
+                "token_ids": np.where(inside, generator.integers(1, 150, shape), 0).astype(np.int32),
+                "segment_ids": np.where(inside, generator.integers(0, 2, shape), 0).astype(np.int32),
+                "lengths": length,
+                "label": generator.integers(0, 3, (1, 32)).astype(np.int32),
+                "weight": np.ones((1, 32), np.float32),
+            }
+        )
+    return found
+
+
+def split(update: Update, micro_batches: int, rows: int) -> Update:
+    """The same examples as ``micro_batches`` of ``rows``, filled up with rows of weight 0."""
+    result = {}
+    for name, values in update.items():
+        missing = micro_batches * rows - values.shape[1]
+        padding = np.full((missing, *values.shape[2:]), 1 if name == "lengths" else 0, values.dtype)
+        result[name] = np.concatenate([values[0], padding]).reshape(micro_batches, rows, *values.shape[2:])
+    return result
+
+
+def run(engine: Any, batches: list[Update], start: int = 0) -> list[float]:
+    reads = [
+        engine.step(batch, update_index=index, learning_rate=RATE)
+        for index, batch in enumerate(batches, start)
+    ]
+    return [read().loss for read in reads]
+
+
+def largest_difference(one: dict[str, Any], two: dict[str, Any]) -> float:
+    assert one.keys() == two.keys()
+    return max(float(np.abs(one[name].astype(np.float64) - two[name]).max()) for name in one)
+
+
+def same_bits(one: dict[str, Any], two: dict[str, Any]) -> bool:
+    return one.keys() == two.keys() and all(np.array_equal(one[name], two[name]) for name in one)
+
+
+def test_any_split_of_an_update_gives_the_same_result() -> None:
+    batches = updates(20, lengths=(16,))
+    engine = start_engine()
+    losses = run(engine, batches)
+    weights = engine.get_weights(averaged=False)
+    assert losses[-1] != losses[0]
+    for micro_batches, rows in ((4, 8), (3, 12), (1, 40)):
+        engine = start_engine()
+        found = run(engine, [split(batch, micro_batches, rows) for batch in batches])
+        assert np.abs(np.array(found) - losses).max() <= 1e-6
+        assert largest_difference(engine.get_weights(averaged=False), weights) <= 1e-6
+
+
+def test_compilations_are_bounded_by_the_shapes() -> None:
+    engine = make_engine()
+    run(engine, updates(8, lengths=(8, 12, 16)))
+    assert engine.compilations == (1 if BACKEND == "tensorflow" else 3)
+    for batch in updates(4, lengths=(8, 12)):
+        engine.evaluate({name: values[0] for name, values in batch.items()}, averaged=False)
+    assert engine.compilations == (2 if BACKEND == "tensorflow" else 5)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("micro_batches", [1, 2])
+def test_the_same_steps_from_a_saved_state_are_bit_equal(precision: str, micro_batches: int) -> None:
+    batches = [split(batch, micro_batches, 32 // micro_batches) for batch in updates(12, lengths=(16,))]
+    engine = start_engine(dropout=0.1, precision=precision, ema=0.9)
+    run(engine, batches[:6])
+    saved = engine.get_state()
+    losses = run(engine, batches[6:], start=6)
+    after = engine.get_state()
+    engine.set_state(saved)
+    assert same_bits(engine.get_state(), saved)
+    assert run(engine, batches[6:], start=6) == losses
+    assert same_bits(engine.get_state(), after)
+    engine.set_state(saved)
+    assert run(engine, batches[6:], start=7) != losses  # other dropout keys
+    if precision == "bfloat16" and micro_batches == 1:
+        other = make_engine(dropout=0.1, precision=precision, ema=0.9)
+        other.set_state(saved)
+        assert run(other, batches[6:], start=6) == losses
+        assert same_bits(other.get_state(), after)
+
+
+def test_the_step_is_adamw_with_clipping_and_average() -> None:
+    """A NumPy restatement, fed with the gradients that the moments reveal."""
+    wanted = settings(ema=0.8, clip_norm=0.05, weight_decay=0.1)
+    engine = start_engine(ema=0.8, clip_norm=0.05, weight_decay=0.1)
+    names = list(engine.get_weights(averaged=False))
+    for index, batch in enumerate(updates(4, lengths=(16,))):
+        before = engine.get_state()
+        norm = engine.step(batch, update_index=index, learning_rate=RATE)().gradient_norm
+        after = engine.get_state()
+        clipped = {
+            name: (after[MOMENTUM + name].astype(np.float64) - before[MOMENTUM + name] * 0.9) / 0.1
+            for name in names
+        }
+        assert norm > 0.05
+        assert np.sqrt(sum((one**2).sum() for one in clipped.values())) == pytest.approx(0.05, rel=1e-3)
+        size = step_size(RATE, index + 1, wanted)
+        for name in names:
+            decay = decay_factor(name, RATE, wanted)
+            start = before[name].astype(np.float64) * (1 if decay is None else decay)
+            moments = Moments(
+                before[MOMENTUM + name].astype(np.float64), before[VELOCITY + name].astype(np.float64)
+            )
+            expected, found = adam(start, clipped[name], moments, size, wanted)
+            np.testing.assert_allclose(after[name], expected, atol=1e-6)
+            np.testing.assert_allclose(after[VELOCITY + name], found.velocity, atol=1e-9)
+            average = before["ema/" + name] * 0.8 + after[name] * np.float64(0.2)
+            np.testing.assert_allclose(after["ema/" + name], average, atol=1e-7)
+        assert after[STEP] == index + 1
+
+
+def test_the_step_equals_keras_adamw() -> None:
+    import keras
+
+    engine = make_engine(clip_norm=None)
+    batches = updates(6, lengths=(16,))
+    variables = {}
+    for name, value in engine.get_weights(averaged=False).items():
+        variables[name] = keras.Variable(value, name=name.replace("/", "_"))
+    optimizer = keras.optimizers.AdamW(RATE, weight_decay=0.01, epsilon=1e-6)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "norm"])
+    optimizer.build(list(variables.values()))
+    for index, batch in enumerate(batches):
+        before = engine.get_state()
+        engine.step(batch, update_index=index, learning_rate=RATE)()
+        after = engine.get_state()
+        gradients = [
+            (after[MOMENTUM + name] - before[MOMENTUM + name] * np.float32(0.9)) / np.float32(0.1)
+            for name in variables
+        ]
+        optimizer.apply([keras.ops.convert_to_tensor(one) for one in gradients], list(variables.values()))
+        for name, variable in variables.items():
+            np.testing.assert_allclose(np.asarray(variable), after[name], atol=2e-6, err_msg=name)
+
+
+def test_rows_that_were_never_read_only_decay() -> None:
+    engine = start_engine()
+    before = engine.get_weights(averaged=False)["backbone/embeddings/word"]
+    run(engine, updates(2, lengths=(16,)))
+    after = engine.get_state()
+    word = "backbone/embeddings/word"
+    np.testing.assert_allclose(after[word][150:], before[150:] * (1 - RATE * 0.01) ** 2, rtol=1e-6)
+    assert not after[MOMENTUM + word][150:].any()
+    assert after[MOMENTUM + word][1:150].any(axis=1).mean() > 0.9
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="TensorFlow's variables outlive a step that failed")
+def test_a_state_that_a_failed_step_has_eaten_is_told_and_put_back() -> None:
+    """A JAX step takes its state's memory over: one that fails on the way leaves deleted arrays."""
+    batches = updates(4, lengths=(16,))
+    engine = start_engine()
+    run(engine, batches[:2])
+    saved = engine.get_state()
+    assert engine.applied() == 2
+    losses, after = run(engine, batches[2:], start=2), engine.get_state()
+    next(iter(engine.state["momentum"].values())).delete()
+    assert engine.applied() is None
+    engine.set_state(saved)
+    assert engine.applied() == 2
+    assert run(engine, batches[2:], start=2) == losses
+    assert same_bits(engine.get_state(), after)
+
+
+@pytest.mark.parametrize("micro_batches", [1, 4])
+def test_a_non_finite_loss_leaves_the_state(micro_batches: int) -> None:
+    batch, bad = updates(2, lengths=(16,))
+    bad["weight"][0, 3] = np.inf
+    engine = start_engine(dropout=0.1, precision="float32", ema=0.9)
+    run(engine, [split(batch, micro_batches, 32 // micro_batches)])
+    before = engine.get_state()
+    result = engine.step(split(bad, micro_batches, 32 // micro_batches), update_index=1, learning_rate=RATE)()
+    assert not result.finite
+    assert same_bits(engine.get_state(), before)
+
+
+def test_evaluation_uses_the_average_where_asked() -> None:
+    batches = updates(3, lengths=(16,))
+    engine = start_engine(dropout=0.1, precision="float32", ema=0.9)
+    run(engine, batches)
+    batch = {name: values[0] for name, values in batches[0].items()}
+    plain = engine.evaluate(batch, averaged=False)["logits"]
+    averaged = engine.evaluate(batch, averaged=True)["logits"]
+    assert np.abs(plain - averaged).max() > 1e-5
+    engine.set_weights(engine.get_weights(averaged=True))
+    assert np.array_equal(engine.evaluate(batch, averaged=False)["logits"], averaged)
+
+
+def test_a_state_that_does_not_fit_is_refused() -> None:
+    engine = start_engine()
+    state = engine.get_state()
+    state["head/output/kernel"] = state["head/output/kernel"][:, :2]
+    state["head/output/extra"] = state.pop("head/output/bias")
+    with pytest.raises(CheckpointError) as caught:
+        engine.set_state(state)
+    for text in (
+        "head/output/kernel: has another shape, got (32, 2) (allowed: (32, 3))",
+        "extra",
+        "bias: missing",
+    ):
+        assert text in str(caught.value)
+
+
+def test_weights_that_are_not_trained_stay() -> None:
+    engine = make_engine()
+    probe = engine.network.backbone.embeddings.position
+    probe.trainable = False
+    frozen = create_engine(BACKEND)
+    frozen.init(lambda: engine.network, settings())
+    before = frozen.get_weights(averaged=False)
+    run(frozen, updates(1, lengths=(16,)))
+    after = frozen.get_weights(averaged=False)
+    moved = {name for name in before if not np.array_equal(before[name], after[name])}
+    assert set(before) - moved == {"backbone/embeddings/position"}
+
+
+SCRIPT = """
+import sys
+sys.path.insert(0, {folder!r})
+import numpy as np
+from test_engines import make_engine, run, updates
+engine = make_engine(backend={backend!r}, jit={jit})
+losses = run(engine, updates(6, lengths=(16,)))
+np.savez({file!r}, losses=losses, **engine.get_weights(averaged=False))
+"""
+
+
+@pytest.fixture
+def other_backend(tmp_path: Path) -> Iterator[Callable[[], Any]]:
+    """What the other backend gives for the same steps, in a process of its own."""
+    other = "jax" if BACKEND == "tensorflow" else "tensorflow"
+    pytest.importorskip(other, reason=f"{other} is not installed")
+
+    def compute() -> Any:
+        file = str(tmp_path / "other.npz")
+        code = SCRIPT.format(folder=str(Path(__file__).parent), backend=other, jit=other == "jax", file=file)
+        environment = {**os.environ, "KERAS_BACKEND": other}
+        subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+        return np.load(file, allow_pickle=False)
+
+    yield compute
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="compared once, from the TensorFlow side")
+def test_both_backends_agree(other_backend: Callable[[], Any]) -> None:
+    theirs = other_backend()
+    engine = start_engine()
+    losses = run(engine, updates(6, lengths=(16,)))
+    assert np.abs(np.array(losses) - theirs["losses"]).max() <= 1e-5
+    for name, value in engine.get_weights(averaged=False).items():
+        np.testing.assert_allclose(value, theirs[name], atol=1e-5, err_msg=name)
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="JAX is always compiled by XLA")
+def test_xla_gives_what_the_graph_gives() -> None:
+    batches = updates(3, lengths=(16,))
+    graph, compiled = start_engine(dropout=0.1), make_engine(dropout=0.1, jit=True)
+    assert run(graph, batches) == pytest.approx(run(compiled, batches), abs=1e-6)
+    state = graph.get_state()
+    assert largest_difference(state, compiled.get_state()) <= 1e-6
+    assert compiled.compilations == 1
+
+
+def test_jax_runs_where_tensorflow_is_not_installed(tmp_path: Path) -> None:
+    if BACKEND != "jax":
+        pytest.skip("about the JAX backend")
+    file = str(tmp_path / "alone.npz")
+    code = SCRIPT.format(folder=str(Path(__file__).parent), backend="jax", jit=True, file=file)
+    code = "import sys\nsys.modules['tensorflow'] = None\n" + code
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "KERAS_BACKEND": "jax"})
+    assert np.isfinite(np.load(file, allow_pickle=False)["losses"]).all()

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from clue_runner.errors import BusyError
+from clue_runner.files.lock import FolderLock
+
+HOLD = (
+    "import sys, time, pathlib\n"
+    "from clue_runner.files.lock import FolderLock\n"
+    "FolderLock(pathlib.Path(sys.argv[1])).acquire()\n"
+    "print('held', flush=True)\n"
+    "time.sleep(60)\n"
+)
+
+
+def test_the_second_is_told_who_holds_it(tmp_path: Path) -> None:
+    with FolderLock(tmp_path):
+        holder = json.loads((tmp_path / "lock").read_text(encoding="utf-8"))
+        assert holder["pid"] == os.getpid()
+        with pytest.raises(BusyError, match=f"process {os.getpid()} on {holder['host']}") as caught:
+            FolderLock(tmp_path).acquire()
+        assert caught.value.exit_code == 9
+    assert not (tmp_path / "lock").exists()
+    FolderLock(tmp_path).acquire().release()
+
+
+def test_a_killed_holder_frees_it_at_once(tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    with pytest.raises(BusyError, match=str(process.pid)):
+        FolderLock(tmp_path).acquire()
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    with FolderLock(tmp_path):
+        assert json.loads((tmp_path / "lock").read_text(encoding="utf-8"))["pid"] == os.getpid()
+
+
+def test_a_copied_folder_carries_no_lock(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    with FolderLock(tmp_path / "a"):
+        shutil.copytree(tmp_path / "a", tmp_path / "b")
+        FolderLock(tmp_path / "b").acquire().release()
+
+
+def test_exactly_one_of_many_proceeds(tmp_path: Path) -> None:
+    for _ in range(20):
+        won: list[FolderLock] = []
+        barrier = threading.Barrier(8)
+
+        def contend(barrier: threading.Barrier = barrier, won: list[FolderLock] = won) -> None:
+            barrier.wait()
+            try:
+                won.append(FolderLock(tmp_path).acquire())
+            except BusyError:
+                return
+
+        threads = [threading.Thread(target=contend) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(won) == 1
+        won[0].release()
