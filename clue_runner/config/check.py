@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from clue_runner.config.layers import check_types, layer_from_mapping
-from clue_runner.config.loader import default_layer
+from clue_runner.config.anywhere import adapter_or_any, check_anywhere
+from clue_runner.config.defaults import default_layer
+from clue_runner.config.layers import layer_from_mapping
 from clue_runner.config.presets import read_preset
-from clue_runner.config.recipes import recipe_layers
+from clue_runner.config.recipes import misspelt_task, recipe_layers
+from clue_runner.config.sections import Sections
 from clue_runner.config.yaml_reader import read_yaml
 from clue_runner.errors import ClueError, DataError, Problem
 
@@ -37,12 +39,12 @@ def yaml_files(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-def check_file(path: Path) -> tuple[Kind, list[Problem]]:
+def check_file(path: Path, sections: Sections) -> tuple[Kind, list[Problem]]:
     """Return what a file is taken for and all problems in it."""
     kind = _kind(path)
     problems: list[Problem] = []
     try:
-        _check(path, kind, problems)
+        _check(path, kind, sections, problems)
     except ClueError as error:
         problems += error.problems or [error.headline]
     return kind, problems
@@ -59,9 +61,8 @@ def _kind(path: Path) -> Kind:
     return "model preset" if "kind" in values or path.parent.name == "models" else "settings"
 
 
-def _check(path: Path, kind: Kind, problems: list[Problem]) -> None:
+def _check(path: Path, kind: Kind, sections: Sections, problems: list[Problem]) -> None:
     """Append the problems of one file."""
-    base = {**default_layer().values, "task": "none"}
     if kind == "card":
         document = read_yaml(path)
         recommended = document.values.get("recommended") or {}
@@ -71,11 +72,17 @@ def _check(path: Path, kind: Kind, problems: list[Problem]) -> None:
             problems,
             document=document,
             prefix=("recommended",),
-            only=("data", "model", "train"),
+            only=("task", "data", "model", "train"),
         )
-        check_types(layer, base, problems)
+        adapter = document.values.get("adapter")
+        known = adapter in sections.adapters()
+        check_anywhere(layer, sections, problems, adapter=str(adapter) if known else None)
     elif kind == "model preset":
-        check_types(read_preset(path).layer, base, problems)
+        layer = read_preset(path).layer
+        family = layer.values.get("model.family", default_layer().values["model.family"])
+        check_anywhere(layer, sections, problems, family=str(family))
     else:
-        for layer in recipe_layers(path, None, problems):
-            check_types(layer, base, problems)
+        for task, layer in recipe_layers(path, problems):
+            if task is not None and (misspelt := misspelt_task(task, None, layer.place)):
+                problems.append(misspelt)
+            check_anywhere(layer, sections, problems, adapter=adapter_or_any(sections, task))

@@ -1,6 +1,6 @@
 """What the settings are: their keys, what each allows, what each means.
 
-In: the schema. Out: a list of ``Setting``s for messages, and a JSON Schema for editors.
+In: a schema. Out: a list of ``Setting``s for messages.
 Knows nothing about files, layers or values.
 """
 
@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from pydantic import BaseModel
-
-from clue_runner.config.schema import Run
+from clue_runner.config.sections import Schema
 
 
 @dataclass(frozen=True)
@@ -26,41 +24,16 @@ class Setting:
 
 
 @cache
-def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema of a resolved run; the references that editors resolve are kept."""
-    return Run.model_json_schema()
-
-
-@cache
-def sections() -> Mapping[str, type[BaseModel]]:
-    """Return the setting groups: ``train`` -> its model."""
-    return {
-        name: field.annotation
-        for name, field in Run.model_fields.items()
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
-    }
-
-
-@cache
-def setting_keys() -> tuple[str, ...]:
-    """Return all dotted keys in the schema's order."""
-    groups = sections()
-    keys: list[str] = []
-    for name in Run.model_fields:
-        keys += [f"{name}.{key}" for key in groups[name].model_fields] if name in groups else [name]
-    return tuple(keys)
-
-
-@cache
-def settings() -> Mapping[str, Setting]:
+def settings(schema: Schema) -> Mapping[str, Setting]:
     """Return every setting by its dotted key, in the schema's order."""
-    schema = json_schema()
+    described = schema.run.model_json_schema()
     found: dict[str, Setting] = {}
-    for key in setting_keys():
-        properties = schema["properties"]
-        section, _, leaf = key.rpartition(".")
-        if section:
-            properties = schema["$defs"][sections()[section].__name__]["properties"]
+    for key in schema.keys:
+        properties = described["properties"]
+        group, _, leaf = key.rpartition(".")
+        if group:
+            reference = properties[group]["$ref"].rpartition("/")[2]
+            properties = described["$defs"][reference]["properties"]
         node = properties[leaf]
         found[key] = Setting(key, in_words(node), node.get("description", ""))
     return found

@@ -1,7 +1,7 @@
 """One layer of settings: where each value came from, and every problem in it.
 
 In: nested mappings with line numbers, ``key.path=value`` arguments, flags. Out: ``Layer``s of dotted keys,
-checked one by one, so that a mistake is reported even where a later layer would hide it.
+checked one by one against a schema, so that a mistake is reported even where a later layer would hide it.
 Knows nothing about which layers exist or in which order they apply.
 """
 
@@ -13,20 +13,21 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from clue_runner.config.describe import sections, setting_keys, settings, shown
+from clue_runner.config.describe import settings, shown
 from clue_runner.config.scalars import parse_scalar
-from clue_runner.config.schema import Run
+from clue_runner.config.sections import Schema, common_schema
 from clue_runner.config.yaml_reader import Document, KeyPath
 from clue_runner.errors import Problem, suggest
 
 
 @dataclass
 class Layer:
-    """Values of one source by dotted key, and the place of each for messages."""
+    """Values of one source by dotted key, and the place of each, and of the whole, for messages."""
 
     title: str
     values: dict[str, object] = field(default_factory=dict)
     places: dict[str, str] = field(default_factory=dict)
+    place: str = ""
 
     def put(self, key: str, value: object, place: str) -> None:
         """Set one value."""
@@ -43,34 +44,32 @@ def layer_from_mapping(
     prefix: KeyPath = (),
     only: Iterable[str] | None = None,
 ) -> Layer:
-    """Flatten a nested mapping of settings.
+    """Flatten a nested mapping of settings; whether each key exists is for ``check_layer`` to say.
 
     Args:
         title: what the layer is called in messages where ``document`` is None.
         values: settings by group, as in a YAML file.
-        problems: unknown keys and misplaced values are appended here.
+        problems: unknown groups and misplaced values are appended here.
         document: gives the line of each key.
         prefix: the path of ``values`` inside ``document``.
         only: the root keys allowed here; None allows every setting.
     """
     layer = Layer(title)
-    groups = sections()
-    roots = tuple(only) if only is not None else tuple(Run.model_fields)
-    known = tuple(key for key in setting_keys() if key.partition(".")[0] in roots)
+    common = common_schema()
+    roots = tuple(only) if only is not None else tuple(common.run.model_fields)
+    known = tuple(key for key in common.keys if key.partition(".")[0] in roots)
     for name, value in values.items():
         place = document.where((*prefix, name)) if document else title
         if name not in roots:
             problems.append(unknown_key(str(name), known, place, groups=roots))
-        elif name not in groups:
+        elif name == "task" and isinstance(value, str):  # as run.yaml had it before tasks had settings
+            layer.put("task.name", value, place)
+        elif name not in common.groups:
             layer.put(name, value, place)
         elif isinstance(value, Mapping):
             for leaf, inner in value.items():
                 inner_place = document.where((*prefix, name, leaf)) if document else title
-                key = f"{name}.{leaf}"
-                if key in known:
-                    layer.put(key, inner, inner_place)
-                else:
-                    problems.append(unknown_key(key, known, inner_place))
+                layer.put(f"{name}.{leaf}", inner, inner_place)
         elif value is not None:  # `train:` with every line under it commented out is an empty group
             problems.append(Problem(f"{name} needs settings under it", place, shown(value), "a mapping"))
     return layer
@@ -79,7 +78,6 @@ def layer_from_mapping(
 def layers_from_overrides(overrides: Sequence[str], problems: list[Problem]) -> Layer:
     """Read ``--set key.path=value`` arguments; values are YAML scalars, so ``1e-5`` is a number."""
     layer = Layer("--set")
-    known = setting_keys()
     for text in overrides:
         key, equals, value = text.partition("=")
         key = key.strip()
@@ -87,10 +85,10 @@ def layers_from_overrides(overrides: Sequence[str], problems: list[Problem]) -> 
             problems.append(
                 Problem("needs key.path=value (null unsets)", "--set", repr(text), "e.g. train.epochs=5")
             )
-        elif key in sections():
+        elif key in common_schema().groups:
             problems.append(Problem(f"{key} is a group: set one key of it", "--set", repr(text)))
-        elif key not in known:
-            problems.append(unknown_key(key, known, "--set"))
+        elif key in layer.values:
+            problems.append(Problem(f"{key} is set twice", "--set", repr(text), "each key once"))
         else:
             layer.put(key, _argument(value.strip()), f"--set {key}")
     return layer
@@ -100,35 +98,69 @@ def layer_from_flags(flags: Mapping[str, object]) -> Layer:
     """Return the layer of flags that were given (not None), by the dotted key they set."""
     layer = Layer("command line")
     for key, value in flags.items():
-        if key not in setting_keys():
+        if key not in common_schema().fields:
             raise ValueError(f"a flag sets the unknown key {key}")
         if value is not None:
             layer.put(key, value, f"--{key.rpartition('.')[2].replace('_', '-')}")
     return layer
 
 
-def check_types(layer: Layer, defaults: Mapping[str, object], problems: list[Problem]) -> None:
-    """Check a layer's values alone, over valid defaults, and append what is wrong with each."""
+def check_layer(
+    layer: Layer,
+    schema: Schema,
+    defaults: Mapping[str, object],
+    problems: list[Problem],
+    *,
+    elsewhere: Iterable[str] = (),
+) -> None:
+    """Put earlier spellings of keys right, then append what is wrong with the layer's keys and values.
+
+    Args:
+        layer: changed in place: earlier spellings become today's keys.
+        schema: the settings that the run has.
+        defaults: valid values of the settings that the layer does not have.
+        problems: appended to.
+        elsewhere: keys that runs of other kinds or families have; they are named as such.
+    """
+    for key in list(layer.values):
+        current = schema.former.get(key, key)
+        if current != key:
+            value, place = layer.values.pop(key), layer.places.pop(key)
+            if current in layer.values:
+                problems.append(Problem(f"{key} is an earlier name of {current}: give one of them", place))
+            else:
+                layer.put(current, value, place)
+        elif key not in schema.fields:
+            place = layer.places[key]
+            del layer.values[key], layer.places[key]
+            problems.append(
+                Problem(f"{key}: no setting of this run; {_who(schema)}", place)
+                if key in elsewhere
+                else unknown_key(key, schema.keys, place)
+            )
+    _check_types(layer, schema, defaults, problems)
+
+
+def _check_types(
+    layer: Layer, schema: Schema, defaults: Mapping[str, object], problems: list[Problem]
+) -> None:
     try:
-        Run.model_validate(nested({**defaults, **layer.values}))
+        schema.validate({**defaults, **layer.values})
     except ValidationError as error:
         for found in error.errors(include_url=False, include_context=False):
-            key = ".".join(map(str, found["loc"][: 2 if found["loc"][0] in sections() else 1]))
+            key = ".".join(map(str, found["loc"][: 2 if found["loc"][0] in schema.groups else 1]))
             place = layer.places.get(key, layer.title)
             what = f"{key} is missing" if found["type"] == "missing" else f"{key} has a value it cannot take"
             received = None if found["type"] == "missing" else shown(layer.values.get(key, found["input"]))
-            problem = Problem(what, place, received, settings()[key].allowed)
+            problem = Problem(what, place, received, settings(schema)[key].allowed)
             if problem not in problems:
                 problems.append(problem)
 
 
-def nested(values: Mapping[str, object]) -> dict[str, Any]:
-    """Return dotted keys as the nested mapping that the schema validates."""
-    tree: dict[str, Any] = {name: {} for name in sections()}
-    for key, value in values.items():
-        section, _, leaf = key.rpartition(".")
-        (tree[section] if section else tree)[leaf] = value
-    return tree
+def _who(schema: Schema) -> str:
+    """Return whose settings a run of this schema has besides the common ones."""
+    own = [key for key in schema.keys if key not in common_schema().fields]
+    return f"it has {', '.join(own)} of its own" if own else "it has the common ones alone"
 
 
 def count(problems: list[Problem]) -> str:

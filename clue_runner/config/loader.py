@@ -13,26 +13,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clue_runner.config.attention import attention_problems
+from clue_runner.config.anywhere import adapter_or_any, check_anywhere
+from clue_runner.config.defaults import default_layer
 from clue_runner.config.layers import (
     Layer,
-    check_types,
+    check_layer,
     count,
     layer_from_flags,
     layer_from_mapping,
     layers_from_overrides,
-    nested,
 )
-from clue_runner.config.lengths import length_problems
 from clue_runner.config.model_choice import find_model, require_checkpoint
 from clue_runner.config.pairs import pair_problem
 from clue_runner.config.presets import Preset, model_preset, model_presets, read_preset
-from clue_runner.config.recipes import find_config, recipe_layers
+from clue_runner.config.recipes import find_config, misspelt_task, recipe_layers
 from clue_runner.config.recompute import recompute_problems
 from clue_runner.config.resolved import config_hash, difference, dump_run, flat, load_resolved
 from clue_runner.config.schema import Run
-from clue_runner.config.shipped import shipped_folder
-from clue_runner.config.yaml_reader import read_yaml
+from clue_runner.config.sections import OPEN_GROUPS, Schema, Sections
 from clue_runner.errors import Problem, UsageError
 
 __all__ = [
@@ -57,38 +55,19 @@ CheckpointReader = Callable[[Path], Mapping[str, object]]
 
 @dataclass(frozen=True)
 class Resolved:
-    """A run, and the layer that each of its values came from."""
+    """A run, the settings that it has, and the layer that each of its values came from."""
 
     run: Run
+    schema: Schema
     origins: Mapping[str, str]
-
-
-def load_run(
-    *,
-    task: str,
-    card_settings: Mapping[str, Any],
-    model: str | None = None,
-    configs: Sequence[str] = (),
-    overrides: Sequence[str] = (),
-    flags: Mapping[str, object] | None = None,
-    checkpoint_reader: CheckpointReader | None = None,
-) -> Run:
-    """Return the run that all layers make together; see ``resolve_run``."""
-    return resolve_run(
-        task=task,
-        card_settings=card_settings,
-        model=model,
-        configs=configs,
-        overrides=overrides,
-        flags=flags,
-        checkpoint_reader=checkpoint_reader,
-    ).run
 
 
 def resolve_run(
     *,
     task: str,
-    card_settings: Mapping[str, Any],
+    sections: Sections,
+    card_settings: Mapping[str, Any] | None = None,
+    adapter: str | None = None,
     model: str | None = None,
     configs: Sequence[str] = (),
     overrides: Sequence[str] = (),
@@ -98,8 +77,10 @@ def resolve_run(
     """Merge all layers and check them.
 
     Args:
-        task: name or folder of the card; becomes ``run.task``.
+        task: name or folder of the card; becomes ``run.task.name``.
+        sections: the settings that kinds of tasks and families of models have of their own.
         card_settings: nested settings that the card recommends.
+        adapter: the card's kind of task; None: ``sections`` knows it.
         model: ``--model``; None takes ``model.name`` of the highest layer that has it.
         configs: ``--config`` values: a recipe's name or a file.
         overrides: ``--set`` values.
@@ -114,10 +95,8 @@ def resolve_run(
     """
     problems: list[Problem] = []
     default = default_layer()
-    # A task has no default: a placeholder lets the layers be checked before it is set at the end.
-    base = {**default.values, "task": task}
-    card = layer_from_mapping(f"card of {task}", card_settings, problems)
-    upper = [layer for text in configs for layer in _recipe(text, task, problems)]
+    card = layer_from_mapping(f"card of {task}", card_settings or {}, problems)
+    upper = [layer for text in configs for layer in _recipe(text, task, sections, problems)]
     upper.append(layers_from_overrides(overrides, problems))
     upper.append(layer_from_flags(flags or {}))
     name = _model_name(model, [default, card, *upper])
@@ -125,23 +104,36 @@ def resolve_run(
     if model is not None:
         fixed.title = "command line"
     layers = [card, *lower, *upper, fixed]
+    kind = adapter or sections.adapter_of(task)
+    family = [one.values["model.family"] for one in (default, *layers) if "model.family" in one.values][-1]
+    schema = sections.schema(kind, str(family))
+    # A task has no default: a placeholder lets the layers be checked before it is set at the end.
+    base = {
+        **schema.defaults,
+        **default.values,
+        **dict(zip(OPEN_GROUPS.values(), (kind, family), strict=True)),
+    }
+    base["task.name"] = task
+    elsewhere = sections.every_key()
     for layer in layers:
-        check_types(layer, base, problems)
-    merged = _Merged(dict(base), dict.fromkeys(default.values, default.title), {})
-    merged.lay(layers)
-    if merged.values["task"] != task:
-        place = merged.origins["task"]
-        problems.append(Problem(f"task is {merged.values['task']}", place, allowed=f"{task}, as --task says"))
-    merged.origins["task"] = "command line"
+        check_layer(layer, schema, base, problems, elsewhere=elsewhere)
+    merged = _Merged(dict(base), dict.fromkeys(base, default.title), {})
+    merged.lay(layers, schema.paths)
+    for key, wanted in (("task.name", task), ("task.adapter", kind)):
+        if merged.values[key] != wanted:
+            place = merged.origins[key]
+            received = str(merged.values[key])
+            problems.append(Problem(f"{key} is another", place, received, f"{wanted}, as --task says"))
+        merged.origins[key] = "command line"
     if not problems:
-        problems += cross_checks(merged.values, merged.origins, merged.ranks)
+        problems += cross_checks(schema, merged.values, merged.origins, merged.ranks)
     if problems:
         raise UsageError(
             f"the settings have {count(problems)}",
             problems=problems,
             next_step="every setting, explained: clue config show --explain",
         )
-    return Resolved(Run.model_validate(nested(merged.values)), merged.origins)
+    return Resolved(schema.validate(merged.values), schema, merged.origins)
 
 
 @dataclass
@@ -152,7 +144,7 @@ class _Merged:
     origins: dict[str, str]
     ranks: dict[str, int]
 
-    def lay(self, layers: Sequence[Layer]) -> None:
+    def lay(self, layers: Sequence[Layer], paths: Sequence[str]) -> None:
         """Put layers on top, in order; paths become absolute, whichever layer gave them.
 
         The same command given in another folder would else mean another file.
@@ -160,31 +152,31 @@ class _Merged:
         for rank, layer in enumerate(layers):
             for key, value in layer.values.items():
                 self.values[key], self.origins[key], self.ranks[key] = value, layer.title, rank
-        for key, name in (("model.checkpoint", None), ("model.vocab", "auto"), ("model.word_vectors", None)):
-            if isinstance(self.values[key], str) and self.values[key] != name:
+        for key in paths:
+            if isinstance(self.values[key], str) and self.values[key] != "auto":
                 self.values[key] = str(Path(self.values[key]).expanduser().resolve())
 
 
-def default_layer() -> Layer:
-    """Return the values of ``configs/default.yaml``."""
-    problems: list[Problem] = []
-    document = read_yaml(shipped_folder("configs") / "default.yaml", "configs/default.yaml")
-    layer = layer_from_mapping("default", document.values, problems, document=document)
-    if problems:
-        raise UsageError("configs/default.yaml does not match the schema", problems=problems)
-    return layer
+def _recipe(text: str, task: str, sections: Sections, problems: list[Problem]) -> list[Layer]:
+    """Return the layers of one ``--config`` for a task; its problems join the others.
 
-
-def _recipe(text: str, task: str, problems: list[Problem]) -> list[Layer]:
-    """Return the layers of one ``--config``; its problems join the others."""
+    Entries for other tasks are checked too: a misspelt key there would wait for a later run.
+    """
     try:
-        return recipe_layers(find_config(text), task, problems)
+        layers = recipe_layers(find_config(text), problems)
     except UsageError as error:
         # A file that cannot be parsed is one finding among the others; a missing one (exit 3) stops at once.
         problems += error.problems or [
             Problem(f"{error.headline.what}; {error.next_step}", "--config", allowed=error.headline.allowed)
         ]
         return []
+    current = Path(task).name
+    for name, layer in layers:
+        if name is not None and name != current:
+            if misspelt := misspelt_task(name, current, layer.place):
+                problems.append(misspelt)
+            check_anywhere(layer, sections, problems, adapter=adapter_or_any(sections, name))
+    return [layer for name, layer in layers if name is None or name == current]
 
 
 def _model_name(model: str | None, layers: Sequence[Layer]) -> str:
@@ -235,17 +227,15 @@ def _model_layers(
 
 
 def cross_checks(
-    values: Mapping[str, Any], origins: Mapping[str, str], ranks: Mapping[str, int]
+    schema: Schema, values: Mapping[str, Any], origins: Mapping[str, str], ranks: Mapping[str, int]
 ) -> Iterator[Problem]:
     """Yield what is wrong with values that are each allowed but cannot go together."""
 
     def together(first: str, second: str, rule: str) -> Problem:
         return pair_problem(rule, first, second, values, origins)
 
-    if values["model.hidden_dim"] % values["model.num_heads"]:
-        yield together("model.hidden_dim", "model.num_heads", "heads must divide the width")
-    yield from length_problems(values, origins)
-    yield from attention_problems(values, origins)
+    for section in schema.own:
+        yield from section.cross_checks(values, origins)
     yield from recompute_problems(values, origins)
     if values["data.max_length"] < 8:
         yield Problem(

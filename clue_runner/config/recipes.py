@@ -39,39 +39,36 @@ def find_config(text: str) -> Path:
     raise unknown_name("recipe", text, recipe_names(), list_command="clue config show --help")
 
 
-def recipe_layers(path: Path, task: str | None, problems: list[Problem]) -> list[Layer]:
-    """Return the file's layer, then that of its ``tasks:`` entry for ``task`` (name or folder; None: all).
-
-    Keys of entries for other tasks are checked too: a misspelt one there would wait for a later run.
-    """
+def recipe_layers(path: Path, problems: list[Problem]) -> list[tuple[str | None, Layer]]:
+    """Return the file's layers, each with the task that it is for: None first, then the ``tasks:`` entries."""
     root = shipped_folder("configs").parent
     document = read_yaml(path, str(path.relative_to(root)) if path.is_relative_to(root) else str(path))
     values = {key: value for key, value in document.values.items() if key != "tasks"}
-    layers = [layer_from_mapping(document.name, values, problems, document=document)]
+    layers: list[tuple[str | None, Layer]] = [
+        (None, layer_from_mapping(document.name, values, problems, document=document))
+    ]
     tasks = document.values.get("tasks")
     if tasks is None:
         return layers
     if not isinstance(tasks, Mapping):
         problems.append(Problem("tasks needs task names under it", document.where(("tasks",))))
         return layers
-    current = Path(task).name if task is not None else None
     for name, inner in tasks.items():
         place = document.where(("tasks", name))
-        _check_task_name(name, current, place, problems)
         if not isinstance(inner, Mapping):
             problems.append(Problem(f"tasks.{name} needs settings under it", place))
             continue
         title = f"{document.name} (tasks.{name})"
         layer = layer_from_mapping(title, inner, problems, document=document, prefix=("tasks", name))
-        if current is None or name == current:
-            layers.append(layer)
+        layer.place = place
+        layers.append((name, layer))
     return layers
 
 
-def _check_task_name(name: str, current: str | None, place: str, problems: list[Problem]) -> None:
-    """Report a task name that is a near miss; a user's own task elsewhere may have any other name."""
+def misspelt_task(name: str, current: str | None, place: str) -> Problem | None:
+    """Return the problem of a task name that is a near miss; a user's own task may have any other name."""
     known = [folder.name for folder in shipped_folder("tasks").glob("*") if (folder / "task.yaml").is_file()]
-    if name != current and name not in known:
-        guess = suggest(name, [*known, *([current] if current else [])])
-        if guess:
-            problems.append(Problem(f"tasks.{name}: no such task, did you mean {guess}?", place))
+    if name == current or name in known:
+        return None
+    guess = suggest(name, [*known, *([current] if current else [])])
+    return Problem(f"tasks.{name}: no such task, did you mean {guess}?", place) if guess else None

@@ -18,7 +18,7 @@ MODE, POLICY, LAYERS, BACKEND = "model.recompute", "model.recompute_policy", "mo
 def recompute_problems(values: Mapping[str, Any], origins: Mapping[str, str]) -> Iterator[Problem]:
     """Yield what is wrong with ``model.recompute`` and its policy."""
     together = functools.partial(pair_problem, values=values, origins=origins)
-    mode, policy, layers = values[MODE], values[POLICY], values[LAYERS]
+    mode, policy, layers = values[MODE], values[POLICY], values.get(LAYERS)
     if policy != "nothing" and mode == "none":
         yield together(
             "nothing is recomputed, so nothing can be kept from it",
@@ -35,7 +35,7 @@ def recompute_problems(values: Mapping[str, Any], origins: Mapping[str, str]) ->
             allowed="nothing",
             fix="--backend jax",
         )
-    if (segment_size(mode) or 1) > layers:
+    if layers is not None and (segment_size(mode) or 1) > layers:
         yield together(
             "a segment has more blocks than the model",
             MODE,

@@ -10,10 +10,11 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from clue_runner.config.describe import sections, setting_keys, settings, shown
-from clue_runner.config.layers import check_types, count, layer_from_mapping, nested
+from clue_runner.config.describe import shown
+from clue_runner.config.layers import check_layer, count, layer_from_mapping
 from clue_runner.config.scalars import format_scalar
 from clue_runner.config.schema import Run
+from clue_runner.config.sections import OPEN_GROUPS, Schema, Sections
 from clue_runner.config.yaml_reader import read_yaml
 from clue_runner.errors import Problem, UsageError
 
@@ -31,22 +32,24 @@ BEFORE: dict[str, object] = {
 
 def dump_run(run: Run, comments: Mapping[str, str] | None = None) -> str:
     """Return the run as YAML that ``load_resolved`` reads back equal; ``comments`` stand beside keys."""
-    tree = run.model_dump(mode="json")
     lines: list[str] = []
-    groups = sections()
-    for key in setting_keys():
+    group = ""
+    for key, value in flat(run).items():
         section, _, leaf = key.rpartition(".")
-        if section and leaf == next(iter(groups[section].model_fields)):
+        if section != group:
+            group = section
             lines += ["", f"{section}:"]
-        value = tree[section][leaf] if section else tree[leaf]
         line = f"{'  ' if section else ''}{leaf}: {format_scalar(value)}"
         comment = comments.get(key) if comments else None
         lines.append(f"{line:<40} # {comment}" if comment else line)
     return "\n".join(lines).lstrip("\n") + "\n"
 
 
-def load_resolved(path: Path) -> Run:
+def load_resolved(path: Path, sections: Sections) -> Run:
     """Read a ``run.yaml`` that ``dump_run`` of this version or of an earlier one wrote.
+
+    An earlier version wrote the settings of all kinds of tasks into every file: those of other kinds decided
+    nothing and are left out.
 
     Raises:
         UsageError: it has unknown, missing or wrong values.
@@ -55,10 +58,20 @@ def load_resolved(path: Path) -> Run:
     document = read_yaml(path)
     problems: list[Problem] = []
     layer = layer_from_mapping(document.name, document.values, problems, document=document)
-    check_types(layer, BEFORE, problems)
+    name = str(layer.values.get("task.name", ""))
+    whole = "task.adapter" not in layer.values and name != ""
+    if whole:
+        layer.put("task.adapter", sections.adapter_of(name), layer.places["task.name"])
+    adapter, family = (str(layer.values.get(key, "")) for key in OPEN_GROUPS.values())
+    schema = sections.schema(adapter, family)
+    if whole:
+        strangers = sections.every_key() - {*schema.keys, *schema.former}
+        layer.values = {key: value for key, value in layer.values.items() if key not in strangers}
+    before = {**schema.defaults, **{key: value for key, value in BEFORE.items() if key in schema.fields}}
+    check_layer(layer, schema, before, problems)
     if problems:
         raise UsageError(f"{path} has {count(problems)}", problems=problems)
-    return Run.model_validate(nested({**BEFORE, **layer.values}))
+    return schema.validate({**before, **layer.values})
 
 
 def config_hash(run: Run) -> str:
@@ -71,19 +84,24 @@ def difference(old: Run, new: Run) -> list[Problem]:
     """Return one finding for each setting that differs."""
     before, after = flat(old), flat(new)
     return [
-        Problem(f"was {shown(before[key])}, is now {shown(after[key])}", key)
-        for key in settings()
-        if before[key] != after[key]
+        Problem(f"was {_said(before, key)}, is now {_said(after, key)}", key)
+        for key in dict.fromkeys((*before, *after))
+        if before.get(key, _ABSENT) != after.get(key, _ABSENT)
     ]
 
 
 def flat(run: Run) -> dict[str, object]:
     """Return the run's values by dotted key."""
     tree = run.model_dump(mode="json")
-    groups = sections()
-    return {
-        key: tree[key.partition(".")[0]][key.partition(".")[2]]
-        if key.partition(".")[0] in groups
-        else tree[key]
-        for key in setting_keys()
-    }
+    values: dict[str, object] = {}
+    for key in Schema(type(run)).keys:
+        group, _, leaf = key.rpartition(".")
+        values[key] = tree[group][leaf] if group else tree[leaf]
+    return values
+
+
+_ABSENT = object()
+
+
+def _said(values: Mapping[str, object], key: str) -> str:
+    return shown(values[key]) if key in values else "no setting of this run"
