@@ -42,7 +42,6 @@ __all__ = [
     "find_model",
     "flat",
     "load_resolved",
-    "load_run",
     "model_preset",
     "model_presets",
     "read_preset",

@@ -16,7 +16,7 @@ from clue_runner.config.shipped import clue_home, shipped_folder
 from clue_runner.config.yaml_reader import read_yaml
 from clue_runner.errors import Problem, UsageError, suggest, unknown_name
 
-KEYS = ("title", "kind", "huggingface", "github", "vocab_size", "parameters", "model", "train")
+KEYS = ("title", "kind", "huggingface", "github", "vocab_size", "model", "train")
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,6 @@ class Preset:
         huggingface: the model's id on Hugging Face, where published.
         github: the project's GitHub repository, where published.
         vocab_size: entries of the published vocabulary; None where the run's own vocabulary decides.
-        own_parameters: the count where the network is no BERT, tables left out; None: computed.
         layer: its ``model.`` and ``train.`` settings by dotted key.
     """
 
@@ -38,7 +37,6 @@ class Preset:
     huggingface: str | None
     github: str | None
     vocab_size: int | None
-    own_parameters: int | None
     layer: Layer
 
     @property
@@ -46,39 +44,19 @@ class Preset:
         """Return where its checkpoint is looked for."""
         return clue_home() / "models" / self.name
 
-    def parameters(self, defaults: Mapping[str, object]) -> int:
-        """Return the backbone's parameter count, computed from its shape."""
-        if self.own_parameters is not None:
-            return self.own_parameters
-        shape = {**defaults, **self.layer.values}
+    @property
+    def family(self) -> str | None:
+        """Return the family that its shape belongs to; None: the default one."""
+        family = self.layer.values.get("model.family")
+        return None if family is None else str(family)
 
-        def size(key: str) -> int:
-            return int(str(shape[f"model.{key}"]))
-
-        width, inner = size("hidden_dim"), size("intermediate_dim")
-        tables = (self.vocab_size or default_vocab_size()) + size("max_positions") + size("num_segments")
-        attention = 4 * (width * width + width)
-        feed_forward = 2 * width * inner + inner + width
-        norm = 2 * width
-        pooler = width * width + width
-        return tables * width + norm + size("num_layers") * (attention + feed_forward + 2 * norm) + pooler
-
-    def facts(self, defaults: Mapping[str, object]) -> dict[str, object]:
-        """Return what ``clue models`` shows, in types that JSON has."""
-        shape = {**defaults, **self.layer.values}
-        keys = ("num_layers", "hidden_dim", "num_heads", "intermediate_dim", "max_positions")
+    def shape(self) -> dict[str, object]:
+        """Return its ``model`` settings by the names that the family has for them."""
+        group = "model."
         return {
-            "name": self.name,
-            "title": self.title,
-            "kind": self.kind,
-            "parameters": self.parameters(defaults),
-            "vocab_size": self.vocab_size or (None if self.own_parameters else default_vocab_size()),
-            **{key: shape[f"model.{key}"] for key in keys},
-            "learning_rate": self.layer.values.get("train.learning_rate"),
-            "huggingface": self.huggingface,
-            "github": self.github,
-            "local": self.local_folder.is_dir(),
-            "ways_to_get": list(self.ways_to_get()),
+            key.removeprefix(group): value
+            for key, value in self.layer.values.items()
+            if key.startswith(group)
         }
 
     def ways_to_get(self) -> tuple[str, ...]:
@@ -141,9 +119,8 @@ def read_preset(path: Path) -> Preset:
     for key in ("title", "huggingface", "github"):
         if not isinstance(values.get(key), str if key == "title" else str | None):
             problems.append(Problem(f"{key} must be text", document.where((key,))))
-    for key in ("vocab_size", "parameters"):
-        if not isinstance(values.get(key), int | None) or isinstance(values.get(key), bool):
-            problems.append(Problem(f"{key} must be a whole number", document.where((key,))))
+    if not isinstance(values.get("vocab_size"), int | None) or isinstance(values.get("vocab_size"), bool):
+        problems.append(Problem("vocab_size must be a whole number", document.where(("vocab_size",))))
     if values.get("kind") not in {"random", "published"}:
         problems.append(Problem("kind must be given", document.where(("kind",)), allowed="random, published"))
     settings: dict[str, Any] = {key: values[key] for key in ("model", "train") if key in values}
@@ -167,7 +144,6 @@ def _preset(name: str, values: Mapping[str, Any], layer: Layer) -> Preset:
         huggingface=values.get("huggingface"),
         github=values.get("github"),
         vocab_size=values.get("vocab_size"),
-        own_parameters=values.get("parameters"),
         layer=layer,
     )
 

@@ -40,7 +40,7 @@ def find_config(text: str) -> Path:
 
 
 def recipe_layers(path: Path, problems: list[Problem]) -> list[tuple[str | None, Layer]]:
-    """Return the file's layers, each with the task that it is for: None first, then the ``tasks:`` entries."""
+    """Return the file's layers with the task that each is for: None, then the ``tasks:`` entries."""
     root = shipped_folder("configs").parent
     document = read_yaml(path, str(path.relative_to(root)) if path.is_relative_to(root) else str(path))
     values = {key: value for key, value in document.values.items() if key != "tasks"}

@@ -1,8 +1,8 @@
 """The settings that every run has: type, range and meaning of each.
 
 In: a nested mapping merged from all layers. Out: one frozen ``Run``.
-Defaults of these settings stand in ``configs/default.yaml``. A kind of task and a family of models add settings of
-their own to ``task`` and ``model`` (see ``sections``); those are declared beside them, defaults included.
+Defaults of these settings stand in ``configs/default.yaml``. A kind of task and a family of models add
+settings of their own to ``task`` and ``model`` (see ``sections``), declared beside them with their defaults.
 Knows nothing about YAML, files, kinds of tasks, families or tensors.
 """
 
@@ -26,7 +26,7 @@ class IsPath:
 class Section(BaseModel):
     """Base of all sections: frozen, unknown keys refused, no silent conversions from text.
 
-    ``FORMER`` maps a setting to the dotted key that it had in an earlier version; that spelling is still read.
+    ``FORMER`` maps a setting to the dotted key that it had in an earlier version, which is still read.
     """
 
     FORMER: ClassVar[Mapping[str, str]] = {}

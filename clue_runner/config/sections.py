@@ -1,7 +1,7 @@
-"""The settings of one run as a whole: those of every run, those of its kind of task, those of its family of models.
+"""All settings that one run has: the common ones, those of its kind of task, those of its family of models.
 
-In: two ``Section`` classes, handed in by whoever knows adapters and architectures. Out: a ``Schema``: the class of
-the run, its dotted keys, defaults, earlier spellings.
+In: two ``Section`` classes, handed in by whoever knows adapters and architectures. Out: a ``Schema``: the class
+of the run, its dotted keys, defaults, earlier spellings.
 Knows nothing about which kinds and families exist, or about files and layers.
 """
 
@@ -105,8 +105,8 @@ class Schema:
 @cache
 def schema_of(task: type[Section], model: type[Section]) -> Schema:
     """Return the settings of runs of one kind of task with one family of models."""
-    own_task = create_model("TaskSettings", __base__=(TaskSettings, task))
-    own_model = create_model("ModelSettings", __base__=(ModelSettings, model))
+    own_task = create_model("TaskSettings", __base__=(task, TaskSettings))
+    own_model = create_model("ModelSettings", __base__=(model, ModelSettings))
     run = create_model("Run", __base__=Run, task=(own_task, ...), model=(own_model, ...))
     return Schema(run, (task, model))
 
