@@ -9,19 +9,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from clue_runner.adapters.sections import SECTIONS
 from clue_runner.config.schema import Run
 from clue_runner.console import Console, file_size
 from clue_runner.data.cards import Card
 from clue_runner.data.sources import DataSource
-from clue_runner.memory.batch_size import as_begun, buckets_of, network_of_run, resolve_examples
+from clue_runner.memory.batch_size import as_begun, network_of_setup, resolve_examples
 from clue_runner.memory.guess import guess_choices
 from clue_runner.memory.model import Need, count_weights, is_encoder, step_need
-from clue_runner.runs.folder import RunFolder, seed_folder
+from clue_runner.runs.folder import RunFolder, refuse_other_run, seed_folder
 from clue_runner.tokens.batches import epoch_plan, update_shape
 from clue_runner.training.loop import total_updates
-from clue_runner.training.network import Choices
-from clue_runner.training.prepare import Material, encode_splits
-from clue_runner.training.run import read_inputs
+from clue_runner.training.setup import Setup, complete, read_inputs
 
 
 def show_plan(
@@ -38,17 +37,20 @@ def show_plan(
 
     Raises:
         DataError: missing or broken files.
-        CheckpointError: the pretrained weights or the vocabulary cannot be used.
+        CheckpointError: the pretrained weights or the vocabulary cannot be used, or another run is in the way.
     """
     inputs = read_inputs(run, card, source, console)
-    material = encode_splits(card, inputs.data, inputs.tokenizer, run, console.warn)
-    vocab_size = inputs.vocab_size
-    choices = guess_choices(run)
     folders = _folders(run, output, seeds)
-    begun = folders[0].run() if run.train.batch_size == "auto" and not fresh else None
-    resolved = as_begun(run, begun) if begun else resolve_examples(run, material, vocab_size, choices)
+    setup = complete(inputs, guess_choices(run), console.warn)
+    begun = folders[0].run(SECTIONS) if run.train.batch_size == "auto" and not fresh else None
+    resolved = as_begun(run, begun) if begun else resolve_examples(setup)
+    setup = setup.with_run(resolved.run)
     run = resolved.run
-    plan = _plan(run, card, material, vocab_size, choices)
+    if not fresh:
+        for number, folder in enumerate(folders):
+            one = run.model_copy(update={"seed": run.seed + number})
+            refuse_other_run(folder, one, inputs.identity, SECTIONS)
+    plan = _plan(setup)
     plan |= {
         "output": str(output),
         "seeds": seeds or 1,
@@ -62,10 +64,8 @@ def show_plan(
     console.say(
         f"rows         {plan['rows']['train']:,}, longest {plan['longest']} of {run.data.max_length} tokens"
     )
-    for split, notes in plan["notes"].items():
-        console.say(
-            f"             {split}: {', '.join(f'{count:,} {what}' for what, count in notes.items())}"
-        )
+    for text in setup.encoding_warnings():
+        console.say(f"             {text}")
     console.say(
         f"steps        {plan['steps_per_epoch']:,} per epoch x {run.train.epochs} epochs"
         f"{f', at most {run.train.max_steps:,}' if run.train.max_steps else ''} = {plan['steps']:,} "
@@ -91,45 +91,46 @@ def _folders(run: Run, output: Path, seeds: int | None) -> list[RunFolder]:
     return [seed_folder(output, run.seed + number) for number in range(seeds)]
 
 
-def _plan(run: Run, card: Card, material: Material, vocab_size: int, choices: Choices) -> dict[str, Any]:
+def _plan(setup: Setup) -> dict[str, Any]:
     """Return the figures."""
-    train = material.adapter.epoch_rows(material.rows["train"], run.seed, 0)
+    run = setup.run
+    train = setup.adapter.epoch_rows(setup.rows["train"], run.seed, 0)
     steps = len(epoch_plan(train, batch_size=run.train.examples, seed=run.seed, epoch=0))
-    need = _need(run, material, vocab_size, choices)
+    need = _need(setup)
     return {
-        "task": card.name,
+        "task": setup.card.name,
         "model": run.model.name,
-        "weights": count_weights(run.model, vocab_size, labels=0) if is_encoder(run) else None,
-        "rows": {split: len(rows) for split, rows in material.rows.items()},
-        "notes": {split: dict(rows.notes) for split, rows in material.rows.items() if rows.notes},
+        "weights": count_weights(run.model, setup.vocab_size, labels=0) if is_encoder(run) else None,
+        "rows": {split: len(rows) for split, rows in setup.rows.items()},
+        "notes": setup.notes,
         "longest": int(train.lengths.max(initial=0)),
         "steps_per_epoch": steps,
         "steps": total_updates(run.train, steps),
         "batch_size": run.train.examples,
         "memory_bytes": None if need is None else need.total,
         "step_bytes": None if need is None else need.step,
-        "data_complete": material.data.complete,
+        "data_complete": setup.data.complete,
     }
 
 
-def _need(run: Run, material: Material, vocab_size: int, choices: Choices) -> Need | None:
+def _need(setup: Setup) -> Need | None:
     """Return the forecast for the largest micro-batch; None for a network that the forecast does not know."""
+    run = setup.run
     if not is_encoder(run):
         return None
-    buckets, settings = buckets_of(run, material, choices), run.train
-    train = material.adapter.epoch_rows(material.rows["train"], run.seed, 0)
+    train = setup.adapter.epoch_rows(setup.rows["train"], run.seed, 0)
     shapes = [
         update_shape(
             train,
             indices,
-            batch_size=settings.examples,
-            accumulate=settings.accumulate,
-            token_budget=settings.token_budget,
-            buckets=buckets,
+            batch_size=run.train.examples,
+            accumulate=run.train.accumulate,
+            token_budget=run.train.token_budget,
+            buckets=setup.buckets,
         )
-        for indices in epoch_plan(train, batch_size=settings.examples, seed=run.seed, epoch=0)
+        for indices in epoch_plan(train, batch_size=run.train.examples, seed=run.seed, epoch=0)
     ]
-    network = network_of_run(run, material, vocab_size, choices)
+    network = network_of_setup(setup)
     needs = [step_need(network, rows, length, run.model.recompute) for _, rows, length in set(shapes)]
     return max(needs, key=lambda need: need.total)
 

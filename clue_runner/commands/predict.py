@@ -29,7 +29,7 @@ from clue_runner.training.answers import (
     write_submission,
     write_submissions,
 )
-from clue_runner.training.borrow import advice, borrowed_card
+from clue_runner.training.lenders import advice, borrowed_card
 from clue_runner.training.members import Asker, Member, find_members
 from clue_runner.training.out_of_memory import memory_faults
 from clue_runner.training.signals import Signals

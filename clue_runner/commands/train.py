@@ -1,4 +1,4 @@
-"""What ``clue train`` was asked for, resolved step by step: card, settings, data, folders, seeds.
+"""``clue train``: from what was asked for to results: card, settings, data, folders, seeds.
 
 In: the command's options as plain values. Out: results, the same for a shell and for a Python call.
 Knows nothing about argv, or about how a run is done.
@@ -6,6 +6,7 @@ Knows nothing about argv, or about how a run is done.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,19 +14,22 @@ from statistics import fmean, stdev
 from typing import Any
 
 from clue_runner.adapters.base import require_droppable, require_family, require_preset_family
+from clue_runner.adapters.sections import SECTIONS, load_run
 from clue_runner.checkpoints.importer import read_settings
 from clue_runner.commands.dry_run import show_plan
-from clue_runner.config.loader import load_run, require_checkpoint
+from clue_runner.commands.train_run import train_run
+from clue_runner.config.loader import require_checkpoint
 from clue_runner.config.schema import Run
 from clue_runner.console import Console
 from clue_runner.data.cards import Card, all_cards, find_card, recommended_settings
-from clue_runner.data.sources import locate
+from clue_runner.data.locate import locate
+from clue_runner.data.sources import DataSource
 from clue_runner.errors import ScoreTooLowError, UsageError
 from clue_runner.files.atomic import write_json
 from clue_runner.memory.batch_size import as_begun
 from clue_runner.runs.folder import seed_folder
-from clue_runner.training.borrow import require_train
-from clue_runner.training.run import train
+from clue_runner.runs.results import RunResult
+from clue_runner.training.lenders import require_train
 
 SUMMARY = "summary.json"
 
@@ -40,6 +44,7 @@ class TrainRequest:
     set: Sequence[str] = ()
     data: str | None = None
     output: Path | None = None
+    name: str | None = None
     seed: int | None = None
     seeds: int | None = None
     backend: str | None = None
@@ -50,31 +55,32 @@ class TrainRequest:
 
 
 def fulfil(request: TrainRequest, console: Console) -> dict[str, Any]:
-    """Train what was asked for; return ``metrics.json``, or the summary of several seeds.
+    """Train what was asked for; return what ``metrics.json`` holds, or the summary of several seeds.
 
     Raises:
         ClueError: every user mistake; ``ScoreTooLowError`` after everything is written.
     """
+    _refuse_contradictions(request)
     card, run = resolve(request)
-    if request.seeds is not None and request.seed is not None:
-        raise UsageError("--seed and --seeds exclude each other", next_step="give one of them")
     source = locate(card, request.data)
-    output = request.output or default_output(card, run, several=request.seeds is not None)
+    output = request.output or default_output(request, card, run, source)
     if request.dry_run:
         return show_plan(run, card, source, output, console, seeds=request.seeds, fresh=request.fresh)
     data = _remembered(request.data)
     if request.seeds is None:
-        metrics = train(run, card, source, output, console, fresh=request.fresh, data_argument=data)
-        _refuse_low_score(metrics["score"], request.fail_under)
-        return metrics
-    results: list[dict[str, Any]] = []
+        result = train_run(run, card, source, output, console, fresh=request.fresh, data_argument=data)
+        _refuse_low_score(result.scored.score, request.fail_under)
+        return result.to_json()
+    results: list[RunResult] = []
     for number in range(request.seeds):
         one = run.model_copy(update={"seed": run.seed + number})
-        first = seed_folder(output, run.seed).run() if results else None
+        first = seed_folder(output, run.seed).run(SECTIONS) if results else None
         if first is not None and one.train.batch_size == "auto":  # the seeds shall differ in nothing else
             one = as_begun(one, first).run
         folder = seed_folder(output, one.seed).path
-        results.append(train(one, card, source, folder, console, fresh=request.fresh, data_argument=data))
+        results.append(
+            train_run(one, card, source, folder, console, fresh=request.fresh, data_argument=data)
+        )
     summary = summarise(results)
     write_json(output / SUMMARY, summary)
     console.say(
@@ -109,7 +115,7 @@ def resolve(request: TrainRequest, *, weights_needed: bool = True) -> tuple[Card
         flags={"seed": request.seed, "backend": request.backend, "device": request.device},
         checkpoint_reader=read_settings,
     )
-    require_family(card, run)
+    require_family(card, run.model.name, run.model.family)
     require_droppable(card, run)
     if weights_needed:
         require_checkpoint(run)
@@ -122,31 +128,54 @@ def task_name(card: Card) -> str:
     return card.name if shipped is not None and shipped.folder == card.folder else str(card.folder)
 
 
-def default_output(card: Card, run: Run, *, several: bool) -> Path:
-    """Return ``runs/<task>/<model>-<seed>``, without the seed where several seeds lie inside."""
-    name = run.model.name if several else f"{run.model.name}-{run.seed}"
-    return Path("runs") / card.name / name
+def default_output(request: TrainRequest, card: Card, run: Run, source: DataSource) -> Path:
+    """Return ``runs/<task>/<model>-<seed>``, ``-sample`` added for sample data; ``--name`` is the last part.
+
+    Without the seed where several seeds lie inside.
+    """
+    name = run.model.name if request.seeds is not None else f"{run.model.name}-{run.seed}"
+    last = request.name or (f"{name}-sample" if source.is_sample else name)
+    return Path("runs") / card.name / last
 
 
-def summarise(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def summarise(results: Sequence[RunResult]) -> dict[str, Any]:
     """Return mean and standard deviation over seeds; the deviation of one run is 0."""
-    scores = [float(one["score"]) for one in results]
+    scores = [result.scored.score for result in results]
     first = results[0]
     return {
-        "schema": first["schema"],
+        "schema": first.schema_,
         "ok": True,
-        "task": first["task"],
-        "card_version": first["card_version"],
-        "model": first["model"],
-        "split": first["split"],
-        "metric": first["metric"],
-        "seeds": [one["seed"] for one in results],
+        "task": first.task,
+        "card_version": first.card_version,
+        "model": first.model,
+        "split": first.split,
+        "metric": first.metric,
+        "seeds": [result.seed for result in results],
         "values": scores,
         "mean": fmean(scores),
         "std": stdev(scores) if len(scores) > 1 else 0.0,
-        "chance": first["chance"],
-        "data_complete": first["data_complete"],
+        "chance": first.chance,
+        "data_complete": first.data_complete,
     }
+
+
+def _refuse_contradictions(request: TrainRequest) -> None:
+    """Refuse options that are each allowed and cannot go together, or that no run can meet."""
+    if request.seeds is not None and request.seed is not None and request.seed + request.seeds > 2**31:
+        raise UsageError("the last seed is too large", where="--seed, --seeds", allowed="below 2^31")
+    if request.output is not None and request.name is not None:
+        raise UsageError("--output and --name exclude each other", next_step="give one of them")
+    if request.fail_under is not None and not math.isfinite(request.fail_under):
+        raise UsageError(
+            "no score can be compared with this", where="--fail-under", received=str(request.fail_under)
+        )
+    if request.name is not None and (not request.name.strip(".") or Path(request.name).name != request.name):
+        raise UsageError(
+            "the name becomes a folder under runs/<task>/, so it must be a plain one",
+            where="--name",
+            received=request.name,
+            next_step="a path goes to --output",
+        )
 
 
 def _remembered(data: str | None) -> str | None:

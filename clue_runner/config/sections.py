@@ -130,7 +130,7 @@ class Sections:
     adapter_of: Callable[[str], str] = field(default=str)
 
     def schema(self, adapter: str, family: str) -> Schema:
-        """Return the settings of a run.
+        """Return the settings of a run; without a kind of task (an empty name), those that any task has.
 
         Raises:
             UsageError: no kind of task or no family has this name.
@@ -139,9 +139,9 @@ class Sections:
             (adapter, "kind of task", self.adapters()),
             (family, "family of models", self.families()),
         ):
-            if name not in known:
+            if name and name not in known:
                 raise unknown_name(kind, name, known, list_command="clue config show --explain")
-        return schema_of(self.task(adapter), self.model(family))
+        return schema_of(self.task(adapter) if adapter else Section, self.model(family))
 
     def all(self) -> Iterator[Schema]:
         """Yield the settings of every pair of a kind of task and a family."""

@@ -17,8 +17,7 @@ from clue_runner.memory.limits import free_bytes
 from clue_runner.memory.model import Network, network_of, require_encoder
 from clue_runner.memory.table import AUTO_LARGEST, FREE_SHARE, auto_examples
 from clue_runner.tokens.padding import smallest_bucket
-from clue_runner.training.network import Choices
-from clue_runner.training.prepare import Material, padded_lengths
+from clue_runner.training.setup import Setup
 
 
 @dataclass(frozen=True)
@@ -39,18 +38,13 @@ def as_begun(run: Run, begun: Run) -> Resolved:
     return Resolved(_with(run, examples, budget), f"{examples} examples, with which this run began")
 
 
-def resolve_examples(run: Run, material: Material, vocab_size: int, choices: Choices) -> Resolved:
+def resolve_examples(setup: Setup) -> Resolved:
     """Return the run with its batch size as a number, and a token budget that lets it be computed at once.
-
-    Args:
-        run: the settings.
-        material: rows of the train split, for their number, their length and rows in an example.
-        vocab_size: rows of the word table.
-        choices: on what the run computes.
 
     Raises:
         UsageError: not even one example fits, or the network is not one whose need is known.
     """
+    run, choices = setup.run, setup.choices
     if run.train.batch_size != "auto":
         return Resolved(run)
     require_encoder(run)
@@ -62,11 +56,11 @@ def resolve_examples(run: Run, material: Material, vocab_size: int, choices: Cho
             received="auto",
             next_step="set train.batch_size to a number",
         )
-    train = material.rows["train"]
+    train = setup.rows["train"]
     group = train.largest_group
-    length = smallest_bucket(int(train.lengths.max(initial=1)), buckets_of(run, material, choices))
+    length = smallest_bucket(int(train.lengths.max(initial=1)), setup.buckets)
     most = max(1, min(AUTO_LARGEST, len(train.group_starts) - 1))
-    forecast = counted(network_of_run(run, material, vocab_size, choices))
+    forecast = counted(network_of_setup(setup))
     mode = run.model.recompute
     examples = auto_examples(forecast, mode, length, group=group, budget=round(FREE_SHARE * free), most=most)
     if examples == 0:
@@ -88,21 +82,15 @@ def resolve_examples(run: Run, material: Material, vocab_size: int, choices: Cho
     )
 
 
-def buckets_of(run: Run, material: Material, choices: Choices) -> tuple[int, ...] | None:
-    """Return the lengths that a run's batches are padded to; None: each to its own longest row."""
-    return padded_lengths(material.rows["train"], run, jit=choices.jit.value == "on")
-
-
-def network_of_run(run: Run, material: Material, vocab_size: int, choices: Choices) -> Network:
+def network_of_setup(setup: Setup) -> Network:
     """Return the facts that the need of a run's steps follows from."""
-    card = material.card
     return network_of(
-        as_chosen(run, choices),
-        card.adapter,
-        vocab_size=vocab_size,
-        labels=len(card.labels),
-        precision=choices.precision.value,
-        on_gpu=choices.device.kind == "gpu",
+        as_chosen(setup.run, setup.choices),
+        setup.adapter.memory_facts(),
+        vocab_size=setup.vocab_size,
+        labels=len(setup.card.labels),
+        precision=setup.choices.precision.value,
+        on_gpu=setup.choices.device.kind == "gpu",
     )
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from clue_runner.adapters.base import BERT
+from clue_runner.adapters.base import MemoryFacts
 from clue_runner.config.attention import CHUNK, LONGEST_WHOLE
 from clue_runner.config.recompute import segment_size
 from clue_runner.config.schema import ModelSettings, Run
@@ -21,7 +21,6 @@ from clue_runner.errors import UsageError
 
 FLOAT = 4
 HALF = 2
-_FULL_HEADS = frozenset({"entities", "reading"})  # adapters whose networks read every token
 
 
 class Need(NamedTuple):
@@ -100,7 +99,7 @@ class Network:
         vocab_size: rows of the word table.
         labels: of the task.
         every_token: the head reads all tokens, so that the last block computes them all.
-        spans: the head scores every pair of tokens for every label.
+        span_tables: (length x length) tables of scores that the head makes of a row.
         precision: ``float32`` or ``bfloat16``.
         backend: ``tensorflow`` or ``jax``.
         averaged: averaged weights are kept.
@@ -111,7 +110,7 @@ class Network:
     vocab_size: int
     labels: int
     every_token: bool
-    spans: bool
+    span_tables: int
     precision: str
     backend: str
     averaged: bool
@@ -144,13 +143,13 @@ def require_encoder(run: Run) -> None:
 
 
 def network_of(
-    run: Run, adapter: str, *, vocab_size: int, labels: int, precision: str, on_gpu: bool = False
+    run: Run, head: MemoryFacts, *, vocab_size: int, labels: int, precision: str, on_gpu: bool = False
 ) -> Network:
     """Return the facts about a run's network.
 
     Args:
         run: the settings.
-        adapter: the card's ``adapter``.
+        head: what the task's head adds.
         vocab_size: rows of the word table.
         labels: of the card; spans and choices count as one.
         precision: as resolved.
@@ -163,19 +162,13 @@ def network_of(
         run.model,
         vocab_size,
         max(1, labels),
-        adapter in _FULL_HEADS or run.model.pooling in {"mean", "max"},
-        _scores_spans(run.model, adapter),
+        head.every_token,
+        head.span_tables,
         precision,
         run.backend,
         run.train.ema is not None,
         not jit,
     )
-
-
-def _scores_spans(model: ModelSettings, adapter: str) -> bool:
-    """Return whether a head keeps a (length x length) table."""
-    entities = adapter == "entities" and model.entity_head in {"globalpointer", "efficient"}
-    return entities or (adapter == "reading" and model.answer_head == "globalpointer")
 
 
 def count_weights(model: ModelSettings, vocab_size: int, labels: int) -> int:
@@ -300,4 +293,4 @@ def _embeddings(network: Network, rows: int, length: int) -> int:
 
 def _head(network: Network, rows: int, length: int) -> int:
     """Return what a head that scores spans keeps; others keep next to nothing."""
-    return _SPAN_SCORES * rows * network.labels * length * length * FLOAT if network.spans else 0
+    return _SPAN_SCORES * rows * network.span_tables * length * length * FLOAT

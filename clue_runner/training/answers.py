@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from clue_runner.adapters.base import Predictions, load_adapter
-from clue_runner.data.cards import Card, Submission
+from clue_runner.adapters.base import Adapter, Predictions
+from clue_runner.data.cards import Submission
 from clue_runner.data.records import Records
 from clue_runner.errors import Problem
 from clue_runner.files.atomic import make_folder, write_atomic
@@ -67,7 +67,7 @@ def write_predictions(path: Path, predictions: Predictions, *, probabilities: bo
 
 def write_submission(
     path: Path,
-    card: Card,
+    adapter: Adapter,
     submission: Submission,
     predictions: Predictions,
     records: Records[object],
@@ -79,16 +79,16 @@ def write_submission(
     Raises:
         StorageError: the disk refused.
     """
-    raw = load_adapter(card).submit(predictions, card, submission)
+    raw = adapter.submit(predictions, submission)
     make_folder(path.parent)
     write_atomic(path, raw)
-    problems = check_file(card, submission, raw, records, sample=sample)
+    problems = check_file(adapter.card, submission, raw, records, sample=sample)
     return WrittenSubmission(submission, path, count_answers(raw, submission.shape), tuple(problems))
 
 
 def write_submissions(
     folder: Path,
-    card: Card,
+    adapter: Adapter,
     split: str,
     predictions: Predictions,
     records: Records[object],
@@ -101,8 +101,8 @@ def write_submissions(
         StorageError: the disk refused.
     """
     return [
-        write_submission(folder / one.file, card, one, predictions, records, sample=sample)
-        for one in card.submissions
+        write_submission(folder / one.file, adapter, one, predictions, records, sample=sample)
+        for one in adapter.card.submissions
         if one.split == split
     ]
 

@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 
 from clue_runner.adapters.base import Adapter, Predictions
-from clue_runner.data.cards import Card
 from clue_runner.data.records import Records
 from clue_runner.engines.base import Engine
 from clue_runner.errors import NotFiniteError
-from clue_runner.tokens.batches import batch_arrays, evaluation_plan
+from clue_runner.tokens.batches import batch_arrays, evaluation_plan, split_batch
 from clue_runner.tokens.rows import Rows
 from clue_runner.training.signals import Signals
 
@@ -50,7 +49,6 @@ class Predictor:
 
     engine: Engine
     adapter: Adapter
-    card: Card
     tokens: int
     buckets: tuple[int, ...] | None
     averaged: bool
@@ -71,7 +69,7 @@ class Predictor:
             self.signals.check()
             started, compilations = time.monotonic(), self.engine.compilations
             batch = batch_arrays(rows, indices, tokens=self.tokens, buckets=self.buckets)
-            sent = {name: values for name, values in batch.items() if name != "row"}
+            sent, _ = split_batch(batch, rows.host_columns)
             outputs = {
                 name: np.asarray(values)
                 for name, values in self.engine.evaluate(sent, averaged=self.averaged).items()
@@ -83,13 +81,14 @@ class Predictor:
                 self.watch.seconds += took
                 self.watch.examples += len(indices)
             _refuse_nan(outputs, records.file)
-            for row, partial in zip(
-                batch["row"].tolist(), self.adapter.decode_batch(outputs, batch), strict=True
-            ):
-                if row >= 0:
-                    partials[row] = partial
+            decoded = self.adapter.decode_batch(outputs, batch)
+            partials |= {
+                row: partial
+                for row, partial in zip(batch["row"].tolist(), decoded, strict=True)
+                if row >= 0
+            }
             show(len(partials))
-        return self.adapter.merge(partials, records, self.card)
+        return self.adapter.merge(partials, rows, records)
 
 
 def _refuse_nan(outputs: dict[str, Any], file: str) -> None:

@@ -9,23 +9,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from clue_runner.data.sources import DataSource
-from clue_runner.files.atomic import write_atomic, write_json
-from clue_runner.runs.results import (
-    base_metrics,
-    padding_share,
-    peak_memory_bytes,
-    score_metrics,
-    seconds_spent,
-)
+from clue_runner.adapters.base import Scores
+from clue_runner.files.atomic import write_atomic
+from clue_runner.runs.measure import commit, padding_share, peak_memory_bytes, seconds_spent
 from clue_runner.runs.resume import machine
+from clue_runner.runs.results import RunResult, run_fields, write_result
 from clue_runner.submission.gather import SAMPLE_MARK
 from clue_runner.submission.pack import SAMPLE_TEXT, SAMPLE_ZIP, zip_bytes
 from clue_runner.training.answers import WrittenSubmission, describe, write_predictions, write_submissions
 from clue_runner.training.job import Job
+from clue_runner.training.setup import Setup
 
 
-def finish(job: Job, source: DataSource) -> dict[str, Any]:
+def finish(job: Job) -> RunResult:
     """Predict with the best weights, write everything, and return the content of ``metrics.json``.
 
     Raises:
@@ -33,34 +29,70 @@ def finish(job: Job, source: DataSource) -> dict[str, Any]:
         StorageError: the disk refused.
     """
     job.restore_best()
-    card, data = job.material.card, job.material.data
-    probabilities = job.run.output.probabilities
+    setup = job.setup
+    probabilities = setup.run.output.probabilities
     predictions = job.best_dev()
-    scores = job.material.adapter.score(predictions, data.records["dev"], card)
+    scores = setup.adapter.score(predictions, setup.data.records["dev"])
     write_predictions(job.folder.predictions / "dev.jsonl", predictions, probabilities=probabilities)
     written: list[WrittenSubmission] = []
-    for split in card.test_splits:
-        if split not in data.records:
+    for split in setup.card.test_splits:
+        if split not in setup.data.records:
             continue
         answers = job.predict(split)
         write_predictions(job.folder.predictions / f"{split}.jsonl", answers, probabilities=probabilities)
         written += write_submissions(
             job.folder.submission,
-            card,
+            setup.adapter,
             split,
             answers,
-            data.records[split],
-            sample=source.is_sample,
+            setup.data.records[split],
+            sample=setup.source.is_sample,
         )
-    metrics = {
-        **base_metrics(job.run, card, versions=machine(job.run.backend)["versions"], data_sha256=data.sha256),
-        **score_metrics(scores, job.progress),
-        **_measured(job),
-        "data_complete": data.complete,
-        "submission": _submission(job, written, sample=source.is_sample),
+    result = RunResult.model_validate(
+        {
+            **result_fields(setup),
+            **_score_fields(scores, job),
+            **_measured(job),
+            "data_complete": setup.data.complete,
+            "notes": setup.notes,
+            "submission": _submission(job, written),
+        }
+    )
+    write_result(job.folder.metrics, result)
+    return result
+
+
+def result_fields(setup: Setup) -> dict[str, Any]:
+    """Return the fields of the result that are known before the first step."""
+    return run_fields(
+        setup.run,
+        task=setup.card.name,
+        card_version=setup.card.version,
+        metric=setup.card.metric,
+        checkpoint_sha256=setup.checkpoint.sha256 if setup.checkpoint else None,
+        data_sha256=setup.data.sha256,
+        versions=machine(setup.run.backend)["versions"],
+        commit=commit(),
+    )
+
+
+def _score_fields(scores: Scores, job: Job) -> dict[str, Any]:
+    """Return the fields that the best dev evaluation fills."""
+    progress = job.progress
+    return {
+        "ok": True,
+        "score": scores.score,
+        "scores": dict(scores.values),
+        "confidence_interval": scores.confidence_interval,
+        "chance": scores.chance,
+        "examples": scores.examples,
+        "epochs": progress.history[-1]["epoch"] if progress.history else 0,
+        "steps": progress.step,
+        "best_step": progress.best_step,
+        "best_epoch": progress.best_epoch,
+        "ended": progress.ended,
+        "history": progress.history,
     }
-    write_json(job.folder.metrics, metrics)
-    return metrics
 
 
 def _measured(job: Job) -> dict[str, Any]:
@@ -71,9 +103,10 @@ def _measured(job: Job) -> dict[str, Any]:
         "evaluate": job.evaluating.watch.rate,
         "predict": job.predicting.watch.rate,
     }
+    choices = job.setup.choices
     return {
-        "device": job.choices.device.text,
-        "precision": job.choices.precision.value,
+        "device": choices.device.text,
+        "precision": choices.precision.value,
         "seconds": seconds_spent(job.progress, job.prepared, job.total_seconds()),
         "examples_per_second": {name: round(rate, 2) if rate else None for name, rate in rates.items()},
         "padding_share": padding_share(job.progress),
@@ -81,7 +114,7 @@ def _measured(job: Job) -> dict[str, Any]:
     }
 
 
-def _submission(job: Job, written: list[WrittenSubmission], *, sample: bool) -> dict[str, Any] | None:
+def _submission(job: Job, written: list[WrittenSubmission]) -> dict[str, Any] | None:
     """Return what was written for the leaderboard; sample answers are packed and marked."""
     if not written:
         return None
@@ -89,7 +122,7 @@ def _submission(job: Job, written: list[WrittenSubmission], *, sample: bool) -> 
         "files": describe(written, job.folder.path),
         "ok": not any(one.problems for one in written),
     }
-    if sample:
+    if job.setup.source.is_sample:
         write_atomic(job.folder.submission / SAMPLE_MARK, SAMPLE_TEXT.encode())
         members = [(one.submission.file, one.path.read_bytes()) for one in written]
         write_atomic(job.folder.path / SAMPLE_ZIP, zip_bytes([*members, (SAMPLE_MARK, SAMPLE_TEXT.encode())]))

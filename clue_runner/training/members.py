@@ -136,43 +136,32 @@ class Asker:
             backend: of this process: weights are the same for all backends.
             console: where to speak.
         """
-        self.member = member
-        # The kernel of the machine that trained may be missing here; other forms give the same answers.
-        model = member.run.model.model_copy(update={"attention": "auto"})
-        self._run: Run = member.run.model_copy(update={"backend": backend, "model": model})
-        self._card = card
+        run = without_kernel(member.run.model_copy(update={"backend": backend}))
         self._warn: Callable[[str], None] = console.warn
-        self._adapter: Adapter = load_adapter(card, self._run)
-        own, vocabulary = own_network(self._adapter), member.best.folder / VOCABULARY
-        self._tokenizer = (
-            own.load_tokenizer(vocabulary, self._run)
-            if own
-            else Tokenizer(vocabulary, self._run.model.lowercase)
+        self._adapter = load_adapter(card, run)
+        vocabulary = member.best.folder / VOCABULARY
+        self._tokenizer = self._adapter.load_own_tokenizer(vocabulary) or Tokenizer(
+            vocabulary, run.model.lowercase
         )
-        choices = choose(self._run)
+        choices = choose(run)
         saved = member.best.state["buckets"]
         self._buckets = None if saved is None else tuple(int(length) for length in saved)
-        header = NativeReader(member.best.folder / WEIGHTS_FILE).meta
-        self._engine = start_engine(
-            self._run,
-            card,
-            self._adapter,
-            choices,
-            vocab_size=int(header["vocab_size"]),
-        )
+        header = TensorFile(member.best.folder / WEIGHTS_FILE).meta
+        self._engine = build_engine(self._adapter, choices, vocab_size=int(header["vocab_size"]))
         self._engine.set_state(member.best.tensors())
 
     def answer(self, records: Records[Any], signals: Signals, console: Console) -> Predictions:
         """Return one prediction a record."""
-        rows = encode_records(self._adapter, self._card, records, self._tokenizer, self._run, self._warn)
-        train = self._run.train
+        run = self._adapter.run
+        rows = encode_records(
+            self._adapter, records, self._tokenizer, cache=run.data.cache, warn=self._warn
+        )
         predictor = Predictor(
             self._engine,
             self._adapter,
-            self._card,
-            train.evaluate_tokens,
+            run.train.evaluate_tokens,
             self._buckets,
-            train.ema is not None,
+            run.train.ema is not None,
             signals,
         )
         with console.progress(len(rows), f"predicting {records.file}") as bar:

@@ -13,7 +13,7 @@ from clue_runner.data.cards import find_card
 from clue_runner.data.sources import open_sample, open_source
 from clue_runner.errors import DataError
 from clue_runner.tokens.tokenizer import Tokenizer
-from clue_runner.training.borrow import answer_by_another, lenders
+from clue_runner.training.lenders import answer_by_another, lenders
 from clue_runner.training.prepare import encode_splits, find_vocabulary, padded_lengths, read_splits
 
 MakeRun = Callable[..., Run]

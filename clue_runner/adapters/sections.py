@@ -1,0 +1,51 @@
+"""The settings that kinds of tasks and families of models have of their own, as ``config/`` takes them.
+
+In: nothing; the folders of adapters and architectures are the lists. Out: ``SECTIONS``, and runs of shipped tasks.
+Knows nothing about single kinds and families. No backend is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from clue_runner.adapters.base import adapter_class, adapter_names
+from clue_runner.architectures.base import architecture_names, load_shape
+from clue_runner.config.loader import CheckpointReader, resolve_run
+from clue_runner.config.schema import Run, Section
+from clue_runner.config.sections import Sections
+from clue_runner.data.cards import find_card
+
+
+def _task_section(adapter: str) -> type[Section]:
+    return adapter_class(adapter).settings_type
+
+
+def _adapter_of(task: str) -> str:
+    return find_card(task).adapter
+
+
+SECTIONS = Sections(_task_section, load_shape, adapter_names, architecture_names, _adapter_of)
+
+
+def load_run(
+    *,
+    task: str,
+    card_settings: Mapping[str, Any] | None = None,
+    model: str | None = None,
+    configs: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+    flags: Mapping[str, object] | None = None,
+    checkpoint_reader: CheckpointReader | None = None,
+) -> Run:
+    """Return the run that all layers of settings make together; arguments as in ``config.loader.resolve_run``."""
+    return resolve_run(
+        task=task,
+        sections=SECTIONS,
+        card_settings=card_settings,
+        model=model,
+        configs=configs,
+        overrides=overrides,
+        flags=flags,
+        checkpoint_reader=checkpoint_reader,
+    ).run

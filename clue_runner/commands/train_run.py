@@ -1,0 +1,102 @@
+"""One run of ``clue train``: begun, continued, or found finished in its folder.
+
+In: settings, a card, a data source, a path. Out: the result.
+Everything that can fail cheaply fails before a backend is loaded; ``train.batch_size: auto`` becomes a number
+here, before anything is trained. Knows nothing about argv or about several seeds.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from clue_runner.adapters.sections import SECTIONS
+from clue_runner.config.schema import Run
+from clue_runner.console import Console
+from clue_runner.data.cards import Card
+from clue_runner.data.sources import DataSource
+from clue_runner.files.atomic import remove
+from clue_runner.memory.batch_size import as_begun, resolve_examples
+from clue_runner.runs.folder import RunFolder, open_folder, write_settings
+from clue_runner.runs.resume import newest_state
+from clue_runner.runs.results import RunResult
+from clue_runner.training.display import show_result
+from clue_runner.training.network import choose
+from clue_runner.training.run import Sitting, train
+from clue_runner.training.setup import Inputs, Setup, complete, read_inputs
+from clue_runner.training.signals import Signals
+
+
+def train_run(
+    run: Run,
+    card: Card,
+    source: DataSource,
+    output: Path,
+    console: Console,
+    *,
+    fresh: bool = False,
+    data_argument: str | None = None,
+) -> RunResult:
+    """Train, or go on, or show what an earlier call found.
+
+    Args:
+        run: the resolved settings.
+        card: the task.
+        source: its files.
+        output: the run folder.
+        console: where to speak.
+        fresh: move an old run in ``output`` aside first.
+        data_argument: what the user gave as ``--data``, for ``clue predict``.
+
+    Raises:
+        ClueError: every user mistake and every failure that a user can act on.
+    """
+    began = time.monotonic()
+    with ExitStack() as stack:
+        signals = stack.enter_context(Signals(console.warn))
+        inputs = read_inputs(run, card, source, console)
+        if not fresh:
+            inputs = _as_begun(inputs, output, console)
+        folder, lock = open_folder(output, inputs.run, inputs.identity, SECTIONS, fresh=fresh)
+        stack.enter_context(lock)
+        finished = folder.result()
+        if finished is not None and finished.ok:
+            return _show_finished(console, card, folder, finished)
+        choices = choose(inputs.run)  # what it refuses must leave no run.yaml behind: settings will change
+        setup = _with_number(complete(inputs, choices, console.warn), console)
+        snapshot = newest_state(folder, console.warn)
+        remove(folder.metrics)  # of a run that failed and is tried again
+        write_settings(folder, setup.run)
+        sitting = Sitting(console, signals, began, data_argument)
+        result = train(setup, folder, snapshot, sitting)
+        show_result(console, result, card, folder.path)
+        return result
+
+
+def _as_begun(inputs: Inputs, output: Path, console: Console) -> Inputs:
+    """Put the number that a run in the folder began with in the place of ``train.batch_size: auto``."""
+    begun = RunFolder(output).run(SECTIONS) if inputs.run.train.batch_size == "auto" else None
+    if begun is None:
+        return inputs
+    resolved = as_begun(inputs.run, begun)
+    console.say(f"train.batch_size auto: {resolved.why}")
+    return replace(inputs, run=resolved.run)
+
+
+def _with_number(setup: Setup, console: Console) -> Setup:
+    """Put the number that memory allows in the place of ``train.batch_size: auto``."""
+    if setup.run.train.batch_size != "auto":
+        return setup
+    resolved = resolve_examples(setup)
+    console.say(f"train.batch_size auto: {resolved.why}")
+    return setup.with_run(resolved.run)
+
+
+def _show_finished(console: Console, card: Card, folder: RunFolder, result: RunResult) -> RunResult:
+    """Say what an earlier run of the same command found."""
+    console.say(f"this run has already ended: {folder.path}")
+    show_result(console, result, card, folder.path)
+    console.event({"event": "result", **result.to_json()})
+    return result

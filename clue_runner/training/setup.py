@@ -1,0 +1,123 @@
+"""Everything that a run has before its first step.
+
+In: settings, a card, a data source. Out: ``Inputs`` (files, read and checked; no backend is loaded), and from
+these a ``Setup`` (rows too, and on what the run computes). Rows are encoded once.
+Knows nothing about run folders, steps or argv.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from clue_runner.adapters.base import Adapter, AnyTokenizer, load_adapter
+from clue_runner.checkpoints.checkpoint import Checkpoint
+from clue_runner.config.schema import Run
+from clue_runner.console import Console
+from clue_runner.data.cards import Card
+from clue_runner.data.sources import DataSource
+from clue_runner.tokens.rows import Rows
+from clue_runner.training.display import say_data, say_weights
+from clue_runner.training.network import Choices, open_checkpoint, open_tokenizer
+from clue_runner.training.prepare import SplitData, encode_records, padded_lengths, read_splits
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a run is made from.
+
+    Args:
+        run: the settings; ``train.batch_size`` may still be ``auto``.
+        card: the task.
+        adapter: bound to both.
+        source: where the data is from.
+        data: the records of every split that is there.
+        checkpoint: the pretrained weights; None: random ones.
+        tokenizer: the vocabulary at work.
+    """
+
+    run: Run
+    card: Card
+    adapter: Adapter
+    source: DataSource
+    data: SplitData
+    checkpoint: Checkpoint | None
+    tokenizer: AnyTokenizer
+
+    @property
+    def vocab_size(self) -> int:
+        """Return the rows of the token table."""
+        return self.checkpoint.vocab_size if self.checkpoint else self.tokenizer.vocab_size
+
+    def encode(self, warn: Callable[[str], None]) -> dict[str, Rows]:
+        """Return the rows of every split, from the cache where the same texts were encoded before."""
+        cache = self.run.data.cache
+        return {
+            split: encode_records(self.adapter, records, self.tokenizer, cache=cache, warn=warn)
+            for split, records in self.data.records.items()
+        }
+
+
+@dataclass(frozen=True)
+class Setup(Inputs):
+    """What a run has before its first step.
+
+    Args:
+        choices: on what it computes, and how.
+        rows: split -> encoded rows.
+    """
+
+    choices: Choices
+    rows: Mapping[str, Rows]
+
+    @property
+    def buckets(self) -> tuple[int, ...] | None:
+        """Return the lengths that batches are padded to; None: each batch to its own longest row."""
+        return padded_lengths(self.rows["train"], self.run, jit=self.choices.jit.value == "on")
+
+    @property
+    def notes(self) -> dict[str, dict[str, int]]:
+        """Return split -> what encoding did to its records -> how many."""
+        return {split: dict(rows.notes) for split, rows in self.rows.items() if rows.notes}
+
+    def encoding_warnings(self) -> list[str]:
+        """Return what encoding lost, in words: gold answers of train and dev first, as they bound the score."""
+        lost = [
+            f"{split}: {rows.gold.lost:,} of {rows.gold.total:,} gold answers ({rows.gold.lost_share:.1%}) "
+            f"are cut away or cannot be expressed by tokens"
+            for split, rows in self.rows.items()
+            if rows.gold.lost
+        ]
+        notes = [
+            f"{split}: {', '.join(f'{count:,} {what}' for what, count in rows.notes.items())}"
+            for split, rows in self.rows.items()
+            if rows.notes
+        ]
+        return lost + notes
+
+    def with_run(self, run: Run) -> Setup:
+        """Return the setup with settings that decide no row: numbers in the place of ``auto``."""
+        return replace(self, run=run, adapter=load_adapter(self.card, run))
+
+
+def read_inputs(run: Run, card: Card, source: DataSource, console: Console) -> Inputs:
+    """Read and check data, checkpoint and vocabulary, and say what is unusual about them.
+
+    Raises:
+        DataError: missing or broken files.
+        CheckpointError: the pretrained weights or the vocabulary cannot be used.
+    """
+    say_weights(console, run)
+    adapter = load_adapter(card, run)
+    data = read_splits(adapter, source)
+    say_data(console, card, source, data)
+    checkpoint = open_checkpoint(run)
+    for notice in checkpoint.notices if checkpoint else ():
+        console.warn(notice)
+    tokenizer = adapter.own_tokenizer(data.records) or open_tokenizer(run, checkpoint)
+    return Inputs(run, card, adapter, source, data, checkpoint, tokenizer)
+
+
+def complete(inputs: Inputs, choices: Choices, warn: Callable[[str], None]) -> Setup:
+    """Return the inputs with their rows and with what the run computes on."""
+    return Setup(**vars(inputs), choices=choices, rows=inputs.encode(warn))
