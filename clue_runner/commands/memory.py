@@ -18,7 +18,8 @@ from clue_runner.data.cards import Card
 from clue_runner.engines.devices import Device
 from clue_runner.errors import UsageError
 from clue_runner.memory.forecast import COMPILED_ROWS, compiled, counted, sample_rows
-from clue_runner.memory.guess import as_chosen, guess_choices
+from clue_runner.memory.guess import guess_choices
+from clue_runner.training.network import as_chosen
 from clue_runner.memory.limits import free_bytes, read_size
 from clue_runner.memory.model import Network, network_of, require_encoder
 from clue_runner.memory.table import (

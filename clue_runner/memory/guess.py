@@ -11,7 +11,7 @@ from clue_runner.config.schema import Run
 from clue_runner.engines.attention import choose_attention
 from clue_runner.engines.devices import Choice, Device, choose_jit, choose_precision, core_count
 from clue_runner.memory.limits import free_gpu_bytes
-from clue_runner.training.network import Choices
+from clue_runner.training.network import Choices, attention_choice
 
 
 def guess_device(run: Run) -> Device:
@@ -34,14 +34,7 @@ def guess_choices(run: Run) -> Choices:
     return Choices(device, precision, jit, _guess_attention(run, device, precision.value))
 
 
-def as_chosen(run: Run, choices: Choices) -> Run:
-    """Return the run with precision, compiler and form of attention as chosen, in the place of ``auto``."""
-    model = run.model.model_copy(update={"attention": choices.attention.value})
-    train = run.train.model_copy(update={"precision": choices.precision.value, "jit": choices.jit.value})
-    return run.model_copy(update={"model": model, "train": train})
-
-
-def _guess_attention(run: Run, device: Device, precision: str) -> Choice:
+def _guess_attention(run: Run, device: Device, precision: str) -> Choice | None:
     """Return the form of attention; that the GPU's kernel compiles is taken for granted."""
     model = run.model
     problems = fused_problems(

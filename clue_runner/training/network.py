@@ -1,26 +1,25 @@
 """From settings and rows to an engine that is ready to step.
 
-In: a run, its material, a pretrained checkpoint where there is one. Out: a started engine, and on what it
-runs. The first line here that loads a backend; every cheaper check has been made before.
-Knows nothing about steps, epochs or run folders.
+In: a setup. Out: on what it computes, and a started engine. The first line here that loads a backend; every
+cheaper check has been made before. Knows nothing about steps, epochs or run folders.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clue_runner.adapters.base import BERT, Adapter, own_network
+from clue_runner.adapters.base import Adapter, load_adapter
+from clue_runner.architectures.base import load_architecture
 from clue_runner.checkpoints.checkpoint import Checkpoint
 from clue_runner.checkpoints.importer import load_into, read_checkpoint
 from clue_runner.config.schema import Run
 from clue_runner.config.shipped import clue_home
-from clue_runner.data.cards import Card
 from clue_runner.engines import Engine, EngineSettings, create_engine
 from clue_runner.engines.attention import choose_attention
 from clue_runner.engines.devices import (
@@ -36,32 +35,18 @@ from clue_runner.errors import CheckpointError
 from clue_runner.tokens.tokenizer import Tokenizer
 from clue_runner.training.prepare import find_vocabulary
 
-# What a saved backbone must say about itself so that another run can begin from it.
-SHAPE_FIELDS = (
-    "num_layers",
-    "hidden_dim",
-    "num_heads",
-    "intermediate_dim",
-    "max_positions",
-    "num_segments",
-    "activation",
-    "layer_norm_epsilon",
-    "dropout",
-    "attention_dropout",
-    "lowercase",
-    "positions",
-    "positions_alpha",
-)
+if TYPE_CHECKING:
+    from clue_runner.training.setup import Setup
 
 
 @dataclass(frozen=True)
 class Choices:
-    """On what a run computes, and how."""
+    """On what a run computes, and how; ``attention`` is None where the family has no forms of it."""
 
     device: Device
     precision: Choice
     jit: Choice
-    attention: Choice = Choice("auto", "by the length of each batch")
+    attention: Choice | None = None
 
     def described(self) -> dict[str, str]:
         """Return device, precision and compiler as a saved state records them."""
@@ -126,66 +111,65 @@ def choose(run: Run) -> Choices:
     with chatter_to(clue_home() / "logs" / f"{run.backend}-start.log"):
         device = choose_device(run.backend, run.device)
     precision = choose_precision(run.train.precision, device)
-    found = Choices(device, precision, choose_jit(run.train.jit, run.backend, device))
-    if run.model.family != BERT:
-        return found
-    attention = choose_attention(
-        run.model,
-        run.data.max_length,
-        run.backend,
-        gpu=device.kind == "gpu",
-        precision=precision.value,
-    )
-    return replace(found, attention=attention)
+    jit = choose_jit(run.train.jit, run.backend, device)
+    gpu = device.kind == "gpu"
+    return Choices(device, precision, jit, attention_choice(run, gpu=gpu, precision=precision.value))
 
 
-def start_engine(
-    run: Run,
-    card: Card,
-    adapter: Adapter,
-    choices: Choices,
-    *,
-    vocab_size: int,
-    engine: Engine | None = None,
+def attention_choice(run: Run, *, gpu: bool, precision: str) -> Choice | None:
+    """Return the form of attention; None where the family has no such setting."""
+    if "attention" not in type(run.model).model_fields:
+        return None
+    return choose_attention(run.model, run.data.max_length, run.backend, gpu=gpu, precision=precision)
+
+
+def as_chosen(run: Run, choices: Choices) -> Run:
+    """Return the run with precision, compiler and form of attention as chosen, in the place of ``auto``."""
+    attention = {} if choices.attention is None else {"attention": choices.attention.value}
+    train = run.train.model_copy(update={"precision": choices.precision.value, "jit": choices.jit.value})
+    return run.model_copy(update={"model": run.model.model_copy(update=attention), "train": train})
+
+
+def start_engine(setup: Setup, engine: Engine | None = None) -> Engine:
+    """Return an engine with the setup's network at random weights; ``engine``: one to start again."""
+    return build_engine(setup.adapter, setup.choices, vocab_size=setup.vocab_size, engine=engine)
+
+
+def build_engine(
+    adapter: Adapter, choices: Choices, *, vocab_size: int, engine: Engine | None = None
 ) -> Engine:
     """Return an engine with a network of random weights.
 
     Args:
-        run: the settings.
-        card: the task.
-        adapter: the task's adapter.
+        adapter: bound to the card and the run.
         choices: what ``choose`` said.
-        vocab_size: rows of the word table.
+        vocab_size: rows of the token table.
         engine: one to start again; None: a new one.
     """
-    model = run.model.model_copy(update={"attention": choices.attention.value})
-    chosen = run.model_copy(update={"model": model})
-    build = network_builder(chosen, card, adapter, choices.precision.value, vocab_size=vocab_size)
-    engine = engine or create_engine(run.backend)
-    engine.init(build, engine_settings(run, choices))
+    engine = engine or create_engine(adapter.run.backend)
+    build = network_builder(adapter, choices, vocab_size=vocab_size)
+    engine.init(build, engine_settings(adapter.run, choices))
     return engine
 
 
-def network_builder(
-    run: Run, card: Card, adapter: Adapter, precision: str, *, vocab_size: int
-) -> Callable[[], Any]:
+def network_builder(adapter: Adapter, choices: Choices, *, vocab_size: int) -> Callable[[], Any]:
     """Return what builds the task's network with random weights."""
+    run = as_chosen(adapter.run, choices)
+    bound = load_adapter(adapter.card, run)
+    precision = choices.precision.value
 
     def build() -> Any:
-        """Return the network."""
-        own = own_network(adapter)
+        own = bound.own_network(vocab_size=vocab_size, precision=precision)
         if own is not None:
-            return own.build(None, card, run, vocab_size=vocab_size, precision=precision)
-        from clue_runner.models.build import build_backbone
-
-        backbone = build_backbone(
+            return own
+        backbone = load_architecture(run.model.family).build(
             run.model,
             vocab_size,
-            dtype_policy=precision,
+            precision=precision,
             seed=run.seed,
             pooler=run.model.pooling == "pooler",
         )
-        return adapter.build(backbone, card, run)
+        return bound.build(backbone)
 
     return build
 
