@@ -59,7 +59,7 @@ def test_a_pipe_in_the_place_of_the_log_does_not_hang(tmp_path: Path) -> None:
 
 CLOSED = """
 import os, pathlib, sys
-from clue_runner.training.quiet import chatter_to
+from clue_runner.engines.quiet import chatter_to
 with chatter_to(pathlib.Path(sys.argv[1])):
     os.write(2, b"chatter of a library\\n")
 opened = os.open(sys.argv[2], os.O_WRONLY | os.O_CREAT)
@@ -82,7 +82,7 @@ def test_streams_that_were_closed_at_the_start_stop_nothing(tmp_path: Path, clos
 
 GONE = """
 import os, pathlib, sys
-from clue_runner.training.quiet import chatter_to
+from clue_runner.engines.quiet import chatter_to
 reader, writer = os.pipe()
 os.dup2(writer, 2)
 os.close(reader)
