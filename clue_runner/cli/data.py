@@ -42,7 +42,7 @@ def get(ctx: click.Context, name: str, path: str | None, offline: bool, json: bo
     from clue_runner.data.cards import find_card
     from clue_runner.data.check import check_source
     from clue_runner.data.download import install
-    from clue_runner.data.sources import open_source
+    from clue_runner.data.locate import open_source
 
     card = find_card(name)
     zip_path = install(card, Path(path)) if path else _download(card, console, offline)
@@ -209,7 +209,7 @@ def convert(
 def _open(name: str, path: str | None) -> tuple[Card, DataSource]:
     """Return the card and its data; nothing is downloaded by looking."""
     from clue_runner.data.cards import find_card
-    from clue_runner.data.sources import locate
+    from clue_runner.data.locate import locate
 
     card = find_card(name)
     return card, locate(card, path, offline=True)

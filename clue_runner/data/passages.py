@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from clue_runner.data.readers_passages import Questions, parse_questions
+from clue_runner.data.readers.passages import Questions, parse_questions
 from clue_runner.data.records import PassagesRecord
-from clue_runner.data.sources import DataSource, missing_file
+from clue_runner.data.sources import DataSource, MemorySource
 from clue_runner.errors import DataError, StorageError, UsageError
 
 SPLIT_SEED = 42
@@ -50,31 +50,6 @@ class Converted:
         ]
 
 
-@dataclass(frozen=True)
-class SplitSource:
-    """A single file of questions served as train and dev; ``notes``: what was left out and noticed in it."""
-
-    label: str
-    contents: Mapping[str, bytes]
-    notes: tuple[str, ...] = ()
-    is_sample: bool = False
-    archive: Path | None = None
-
-    def names(self) -> list[str]:
-        """Return the names of the splits' files."""
-        return sorted(self.contents)
-
-    def has(self, file: str) -> bool:
-        """Return whether there is such a split."""
-        return file in self.contents
-
-    def read(self, file: str) -> bytes:
-        """Return the split in the list layout."""
-        if file not in self.contents:
-            raise missing_file(self, [file])
-        return self.contents[file]
-
-
 def open_questions(path: Path) -> DataSource:
     """Return one file of questions, split 4 to 1 by the order of seed 42, as train and dev.
 
@@ -83,7 +58,7 @@ def open_questions(path: Path) -> DataSource:
     """
     converted = convert(path)
     contents = {FILES[split]: to_bytes(records) for split, records in converted.splits.items()}
-    return SplitSource(str(path), contents, tuple(converted.notes()))
+    return MemorySource(str(path), contents, tuple(converted.notes()))
 
 
 def convert(

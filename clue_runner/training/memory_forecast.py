@@ -16,7 +16,7 @@ import numpy as np
 from clue_runner.adapters.base import load_adapter
 from clue_runner.config.schema import Run
 from clue_runner.data.cards import Card
-from clue_runner.data.sources import open_sample
+from clue_runner.data.locate import open_sample
 from clue_runner.tokens.padding import padded
 from clue_runner.tokens.rows import Rows
 from clue_runner.tokens.tokenizer import Tokenizer

@@ -18,7 +18,7 @@ from clue_runner.config.loader import load_run, require_checkpoint
 from clue_runner.config.schema import Run
 from clue_runner.console import Console
 from clue_runner.data.cards import Card, all_cards, find_card, recommended_settings
-from clue_runner.data.sources import locate
+from clue_runner.data.locate import locate
 from clue_runner.errors import ScoreTooLowError, UsageError
 from clue_runner.training.auto_batch import as_begun
 from clue_runner.training.borrow import require_train

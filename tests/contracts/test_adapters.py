@@ -18,7 +18,7 @@ from clue_runner.adapters.base import Adapter, Prediction, load_adapter, own_net
 from clue_runner.config.loader import load_run
 from clue_runner.config.shipped import shipped_folder
 from clue_runner.data.cards import Card, all_cards, recommended_settings
-from clue_runner.data.sources import locate
+from clue_runner.data.locate import locate
 from clue_runner.submission.check import check_file
 from clue_runner.tokens.batches import batch_arrays, evaluation_plan
 from clue_runner.tokens.rows import Array, Rows

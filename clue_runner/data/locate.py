@@ -1,0 +1,113 @@
+"""Chooses where a task's files come from: the path given, the user's folders, or the official download.
+
+In: a card and what the user gave for ``--data``. Out: a ``DataSource``.
+Knows nothing about what is inside the files.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from zipfile import is_zipfile
+
+from clue_runner.data.archives import open_archive
+from clue_runner.data.cards import Card
+from clue_runner.data.download import data_folder, fetch
+from clue_runner.data.passages import open_questions
+from clue_runner.data.sources import DataSource, FolderSource, ZipSource, require_some_file
+from clue_runner.errors import DataError
+
+
+def locate(card: Card, data: str | None, *, offline: bool | None = None) -> DataSource:
+    """Return the source of ``card``'s files.
+
+    Args:
+        card: the task.
+        data: ``sample``, a folder or a zip; None: ``$CLUE_HOME/data/<task>``, then the card's own
+            folder, then the official download.
+        offline: never download; None asks ``$CLUE_OFFLINE``.
+
+    Raises:
+        DataError: nothing there, or not this task's files; says every way to give data.
+    """
+    if data == "sample":
+        return open_sample(card)
+    if data is not None:
+        return open_source(data, card)
+    for folder in (data_folder(card), card.folder, card.folder / "data"):
+        if folder.is_dir() and _holds_data(folder, card):
+            return open_source(folder, card)
+    return open_source(fetch(card, offline=offline), card)
+
+
+def open_sample(card: Card) -> DataSource:
+    """Return the records that ship with the card."""
+    folder = card.folder / "sample"
+    if not folder.is_dir():
+        raise DataError(
+            f"{card.name} has no sample records", where=str(folder), next_step="give --data FOLDER or ZIP"
+        )
+    return FolderSource("sample", _folder_files(folder), is_sample=True)
+
+
+def open_source(path: str | Path, card: Card) -> DataSource:
+    """Return the source at ``path``: a folder with the files, a folder with the zip, or the zip.
+
+    Raises:
+        DataError: no such path, not a zip, or none of the card's files in it.
+        RefusedFileError: a zip built to harm.
+    """
+    location = Path(path).expanduser()
+    if not location.exists():
+        raise DataError(
+            "no such file or folder",
+            where=str(path),
+            next_step="give --data a folder or an official zip, or --data sample for the shipped records",
+        )
+    if location.is_dir():
+        return _open_folder(location, card)
+    if card.layout == "passages" and not is_zipfile(location):
+        return open_questions(location)
+    members = open_archive(location)
+    source = ZipSource(str(path), location, members)
+    require_some_file(source, card)
+    return source
+
+
+def _open_folder(folder: Path, card: Card) -> DataSource:
+    """Return the source in a folder: its files, its zip, or the files one folder further down."""
+    wanted = {name for split in card.splits.values() for name in split.file_names}
+    files = _folder_files(folder)
+    if wanted & files.keys():
+        return FolderSource(str(folder), files)
+    if card.download and card.download.file in files:
+        return open_source(files[card.download.file], card)
+    inner = [found for found in map(_folder_files, _subfolders(folder)) if wanted & found.keys()]
+    if len(inner) == 1:
+        return FolderSource(str(folder), inner[0])
+    source = FolderSource(str(folder), files)
+    require_some_file(source, card)
+    return source
+
+
+def _holds_data(folder: Path, card: Card) -> bool:
+    """Return whether the folder itself holds a file or the zip of the card."""
+    names = {name for split in card.splits.values() for name in split.file_names}
+    if card.download:
+        names.add(card.download.file)
+    return any((folder / name).is_file() for name in names)
+
+
+def _folder_files(folder: Path) -> dict[str, Path]:
+    """Return name -> path of the visible files in ``folder``."""
+    return {
+        path.name: path
+        for path in sorted(folder.iterdir())
+        if path.is_file() and not path.name.startswith(".")
+    }
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    """Return the visible folders inside, sorted; ``__MACOSX`` is litter."""
+    return [
+        path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith((".", "__"))
+    ]
