@@ -43,9 +43,10 @@ def get(ctx: click.Context, name: str, path: str | None, offline: bool, json: bo
     from clue_runner.data.check import check_source
     from clue_runner.data.download import install
     from clue_runner.data.locate import open_source
+    from clue_runner.files.names import user_path
 
     card = find_card(name)
-    zip_path = install(card, Path(path)) if path else _download(card, console, offline)
+    zip_path = install(card, user_path(path)) if path else _download(card, console, offline)
     report = check_source(card, open_source(zip_path, card))
     for warning in report.warnings:
         console.warn(warning)

@@ -107,10 +107,11 @@ def _records(card: Card, split: str) -> int | None:
 
 def _data_at_hand(card: Card) -> bool:
     """Return whether the official data lies under $CLUE_HOME; its contents are not looked at."""
-    from clue_runner.config.shipped import clue_home
+    from clue_runner.data.download import data_folder
+    from clue_runner.files.litter import entries
 
-    folder = clue_home() / "data" / card.name
-    return folder.is_dir() and any(folder.iterdir())
+    folder = data_folder(card)
+    return folder.is_dir() and bool(entries(folder))
 
 
 def _card_lines(card: Card) -> list[str]:

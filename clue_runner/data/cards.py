@@ -17,6 +17,8 @@ from pydantic_core import ErrorDetails
 from clue_runner.config.shipped import shipped_folder
 from clue_runner.config.yaml_reader import Document, read_yaml
 from clue_runner.errors import Problem, UsageError, unknown_name
+from clue_runner.files.litter import entries
+from clue_runner.files.names import user_path
 
 CARD_FILE = "task.yaml"
 PLACEHOLDER = re.compile(r"\{(?P<field>[A-Za-z0-9_.]+)(?:\|join\((?P<separator>[^)]*)\))?\}")
@@ -234,7 +236,7 @@ def find_card(name: str) -> Card:
     shipped = _shipped_folders()
     if name in shipped:
         return load_card(shipped[name])
-    folder = Path(name).expanduser()
+    folder = user_path(name)
     if (folder / CARD_FILE).is_file():
         return load_card(folder.resolve())
     if folder.is_dir() or "/" in name:
@@ -291,4 +293,4 @@ def _card_problem(document: Document, item: ErrorDetails) -> Problem:
 def _shipped_folders() -> dict[str, Path]:
     """Return name -> folder of every shipped card; the folder is the list."""
     root = shipped_folder("tasks")
-    return {path.parent.name: path.parent for path in sorted(root.glob(f"*/{CARD_FILE}"))}
+    return {folder.name: folder for folder in entries(root) if (folder / CARD_FILE).is_file()}

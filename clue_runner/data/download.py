@@ -18,6 +18,7 @@ from clue_runner.data.archives import open_archive, verify_archive
 from clue_runner.data.cards import Card, Download
 from clue_runner.data.sources import DataSource, ZipSource, require_some_file, split_file
 from clue_runner.errors import ClueError, DataError, Problem, StorageError
+from clue_runner.files.names import read_regular
 
 CONNECT_SECONDS = 10.0
 STALL_SECONDS = 60.0  # longest silence in the middle of a download
@@ -94,7 +95,7 @@ def hash_warning(card: Card, archive: Path | None) -> str | None:
 
 def has_known_hash(path: Path, hashes: Sequence[str]) -> bool:
     """Return whether the file has one of ``hashes``, given as ``md5:...`` or ``sha256:...``."""
-    raw = path.read_bytes()
+    raw = read_regular(path)
     return any(hashlib.new(known.split(":")[0], raw).hexdigest() == known.split(":")[1] for known in hashes)
 
 

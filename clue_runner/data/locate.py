@@ -14,7 +14,9 @@ from clue_runner.data.cards import Card
 from clue_runner.data.download import data_folder, fetch
 from clue_runner.data.passages import open_questions
 from clue_runner.data.sources import DataSource, FolderSource, ZipSource, require_some_file
-from clue_runner.errors import DataError
+from clue_runner.errors import DataError, StorageError
+from clue_runner.files.litter import entries
+from clue_runner.files.names import open_regular, user_path
 
 
 def locate(card: Card, data: str | None, *, offline: bool | None = None) -> DataSource:
@@ -56,7 +58,7 @@ def open_source(path: str | Path, card: Card) -> DataSource:
         DataError: no such path, not a zip, or none of the card's files in it.
         RefusedFileError: a zip built to harm.
     """
-    location = Path(path).expanduser()
+    location = user_path(path)
     if not location.exists():
         raise DataError(
             "no such file or folder",
@@ -65,12 +67,18 @@ def open_source(path: str | Path, card: Card) -> DataSource:
         )
     if location.is_dir():
         return _open_folder(location, card)
-    if card.layout == "passages" and not is_zipfile(location):
+    if card.layout == "passages" and not _is_zip(location):
         return open_questions(location)
     members = open_archive(location)
     source = ZipSource(str(path), location, members)
     require_some_file(source, card)
     return source
+
+
+def _is_zip(path: Path) -> bool:
+    """Return whether the file is a zip, whatever its name."""
+    with open_regular(path) as stream:
+        return is_zipfile(stream)
 
 
 def _open_folder(folder: Path, card: Card) -> DataSource:
@@ -98,16 +106,20 @@ def _holds_data(folder: Path, card: Card) -> bool:
 
 
 def _folder_files(folder: Path) -> dict[str, Path]:
-    """Return name -> path of the visible files in ``folder``."""
-    return {
-        path.name: path
-        for path in sorted(folder.iterdir())
-        if path.is_file() and not path.name.startswith(".")
-    }
+    """Return name -> path of the regular files in ``folder``."""
+    return {path.name: path for path in _listed(folder) if path.is_file()}
 
 
 def _subfolders(folder: Path) -> list[Path]:
-    """Return the visible folders inside, sorted; ``__MACOSX`` is litter."""
-    return [
-        path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith((".", "__"))
-    ]
+    """Return the folders inside, sorted."""
+    return [path for path in _listed(folder) if path.is_dir()]
+
+
+def _listed(folder: Path) -> list[Path]:
+    """Return what lies in the folder, without litter."""
+    try:
+        return entries(folder)
+    except OSError as error:
+        raise StorageError(
+            "cannot list the folder", where=str(folder), received=(error.strerror or str(error)).lower()
+        ) from None

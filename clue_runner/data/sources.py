@@ -14,6 +14,7 @@ from typing import Protocol
 from clue_runner.data.archives import read_member
 from clue_runner.data.cards import Card, SplitFile
 from clue_runner.errors import DataError
+from clue_runner.files.names import read_regular
 
 
 class DataSource(Protocol):
@@ -67,16 +68,12 @@ class FolderSource:
         """Return the file's bytes.
 
         Raises:
-            DataError: no such file, or it cannot be read.
+            DataError: no such file, or not a regular one.
+            StorageError: it cannot be read now.
         """
         if file not in self.files:
             raise missing_file(self, [file])
-        try:
-            return self.files[file].read_bytes()
-        except OSError as error:
-            raise DataError(
-                "cannot read the file", where=str(self.files[file]), received=error.strerror
-            ) from None
+        return read_regular(self.files[file])
 
 
 @dataclass(frozen=True)

@@ -51,3 +51,10 @@ def test_show(clue) -> None:
 
 def test_show_takes_a_folder(clue, tmp_path: Path) -> None:
     assert clue("tasks", "show", tmp_path).exit_code == 2
+
+
+def test_litter_is_no_data(clue, clue_home: Path) -> None:
+    (clue_home / "data" / "ocnli").mkdir(parents=True)
+    (clue_home / "data" / "ocnli" / "Thumbs.db").write_bytes(b"x")
+    rows = {line.split()[0]: line.split() for line in clue("tasks").stdout.split("\n") if line.strip()}
+    assert rows["ocnli"][6] == "no"
