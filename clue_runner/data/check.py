@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import chain, combinations
 from typing import Any
 
-from clue_runner.data.cards import Card
+from clue_runner.data.card import Card
 from clue_runner.data.contents import answer_of, labels_of, texts_of
 from clue_runner.data.download import hash_warning
 from clue_runner.data.layouts import read_records

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from clue_runner.config.shipped import clue_home
 from clue_runner.data.archives import open_archive, verify_archive
-from clue_runner.data.cards import Card, Download
+from clue_runner.data.card import Card, Download
 from clue_runner.data.sources import DataSource, ZipSource, require_some_file, split_file
 from clue_runner.errors import ClueError, DataError, Problem, StorageError
 from clue_runner.files.names import read_regular

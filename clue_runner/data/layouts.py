@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from clue_runner.data.cards import Card
+from clue_runner.data.card import Card
 from clue_runner.data.readers.choice import read_choice_records
 from clue_runner.data.readers.cloze import read_cloze_records
 from clue_runner.data.readers.entities import read_entity_records

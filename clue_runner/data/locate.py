@@ -10,7 +10,7 @@ from pathlib import Path
 from zipfile import is_zipfile
 
 from clue_runner.data.archives import open_archive
-from clue_runner.data.cards import Card
+from clue_runner.data.card import Card
 from clue_runner.data.download import data_folder, fetch
 from clue_runner.data.passages import open_questions
 from clue_runner.data.sources import DataSource, FolderSource, ZipSource, require_some_file
@@ -24,8 +24,8 @@ def locate(card: Card, data: str | None, *, offline: bool | None = None) -> Data
 
     Args:
         card: the task.
-        data: ``sample``, a folder or a zip; None: ``$CLUE_HOME/data/<task>``, then the card's own
-            folder, then the official download.
+        data: ``sample``, a folder or a zip; None: the card's own folder, then ``$CLUE_HOME/data/<task>``,
+            then the official download.
         offline: never download; None asks ``$CLUE_OFFLINE``.
 
     Raises:
@@ -35,10 +35,16 @@ def locate(card: Card, data: str | None, *, offline: bool | None = None) -> Data
         return open_sample(card)
     if data is not None:
         return open_source(data, card)
-    for folder in (data_folder(card), card.folder, card.folder / "data"):
-        if folder.is_dir() and _holds_data(folder, card):
-            return open_source(folder, card)
-    return open_source(fetch(card, offline=offline), card)
+    return open_source(data_at_hand(card) or fetch(card, offline=offline), card)
+
+
+def data_at_hand(card: Card) -> Path | None:
+    """Return the folder that holds the card's data where none is named, or None.
+
+    Files beside a user's own card come first: another task's data of the same name may lie in the cache.
+    """
+    folders = (card.folder, card.folder / "data", data_folder(card))
+    return next((folder for folder in folders if folder.is_dir() and _holds_data(folder, card)), None)
 
 
 def open_sample(card: Card) -> DataSource:

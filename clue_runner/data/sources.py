@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from clue_runner.data.archives import read_member
-from clue_runner.data.cards import Card, SplitFile
+from clue_runner.data.card import Card, SplitFile
 from clue_runner.errors import DataError
 from clue_runner.files.names import read_regular
 

@@ -15,7 +15,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from clue_runner.data.cards import Card, Split
+from clue_runner.data.card import Card, Split
 from clue_runner.data.readers.common import Noticed, Origin, make_records, read_part
 from clue_runner.data.readers.json_document import Findings, JsonDocument, parse_document, texts_of
 from clue_runner.data.readers.json_lines import JsonLine, parse_json_lines

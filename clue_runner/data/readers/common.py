@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from clue_runner.data.cards import Card, SplitFile
+from clue_runner.data.card import Card, SplitFile
 from clue_runner.data.readers.json_document import bad_records
 from clue_runner.data.records import Records, RecordT_co
 from clue_runner.data.sources import DataSource, missing_file, split_file

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from clue_runner.data.cards import Card
+from clue_runner.data.card import Card
 from clue_runner.data.readers.common import Noticed, Origin, make_records, read_part
 from clue_runner.data.readers.json_document import Findings, JsonDocument, Step, bad_records, parse_document
 from clue_runner.data.records import Passage, PassagesRecord, Records

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from clue_runner.data.cards import Card
+from clue_runner.data.card import Card
 from clue_runner.data.readers.common import Noticed, Origin, make_records, read_part
 from clue_runner.data.readers.json_document import Findings, JsonDocument, Step, parse_document
 from clue_runner.data.records import Answer, ReadingRecord, Records

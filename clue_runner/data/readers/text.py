@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from clue_runner.data.cards import Card
+from clue_runner.data.card import Card
 from clue_runner.data.readers.common import Noticed, Origin, make_records, read_part
 from clue_runner.data.readers.json_lines import JsonLine, bad_lines, parse_json_lines
 from clue_runner.data.records import Records, TextRecord
