@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from clue_runner.data.cards import find_card
-from clue_runner.data.readers_passages import read_passage_records
+from clue_runner.data.locate import locate
+from clue_runner.data.readers.passages import read_passage_records
 from clue_runner.data.records import PassagesRecord
-from clue_runner.data.sources import locate
 from clue_runner.tokens.characters import open_segmenter
 from clue_runner.tokens.vectors import write_word_vectors
 

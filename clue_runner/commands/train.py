@@ -19,7 +19,7 @@ from clue_runner.config.loader import load_run, require_checkpoint
 from clue_runner.config.schema import Run
 from clue_runner.console import Console
 from clue_runner.data.cards import Card, all_cards, find_card, recommended_settings
-from clue_runner.data.sources import locate
+from clue_runner.data.locate import locate
 from clue_runner.errors import ScoreTooLowError, UsageError
 from clue_runner.files.atomic import write_json
 from clue_runner.memory.batch_size import as_begun
