@@ -19,7 +19,6 @@ from clue_runner.engines.devices import Device
 from clue_runner.errors import UsageError
 from clue_runner.memory.forecast import COMPILED_ROWS, compiled, counted, sample_rows
 from clue_runner.memory.guess import guess_choices
-from clue_runner.training.network import as_chosen
 from clue_runner.memory.limits import free_bytes, read_size
 from clue_runner.memory.model import Network, network_of, require_encoder
 from clue_runner.memory.table import (
@@ -38,7 +37,7 @@ from clue_runner.memory.table import (
     modes,
 )
 from clue_runner.tokens.rows import Rows
-from clue_runner.training.network import Choices, choose, open_checkpoint, open_tokenizer
+from clue_runner.training.network import Choices, as_chosen, choose, open_checkpoint, open_tokenizer
 
 GIB = 2**30
 PARTS = ("parameters", "gradients", "optimizer", "activations", "temporary")

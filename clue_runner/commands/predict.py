@@ -15,8 +15,9 @@ from typing import Any
 from clue_runner.adapters.base import Predictions, load_adapter
 from clue_runner.console import Console
 from clue_runner.data.cards import Card, find_card
+from clue_runner.data.locate import locate
 from clue_runner.data.records import Records
-from clue_runner.data.sources import DataSource, locate, missing_file, split_file
+from clue_runner.data.sources import DataSource, FolderSource, missing_file, split_file
 from clue_runner.errors import DataError, UsageError
 from clue_runner.files.atomic import make_folder, probe_folder
 from clue_runner.files.lock import FolderLock
@@ -44,36 +45,6 @@ class PredictRequest:
     split: str = "test"
     data: str | None = None
     output: Path | None = None
-
-
-@dataclass(frozen=True)
-class FileSource:
-    """One file of the user's in the place of a split."""
-
-    path: Path
-    file: str
-    is_sample: bool = False
-    archive: Path | None = None
-
-    @property
-    def label(self) -> str:
-        """Return the path."""
-        return str(self.path)
-
-    def names(self) -> list[str]:
-        """Return the one name under which the file answers."""
-        return [self.file]
-
-    def has(self, file: str) -> bool:
-        """Return whether it answers to this name."""
-        return file == self.file
-
-    def read(self, file: str) -> bytes:
-        """Return the file's bytes; raises ``DataError`` where it cannot be read."""
-        try:
-            return self.path.read_bytes()
-        except OSError as error:
-            raise DataError("cannot read the file", where=str(self.path), received=error.strerror) from None
 
 
 @dataclass(frozen=True)
@@ -246,7 +217,7 @@ def _read_file(card: Card, text: str) -> Question:
             next_step="name a split, or a file of records in the task's layout",
         )
     name = (*card.test_splits, *card.splits)[0]
-    source = FileSource(path, card.splits[name].file)
+    source = FolderSource(text, {card.splits[name].file: path})
     records = load_adapter(card).read(card, source, name)
     return Question(source, {path.stem: replace(records, file=str(path))}, is_file=True, is_test=False)
 

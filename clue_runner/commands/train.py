@@ -78,9 +78,7 @@ def fulfil(request: TrainRequest, console: Console) -> dict[str, Any]:
         if first is not None and one.train.batch_size == "auto":  # the seeds shall differ in nothing else
             one = as_begun(one, first).run
         folder = seed_folder(output, one.seed).path
-        results.append(
-            train_run(one, card, source, folder, console, fresh=request.fresh, data_argument=data)
-        )
+        results.append(train_run(one, card, source, folder, console, fresh=request.fresh, data_argument=data))
     summary = summarise(results)
     write_json(output / SUMMARY, summary)
     console.say(

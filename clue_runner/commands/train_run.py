@@ -20,8 +20,8 @@ from clue_runner.data.sources import DataSource
 from clue_runner.files.atomic import remove
 from clue_runner.memory.batch_size import as_begun, resolve_examples
 from clue_runner.runs.folder import RunFolder, open_folder, write_settings
-from clue_runner.runs.resume import newest_state
 from clue_runner.runs.results import RunResult
+from clue_runner.runs.resume import newest_state
 from clue_runner.training.display import show_result
 from clue_runner.training.network import choose
 from clue_runner.training.run import Sitting, train

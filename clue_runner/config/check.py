@@ -1,7 +1,7 @@
 """Checks YAML files of the project by what they are: defaults, model presets, recipes, task cards.
 
-In: paths. Out: findings with file and line. Knows the schema of settings; a card's own schema belongs to
-``data/cards.py``, so a card is checked here for its syntax and its recommended settings only.
+In: paths. Out: findings with file and line. Knows the schema of settings; a card's own belongs to
+``data/cards.py``, which asks this file about the settings that a card recommends.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Literal
 
 from clue_runner.config.anywhere import adapter_or_any, check_anywhere
 from clue_runner.config.defaults import default_layer
-from clue_runner.config.layers import layer_from_mapping
+from clue_runner.config.layers import Layer, check_layer, layer_from_mapping
 from clue_runner.config.presets import read_preset
 from clue_runner.config.recipes import misspelt_task, recipe_layers
-from clue_runner.config.sections import Sections
-from clue_runner.config.yaml_reader import read_yaml
+from clue_runner.config.sections import OPEN_GROUPS, Sections, common_schema
+from clue_runner.config.yaml_reader import Document, read_yaml
 from clue_runner.errors import ClueError, DataError, Problem
 
 Kind = Literal["card", "model preset", "settings"]
@@ -40,7 +40,7 @@ def yaml_files(paths: Sequence[Path]) -> list[Path]:
 
 
 def check_file(path: Path, sections: Sections) -> tuple[Kind, list[Problem]]:
-    """Return what a file is taken for and all problems in it."""
+    """Return what a file is taken for and its problems; a card's: ``data.cards.card_problems``."""
     kind = _kind(path)
     problems: list[Problem] = []
     try:
@@ -61,27 +61,51 @@ def _kind(path: Path) -> Kind:
     return "model preset" if "kind" in values or path.parent.name == "models" else "settings"
 
 
+def recommended_layer(document: Document, problems: list[Problem]) -> Layer:
+    """Return the settings that a task card recommends; groups that no card may set are problems."""
+    recommended = document.values.get("recommended") or {}
+    if not isinstance(recommended, dict):  # the card's schema refuses anything else
+        return Layer(document.name)
+    return layer_from_mapping(
+        document.name,
+        recommended,
+        problems,
+        document=document,
+        prefix=("recommended",),
+        only=("task", "data", "model", "train"),
+    )
+
+
+def recommended_problems(document: Document) -> list[Problem]:
+    """Return what is wrong with the common settings that a card recommends.
+
+    Those of its kind of task and of a family of models are checked where these are known: ``card_settings``.
+    """
+    problems: list[Problem] = []
+    layer = recommended_layer(document, problems)
+    common = common_schema()
+    for key in [key for key in layer.values if key not in common.fields]:
+        if key.partition(".")[0] in OPEN_GROUPS or key.partition(".")[0] in common.groups:
+            del layer.values[key], layer.places[key]
+    base = {**default_layer().values, "task.name": "none", "task.adapter": "none"}
+    check_layer(layer, common, base, problems)
+    return problems
+
+
+def card_settings(path: Path, adapter: str, sections: Sections) -> list[Problem]:
+    """Return what is wrong with all settings that the card at ``path`` recommends."""
+    problems: list[Problem] = []
+    check_anywhere(recommended_layer(read_yaml(path), problems), sections, problems, adapter=adapter)
+    return problems
+
+
 def _check(path: Path, kind: Kind, sections: Sections, problems: list[Problem]) -> None:
     """Append the problems of one file."""
-    if kind == "card":
-        document = read_yaml(path)
-        recommended = document.values.get("recommended") or {}
-        layer = layer_from_mapping(
-            str(path),
-            recommended,
-            problems,
-            document=document,
-            prefix=("recommended",),
-            only=("task", "data", "model", "train"),
-        )
-        adapter = document.values.get("adapter")
-        known = adapter in sections.adapters()
-        check_anywhere(layer, sections, problems, adapter=str(adapter) if known else None)
-    elif kind == "model preset":
+    if kind == "model preset":
         layer = read_preset(path).layer
         family = layer.values.get("model.family", default_layer().values["model.family"])
         check_anywhere(layer, sections, problems, family=str(family))
-    else:
+    elif kind == "settings":
         for task, layer in recipe_layers(path, problems):
             if task is not None and (misspelt := misspelt_task(task, None, layer.place)):
                 problems.append(misspelt)

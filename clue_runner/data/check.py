@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from itertools import chain, combinations
 from typing import Any
 
-from clue_runner.data.cards import Card
+from clue_runner.data.card import Card
 from clue_runner.data.contents import answer_of, labels_of, texts_of
 from clue_runner.data.download import hash_warning
 from clue_runner.data.layouts import read_records
-from clue_runner.data.readers import parse_json_lines
+from clue_runner.data.readers.json_lines import parse_json_lines
 from clue_runner.data.records import Records
 from clue_runner.data.sources import DataSource, split_file
 from clue_runner.errors import DataError, Problem

@@ -11,7 +11,7 @@ from clue_runner.config.schema import Run
 from clue_runner.engines.attention import choose_attention
 from clue_runner.engines.devices import Choice, Device, choose_jit, choose_precision, core_count
 from clue_runner.memory.limits import free_gpu_bytes
-from clue_runner.training.network import Choices, attention_choice
+from clue_runner.training.network import Choices
 
 
 def guess_device(run: Run) -> Device:

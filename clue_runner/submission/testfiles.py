@@ -14,8 +14,9 @@ from typing import Any
 
 from clue_runner.data.cards import Card
 from clue_runner.data.layouts import read_records
+from clue_runner.data.locate import locate, open_source
 from clue_runner.data.records import Records
-from clue_runner.data.sources import DataSource, locate, open_source, split_file
+from clue_runner.data.sources import DataSource, split_file
 from clue_runner.errors import DataError
 
 

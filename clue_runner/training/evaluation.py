@@ -83,9 +83,7 @@ class Predictor:
             _refuse_nan(outputs, records.file)
             decoded = self.adapter.decode_batch(outputs, batch)
             partials |= {
-                row: partial
-                for row, partial in zip(batch["row"].tolist(), decoded, strict=True)
-                if row >= 0
+                row: partial for row, partial in zip(batch["row"].tolist(), decoded, strict=True) if row >= 0
             }
             show(len(partials))
         return self.adapter.merge(partials, rows, records)

@@ -12,8 +12,8 @@ from typing import Any
 from clue_runner.adapters.base import Scores
 from clue_runner.files.atomic import write_atomic
 from clue_runner.runs.measure import commit, padding_share, peak_memory_bytes, seconds_spent
-from clue_runner.runs.resume import machine
 from clue_runner.runs.results import RunResult, run_fields, write_result
+from clue_runner.runs.resume import machine
 from clue_runner.submission.gather import SAMPLE_MARK
 from clue_runner.submission.pack import SAMPLE_TEXT, SAMPLE_ZIP, zip_bytes
 from clue_runner.training.answers import WrittenSubmission, describe, write_predictions, write_submissions

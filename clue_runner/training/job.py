@@ -230,9 +230,7 @@ class Job:
         with self.console.progress(len(self.setup.rows[split]), f"predicting {split}") as bar:
             return self._timed(split, self.predicting.watch, "predict", bar.update)
 
-    def _timed(
-        self, split: str, watch: Stopwatch, kind: str, show: Callable[[int], None]
-    ) -> Predictions:
+    def _timed(self, split: str, watch: Stopwatch, kind: str, show: Callable[[int], None]) -> Predictions:
         """Answer one split; what it took goes to ``kind``, compilation apart."""
         started, compiled = time.monotonic(), watch.compiling
         predictions = self._answered(split, kind, show)

@@ -267,9 +267,7 @@ class Loop:
             read = self.engine.step(arrays, update_index=progress.step, learning_rate=rate)
             compiling = self._clock() - dispatched if self.engine.compilations > compilations else 0.0
             self._count(arrays)
-            self._pending.append(
-                _Pending(progress.epoch, indices, rows * length, progress.step, rate, read)
-            )
+            self._pending.append(_Pending(progress.epoch, indices, rows * length, progress.step, rate, read))
             while len(self._pending) > UNREAD:
                 self._read_next()
         progress.spend("compile", compiling)

@@ -12,19 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clue_runner.adapters.base import Adapter, Predictions, load_adapter, own_network
+from clue_runner.adapters.base import Predictions, load_adapter
 from clue_runner.config.schema import Run
 from clue_runner.console import Console
 from clue_runner.data.cards import Card
 from clue_runner.data.records import Records
 from clue_runner.errors import CheckpointError, DataError, UsageError
-from clue_runner.files.tensors import NativeReader
 from clue_runner.runs.folder import RunFolder
 from clue_runner.runs.snapshots import WEIGHTS_FILE, Snapshot, pointed, read_snapshot
 from clue_runner.tokens.tokenizer import Tokenizer
 from clue_runner.training.evaluation import Predictor
 from clue_runner.training.job import VOCABULARY
-from clue_runner.training.network import choose, start_engine
+from clue_runner.training.network import choose
 from clue_runner.training.prepare import encode_records
 from clue_runner.training.signals import Signals
 
@@ -153,9 +152,7 @@ class Asker:
     def answer(self, records: Records[Any], signals: Signals, console: Console) -> Predictions:
         """Return one prediction a record."""
         run = self._adapter.run
-        rows = encode_records(
-            self._adapter, records, self._tokenizer, cache=run.data.cache, warn=self._warn
-        )
+        rows = encode_records(self._adapter, records, self._tokenizer, cache=run.data.cache, warn=self._warn)
         predictor = Predictor(
             self._engine,
             self._adapter,

@@ -108,7 +108,13 @@ def encode_records(
     key = {"split": records.split, "data": records.sha256, "records": str(len(records))}
     settings = json.dumps(adapter.row_settings(tokenizer), sort_keys=True)
     key["settings"] = hashlib.sha256(settings.encode()).hexdigest()
-    return cached_rows(key, lambda: adapter.encode(records, tokenizer), cache, warn=warn)
+    return cached_rows(
+        key,
+        lambda: adapter.encode(records, tokenizer),
+        cache,
+        limits={**tokenizer.id_limits, "record": len(records)},
+        warn=warn,
+    )
 
 
 def padded_lengths(train: Rows, run: Run, *, jit: bool) -> tuple[int, ...] | None:

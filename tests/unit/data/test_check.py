@@ -9,8 +9,8 @@ import pytest
 
 from clue_runner.data.cards import Card
 from clue_runner.data.check import Report, check_source
-from clue_runner.data.readers import read_text_records
-from clue_runner.data.sources import open_source
+from clue_runner.data.locate import open_source
+from clue_runner.data.readers.text import read_text_records
 from clue_runner.data.statistics import percentile, split_statistics
 
 MakeCard = Callable[..., Card]

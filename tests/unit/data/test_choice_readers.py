@@ -8,11 +8,12 @@ from typing import Any, get_args
 
 import pytest
 
-from clue_runner.data import readers_choice, readers_cloze
 from clue_runner.data.cards import Card
 from clue_runner.data.layouts import READERS, read_records
-from clue_runner.data.readers_choice import read_choice_records
-from clue_runner.data.readers_cloze import read_cloze_records
+from clue_runner.data.readers import choice as readers_choice
+from clue_runner.data.readers import cloze as readers_cloze
+from clue_runner.data.readers.choice import read_choice_records
+from clue_runner.data.readers.cloze import read_cloze_records
 from clue_runner.data.sources import FolderSource
 from clue_runner.errors import DataError
 

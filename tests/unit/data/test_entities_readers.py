@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from clue_runner.data.cards import Card
-from clue_runner.data.readers_entities import entities_of, read_entity_records
+from clue_runner.data.readers.entities import entities_of, read_entity_records
 from clue_runner.data.records import Entity
 from clue_runner.data.sources import FolderSource
 from clue_runner.errors import DataError

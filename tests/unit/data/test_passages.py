@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from clue_runner.data.cards import find_card
+from clue_runner.data.locate import locate, open_source
 from clue_runner.data.passages import convert, open_questions, split_by_order, to_bytes, write_splits
-from clue_runner.data.readers_passages import NO_QUESTION, NOWHERE, parse_questions, read_passage_records
+from clue_runner.data.readers.passages import NO_QUESTION, NOWHERE, parse_questions, read_passage_records
 from clue_runner.data.records import Passage, PassagesRecord
-from clue_runner.data.sources import locate, open_source
 from clue_runner.errors import DataError
 
 CARD = find_card("webqa")

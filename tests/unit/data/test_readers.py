@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from clue_runner.data.cards import Card
-from clue_runner.data.readers import read_json_lines, read_text_records
+from clue_runner.data.locate import open_source
+from clue_runner.data.readers.json_lines import read_json_lines
+from clue_runner.data.readers.text import read_text_records
 from clue_runner.data.records import Records, TextRecord
-from clue_runner.data.sources import open_source
 from clue_runner.errors import DataError
 
 Read = Callable[..., Records[TextRecord]]

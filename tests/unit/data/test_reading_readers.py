@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from clue_runner.data import readers_reading
 from clue_runner.data.cards import Card
-from clue_runner.data.json_document import parse_document
-from clue_runner.data.readers_reading import nearest_occurrence, read_reading_records
+from clue_runner.data.readers import reading as readers_reading
+from clue_runner.data.readers.json_document import parse_document
+from clue_runner.data.readers.reading import nearest_occurrence, read_reading_records
 from clue_runner.data.records import Answer, ReadingRecord, Records
 from clue_runner.data.sources import FolderSource
 from clue_runner.errors import DataError

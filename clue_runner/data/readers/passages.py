@@ -21,9 +21,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from clue_runner.data.cards import Card
-from clue_runner.data.gathered import Found, Origin, gathered, read_part
-from clue_runner.data.json_document import Findings, JsonDocument, Step, bad_records, parse_document
+from clue_runner.data.card import Card
+from clue_runner.data.readers.common import Noticed, Origin, make_records, read_part
+from clue_runner.data.readers.json_document import Findings, JsonDocument, Step, bad_records, parse_document
 from clue_runner.data.records import Passage, PassagesRecord, Records
 from clue_runner.data.sources import DataSource
 from clue_runner.errors import DataError, RefusedFileError
@@ -66,9 +66,9 @@ def read_passage_records(
     origin = Origin(card, source, split, file, hashlib.sha256(raw).hexdigest())
     left_out = [f"{file}: {count:,} {why}" for why, count in found.skipped.items()]
     if split == "train":  # a single file that is split was read as a whole before; said once
-        left_out += getattr(source, "notes", ())
-    noticed = Found(counts=found.counts, skipped=found.skipped, remarks=left_out)
-    return gathered(origin, found.items, noticed, total=found.total)
+        left_out += source.notes
+    noticed = Noticed(counts=found.counts, skipped=found.skipped, remarks=left_out)
+    return make_records(origin, found.items, noticed, total=found.total)
 
 
 def parse_questions(raw: bytes, file: str, *, labelled: bool = True) -> Questions:

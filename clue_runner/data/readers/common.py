@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from clue_runner.data.cards import Card, SplitFile
-from clue_runner.data.json_document import bad_records
+from clue_runner.data.card import Card, SplitFile
+from clue_runner.data.readers.json_document import bad_records
 from clue_runner.data.records import Records, RecordT_co
 from clue_runner.data.sources import DataSource, missing_file, split_file
 from clue_runner.errors import DataError, Problem
@@ -36,7 +36,7 @@ class Origin:
 
 
 @dataclass
-class Found:
+class Noticed:
     """What was noticed in the records of a split.
 
     Args:
@@ -66,8 +66,8 @@ def read_part(source: DataSource, part: SplitFile) -> tuple[str, bytes]:
     return file, source.read(file)
 
 
-def gathered(
-    origin: Origin, items: Sequence[RecordT_co], found: Found, *, total: int | None = None
+def make_records(
+    origin: Origin, items: Sequence[RecordT_co], found: Noticed, *, total: int | None = None
 ) -> Records[RecordT_co]:
     """Return the records of a split; what was repaired is also said as a warning.
 

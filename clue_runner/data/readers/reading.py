@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from clue_runner.data.cards import Card
-from clue_runner.data.gathered import Found, Origin, gathered, read_part
-from clue_runner.data.json_document import Findings, JsonDocument, Step, parse_document
+from clue_runner.data.card import Card
+from clue_runner.data.readers.common import Noticed, Origin, make_records, read_part
+from clue_runner.data.readers.json_document import Findings, JsonDocument, Step, parse_document
 from clue_runner.data.records import Answer, ReadingRecord, Records
 from clue_runner.data.sources import DataSource
 
@@ -50,7 +50,9 @@ def read_reading_records(
     reading = _Reading(parse_document(raw, file), declared.labelled if labelled is None else labelled)
     reading.read()
     origin = Origin(card, source, split, file, hashlib.sha256(raw).hexdigest())
-    return gathered(origin, tuple(reading.items.values()), Found(reading.findings.problems, reading.counts))
+    return make_records(
+        origin, tuple(reading.items.values()), Noticed(reading.findings.problems, reading.counts)
+    )
 
 
 def nearest_occurrence(text: str, context: str, start: int) -> int | None:

@@ -11,9 +11,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from clue_runner.data.cards import Card
-from clue_runner.data.gathered import Found, Origin, gathered, read_part
-from clue_runner.data.json_document import Findings, JsonDocument, parse_document, texts_of
+from clue_runner.data.card import Card
+from clue_runner.data.readers.common import Noticed, Origin, make_records, read_part
+from clue_runner.data.readers.json_document import Findings, JsonDocument, parse_document, texts_of
 from clue_runner.data.records import ChoiceRecord, Records
 from clue_runner.data.sources import DataSource
 from clue_runner.errors import Problem
@@ -47,7 +47,7 @@ def read_choice_records(
         digest.update(raw)
         reading.read(parse_document(raw, file))
     origin = Origin(card, source, split, " + ".join(names), digest.hexdigest())
-    return gathered(origin, reading.items, Found(reading.problems, reading.counts))
+    return make_records(origin, reading.items, Noticed(reading.problems, reading.counts))
 
 
 @dataclass

@@ -15,10 +15,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from clue_runner.data.cards import Card, Split
-from clue_runner.data.gathered import Found, Origin, gathered, read_part
-from clue_runner.data.json_document import Findings, JsonDocument, parse_document, texts_of
-from clue_runner.data.readers import JsonLine, parse_json_lines
+from clue_runner.data.card import Card, Split
+from clue_runner.data.readers.common import Noticed, Origin, make_records, read_part
+from clue_runner.data.readers.json_document import Findings, JsonDocument, parse_document, texts_of
+from clue_runner.data.readers.json_lines import JsonLine, parse_json_lines
 from clue_runner.data.records import ClozeRecord, Records
 from clue_runner.data.sources import DataSource
 from clue_runner.errors import Problem
@@ -56,8 +56,8 @@ def read_cloze_records(
     reading.read(rows, card)
     origin = Origin(card, source, split, file, digest.hexdigest())
     blanks = sum(len(record.tags) for record in reading.items)
-    found = Found(reading.problems, reading.counts, figures={"blanks": blanks})
-    return gathered(origin, reading.items, found)
+    found = Noticed(reading.problems, reading.counts, figures={"blanks": blanks})
+    return make_records(origin, reading.items, found)
 
 
 def _read_answers(source: DataSource, declared: Split) -> JsonDocument:

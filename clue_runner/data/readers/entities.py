@@ -10,9 +10,9 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from clue_runner.data.cards import Card
-from clue_runner.data.gathered import Found, Origin, gathered, read_part
-from clue_runner.data.readers import parse_json_lines
+from clue_runner.data.card import Card
+from clue_runner.data.readers.common import Noticed, Origin, make_records, read_part
+from clue_runner.data.readers.json_lines import parse_json_lines
 from clue_runner.data.records import Entity, EntityRecord, Records
 from clue_runner.data.sources import DataSource
 from clue_runner.errors import Problem, suggest
@@ -47,12 +47,12 @@ def read_entity_records(
         problems += [Problem(fault, where=f"{file}:{line}") for fault in faults]
         items.append(record)
     unused = not wants_labels and any(card.label_field in row for _, row in rows[:1])
-    found = Found(
+    found = Noticed(
         problems,
         figures={"entities": sum(len(record.entities or ()) for record in items)},
         remarks=(f"{file} has labels; they are not used",) if unused else (),
     )
-    return gathered(Origin(card, source, split, file, hashlib.sha256(raw).hexdigest()), items, found)
+    return make_records(Origin(card, source, split, file, hashlib.sha256(raw).hexdigest()), items, found)
 
 
 def entities_of(
