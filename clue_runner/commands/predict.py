@@ -21,7 +21,7 @@ from clue_runner.data.sources import DataSource, FolderSource, missing_file, spl
 from clue_runner.errors import DataError, UsageError
 from clue_runner.files.atomic import make_folder, probe_folder
 from clue_runner.files.lock import FolderLock
-from clue_runner.runs.events import read_events
+from clue_runner.runs.events import remembered_data
 from clue_runner.runs.folder import RunFolder
 from clue_runner.training.answers import (
     WrittenSubmission,
@@ -78,7 +78,7 @@ def fulfil(request: PredictRequest, console: Console) -> dict[str, Any]:
     members = find_members(request.run, wanted.name if wanted else None, console)
     card = find_card(members[0].run.task)
     home = members[0].folder if len(members) == 1 else _ensemble_folder(members)
-    remembered = _remembered_data(members[0].folder)
+    remembered = remembered_data(members[0].folder.path)
     if wanted is not None and wanted.name != card.name:
         card, remembered = borrowed_card(wanted, card), None
         home = RunFolder(home.path / wanted.name)  # beside the run's own answers, never over them
@@ -220,14 +220,6 @@ def _read_file(card: Card, text: str) -> Question:
     source = FolderSource(text, {card.splits[name].file: path})
     records = load_adapter(card).read(card, source, name)
     return Question(source, {path.stem: replace(records, file=str(path))}, is_file=True, is_test=False)
-
-
-def _remembered_data(folder: RunFolder) -> str | None:
-    """Return the ``--data`` that a run was trained with; None where it had none."""
-    given = [
-        event.get("data") for event in read_events(folder.events) if event["event"] in {"start", "resume"}
-    ]
-    return given[-1] if given else None
 
 
 def _ensemble_folder(members: Sequence[Member]) -> RunFolder:

@@ -162,7 +162,7 @@ def _check_labels_file(report: Report, card: Card, source: DataSource) -> None:
     """Note a label list in the zip that differs from the card's; the card's is used."""
     if card.labels_file is None or not source.has(card.labels_file):
         return
-    rows, problems = parse_json_lines(source.read(card.labels_file), card.labels_file)
+    rows, problems = parse_json_lines(source.read(card.labels_file), source.shown(card.labels_file))
     listed = {str(row.get(card.label_field)) for _, row in rows}
     differing = sorted(listed.symmetric_difference(card.label_names))
     if problems or differing:

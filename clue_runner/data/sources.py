@@ -42,6 +42,9 @@ class DataSource(Protocol):
     def has(self, file: str) -> bool:
         """Return whether there is a file of this name."""
 
+    def shown(self, file: str) -> str:
+        """Return what messages call the file: the path that the user gave; of a zip, the member too."""
+
     def read(self, file: str) -> bytes:
         """Return the file's bytes; raises ``DataError`` where it is missing or damaged."""
 
@@ -63,6 +66,10 @@ class FolderSource:
     def has(self, file: str) -> bool:
         """Return whether there is a file of this name."""
         return file in self.files
+
+    def shown(self, file: str) -> str:
+        """Return the file's path."""
+        return str(self.files[file]) if file in self.files else f"{self.label}/{file}"
 
     def read(self, file: str) -> bytes:
         """Return the file's bytes.
@@ -93,6 +100,10 @@ class ZipSource:
     def has(self, file: str) -> bool:
         """Return whether there is a member of this base name."""
         return file in self.members
+
+    def shown(self, file: str) -> str:
+        """Return ``zip:member``."""
+        return f"{self.label}:{self.members[file][0] if file in self.members else file}"
 
     def read(self, file: str) -> bytes:
         """Return the member's bytes.
@@ -131,6 +142,10 @@ class MemorySource:
     def has(self, file: str) -> bool:
         """Return whether there is such a split."""
         return file in self.contents
+
+    def shown(self, file: str) -> str:
+        """Return the file that all splits were made from."""
+        return self.label
 
     def read(self, file: str) -> bytes:
         """Return the split's bytes; raises ``DataError`` where there is no such split."""

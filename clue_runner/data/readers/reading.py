@@ -46,10 +46,12 @@ def read_reading_records(
             or an answer with an offset that stands nowhere in the context; every finding with file:line.
     """
     declared = card.splits[split]
-    file, raw = read_part(source, declared)
-    reading = _Reading(parse_document(raw, file), declared.labelled if labelled is None else labelled)
+    part = read_part(source, declared)
+    reading = _Reading(
+        parse_document(part.raw, part.path), declared.labelled if labelled is None else labelled
+    )
     reading.read()
-    origin = Origin(card, source, split, file, hashlib.sha256(raw).hexdigest())
+    origin = Origin(card, source, split, [part], hashlib.sha256(part.raw).hexdigest())
     return make_records(
         origin, tuple(reading.items.values()), Noticed(reading.findings.problems, reading.counts)
     )
@@ -116,9 +118,10 @@ class _Reading:
     def _take(self, context: str, question: dict[str, Any], path: tuple[Step, ...]) -> None:
         """Keep one question, or note what is wrong with it."""
         name, text = question.get("id"), question.get("question")
-        if not isinstance(name, str) or not name:
-            self.findings.add(f"the question's 'id' must be a string, got {name!r:.60}", *path)
+        if isinstance(name, bool) or not isinstance(name, int | str) or name == "":
+            self.findings.add(f"the question's 'id' must be a string or an integer, got {name!r:.60}", *path)
             return
+        name = str(name)  # predictions name it as a key, which is always text
         if not isinstance(text, str):
             self.findings.add(f"question {name}: 'question' must be a string, got {text!r:.60}", *path)
             return

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clue_runner.data.card import Card
-from clue_runner.data.readers.common import Noticed, Origin, make_records, read_part
+from clue_runner.data.readers.common import Noticed, Origin, Part, make_records, read_part
 from clue_runner.data.readers.json_lines import JsonLine, bad_lines, parse_json_lines
 from clue_runner.data.records import Records, TextRecord
 from clue_runner.data.sources import DataSource
@@ -40,19 +40,19 @@ def read_text_records(
             (all are listed with file:line), or nothing usable is left.
     """
     declared = card.splits[split]
-    file, raw = read_part(source, declared)
-    rows, problems = parse_json_lines(raw, file)
-    _refuse_other_task(card, source, file, rows)
-    reading = _Reading(card, file, declared.labelled if labelled is None else labelled, problems)
+    part = read_part(source, declared)
+    rows, problems = parse_json_lines(part.raw, part.path)
+    _refuse_other_task(card, part, rows)
+    reading = _Reading(card, part, declared.labelled if labelled is None else labelled, problems)
     reading.read(rows)
     if reading.problems:
-        raise bad_lines(file, reading.problems)
-    origin = Origin(card, source, split, file, hashlib.sha256(raw).hexdigest())
+        raise bad_lines(part.path, reading.problems)
+    origin = Origin(card, source, split, [part], hashlib.sha256(part.raw).hexdigest())
     noticed = Noticed(skipped=reading.skipped, remarks=reading.warnings)
     return make_records(origin, reading.items, noticed, total=len(rows))
 
 
-def _refuse_other_task(card: Card, source: DataSource, file: str, rows: Sequence[JsonLine]) -> None:
+def _refuse_other_task(card: Card, part: Part, rows: Sequence[JsonLine]) -> None:
     """Raise one sentence instead of thousands where no record at all has a key that the card needs."""
     if len(rows) < WHOLE_FILE:
         return
@@ -61,7 +61,7 @@ def _refuse_other_task(card: Card, source: DataSource, file: str, rows: Sequence
     if absent:
         raise DataError(
             f"these are not the records of {card.name}: not one has {', '.join(map(repr, absent))}",
-            where=f"{source.label}:{file}",
+            where=part.path,
             received=", ".join(map(str, rows[0][1])),
             next_step="check that this is the data of the task you named",
         )
@@ -79,7 +79,7 @@ class _Reading:
     """What is gathered while one split is read."""
 
     card: Card
-    file: str
+    part: Part
     labelled: bool
     problems: list[Problem]
     items: list[TextRecord] = field(default_factory=list)
@@ -93,7 +93,7 @@ class _Reading:
             and self.card.id_field is not None
             and any(self.card.id_field in row for _, row in rows)
         )
-        seen: dict[int | str, int] = {}
+        seen: dict[str, int] = {}
         for index, (line, row) in enumerate(rows):
             try:
                 record_id = self._id(row, index, has_ids)
@@ -108,10 +108,10 @@ class _Reading:
                 texts = fill_template(row, self.card.template) if self.card.template else ()
                 self.items.append(TextRecord(record_id, texts, label, line))
             except FieldError as error:
-                self.problems.append(Problem(str(error), where=f"{self.file}:{line}"))
+                self.problems.append(Problem(str(error), where=f"{self.part.path}:{line}"))
         self.problems.sort(key=_line_of)
         if not self.labelled and any(self.card.label_field in row for _, row in rows[:1]):
-            self.warnings.append(f"{self.file} has labels; they are not used")
+            self.warnings.append(f"{self.part.name} has labels; they are not used")
 
     def _id(self, row: dict[str, Any], index: int, has_ids: bool) -> int | str:
         """Return the record's own id, or its row number from 0 in a file without ids."""
@@ -124,9 +124,9 @@ class _Reading:
             raise FieldError(f"{self.card.id_field!r} must be an integer or a string, got {value!r:.60}")
         return value
 
-    def _refuse_duplicate(self, record_id: int | str, line: int, seen: dict[int | str, int]) -> None:
-        """Raise for an id that an earlier line has."""
-        first = seen.setdefault(record_id, line)
+    def _refuse_duplicate(self, record_id: int | str, line: int, seen: dict[str, int]) -> None:
+        """Raise for an id that an earlier line has; ids are compared as text: 1 and "1" are one."""
+        first = seen.setdefault(str(record_id), line)
         if first != line:
             raise FieldError(f"id {record_id!r} is also on line {first}")
 

@@ -70,7 +70,10 @@ def test_other_counts_in_test_are_said_but_training_data_is_complete(
 def test_bad_lines_of_all_splits_are_problems(check: Check) -> None:
     report = check({"train.json": "{", "test.json": "[]"})
     assert not report.ok and not report.complete
-    assert [str(problem).split(": ")[0] for problem in report.problems] == ["train.json:1", "test.json:1"]
+    assert [problem.where for problem in report.problems] == [
+        f"{report.source}/train.json:1",
+        f"{report.source}/test.json:1",
+    ]
     assert report.as_dict()["ok"] is False
 
 

@@ -90,6 +90,11 @@ def test_bad_records_are_named_with_their_line(record: Any, says: str) -> None:
     assert caught.value.exit_code == 3 and "f.json:3" in str(caught.value)
 
 
+def test_ids_are_compared_as_text() -> None:
+    with pytest.raises(DataError, match="the id stands twice"):
+        parse_questions(raw({**GOOD, "id": 7}, {**GOOD, "id": "7"}), "f.json")
+
+
 @pytest.mark.parametrize("evidence", ["", None, 3])
 def test_an_evidence_without_text_is_named(evidence: Any) -> None:
     with pytest.raises(DataError, match="f:1: question Q: an evidence without text"):
