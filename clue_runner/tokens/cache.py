@@ -16,16 +16,17 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
 from clue_runner.config.shipped import clue_home
-from clue_runner.tokens.rows import Array, Rows
+from clue_runner.tokens.rows import Array, GoldAnswers, Rows
 
 # Raise it when the code in clue_runner/tokens or an adapter's encode would give other rows.
-TOKENS_VERSION = 2
+TOKENS_VERSION = 3
 _UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError)
 
 
@@ -80,13 +81,16 @@ def _read(path: Path, key: bytes) -> Rows:
         arrays = {name: file[name] for name in file.files}
     if arrays["key"].tobytes() != key:
         raise ValueError("the file belongs to another key")
+    described = json.loads(arrays["described"].tobytes())
     return Rows(
         arrays["offsets"],
         _under(arrays, "tokens/"),
         _under(arrays, "columns/"),
         arrays["record"],
         arrays["group"],
-        notes=json.loads(arrays["notes"].tobytes()),
+        notes=described["notes"],
+        host_columns=frozenset(described["host_columns"]),
+        gold=GoldAnswers(**described["gold"]),
     )
 
 
@@ -97,9 +101,14 @@ def _under(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:
 
 def _write(path: Path, key: bytes, rows: Rows) -> None:
     """Write one file under another name and rename it: a reader never sees half of it."""
+    described = {
+        "notes": dict(rows.notes),
+        "host_columns": sorted(rows.host_columns),
+        "gold": asdict(rows.gold),
+    }
     arrays: dict[str, Array] = {
         "key": np.frombuffer(key, np.uint8),
-        "notes": np.frombuffer(json.dumps(dict(rows.notes), ensure_ascii=False).encode(), np.uint8),
+        "described": np.frombuffer(json.dumps(described, ensure_ascii=False).encode(), np.uint8),
         "offsets": rows.offsets,
         "record": rows.record,
         "group": rows.group,

@@ -11,7 +11,7 @@ import pytest
 
 from clue_runner.tokens import cache
 from clue_runner.tokens.cache import cached_rows
-from clue_runner.tokens.rows import Rows
+from clue_runner.tokens.rows import GoldAnswers, Rows
 
 KEY = {"card": "afqmc 1.0", "vocabulary": "ab12", "max_length": "128", "template": "{a}", "data": "cd34"}
 
@@ -27,16 +27,19 @@ def make_rows(first: int = 0) -> Rows:
         record=np.array([0, 1], np.int64),
         group=np.array([0, 1], np.int64),
         notes={"cut to 5 tokens": 1},
+        host_columns=frozenset({"spans"}),
+        gold=GoldAnswers(2, 1),
     )
 
 
 def same(one: Rows, other: Rows) -> bool:
     pairs = [(one.offsets, other.offsets), (one.record, other.record), (one.group, other.group)]
     for mine, yours in ((one.tokens, other.tokens), (one.columns, other.columns)):
-        if list(mine) != list(yours) or one.notes != other.notes:
+        if list(mine) != list(yours):
             return False
         pairs += [(mine[name], yours[name]) for name in mine]
-    return all(np.array_equal(a, b) and a.dtype == b.dtype for a, b in pairs)
+    described = [(rows.notes, rows.host_columns, rows.gold) for rows in (one, other)]
+    return described[0] == described[1] and all(np.array_equal(a, b) and a.dtype == b.dtype for a, b in pairs)
 
 
 class Maker:
