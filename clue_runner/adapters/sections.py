@@ -1,6 +1,6 @@
 """The settings that kinds of tasks and families of models have of their own, as ``config/`` takes them.
 
-In: nothing; the folders of adapters and architectures are the lists. Out: ``SECTIONS``, and runs of shipped tasks.
+In: nothing; the folders of adapters and architectures are the lists. Out: ``SECTIONS``, and resolved runs.
 Knows nothing about single kinds and families. No backend is loaded.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clue_runner.adapters.base import adapter_class, adapter_names
-from clue_runner.architectures.base import architecture_names, load_shape
+from clue_runner.architectures.base import architecture_names, load_architecture
 from clue_runner.config.loader import CheckpointReader, resolve_run
 from clue_runner.config.schema import Run, Section
 from clue_runner.config.sections import Sections
@@ -21,11 +21,15 @@ def _task_section(adapter: str) -> type[Section]:
     return adapter_class(adapter).settings_type
 
 
+def _model_section(family: str) -> type[Section]:
+    return load_architecture(family).shape
+
+
 def _adapter_of(task: str) -> str:
     return find_card(task).adapter
 
 
-SECTIONS = Sections(_task_section, load_shape, adapter_names, architecture_names, _adapter_of)
+SECTIONS = Sections(_task_section, _model_section, adapter_names, architecture_names, _adapter_of)
 
 
 def load_run(
@@ -38,7 +42,7 @@ def load_run(
     flags: Mapping[str, object] | None = None,
     checkpoint_reader: CheckpointReader | None = None,
 ) -> Run:
-    """Return the run that all layers of settings make together; arguments as in ``config.loader.resolve_run``."""
+    """Return the run that all layers make together; arguments as in ``config.loader.resolve_run``."""
     return resolve_run(
         task=task,
         sections=SECTIONS,

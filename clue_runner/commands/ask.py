@@ -42,7 +42,7 @@ def fulfil(request: AskRequest, console: Console) -> dict[str, Any]:
     if not request.question.strip():
         raise UsageError("the question is empty", where="--question")
     member = find_members([request.run] if request.run else [], None, console)[0]
-    card = find_card(member.run.task)
+    card = find_card(member.run.task.name)
     adapter = load_adapter(card, member.run)
     if not adapter.answers_questions:
         raise UsageError(

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from clue_runner.adapters.base import Predictions, load_adapter
+from clue_runner.adapters.base import Adapter, Predictions, load_adapter
 from clue_runner.console import Console
-from clue_runner.data.cards import Card, find_card
+from clue_runner.data.cards import find_card
 from clue_runner.data.locate import locate
 from clue_runner.data.records import Records
 from clue_runner.data.sources import DataSource, FolderSource, missing_file, split_file
@@ -76,13 +76,14 @@ def fulfil(request: PredictRequest, console: Console) -> dict[str, Any]:
             f"{wanted.name} has no runs of its own: name one with --run", next_step=advice(wanted)
         )
     members = find_members(request.run, wanted.name if wanted else None, console)
-    card = find_card(members[0].run.task)
+    card = find_card(members[0].run.task.name)
     home = members[0].folder if len(members) == 1 else _ensemble_folder(members)
     remembered = remembered_data(members[0].folder.path)
     if wanted is not None and wanted.name != card.name:
         card, remembered = borrowed_card(wanted, card), None
         home = RunFolder(home.path / wanted.name)  # beside the run's own answers, never over them
-    question = read_question(card, remembered, request, console)
+    adapter = load_adapter(card, members[0].run)
+    question = read_question(adapter, remembered, request, console)
     with ExitStack() as stack:
         signals = stack.enter_context(Signals(console.warn))
         if request.output is None:
@@ -92,19 +93,21 @@ def fulfil(request: PredictRequest, console: Console) -> dict[str, Any]:
         elif request.output.parent != Path():
             make_folder(request.output.parent)
         with memory_faults():
-            answers = answer_all(members, card, question, signals, console)
-        return write_answers(members, card, question, answers, home, request.output, console)
+            answers = answer_all(members, adapter, question, signals, console)
+        return write_answers(members, adapter, question, answers, home, request.output, console)
 
 
-def read_question(card: Card, remembered: str | None, request: PredictRequest, console: Console) -> Question:
+def read_question(
+    adapter: Adapter, remembered: str | None, request: PredictRequest, console: Console
+) -> Question:
     """Return the records that are to be answered; ``remembered`` is the ``--data`` that the run was given.
 
     Raises:
         DataError: no such file, or no test file in the data.
     """
-    adapter = load_adapter(card)
+    card = adapter.card
     if request.split not in {*card.splits, "test"}:
-        return _read_file(card, request.split)
+        return _read_file(adapter, request.split)
     source = locate(card, request.data or remembered)
     names = card.test_splits if request.split == "test" else (request.split,)
     there = [name for name in names if split_file(source, card.splits[name]) is not None]
@@ -119,14 +122,13 @@ def read_question(card: Card, remembered: str | None, request: PredictRequest, c
 
 
 def answer_all(
-    members: Sequence[Member], card: Card, question: Question, signals: Signals, console: Console
+    members: Sequence[Member], adapter: Adapter, question: Question, signals: Signals, console: Console
 ) -> dict[str, Predictions]:
     """Return the answers to every split: one run's, or several runs' joint ones."""
-    adapter = load_adapter(card, members[0].run)
     backend = members[0].run.backend
     collected: dict[str, list[Predictions]] = {name: [] for name in question.records}
     for member in members:
-        asker = Asker(member, card, backend, console)
+        asker = Asker(member, adapter.card, backend, console)
         signals.defer()
         for name, records in question.records.items():
             collected[name].append(asker.answer(records, signals, console))
@@ -138,7 +140,7 @@ def answer_all(
 
 def write_answers(
     members: Sequence[Member],
-    card: Card,
+    adapter: Adapter,
     question: Question,
     answers: Mapping[str, Predictions],
     home: RunFolder,
@@ -148,14 +150,14 @@ def write_answers(
     """Write predictions and official files, say what was written, and return it."""
     result: dict[str, Any] = {
         "ok": True,
-        "task": card.name,
+        "task": adapter.card.name,
         "runs": [str(one.folder.path) for one in members],
     }
     sample = question.source.is_sample
     official: list[WrittenSubmission] = []
     files: list[Path] = []
     if output is not None and question.is_test:
-        official.append(_write_single_submission(output, card, answers, question))
+        official.append(_write_single_submission(output, adapter, answers, question))
     else:
         for name, predictions in answers.items():
             path = output or home.predictions / f"{name}.jsonl"
@@ -165,9 +167,9 @@ def write_answers(
             records = question.records[name]
             if question.is_test:
                 folder = home.submission
-                official += write_submissions(folder, card, name, predictions, records, sample=sample)
+                official += write_submissions(folder, adapter, name, predictions, records, sample=sample)
             elif not question.is_file:
-                scores = load_adapter(card).score(predictions, records)
+                scores = adapter.score(predictions, records)
                 result |= {
                     "split": name,
                     "metric": scores.main,
@@ -188,9 +190,10 @@ def write_answers(
 
 
 def _write_single_submission(
-    output: Path, card: Card, answers: Mapping[str, Predictions], question: Question
+    output: Path, adapter: Adapter, answers: Mapping[str, Predictions], question: Question
 ) -> WrittenSubmission:
     """Write the one official file of the test splits to a place of the user's choice."""
+    card = adapter.card
     wanted = [one for one in card.submissions if one.split in answers]
     if len(wanted) != 1:
         raise UsageError(
@@ -201,12 +204,13 @@ def _write_single_submission(
         )
     split = wanted[0].split
     return write_submission(
-        output, card, wanted[0], answers[split], question.records[split], sample=question.source.is_sample
+        output, adapter, wanted[0], answers[split], question.records[split], sample=question.source.is_sample
     )
 
 
-def _read_file(card: Card, text: str) -> Question:
+def _read_file(adapter: Adapter, text: str) -> Question:
     """Return the records of a file of the user's; labels are neither needed nor used."""
+    card = adapter.card
     path = Path(text).expanduser()
     if not path.is_file():
         raise DataError(
@@ -218,7 +222,7 @@ def _read_file(card: Card, text: str) -> Question:
         )
     name = (*card.test_splits, *card.splits)[0]
     source = FolderSource(text, {card.splits[name].file: path})
-    records = load_adapter(card).read(source, name)
+    records = adapter.read(source, name)
     return Question(source, {path.stem: replace(records, file=str(path))}, is_file=True, is_test=False)
 
 

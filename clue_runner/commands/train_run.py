@@ -22,7 +22,7 @@ from clue_runner.memory.batch_size import as_begun, resolve_examples
 from clue_runner.runs.folder import RunFolder, open_folder, write_settings
 from clue_runner.runs.results import RunResult
 from clue_runner.runs.resume import newest_state
-from clue_runner.training.display import show_result
+from clue_runner.training.display import say_result
 from clue_runner.training.network import choose
 from clue_runner.training.run import Sitting, train
 from clue_runner.training.setup import Inputs, Setup, complete, read_inputs
@@ -66,12 +66,12 @@ def train_run(
             return _show_finished(console, card, folder, finished)
         choices = choose(inputs.run)  # what it refuses must leave no run.yaml behind: settings will change
         setup = _with_number(complete(inputs, choices, console.warn), console)
-        snapshot = newest_state(folder, console.warn)
+        snapshot = newest_state(folder.checkpoints, console.warn)
         remove(folder.metrics)  # of a run that failed and is tried again
         write_settings(folder, setup.run)
         sitting = Sitting(console, signals, began, data_argument)
         result = train(setup, folder, snapshot, sitting)
-        show_result(console, result, card, folder.path)
+        say_result(console, result, card, folder.path)
         return result
 
 
@@ -97,6 +97,6 @@ def _with_number(setup: Setup, console: Console) -> Setup:
 def _show_finished(console: Console, card: Card, folder: RunFolder, result: RunResult) -> RunResult:
     """Say what an earlier run of the same command found."""
     console.say(f"this run has already ended: {folder.path}")
-    show_result(console, result, card, folder.path)
+    say_result(console, result, card, folder.path)
     console.event({"event": "result", **result.to_json()})
     return result

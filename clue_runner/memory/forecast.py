@@ -78,9 +78,7 @@ def compiled(
     for number, recompute in enumerate(recomputes):
         engine = cast(Foresight, create_engine(run.backend))
         one = run.model_copy(update={"model": run.model.model_copy(update={"recompute": recompute})})
-        build = network_builder(
-            one, load_adapter(card, one), choices.precision.value, vocab_size=network.vocab_size
-        )
+        build = network_builder(load_adapter(card, one), choices, vocab_size=network.vocab_size)
         engine.plan(build, engine_settings(one, choices))
         found = []
         for place, count in enumerate(COMPILED_ROWS):
@@ -123,7 +121,7 @@ def batch_shapes(rows: Rows, count: int, length: int) -> dict[str, Shape]:
     one = padded(rows, np.array([0]), max(length, int(rows.lengths[0])))
     shapes = {}
     for name, values in one.items():
-        if name != "row":
+        if name not in rows.host_columns:
             rest = (length,) if name in rows.tokens else values.shape[1:]
             shapes[name] = Shape((1, count, *rest), values.dtype)
     return shapes

@@ -18,6 +18,7 @@ from clue_runner.config.attention import CHUNK, LONGEST_WHOLE
 from clue_runner.config.recompute import segment_size
 from clue_runner.config.schema import ModelSettings, Run
 from clue_runner.errors import UsageError
+from clue_runner.models.shape import EncoderShape
 
 FLOAT = 4
 HALF = 2
@@ -124,7 +125,7 @@ class Network:
 
 def is_encoder(run: Run) -> bool:
     """Return whether the network is one whose need is known."""
-    return run.model.family == BERT
+    return isinstance(run.model, EncoderShape)
 
 
 def require_encoder(run: Run) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clue_runner.config.schema import Run
+from clue_runner.config.sections import Sections
 from clue_runner.errors import CheckpointError, ClueError, DataError
 from clue_runner.runs.folder import RunFolder
 from clue_runner.runs.results import RunResult
@@ -76,7 +77,8 @@ def newest_finished(
 
 def submission_folders(root: Path) -> list[Path]:
     """Return the folders below ``root`` that hold submission files of a run, of a borrowed head or of an
-    ensemble."""
+    ensemble.
+    """
     return [
         folder
         for path in _folders(root)
@@ -84,7 +86,7 @@ def submission_folders(root: Path) -> list[Path]:
     ]
 
 
-def load_run(path: str | Path) -> Run:
+def load_run(path: str | Path, sections: Sections) -> Run:
     """Return the settings of the run in a folder.
 
     Raises:
@@ -92,7 +94,7 @@ def load_run(path: str | Path) -> Run:
         CheckpointError: no run in it, or damaged settings.
     """
     folder = open_run(path)
-    run = folder.run()
+    run = folder.run(sections)
     if run is None:
         raise CheckpointError(
             "no run in this folder", where=str(folder.path), allowed="a folder with a run.yaml"

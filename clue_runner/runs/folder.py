@@ -10,12 +10,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pydantic import ValidationError
 
 from clue_runner.config.loader import difference, dump_run, load_resolved
 from clue_runner.config.schema import Run
+from clue_runner.config.sections import Sections
 from clue_runner.errors import CheckpointError, DataError, Problem, UsageError
 from clue_runner.files.atomic import TEMPORARY, disk_faults, probe_folder, write_atomic
 from clue_runner.files.lock import FolderLock
@@ -91,8 +92,11 @@ class RunFolder:
         """
         return read_result(self.metrics)
 
-    def run(self) -> Run | None:
+    def run(self, sections: Sections) -> Run | None:
         """Return the settings of the run in this folder; None where there is none.
+
+        Args:
+            sections: the settings that kinds of tasks and families have of their own.
 
         Raises:
             CheckpointError: the file is damaged.
@@ -100,7 +104,7 @@ class RunFolder:
         """
         try:
             read_file(self.settings)
-            return load_resolved(self.settings)
+            return load_resolved(self.settings, sections)
         except FileNotFoundError:
             return None
         except DamagedFileError as error:
@@ -140,7 +144,7 @@ def seed_folder(output: Path, seed: int) -> RunFolder:
 
 
 def open_folder(
-    path: Path, run: Run, identity: Mapping[str, str], *, fresh: bool
+    path: Path, run: Run, identity: Mapping[str, str], sections: Sections, *, fresh: bool
 ) -> tuple[RunFolder, FolderLock]:
     """Return the folder of a run, locked, probed, swept, and known to hold this run or none.
 
@@ -148,6 +152,7 @@ def open_folder(
         path: ``--output`` or its default.
         run: the settings now.
         identity: hashes of what the weights follow from (``DECISIVE``); others are ignored.
+        sections: the settings that kinds of tasks and families have of their own.
         fresh: move what is there aside first.
 
     Raises:
@@ -163,7 +168,7 @@ def open_folder(
             lock = _move_aside(path, lock)
         folder = RunFolder(path)
         _refuse_foreign(path)
-        _refuse_difference(folder, run, identity)
+        refuse_other_run(folder, run, identity, sections)
         sweep(folder.checkpoints)
         for place in (path, folder.predictions, folder.submission):
             _sweep_files(place)
@@ -203,9 +208,13 @@ def _refuse_foreign(path: Path) -> None:
         )
 
 
-def _refuse_difference(folder: RunFolder, run: Run, identity: Mapping[str, str]) -> None:
-    """Refuse to go on with other settings or other data, field by field."""
-    old = folder.run()
+def refuse_other_run(folder: RunFolder, run: Run, identity: Mapping[str, str], sections: Sections) -> None:
+    """Refuse to go on with other settings or other data, field by field.
+
+    Raises:
+        CheckpointError: another run is in the folder; the message names each difference.
+    """
+    old = folder.run(sections)
     if old is None:
         return
     problems = [one for one in difference(old, run) if one.where not in FREE_SETTINGS]

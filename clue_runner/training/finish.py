@@ -11,9 +11,9 @@ from typing import Any
 
 from clue_runner.adapters.base import Scores
 from clue_runner.files.atomic import write_atomic
-from clue_runner.runs.measure import commit, padding_share, peak_memory_bytes, seconds_spent
+from clue_runner.runs.machine import package_versions
+from clue_runner.runs.measure import padding_share, peak_memory_bytes, program_commit, seconds_spent
 from clue_runner.runs.results import RunResult, run_fields, write_result
-from clue_runner.runs.resume import machine
 from clue_runner.submission.gather import SAMPLE_MARK
 from clue_runner.submission.pack import SAMPLE_TEXT, SAMPLE_ZIP, zip_bytes
 from clue_runner.training.answers import WrittenSubmission, describe, write_predictions, write_submissions
@@ -71,8 +71,8 @@ def result_fields(setup: Setup) -> dict[str, Any]:
         metric=setup.card.metric,
         checkpoint_sha256=setup.checkpoint.sha256 if setup.checkpoint else None,
         data_sha256=setup.data.sha256,
-        versions=machine(setup.run.backend)["versions"],
-        commit=commit(),
+        versions=package_versions(setup.run.backend),
+        commit=program_commit(),
     )
 
 
@@ -83,7 +83,7 @@ def _score_fields(scores: Scores, job: Job) -> dict[str, Any]:
         "ok": True,
         "score": scores.score,
         "scores": dict(scores.values),
-        "confidence_interval": scores.confidence_interval,
+        "confidence_interval": list(scores.confidence_interval),
         "chance": scores.chance,
         "examples": scores.examples,
         "epochs": progress.history[-1]["epoch"] if progress.history else 0,

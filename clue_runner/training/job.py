@@ -21,9 +21,20 @@ from clue_runner.engines.states import AVERAGE
 from clue_runner.errors import CheckpointError
 from clue_runner.runs.events import EventLog, Resume, Save, Warned, read_events
 from clue_runner.runs.folder import RunFolder
+from clue_runner.runs.machine import machine
 from clue_runner.runs.progress import Progress
-from clue_runner.runs.resume import machine, newest_state
-from clue_runner.runs.snapshots import PREFIX, Snapshot, point, prune, read_snapshot, write_snapshot
+from clue_runner.runs.resume import newest_state
+from clue_runner.runs.snapshots import (
+    BEST,
+    LAST,
+    PREFIX,
+    VOCABULARY,
+    Snapshot,
+    point,
+    prune,
+    read_snapshot,
+    write_snapshot,
+)
 from clue_runner.tokens.batches import epoch_plan, split_batch, update_arrays, update_shape
 from clue_runner.tokens.rows import Array, IntArray, Rows
 from clue_runner.training.evaluation import Predictor, Stopwatch
@@ -32,8 +43,7 @@ from clue_runner.training.out_of_memory import is_out_of_memory, smallest_step_e
 from clue_runner.training.setup import Setup
 from clue_runner.training.signals import Signals
 
-STATE_SCHEMA = 2
-VOCABULARY = "vocab.txt"
+STATE_SCHEMA = 1
 
 
 class TrainBatches:
@@ -163,8 +173,8 @@ class Job:
             files={VOCABULARY: self.setup.tokenizer.vocab_bytes},
         )
         if best:
-            point(root, "best", target)
-        point(root, "last", target)
+            point(root, BEST, target)
+        point(root, LAST, target)
         prune(root, keep=self.setup.run.output.keep_checkpoints, best_step=progress.best_step)
         self.log.write(Save(step=progress.step, folder=f"checkpoints/{target.name}", best=best))
 
@@ -175,7 +185,8 @@ class Job:
             "schema": STATE_SCHEMA,
             "progress": self.progress.to_json(),
             "config_sha256": config_hash(setup.run),
-            "identity": setup.identity.to_json(),
+            "data_sha256": setup.data.sha256,
+            "vocabulary_sha256": setup.tokenizer.sha256,
             "buckets": setup.buckets,
             "machine": {**machine(setup.run.backend), **setup.choices.described()},
         }

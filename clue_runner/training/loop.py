@@ -1,7 +1,7 @@
 """The loop: evaluate, keep the best, save, stop, update, log.
 
-In: an engine, the train batches, and what to do at an evaluation and at a save. Out: a finished ``Progress``, or
-an error that says where it stopped. Between two updates the state is whole; only there it is saved, and only
+In: an engine, the train batches, and what to do at an evaluation and at a save. Out: a finished ``Progress``,
+or an error that says where it stopped. Between two updates the state is whole; only there it is saved, and only
 after every dispatched update has been read and found finite.
 Knows nothing about files, tasks, the meaning of scores, the terminal, or what to do when memory ends.
 """
@@ -19,6 +19,7 @@ import numpy as np
 from clue_runner.config.schema import TrainSettings
 from clue_runner.engines.base import Engine, StepResult
 from clue_runner.errors import InterruptedRunError, NotFiniteError
+from clue_runner.runs.events import AnyEvent, Drop, Evaluate, Step
 from clue_runner.runs.progress import Progress
 from clue_runner.tokens.rows import Array, IntArray
 from clue_runner.training.drop import LearningRateDrop
@@ -63,7 +64,7 @@ class Hooks:
     Args:
         evaluate: score dev with the present weights; may raise ``InterruptedRunError``.
         save: keep the present state; True: it is the best so far.
-        event: note an event by name and fields.
+        event: note what happened.
         show: tell the user how far it is: progress and what stands beside it.
         drop: put the best weights back and forget the optimizer's moments.
         warn: tell the user and note a warning; further fields are for the note.
@@ -72,7 +73,7 @@ class Hooks:
 
     evaluate: Callable[[], Evaluated]
     save: Callable[[Progress, bool], None]
-    event: Callable[..., None]
+    event: Callable[[AnyEvent], None]
     show: Callable[[Progress, Mapping[str, Any]], None]
     drop: Callable[[], None] = lambda: None
     warn: Callable[..., None] = lambda text, **fields: None
@@ -189,7 +190,7 @@ class Loop:
         progress.evaluations_without_gain = 0 if improved else progress.evaluations_without_gain + 1
         progress.drop_due = progress.drop_due or self._rate_drop.wanted(progress, scores.score)
         progress.loss_sum = progress.loss_weight = 0.0
-        self.hooks.event("evaluate", **entry, best=improved)
+        self.hooks.event(Evaluate.model_validate({**entry, "best": improved}))
         self.hooks.show(progress, {"total": self.total, "evaluated": entry, "improved": improved})
         return improved
 
@@ -249,7 +250,7 @@ class Loop:
         progress.drop_due, progress.dropped_at = False, progress.step
         # the better weights of before the drop are no reason to stop after it
         progress.evaluations_without_gain = 0
-        self.hooks.event("drop", step=progress.step, learning_rate=self._settings.drop_learning_rate)
+        self.hooks.event(Drop(step=progress.step, learning_rate=self._settings.drop_learning_rate))
 
     def _step(self) -> None:
         """Dispatch the next update and read an earlier one."""
@@ -322,13 +323,14 @@ class Loop:
         examples = self.progress.examples - self._began_examples
         rate = round(examples / seconds, 2) if seconds >= RATE_AFTER_SECONDS else None
         self.hooks.event(
-            "step",
-            step=pending.step,
-            epoch=pending.epoch + 1,
-            loss=loss,
-            learning_rate=pending.learning_rate,
-            gradient_norm=self._window[-1].gradient_norm,
-            examples_per_second=rate,
+            Step(
+                step=pending.step,
+                epoch=pending.epoch + 1,
+                loss=loss,
+                learning_rate=pending.learning_rate,
+                gradient_norm=self._window[-1].gradient_norm,
+                examples_per_second=rate,
+            )
         )
         self._window.clear()
         self.hooks.show(self.progress, {"loss": loss, "rate": rate, "total": self.total})
@@ -359,7 +361,7 @@ class Loop:
         return self.engine.applied() == self._applied_before + self.progress.step
 
     def read_what_can_be_read(self, is_lost: Callable[[Exception], bool]) -> None:
-        """Take in every update under way; one whose reading fails in the way that ``is_lost`` knows is dropped."""
+        """Take in every update under way; one whose reading fails as ``is_lost`` knows is dropped."""
         while self._pending:
             try:
                 self._read_next()

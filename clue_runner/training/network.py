@@ -130,6 +130,16 @@ def as_chosen(run: Run, choices: Choices) -> Run:
     return run.model_copy(update={"model": run.model.model_copy(update=attention), "train": train})
 
 
+def without_kernel(run: Run) -> Run:
+    """Return the run with its form of attention chosen anew.
+
+    The kernel of the machine that trained may be missing here; other forms give the same answers.
+    """
+    if "attention" not in type(run.model).model_fields:
+        return run
+    return run.model_copy(update={"model": run.model.model_copy(update={"attention": "auto"})})
+
+
 def start_engine(setup: Setup, engine: Engine | None = None) -> Engine:
     """Return an engine with the setup's network at random weights; ``engine``: one to start again."""
     return build_engine(setup.adapter, setup.choices, vocab_size=setup.vocab_size, engine=engine)

@@ -16,8 +16,8 @@ from clue_runner.console import Console
 from clue_runner.errors import ClueError, InterruptedRunError
 from clue_runner.runs.events import EventLog, Failed, Result, Resume, Start, Warned
 from clue_runner.runs.folder import RunFolder
+from clue_runner.runs.machine import machine, machine_differences
 from clue_runner.runs.results import RunResult, failed_result, write_result
-from clue_runner.runs.resume import machine, machine_differences
 from clue_runner.runs.snapshots import Snapshot, repoint
 from clue_runner.training import smaller_updates
 from clue_runner.training.display import LoopDisplay, say_machine
@@ -72,7 +72,7 @@ def train(setup: Setup, folder: RunFolder, snapshot: Snapshot | None, sitting: S
         except Exception as error:
             _write_failure(folder, setup, log, error)
             raise
-        log.write(Result(**dict(result)))
+        log.write(Result.model_validate(result.to_json()))
         return result
 
 

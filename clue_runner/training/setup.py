@@ -49,6 +49,11 @@ class Inputs:
         """Return the rows of the token table."""
         return self.checkpoint.vocab_size if self.checkpoint else self.tokenizer.vocab_size
 
+    @property
+    def identity(self) -> dict[str, str]:
+        """Return the hashes of what the weights follow from beside the settings."""
+        return {**self.data.sha256, "vocabulary": self.tokenizer.sha256}
+
     def encode(self, warn: Callable[[str], None]) -> dict[str, Rows]:
         """Return the rows of every split, from the cache where the same texts were encoded before."""
         cache = self.run.data.cache
