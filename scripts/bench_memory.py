@@ -226,7 +226,7 @@ def forecast(job: Job, found: dict[str, Any]) -> int:
     """Return what ``clue memory`` forecasts for a step: the compiler's word on JAX, else the count."""
     if job["backend"] == "jax":
         return int(found["compiled"]["temporary"])
-    from clue_runner.config.loader import load_run
+    from clue_runner.adapters.sections import load_run
     from clue_runner.memory.model import network_of, step_need
 
     run = load_run(task="afqmc", card_settings={}, model="tiny", overrides=["backend=tensorflow"])

@@ -90,7 +90,7 @@ def classifier_engine(
 
 def model_settings(shape: str, backend: str, **changes: Any) -> Any:
     """Return the ``model`` settings of a shape, with changes."""
-    from clue_runner.config.loader import load_run
+    from clue_runner.adapters.sections import load_run
 
     overrides = [f"model.{key}={value}" for key, value in (SHAPES[shape] | changes).items()]
     overrides.append(f"backend={backend}")

@@ -7,14 +7,17 @@ Knows nothing about single kinds and families. No backend is loaded.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from clue_runner.adapters.base import adapter_class, adapter_names
 from clue_runner.architectures.base import architecture_names, load_architecture
+from clue_runner.config.check import card_settings as settings_problems
 from clue_runner.config.loader import CheckpointReader, resolve_run
 from clue_runner.config.schema import Run, Section
 from clue_runner.config.sections import Sections
-from clue_runner.data.cards import find_card
+from clue_runner.data.cards import card_problems, find_card, load_card
+from clue_runner.errors import Problem
 
 
 def _task_section(adapter: str) -> type[Section]:
@@ -30,6 +33,12 @@ def _adapter_of(task: str) -> str:
 
 
 SECTIONS = Sections(_task_section, _model_section, adapter_names, architecture_names, _adapter_of)
+
+
+def card_file_problems(path: Path) -> list[Problem]:
+    """Return what is wrong with a card's file, the settings of its kind that it recommends among it."""
+    problems = card_problems(path)
+    return problems or settings_problems(path, load_card(path.parent).adapter, SECTIONS)
 
 
 def load_run(

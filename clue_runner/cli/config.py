@@ -39,12 +39,21 @@ def show(
 ) -> None:
     """Print the resolved settings, and the layer that each value came from."""
     console = context_console(ctx, json=json)
+    from clue_runner.adapters.sections import SECTIONS
+    from clue_runner.checkpoints.importer import read_settings
     from clue_runner.config.describe import settings
     from clue_runner.config.loader import dump_run, flat, resolve_run
 
-    name, card_settings = _card_settings(task)
+    name, adapter, card_settings = _card_settings(task)
     resolved = resolve_run(
-        task=name, card_settings=card_settings, model=model, configs=configs, overrides=overrides
+        task=name,
+        adapter=adapter,
+        sections=SECTIONS,
+        card_settings=card_settings,
+        model=model,
+        configs=configs,
+        overrides=overrides,
+        checkpoint_reader=read_settings,
     )
     if json:
         values = flat(resolved.run)
@@ -58,19 +67,19 @@ def show(
     else:
         comments = {
             key: f"{setting.description} [{setting.allowed}]" if explain else resolved.origins[key]
-            for key, setting in settings().items()
+            for key, setting in settings(resolved.schema).items()
         }
         console.result(dump_run(resolved.run, comments).rstrip("\n"))
 
 
-def _card_settings(task: str | None) -> tuple[str, dict[str, object]]:
-    """Return the task's name and the settings that its card recommends."""
+def _card_settings(task: str | None) -> tuple[str, str, dict[str, object]]:
+    """Return the task's name, its kind, and the settings that its card recommends."""
     if task is None:
-        return "none", {}
+        return "none", "", {}
     from clue_runner.data.cards import find_card, recommended_settings
 
     card = find_card(task)
-    return card.name, dict(recommended_settings(card))
+    return card.name, card.adapter, dict(recommended_settings(card))
 
 
 @command.command()
@@ -80,16 +89,16 @@ def _card_settings(task: str | None) -> tuple[str, dict[str, object]]:
 def check(ctx: click.Context, files: tuple[Path, ...], json: bool) -> None:
     """Check recipes, model presets and task cards; folders are walked."""
     console = context_console(ctx, json=json)
+    from clue_runner.adapters.sections import SECTIONS, card_file_problems
     from clue_runner.config.check import check_file, yaml_files
-    from clue_runner.data.cards import card_problems
     from clue_runner.errors import Problem, UsageError
 
     problems: list[Problem] = []
     checked = yaml_files(files)
     for path in checked:
-        kind, found = check_file(path)
+        kind, found = check_file(path, SECTIONS)
         if kind == "card":
-            found = card_problems(path)
+            found = card_file_problems(path)
         problems += found
         console.event(
             {
@@ -107,12 +116,19 @@ def check(ctx: click.Context, files: tuple[Path, ...], json: bool) -> None:
 
 
 @command.command()
+@click.option("--events", is_flag=True, help="Of the lines of events.jsonl and of --json instead.")
 @click.pass_context
-def schema(ctx: click.Context) -> None:
-    """Print the JSON Schema of a resolved run, for editors."""
+def schema(ctx: click.Context, events: bool) -> None:
+    """Print the JSON Schema of a resolved run, for editors; or that of events."""
     console = context_console(ctx, json=False)
     import json
 
-    from clue_runner.config.describe import json_schema
+    if events:
+        from clue_runner.runs.events import events_schema
 
-    console.result(json.dumps(json_schema(), ensure_ascii=False, indent=2))
+        described = events_schema()
+    else:
+        from clue_runner.adapters.sections import SECTIONS
+
+        described = SECTIONS.json_schema()
+    console.result(json.dumps(described, ensure_ascii=False, indent=2))

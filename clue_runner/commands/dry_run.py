@@ -37,7 +37,7 @@ def show_plan(
 
     Raises:
         DataError: missing or broken files.
-        CheckpointError: the pretrained weights or the vocabulary cannot be used, or another run is in the way.
+        CheckpointError: the weights or the vocabulary cannot be used, or another run is in the way.
     """
     inputs = read_inputs(run, card, source, console)
     folders = _folders(run, output, seeds)

@@ -1,7 +1,7 @@
 """All settings that one run has: the common ones, those of its kind of task, those of its family of models.
 
-In: two ``Section`` classes, handed in by whoever knows adapters and architectures. Out: a ``Schema``: the class
-of the run, its dotted keys, defaults, earlier spellings.
+In: two ``Section`` classes, handed in by whoever knows adapters and architectures. Out: a ``Schema``: the
+class of the run, its dotted keys, defaults, earlier spellings.
 Knows nothing about which kinds and families exist, or about files and layers.
 """
 

@@ -20,6 +20,7 @@ from clue_runner.data.sources import DataSource
 from clue_runner.runs.folder import RunFolder
 from clue_runner.runs.progress import Progress
 from clue_runner.runs.results import RunResult, WrittenSubmissions
+from clue_runner.training.network import Choices
 from clue_runner.training.prepare import SplitData
 
 
@@ -48,9 +49,8 @@ def say_data(console: Console, card: Card, source: DataSource, data: SplitData) 
         )
 
 
-def say_machine(console: Console, setup: Setup, folder: RunFolder) -> None:
+def say_machine(console: Console, run: Run, choices: Choices, folder: RunFolder) -> None:
     """Say on what the run computes, and why."""
-    run, choices = setup.run, setup.choices
     console.say(
         f"{choices.device.text} · {choices.precision.value} ({choices.precision.reason}) · "
         f"XLA {choices.jit.value} ({choices.jit.reason})"

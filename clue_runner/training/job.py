@@ -38,7 +38,7 @@ from clue_runner.runs.snapshots import (
 from clue_runner.tokens.batches import epoch_plan, split_batch, update_arrays, update_shape
 from clue_runner.tokens.rows import Array, IntArray, Rows
 from clue_runner.training.evaluation import Predictor, Stopwatch
-from clue_runner.training.network import load_pretrained, start_engine, weights_header
+from clue_runner.training.network import load_pretrained, weights_header
 from clue_runner.training.out_of_memory import is_out_of_memory, smallest_step_error
 from clue_runner.training.setup import Setup
 from clue_runner.training.signals import Signals
@@ -123,7 +123,7 @@ class Job:
 
     def begin(self) -> None:
         """Put in the weights that training begins with: pretrained ones over random ones."""
-        start_engine(self.setup, engine=self.engine)
+        self.setup.start_engine(self.engine)
         self.load_pretrained()
 
     def load_pretrained(self) -> None:

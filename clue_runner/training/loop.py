@@ -1,8 +1,8 @@
 """The loop: evaluate, keep the best, save, stop, update, log.
 
 In: an engine, the train batches, and what to do at an evaluation and at a save. Out: a finished ``Progress``,
-or an error that says where it stopped. Between two updates the state is whole; only there it is saved, and only
-after every dispatched update has been read and found finite.
+or an error that says where it stopped. Between two updates the state is whole; only there it is saved,
+and only after every dispatched update has been read and found finite.
 Knows nothing about files, tasks, the meaning of scores, the terminal, or what to do when memory ends.
 """
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,9 +34,6 @@ from clue_runner.engines.quiet import chatter_to
 from clue_runner.errors import CheckpointError
 from clue_runner.tokens.tokenizer import Tokenizer
 from clue_runner.training.prepare import find_vocabulary
-
-if TYPE_CHECKING:
-    from clue_runner.training.setup import Setup
 
 
 @dataclass(frozen=True)
@@ -138,11 +135,6 @@ def without_kernel(run: Run) -> Run:
     if "attention" not in type(run.model).model_fields:
         return run
     return run.model_copy(update={"model": run.model.model_copy(update={"attention": "auto"})})
-
-
-def start_engine(setup: Setup, engine: Engine | None = None) -> Engine:
-    """Return an engine with the setup's network at random weights; ``engine``: one to start again."""
-    return build_engine(setup.adapter, setup.choices, vocab_size=setup.vocab_size, engine=engine)
 
 
 def build_engine(

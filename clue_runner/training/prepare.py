@@ -1,7 +1,7 @@
 """Files to rows: records of every split, and what the network reads of them.
 
-In: an adapter, a data source, a vocabulary. Out: records, what is incomplete about them, encoded rows, and the
-padded lengths. Knows nothing about tensors or run folders.
+In: an adapter, a data source, a vocabulary. Out: records, what is incomplete about them, encoded rows, and
+the padded lengths. Knows nothing about tensors or run folders.
 """
 
 from __future__ import annotations

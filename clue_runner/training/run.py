@@ -24,7 +24,6 @@ from clue_runner.training.display import LoopDisplay, say_machine
 from clue_runner.training.finish import finish, result_fields
 from clue_runner.training.job import Job, TrainBatches, progress_of
 from clue_runner.training.loop import Hooks, Loop
-from clue_runner.training.network import start_engine
 from clue_runner.training.out_of_memory import memory_faults
 from clue_runner.training.setup import Setup
 from clue_runner.training.signals import Signals
@@ -104,11 +103,11 @@ def _start(
     setup: Setup, folder: RunFolder, snapshot: Snapshot | None, log: EventLog, sitting: Sitting
 ) -> Job:
     """Build the network, and put a saved state or the first weights into it."""
-    engine = start_engine(setup)
+    engine = setup.start_engine()
     job = Job(
         setup, folder, engine, progress_of(snapshot), log, sitting.console, sitting.signals, sitting.began
     )
-    say_machine(sitting.console, setup, folder)
+    say_machine(sitting.console, setup.run, setup.choices, folder)
     if snapshot is not None:
         _resume(job, snapshot)
     else:

@@ -16,9 +16,10 @@ from clue_runner.config.schema import Run
 from clue_runner.console import Console
 from clue_runner.data.cards import Card
 from clue_runner.data.sources import DataSource
+from clue_runner.engines import Engine
 from clue_runner.tokens.rows import Rows
 from clue_runner.training.display import say_data, say_weights
-from clue_runner.training.network import Choices, open_checkpoint, open_tokenizer
+from clue_runner.training.network import Choices, build_engine, open_checkpoint, open_tokenizer
 from clue_runner.training.prepare import SplitData, encode_records, padded_lengths, read_splits
 
 
@@ -86,7 +87,7 @@ class Setup(Inputs):
         return {split: dict(rows.notes) for split, rows in self.rows.items() if rows.notes}
 
     def encoding_warnings(self) -> list[str]:
-        """Return what encoding lost, in words: gold answers of train and dev first, as they bound the score."""
+        """Return what encoding lost, in words; gold answers first, since they bound the score."""
         lost = [
             f"{split}: {rows.gold.lost:,} of {rows.gold.total:,} gold answers ({rows.gold.lost_share:.1%}) "
             f"are cut away or cannot be expressed by tokens"
@@ -99,6 +100,10 @@ class Setup(Inputs):
             if rows.notes
         ]
         return lost + notes
+
+    def start_engine(self, engine: Engine | None = None) -> Engine:
+        """Return an engine with the network at random weights; ``engine``: one to start again."""
+        return build_engine(self.adapter, self.choices, vocab_size=self.vocab_size, engine=engine)
 
     def with_run(self, run: Run) -> Setup:
         """Return the setup with settings that decide no row: numbers in the place of ``auto``."""

@@ -81,7 +81,7 @@ AUTO = ("train", "--task", "afqmc", "--data", "sample", "--model", "test", "--se
 
 def test_a_plan_keeps_the_number_that_a_run_began_with(clue: Clue, tmp_path: Path) -> None:
     """Of the first seed where there are several; ``--fresh`` takes a new one."""
-    from clue_runner.config.loader import load_run
+    from clue_runner.adapters.sections import load_run
     from clue_runner.runs.folder import seed_folder, write_settings
 
     folder = seed_folder(tmp_path, 42)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clue_runner.config.loader import load_run
+from clue_runner.adapters.sections import load_run
 from clue_runner.engines import EngineSettings, create_engine
 
 pytestmark = pytest.mark.gpu

@@ -76,7 +76,7 @@ def test_fused_and_chunked_agree_with_whole_scores(jax: Any, size: str, length: 
 
 
 def test_auto_takes_the_fused_kernel_where_it_runs(jax: Any) -> None:
-    from clue_runner.config.loader import load_run
+    from clue_runner.adapters.sections import load_run
     from clue_runner.engines.attention import choose_attention
 
     overrides = ["model.num_heads=12", "model.hidden_dim=768", "model.attention_dropout=0"]

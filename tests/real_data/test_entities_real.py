@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from clue_runner.adapters.base import Predictions, load_adapter
-from clue_runner.config.loader import load_run
+from clue_runner.adapters.sections import load_run
 from clue_runner.data.cards import Card, find_card, recommended_settings
 from clue_runner.data.locate import open_source
 from clue_runner.data.records import EntityRecord, Records

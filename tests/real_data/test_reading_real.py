@@ -11,7 +11,7 @@ import pytest
 
 from clue_runner.adapters.base import Prediction, load_adapter
 from clue_runner.adapters.reading import Window
-from clue_runner.config.loader import load_run
+from clue_runner.adapters.sections import load_run
 from clue_runner.data.cards import find_card, recommended_settings
 from clue_runner.data.locate import locate
 from clue_runner.data.records import Answer, ReadingRecord, Records

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from clue_runner.adapters.base import Prediction, load_adapter
-from clue_runner.config.loader import load_run
+from clue_runner.adapters.sections import load_run
 from clue_runner.config.schema import Run
 from clue_runner.config.shipped import shipped_folder
 from clue_runner.data.cards import Card, Template, find_card

@@ -7,7 +7,7 @@ import pytest
 
 from clue_runner.adapters.base import Prediction, load_adapter
 from clue_runner.adapters.classification import Classification
-from clue_runner.config.loader import load_run
+from clue_runner.adapters.sections import load_run
 from clue_runner.data.cards import Card, find_card
 from clue_runner.data.records import Records, TextRecord
 from clue_runner.errors import DataError, NotFiniteError

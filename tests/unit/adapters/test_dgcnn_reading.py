@@ -9,7 +9,7 @@ import pytest
 
 from clue_runner.adapters.base import Prediction, load_adapter, require_family
 from clue_runner.adapters.dgcnn_reading import probabilities
-from clue_runner.config.loader import load_run
+from clue_runner.adapters.sections import load_run
 from clue_runner.config.schema import Run
 from clue_runner.data.cards import find_card, recommended_settings
 from clue_runner.data.locate import locate

@@ -9,7 +9,7 @@ import pytest
 
 from clue_runner.adapters.base import Prediction, load_adapter
 from clue_runner.adapters.entities import Entities
-from clue_runner.config.loader import load_run
+from clue_runner.adapters.sections import load_run
 from clue_runner.config.schema import Run
 from clue_runner.config.shipped import shipped_folder
 from clue_runner.data.cards import Card, find_card

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from clue_runner.adapters.sections import load_run
 from clue_runner.config.loader import (
     config_hash,
     difference,
     dump_run,
     find_model,
     load_resolved,
-    load_run,
     require_checkpoint,
     resolve_run,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from clue_runner.config.loader import load_run
+from clue_runner.adapters.sections import load_run
 from clue_runner.errors import UsageError
 
 HIERARCHICAL = "model.positions=hierarchical"

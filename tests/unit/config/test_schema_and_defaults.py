@@ -5,9 +5,11 @@ from collections import Counter
 
 import pytest
 
+from clue_runner.adapters.sections import load_run
 from clue_runner.config.check import check_file, yaml_files
+from clue_runner.config.defaults import default_layer
 from clue_runner.config.describe import json_schema, setting_keys, settings
-from clue_runner.config.loader import default_layer, load_run, model_preset, model_presets
+from clue_runner.config.loader import model_preset, model_presets
 from clue_runner.config.recipes import recipe_names
 from clue_runner.config.shipped import shipped_folder
 

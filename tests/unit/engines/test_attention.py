@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from clue_runner.config.loader import load_run
+from clue_runner.adapters.sections import load_run
 from clue_runner.engines.attention import choose_attention, require_attention
 from clue_runner.errors import UsageError
 

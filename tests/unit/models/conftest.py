@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clue_runner.config.loader import load_run
+from clue_runner.adapters.sections import load_run
 from clue_runner.config.schema import ModelSettings
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from clue_runner.config.loader import load_run
+from clue_runner.adapters.sections import load_run
 from clue_runner.models.build import build_backbone
 from clue_runner.models.choice_head import ChoiceHead, group_cross_entropy
 from clue_runner.models.naming import named_variables

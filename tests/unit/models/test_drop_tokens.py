@@ -10,7 +10,7 @@ import pytest
 from keras import ops
 
 from clue_runner.adapters.base import require_droppable
-from clue_runner.config.loader import load_run
+from clue_runner.adapters.sections import load_run
 from clue_runner.data.cards import find_card
 from clue_runner.errors import UsageError
 from clue_runner.models import backbone as backbone_module

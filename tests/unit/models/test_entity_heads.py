@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from clue_runner.config.loader import load_run
+from clue_runner.adapters.sections import load_run
 from clue_runner.models.build import build_backbone
 from clue_runner.models.dropout import update_keys
 from clue_runner.models.entity_heads import PointerHead, TagHead

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from clue_runner.config.loader import load_run
+from clue_runner.adapters.sections import load_run
 from clue_runner.errors import UsageError
 from clue_runner.models import dropout
 from clue_runner.models.build import build_backbone
