@@ -77,7 +77,6 @@ def test_the_schema_describes_every_event_and_field() -> None:
     for name in ("Start", "Resume", "Step", "Evaluate", "Save", "Drop", "Warned", "Failed"):
         kind = schema["$defs"][name]
         assert kind["description"]
-        assert all(field.get("description") for field in kind["properties"].values()) or name
         undescribed = {key for key, field in kind["properties"].items() if not field.get("description")}
         assert undescribed <= {"event"}
     assert "scores" in schema["$defs"]["Result"]["properties"]
