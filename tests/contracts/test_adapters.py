@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,6 @@ import pytest
 
 from clue_runner.adapters.base import Adapter, Prediction, load_adapter, own_network
 from clue_runner.config.loader import load_run
-from clue_runner.config.shipped import shipped_folder
 from clue_runner.data.cards import Card, all_cards, recommended_settings
 from clue_runner.data.kinds import all_kinds
 from clue_runner.data.locate import locate
@@ -103,11 +101,6 @@ OUTPUTS: dict[str, Callable[[Card, Mapping[str, Array]], dict[str, Array]]] = {
     "choice": random_scores,
     "cloze": random_scores,
 }
-
-
-@pytest.fixture(scope="module")
-def tokenizer() -> Tokenizer:
-    return Tokenizer(Path(shipped_folder("configs")) / "models" / "vocab" / "zh.txt", lowercase=True)
 
 
 @pytest.fixture(params=CARDS, scope="module")
