@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 
 from clue_runner.errors import BusyError
-from clue_runner.files.atomic import disk_faults, storage_error
+from clue_runner.files.atomic import disk_faults, make_folder, storage_error
 
 _ATTEMPTS = 50  # a holder that leaves removes the file; whoever waits at the old one starts over
 
@@ -32,15 +32,16 @@ class FolderLock:
         self._descriptor: int | None = None
 
     def acquire(self) -> FolderLock:
-        """Take the lock or fail at once.
+        """Make the folder where it is not there, and take its lock or fail at once.
 
         Raises:
             BusyError: another process holds it.
-            StorageError: the lock file cannot be written.
+            StorageError: the folder or the lock file cannot be written.
         """
         for _ in range(_ATTEMPTS):
-            with disk_faults(self.path):
-                descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+            descriptor = self._open()
+            if descriptor is None:
+                continue
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
@@ -77,6 +78,18 @@ class FolderLock:
     ) -> None:
         """Let go."""
         self.release()
+
+    def _open(self) -> int | None:
+        """Open the lock file; None where the folder was moved away before that (``--fresh``)."""
+        make_folder(self.path.parent)
+        try:
+            # A link would let a folder from a stranger empty any file of the user's.
+            return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        except FileNotFoundError:
+            time.sleep(0.01)
+            return None
+        except OSError as error:
+            raise storage_error(error, self.path) from error
 
     def _still_there(self, descriptor: int) -> bool:
         """Return whether the path still leads to the file that was locked."""

@@ -156,13 +156,13 @@ def open_folder(
         CheckpointError: another run, or the same one on other data, began in it.
         UsageError: it is somebody else's folder.
     """
-    probe_folder(path)
     lock = FolderLock(path).acquire()
     try:
+        _refuse_foreign(path)
         if fresh:
             lock = _move_aside(path, lock)
+        probe_folder(path)  # under the lock: whoever opens a folder sweeps what looks left over
         folder = RunFolder(path)
-        _refuse_foreign(path)
         _refuse_difference(folder, run, identity)
         sweep(folder.checkpoints)
         for place in (path, folder.predictions, folder.submission):

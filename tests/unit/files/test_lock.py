@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from clue_runner.errors import BusyError
+from clue_runner.errors import BusyError, StorageError
 from clue_runner.files.lock import FolderLock
 
 HOLD = (
@@ -72,3 +72,12 @@ def test_exactly_one_of_many_proceeds(tmp_path: Path) -> None:
             thread.join()
         assert len(won) == 1
         won[0].release()
+
+
+def test_a_link_in_the_place_of_the_lock_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("five years", encoding="utf-8")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "lock").symlink_to(tmp_path / "thesis.tex")
+    with pytest.raises(StorageError, match="lock"):
+        FolderLock(tmp_path / "run").acquire()
+    assert (tmp_path / "thesis.tex").read_text(encoding="utf-8") == "five years"

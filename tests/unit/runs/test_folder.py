@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import multiprocessing
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -87,6 +89,42 @@ def test_fresh_does_not_move_a_busy_folder(tmp_path: Path, make_run: MakeRun) ->
     with FolderLock(tmp_path / "r"), pytest.raises(BusyError):
         begin(tmp_path / "r", make_run(), fresh=True)
     assert [path.name for path in tmp_path.iterdir()] == ["r"]
+
+
+ROUNDS = 20
+
+
+def contend(path: Path, fresh: bool, run: Run, barrier: Any, outcomes: Any) -> None:
+    """Open the folder at the same moment as the others, again and again; hold it until all have tried."""
+    for number in range(ROUNDS):
+        barrier.wait()
+        lock = None
+        try:
+            _, lock = open_folder(path / str(number % 5), run, IDENTITY, fresh=fresh and number >= 5)
+            outcomes.put((number, "won"))
+        except BaseException as error:
+            outcomes.put((number, type(error).__name__))
+        barrier.wait()
+        if lock is not None:
+            lock.release()
+
+
+@pytest.mark.parametrize("fresh", [False, True], ids=["again", "fresh"])
+def test_one_of_many_processes_wins_and_every_other_one_is_told_busy(
+    tmp_path: Path, make_run: MakeRun, fresh: bool
+) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    count = 4
+    barrier, outcomes = spawn.Barrier(count), spawn.Queue()
+    arguments = (tmp_path, fresh, make_run(), barrier, outcomes)
+    processes = [spawn.Process(target=contend, args=arguments, daemon=True) for _ in range(count)]
+    for process in processes:
+        process.start()
+    found = Counter(outcomes.get(timeout=60) for _ in range(count * ROUNDS))
+    for process in processes:
+        process.join(timeout=60)
+    assert {outcome for _, outcome in found} == {"won", "BusyError"}
+    assert [found[number, "won"] for number in range(ROUNDS)] == [1] * ROUNDS
 
 
 def test_somebody_elses_folder_is_left_alone(tmp_path: Path, make_run: MakeRun) -> None:
