@@ -1,10 +1,13 @@
 """Writes tests/goldens/*.npz: what other libraries compute on small random inputs.
 
-In: the name of a golden. Out: one npz with the inputs, the weights, the results and the library's version.
+In: the name of a golden. Out: one npz with the inputs, the weights, the results and the library's version;
+an encoder's weights stand beside it, as the checkpoint folder that its own library saves.
 The tests need none of these libraries; run this where one is installed:
 
     python -m venv peers && peers/bin/pip install bert4keras==0.11.5 tf_keras
     TF_KERAS=1 TF_USE_LEGACY_KERAS=1 peers/bin/python scripts/make_goldens.py positions span_scorer
+    python -m venv peers-torch && peers-torch/bin/pip install torch==2.13.0 transformers==5.24.0
+    peers-torch/bin/python scripts/make_goldens.py bert
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import argparse
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -130,7 +134,81 @@ def _our_names(layer: str) -> list[str]:
     return [f"{block}/{ours}/{name}/{kind}" for name in inner for kind in ("kernel", "bias")]
 
 
-MAKERS: dict[str, Callable[[], dict[str, np.ndarray]]] = {"positions": positions, "span_scorer": span_scorer}
+PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(chr(0x4E00 + number) for number in range(55))]
+ENCODER = {
+    "vocab_size": len(PIECES),
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "max_position_embeddings": 24,
+    "hidden_act": "gelu",
+}
+
+
+def bert() -> dict[str, np.ndarray]:
+    """Write the checkpoint folder of a ``transformers`` BertModel; return its inputs and outputs.
+
+    No weight is left at its initial value: with biases of 0 and norms of 1 an exchanged pair or a norm
+    that is left out would hardly be seen.
+    """
+    import torch
+    import transformers
+
+    generator = np.random.default_rng(20181011)
+    model = _encoder(generator)
+    model.save_pretrained(GOLDENS / "bert")
+    (GOLDENS / "bert" / "vocab.txt").write_text("".join(f"{piece}\n" for piece in PIECES), encoding="utf-8")
+    rows, length = 4, 13
+    arrays: dict[str, np.ndarray] = {
+        "versions": np.array(f"transformers {transformers.__version__}, torch {torch.__version__}"),
+        "token_ids": generator.integers(2, len(PIECES), (rows, length)).astype(np.int32),
+        "segment_ids": generator.integers(0, 2, (rows, length)).astype(np.int32),
+        "lengths/unpadded": np.full((rows,), length, np.int32),
+        "lengths/padded": np.array([length, 5, 1, 8], np.int32),
+    }
+    # The config's word for it -> the case; the first is the one that the folder's config names.
+    for activation, case in (("gelu", "gelu"), ("gelu_new", "gelu_tanh"), ("relu", "relu")):
+        other = transformers.BertModel(_encoder_config(activation)).eval()
+        other.load_state_dict(model.state_dict())
+        for lengths in ("unpadded", "padded"):
+            inside = np.arange(length) < arrays[f"lengths/{lengths}"][:, None]
+            with torch.no_grad():
+                outputs = other(
+                    input_ids=torch.from_numpy(np.where(inside, arrays["token_ids"], 0)),
+                    token_type_ids=torch.from_numpy(np.where(inside, arrays["segment_ids"], 0)),
+                    attention_mask=torch.from_numpy(inside.astype(np.int64)),
+                )
+            arrays[f"{case}/{lengths}/sequence"] = outputs.last_hidden_state.numpy()
+            arrays[f"{case}/{lengths}/pooled"] = outputs.pooler_output.numpy()
+    return arrays
+
+
+def _encoder_config(activation: str) -> Any:
+    """Return the golden encoder's config with another activation."""
+    from transformers import BertConfig
+
+    return BertConfig(**ENCODER | {"hidden_act": activation}, attn_implementation="eager")
+
+
+def _encoder(generator: np.random.Generator) -> Any:
+    """Return a BertModel in evaluation mode, each weight drawn from the generator."""
+    import torch
+    from transformers import BertModel
+
+    model = BertModel(_encoder_config("gelu")).eval()
+    with torch.no_grad():
+        for name, value in model.named_parameters():
+            drawn = generator.normal(1 if "LayerNorm.weight" in name else 0, 0.25, tuple(value.shape))
+            value.copy_(torch.from_numpy(drawn.astype(np.float32)))
+    return model
+
+
+MAKERS: dict[str, Callable[[], dict[str, np.ndarray]]] = {
+    "bert": bert,
+    "positions": positions,
+    "span_scorer": span_scorer,
+}
 
 
 def main() -> None:

@@ -7,8 +7,12 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from clue_runner.tokens.tokenizer import Tokenizer
 
 # What loads a backend runs once for each; everything else runs in the first pass alone.
 LOADS_A_BACKEND = ("unit/models", "unit/training", "unit/engines", "unit/runs", "unit/files", "unit/memory")
@@ -49,6 +53,15 @@ def real_data() -> Path:
     if not path.is_dir():
         pytest.fail(f"CLUE_TEST_DATA names no folder: {path}")
     return path.resolve()
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> Tokenizer:
+    """The tokenizer of the shipped vocabulary, lower-casing, as most published models are."""
+    from clue_runner.tokens.tokenizer import Tokenizer
+
+    vocabulary = Path(__file__).parents[1] / "configs" / "models" / "vocab" / "zh.txt"
+    return Tokenizer(vocabulary, lowercase=True)
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,13 +9,6 @@ from hypothesis import strategies as st
 
 from clue_runner.tokens.spans import chars_to_tokens, covering_tokens, tokens_to_chars
 from clue_runner.tokens.tokenizer import Encoded, Tokenizer
-
-SHIPPED = Path(__file__).parents[3] / "configs" / "models" / "vocab" / "zh.txt"
-
-
-@pytest.fixture(scope="module")
-def tokenizer() -> Tokenizer:
-    return Tokenizer(SHIPPED, lowercase=True)
 
 
 def of_spans(spans: list[tuple[int, int]]) -> Encoded:

@@ -14,7 +14,6 @@ from clue_runner.errors import CheckpointError
 from clue_runner.tokens.tokenizer import Tokenizer
 from clue_runner.tokens.vocabulary import SPECIAL_TOKENS
 
-SHIPPED = Path(__file__).parents[3] / "configs" / "models" / "vocab" / "zh.txt"
 PIECES = [
     *SPECIAL_TOKENS,
     "汉",
@@ -32,11 +31,6 @@ PIECES = [
     "sep",
     "2",
 ]
-
-
-@pytest.fixture(scope="module")
-def shipped() -> Tokenizer:
-    return Tokenizer(SHIPPED, lowercase=True)
 
 
 def small(
@@ -181,18 +175,18 @@ def popped(lengths: list[int], room: int) -> list[int]:
     st.sampled_from(["real", "zero"]),
 )
 def test_rows_equal_the_slow_way(
-    shipped: Tokenizer, parts: list[list[int]], max_length: int, kind: str
+    tokenizer: Tokenizer, parts: list[list[int]], max_length: int, kind: str
 ) -> None:
     characters = "的一是在不了有和人这中大为上个国我以要他时来用们生到作地于出就分对成会可主发年动"
     texts = [tuple(characters[:length] for length in row) for row in parts]
-    offsets, ids, segments, cut = shipped.pair_rows(texts, max_length, segments=kind)  # type: ignore[arg-type]
+    offsets, ids, segments, cut = tokenizer.pair_rows(texts, max_length, segments=kind)  # type: ignore[arg-type]
     expected_cut = 0
     for index, (row, lengths) in enumerate(zip(texts, parts, strict=True)):
         kept = popped(lengths, max_length - 1 - len(row))
         expected_cut += kept != lengths
-        expected, expected_segments = [shipped.cls_id], [0]
+        expected, expected_segments = [tokenizer.cls_id], [0]
         for part, (text, length) in enumerate(zip(row, kept, strict=True)):
-            expected += [shipped.token_id(character) for character in text[:length]] + [shipped.sep_id]
+            expected += [tokenizer.token_id(character) for character in text[:length]] + [tokenizer.sep_id]
             expected_segments += [int(part > 0 and kind == "real")] * (length + 1)
         place = slice(int(offsets[index]), int(offsets[index + 1]))
         assert ids[place].tolist() == expected
@@ -202,11 +196,11 @@ def test_rows_equal_the_slow_way(
 
 
 @given(st.lists(st.text(max_size=40), max_size=5))
-def test_any_text_tokenises(shipped: Tokenizer, texts: list[str]) -> None:
-    encoded = shipped.encode_texts(texts)
+def test_any_text_tokenises(tokenizer: Tokenizer, texts: list[str]) -> None:
+    encoded = tokenizer.encode_texts(texts)
     assert len(encoded) == len(texts)
     for text, one in zip(texts, encoded, strict=True):
-        assert ((one.ids >= 0) & (one.ids < shipped.vocab_size)).all()
+        assert ((one.ids >= 0) & (one.ids < tokenizer.vocab_size)).all()
         assert (np.diff(one.starts) >= 0).all()
         assert (np.diff(one.ends) >= 0).all()
         assert (one.starts < one.ends).all()
@@ -222,20 +216,20 @@ def test_any_text_tokenises(shipped: Tokenizer, texts: list[str]) -> None:
 
 
 @given(st.lists(st.text(max_size=20), min_size=1, max_size=5))
-def test_rows_hold_the_same_ids_as_texts(shipped: Tokenizer, texts: list[str]) -> None:
-    offsets, ids, _, cut = shipped.pair_rows([(text,) for text in texts], 4096)
+def test_rows_hold_the_same_ids_as_texts(tokenizer: Tokenizer, texts: list[str]) -> None:
+    offsets, ids, _, cut = tokenizer.pair_rows([(text,) for text in texts], 4096)
     assert cut == 0
-    for index, one in enumerate(shipped.encode_texts(texts)):
+    for index, one in enumerate(tokenizer.encode_texts(texts)):
         row = ids[offsets[index] : offsets[index + 1]]
-        assert row.tolist() == [shipped.cls_id, *one.ids.tolist(), shipped.sep_id]
+        assert row.tolist() == [tokenizer.cls_id, *one.ids.tolist(), tokenizer.sep_id]
 
 
-def test_more_texts_than_one_chunk(shipped: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_texts_than_one_chunk(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [f"第{number}条 abc" for number in range(50)]
-    whole = shipped.pair_rows([(text,) for text in texts], 64)
-    encoded = shipped.encode_texts(texts)
+    whole = tokenizer.pair_rows([(text,) for text in texts], 64)
+    encoded = tokenizer.encode_texts(texts)
     monkeypatch.setattr("clue_runner.tokens.tokenizer._CHUNK", 7)
-    assert np.array_equal(whole[1], shipped.pair_rows([(text,) for text in texts], 64)[1])
-    for one, other in zip(encoded, shipped.encode_texts(texts), strict=True):
+    assert np.array_equal(whole[1], tokenizer.pair_rows([(text,) for text in texts], 64)[1])
+    for one, other in zip(encoded, tokenizer.encode_texts(texts), strict=True):
         assert np.array_equal(one.ids, other.ids)
         assert np.array_equal(one.starts, other.starts)
