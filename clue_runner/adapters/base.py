@@ -1,159 +1,330 @@
 """The map of the house: what every adapter provides, in this order, under these names.
 
-    read -> encode -> epoch_rows -> build -> decode_batch -> merge -> score -> submit
+    read -> encode -> epoch_rows -> build -> decode_batch -> merge -> ensemble -> score -> submit -> show
 
-An adapter is a module in this folder; its name is the card's ``adapter``. Adapters are the only
-place that sees a record, its rows and its tensors at once. Keras is imported inside ``build`` alone,
-so that reading, scoring and submitting need no backend.
+In: a card and a run's settings. Out: the task's adapter, a class in the module or folder here that is named
+as the card's ``adapter``; nothing else maps a name to a class. Adapters are the only place that sees a
+record, its rows and its tensors at once. Keras is imported inside ``build`` and ``own_network`` alone, so
+that reading, scoring and submitting need no backend. Knows nothing about single tasks, steps or run folders.
 """
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
+import inspect
+import pkgutil
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
+from clue_runner import adapters
+from clue_runner.adapters.answers import Prediction, Predictions, Scores, Shown
 from clue_runner.config.presets import model_preset, model_presets
-from clue_runner.config.schema import Run
-from clue_runner.data.cards import Card, Submission
+from clue_runner.config.schema import Run, Section
+from clue_runner.data.cards import CARD_FILE, Card, Submission
 from clue_runner.data.records import Records
 from clue_runner.data.sources import DataSource
-from clue_runner.errors import UsageError
+from clue_runner.errors import UsageError, unknown_name
 from clue_runner.tokens.rows import Array, Rows
-from clue_runner.tokens.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from clue_runner.models.head import Head
+
+__all__ = [
+    "BERT",
+    "Adapter",
+    "AdapterSettings",
+    "AnyTokenizer",
+    "MemoryFacts",
+    "Partials",
+    "Prediction",
+    "Predictions",
+    "Scores",
+    "Shown",
+    "adapter_class",
+    "adapter_names",
+    "load_adapter",
+    "require_droppable",
+    "require_family",
+    "require_preset_family",
+]
 
 BERT = "bert"  # the family of every encoder
+Partials = Mapping[int, Any]  # row number -> what was decoded of it
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """The answer to one record: its id, the answer, and the answer's probability.
+class AdapterSettings(Section):
+    """Base of every adapter's own settings, the section ``task`` of a run; each has a default.
 
-    ``decoding`` names the way the answer was taken from the probabilities, where a task has several.
-    ``alternatives`` are the best answers with their probabilities, best first, where a task lists such.
-    ``evidence`` is where the answer stands, best place first: passage number, characters from and to, score.
+    ``FORMER`` maps an own key to the key that held it in runs of the version before there were such sections.
     """
 
-    id: int | str
-    prediction: Any
-    probability: float | None = None
-    probabilities: NDArray[np.float32] | None = None
-    decoding: str | None = None
-    alternatives: tuple[tuple[str, float], ...] = ()
-    evidence: tuple[tuple[int, int, int, float], ...] = ()
+    FORMER: ClassVar[Mapping[str, str]] = {}
 
 
-Predictions = Sequence[Prediction]
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Named scores in percent; ``main`` names the card's metric, ``chance`` is what knowing nothing gets."""
-
-    main: str
-    values: Mapping[str, float]
-    chance: float
-    confidence_interval: tuple[float, float]
-    examples: int
+class AnyTokenizer(Protocol):
+    """What every way of cutting text says about itself."""
 
     @property
-    def score(self) -> float:
-        """Return the main score."""
-        return self.values[self.main]
+    def vocab_size(self) -> int:
+        """Return the number of ids."""
+
+    @property
+    def vocab_bytes(self) -> bytes:
+        """Return the vocabulary as a file holds it."""
+
+    @property
+    def sha256(self) -> str:
+        """Return the hash of everything that decides ids."""
+
+    @property
+    def lowercase(self) -> bool:
+        """Return whether text is lower-cased first."""
+
+    @property
+    def id_limits(self) -> Mapping[str, int]:
+        """Return name of a column -> how many ids it can hold, for rows that come from a file."""
 
 
-class Head(Protocol):
-    """A trainable network: backbone and task layers as one Keras layer."""
+@dataclass(frozen=True)
+class MemoryFacts:
+    """What the memory of a training step follows from beside the backbone; heads say the same of themselves.
 
-    def __call__(self, batch: Mapping[str, Any], dropout_key: Any | None = None) -> Mapping[str, Any]:
-        """Return named output tensors; ``dropout_key=None`` means inference."""
-
-    def loss(self, outputs: Mapping[str, Any], batch: Mapping[str, Any]) -> tuple[Any, Any]:
-        """Return (sum of example losses, sum of example weights), both float32 scalars."""
-
-
-class Adapter(Protocol):
-    """What a module in this folder provides."""
-
-    def read(self, card: Card, source: DataSource, split: str) -> Records[Any]:
-        """Return the usable records of one split; bad ones raise ``DataError`` with file:line."""
-
-    def encode(self, records: Records[Any], card: Card, tokenizer: Tokenizer, run: Run) -> Rows:
-        """Return rows in record order; ``record`` and ``group`` say whose they are."""
-
-    def epoch_rows(self, rows: Rows, seed: int, epoch: int) -> Rows:
-        """Return the rows to train on in one epoch (the same ones, unless the task samples)."""
-
-    def build(self, backbone: Any | None, card: Card, run: Run) -> Head:
-        """Return the network for the task on top of ``backbone``."""
-
-    def decode_batch(self, outputs: Mapping[str, Array], batch: Mapping[str, Array]) -> Sequence[Any]:
-        """Return one partial result a row of the batch, padding rows left out by ``merge``."""
-
-    def merge(self, partials: Mapping[int, Any], records: Records[Any], card: Card) -> Predictions:
-        """Return one prediction a record in file order; ``partials`` maps row index to partial."""
-
-    def ensemble(self, members: Sequence[Predictions], records: Records[Any], card: Card) -> Predictions:
-        """Return the joint answer of several runs."""
-
-    def score(self, predictions: Predictions, records: Records[Any], card: Card) -> Scores:
-        """Return the official scores of predictions against labelled records."""
-
-    def submit(self, predictions: Predictions, card: Card, submission: Submission) -> bytes:
-        """Return the submission file's bytes."""
-
-
-class OwnNetwork(Protocol):
-    """What an adapter has besides where it brings its own network and its own way of cutting text.
-
-    Its ``build`` gets ``None`` for the backbone, and the keywords ``vocab_size`` and ``precision``.
+    Args:
+        every_token: the head reads all tokens, so that the last block computes them all.
+        span_tables: (length x length) float32 tables of scores that a row has.
     """
 
-    family: str
-
-    def make_tokenizer(self, records: Mapping[str, Records[Any]], run: Run) -> Tokenizer:
-        """Return the tokenizer that the records of all splits give."""
-
-    def load_tokenizer(self, path: Path, run: Run) -> Tokenizer:
-        """Return the tokenizer whose vocabulary a run has saved."""
-
-    def build(
-        self, backbone: Any | None, card: Card, run: Run, *, vocab_size: int = 2, precision: str = "float32"
-    ) -> Head:
-        """Return the network."""
+    every_token: bool
+    span_tables: int = 0
 
 
-class Askable(Protocol):
-    """What an adapter has besides where a user may ask it a single question."""
+class Adapter(ABC):
+    """One kind of task, bound to a card and to a run's settings.
+
+    Attributes:
+        settings_type: the adapter's own settings.
+        family: of the models that the task takes; None: any encoder, of whatever family.
+        drops_tokens: an answer is about a whole row, so that ``train.drop_tokens`` may leave tokens out.
+        answers_questions: a user may ask a single question (``question_records``).
+        settings: the run's values of ``settings_type``; the defaults where there is no run.
+    """
+
+    settings_type: ClassVar[type[AdapterSettings]] = AdapterSettings
+    family: ClassVar[str | None] = None
+    drops_tokens: ClassVar[bool] = False
+    answers_questions: ClassVar[bool] = False
+    settings: AdapterSettings
+
+    def __init__(self, card: Card, run: Run | None = None) -> None:
+        self.card = card
+        self.settings = own_settings(self.settings_type, run)
+        self._run = run
+
+    @property
+    def run(self) -> Run:
+        """Return the settings; reading, scoring and submitting must not need them.
+
+        Raises:
+            RuntimeError: the adapter was loaded without a run (a bug of ours).
+        """
+        if self._run is None:
+            raise RuntimeError(f"the adapter of {self.card.name} was loaded without a run's settings")
+        return self._run
+
+    def label_words(self, name: str) -> str:
+        """Return a label as people read it: the code and, where the card describes it, what it means."""
+        described = next((one.description for one in self.card.labels if one.name == name), "")
+        return f"{name} ({described})" if described else name
+
+    # ------------------------------------------------------------------------ read
+
+    @abstractmethod
+    def read(self, source: DataSource, split: str) -> Records[Any]:
+        """Return the usable records of one split; bad ones raise ``DataError`` with file:line."""
 
     def question_records(self, question: str, passages: Sequence[str]) -> Records[Any]:
         """Return one question over texts as the records of a split without labels."""
+        raise NotImplementedError(f"{self.card.adapter} answers no single questions")
+
+    # ------------------------------------------------------------------------ encode
+
+    def own_tokenizer(self, records: Mapping[str, Records[Any]]) -> AnyTokenizer | None:
+        """Return the tokenizer that the records of all splits give; None: the model brings one."""
+        return None
+
+    def load_own_tokenizer(self, path: Path) -> AnyTokenizer | None:
+        """Return the tokenizer whose vocabulary a run has saved; None: the model brings one."""
+        return None
+
+    def row_settings(self, tokenizer: AnyTokenizer) -> dict[str, str]:
+        """Return everything beside the records that ``encode`` reads: the key under which rows are kept.
+
+        It holds the card, all of the adapter's own settings and what ``encode`` may read of the run: one
+        setting more costs an encoding, one that was forgotten would give another run's rows.
+        """
+        return {
+            "card": self.card.model_dump_json(exclude={"folder"}),
+            "task": self.settings.model_dump_json(),
+            "vocabulary": tokenizer.sha256,
+            "lowercase": str(tokenizer.lowercase),
+            "data.max_length": str(self.run.data.max_length),
+            "model.segments": self.run.model.segments,
+        }
+
+    @abstractmethod
+    def encode(self, records: Records[Any], tokenizer: Any) -> Rows:
+        """Return rows in record order; ``record`` and ``group`` say whose they are.
+
+        Of the run it may read what ``row_settings`` names, nothing else.
+        """
+
+    def epoch_rows(self, rows: Rows, seed: int, epoch: int) -> Rows:
+        """Return the rows to train on in one epoch: the same ones, unless the task samples."""
+        return rows
+
+    # ------------------------------------------------------------------------ build
+
+    @abstractmethod
+    def build(self, backbone: Any) -> Head:
+        """Return the network for the task on top of ``backbone``."""
+
+    def own_network(self, *, vocab_size: int, precision: str) -> Head | None:
+        """Return the network of a task that takes no backbone; None: it takes one.
+
+        Args:
+            vocab_size: rows of the token table.
+            precision: ``float32`` or ``bfloat16``.
+        """
+        return None
+
+    @abstractmethod
+    def memory_facts(self) -> MemoryFacts:
+        """Return what the head will need; no backend is loaded."""
+
+    # ------------------------------------------------------------------------ decode
+
+    @abstractmethod
+    def decode_batch(self, outputs: Mapping[str, Array], batch: Mapping[str, Array]) -> Sequence[Any]:
+        """Return one partial result per row of the batch, padding rows too; host columns are in ``batch``."""
+
+    @abstractmethod
+    def merge(self, partials: Partials, rows: Rows, records: Records[Any]) -> Predictions:
+        """Return one prediction per record in file order; a negative row number is padding."""
+
+    @abstractmethod
+    def ensemble(self, members: Sequence[Predictions], records: Records[Any]) -> Predictions:
+        """Return the joint answer of several runs."""
+
+    # ------------------------------------------------------------------------ score
+
+    @abstractmethod
+    def score(self, predictions: Predictions, records: Records[Any]) -> Scores:
+        """Return the official scores of predictions against labelled records."""
+
+    # ------------------------------------------------------------------------ submit
+
+    @abstractmethod
+    def submit(self, predictions: Predictions, submission: Submission) -> bytes:
+        """Return the submission file's bytes."""
+
+    @abstractmethod
+    def show(self, record: Any, prediction: Prediction) -> Shown:
+        """Return a record beside its answer as a page draws it."""
+
+
+SettingsT = TypeVar("SettingsT", bound=AdapterSettings)
+
+
+def own_settings(kind: type[SettingsT], run: Run | None) -> SettingsT:
+    """Return an adapter's own settings: the run's section ``task``, or what its former keys hold."""
+    if run is None or not kind.model_fields:
+        return kind()
+    task: object = run.task
+    if isinstance(task, kind):
+        return task
+    sections = run.model_dump()
+    former = {own: key.split(".") for own, key in kind.FORMER.items()}
+    return kind.model_validate({own: sections[section][key] for own, (section, key) in former.items()})
 
 
 def load_adapter(card: Card, run: Run | None = None) -> Adapter:
-    """Return the adapter that the card names: its module, or what the module makes of the run's settings."""
-    module = importlib.import_module(f"clue_runner.adapters.{card.adapter}")
-    configure = getattr(module, "configure", None)
-    return cast(Adapter, configure(run) if configure else module)
-
-
-def own_network(adapter: Adapter) -> OwnNetwork | None:
-    """Return the adapter where it brings its own network, else None."""
-    return cast(OwnNetwork, adapter) if hasattr(adapter, "make_tokenizer") else None
-
-
-def require_family(card: Card, run: Run) -> None:
-    """Refuse a model that is of another kind than the task's adapter.
+    """Return the card's adapter, bound to the settings; without a run it has its settings' defaults.
 
     Raises:
-        UsageError: a BERT for a task with its own network, or the other way round.
+        UsageError: no adapter is called so; the message names those there are.
     """
-    _require_family(card, run.model.name, run.model.family)
+    kind = _adapter_in(card.adapter)
+    if kind is None:
+        error = unknown_name("adapter", card.adapter, adapter_names(), list_command="clue tasks")
+        raise UsageError(
+            error.headline.what,
+            where=f"{card.folder / CARD_FILE}, adapter",
+            allowed=error.headline.allowed,
+            next_step="name the kind of task that the card's data has",
+        )
+    return kind(card, run)
+
+
+def adapter_class(name: str) -> type[Adapter]:
+    """Return the adapter called ``name``.
+
+    Raises:
+        UsageError: there is none.
+    """
+    kind = _adapter_in(name)
+    if kind is None:
+        raise unknown_name("adapter", name, adapter_names(), list_command="clue tasks")
+    return kind
+
+
+def adapter_names() -> tuple[str, ...]:
+    """Return the names of all adapters: the folder is the list."""
+    names = sorted(module.name for module in pkgutil.iter_modules(adapters.__path__))
+    return tuple(name for name in names if _adapter_in(name) is not None)
+
+
+def _adapter_in(name: str) -> type[Adapter] | None:
+    """Return the adapter class that the module ``name`` here defines; None where there is no such module."""
+    full = f"{adapters.__name__}.{name}"
+    if not name.isidentifier() or importlib.util.find_spec(full) is None:
+        return None
+    module = importlib.import_module(full)
+    kinds = [
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value) and issubclass(value, Adapter) and not inspect.isabstract(value)
+        if f"{value.__module__}.".startswith(f"{full}.")
+    ]
+    if len(kinds) > 1:
+        raise RuntimeError(f"{full} defines {len(kinds)} adapters, and its name can mean only one")
+    return kinds[0] if kinds else None
+
+
+def require_family(card: Card, model: str, family: str) -> None:
+    """Refuse a model that is of another kind than the task's adapter.
+
+    Args:
+        card: the task.
+        model: the model's name, for the message.
+        family: the model's family.
+
+    Raises:
+        UsageError: an encoder for a task with its own network, or the other way round.
+    """
+    wanted = adapter_class(card.adapter).family
+    others = {adapter_class(name).family for name in adapter_names()} - {None}
+    if family == wanted or (wanted is None and family not in others):
+        return
+    fitting = [name for name in model_presets() if _family_of(name) == wanted]
+    raise UsageError(
+        f"{card.name} needs {f'a model of the family {wanted}' if wanted else 'an encoder'}",
+        where="--model",
+        received=f"{model}, which is of the family {family}",
+        next_step=f"--model {fitting[0]}" if len(fitting) == 1 else "all models: clue models",
+    )
 
 
 def require_preset_family(card: Card, model: str | None) -> None:
@@ -163,7 +334,12 @@ def require_preset_family(card: Card, model: str | None) -> None:
         UsageError: as ``require_family``.
     """
     if model in model_presets():
-        _require_family(card, model, str(model_preset(model).layer.values.get("model.family", BERT)))
+        require_family(card, model, _family_of(model))
+
+
+def _family_of(preset: str) -> str:
+    """Return the family of a preset."""
+    return str(model_preset(preset).layer.values.get("model.family", BERT))
 
 
 def require_droppable(card: Card, run: Run) -> None:
@@ -172,24 +348,11 @@ def require_droppable(card: Card, run: Run) -> None:
     Raises:
         UsageError: the task's adapter cannot train on rows with tokens left out.
     """
-    if run.train.drop_tokens and not getattr(load_adapter(card, run), "DROPS_TOKENS", False):
+    if run.train.drop_tokens and not load_adapter(card).drops_tokens:
         raise UsageError(
             f"{card.name} asks about single tokens, so that none may be dropped",
             where="train.drop_tokens",
             received=str(run.train.drop_tokens),
             allowed="0",
-            next_step="DropToken is for tasks with one answer a row: classification and multiple choice",
-        )
-
-
-def _require_family(card: Card, model: str, family: str) -> None:
-    """Refuse a model's family that is not the adapter's."""
-    own = own_network(load_adapter(card))
-    wanted = own.family if own else BERT
-    if family != wanted:
-        raise UsageError(
-            f"{card.name} needs a model of the family {wanted}",
-            where="--model",
-            received=f"{model}, which is of the family {family}",
-            next_step="--model dgcnn" if wanted == "dgcnn" else "all models: clue models",
+            next_step="DropToken is for tasks with one answer per row: classification and multiple choice",
         )

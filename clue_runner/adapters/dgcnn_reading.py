@@ -1,55 +1,112 @@
 """A question is asked over several passages and gets one short answer, with the place where it stands.
 
 In: a card, records with passages, a character tokenizer; no backbone, the network is its own.
-Out: rows (one a passage), an epoch's draw of them, the network, voted answers with evidence, scores, the
+Out: rows (one per passage), an epoch's draw of them, the network, voted answers with evidence, scores, the
 submission's bytes. Knows nothing about training steps or files' places.
-
-It needs the run's settings when it samples, builds and decodes: ``configure(run)`` gives it with them.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from clue_runner.adapters.base import Head, Prediction, Predictions, Scores
-from clue_runner.config.schema import Run
-from clue_runner.data.cards import Card, Submission
+from clue_runner.adapters.answers import Prediction, Predictions, Scores, Shown, ShownSpan, ShownText
+from clue_runner.adapters.base import Adapter, AdapterSettings, MemoryFacts, Partials
+from clue_runner.adapters.checks import (
+    require_all_rows,
+    require_answers,
+    require_members,
+    require_order,
+    text_answers,
+)
+from clue_runner.config.schema import Positive, Share
+from clue_runner.data.cards import Submission
 from clue_runner.data.readers.passages import read_passage_records
 from clue_runner.data.records import Passage, PassagesRecord, Records
 from clue_runner.data.sources import DataSource
-from clue_runner.errors import DataError, NotFiniteError
+from clue_runner.errors import NotFiniteError
 from clue_runner.metrics.answers_short import score_short_answers
-from clue_runner.metrics.votes import Spans, Voted, candidate_spans, vote
+from clue_runner.metrics.votes import Spans, Vote, Voted, candidate_spans, vote
 from clue_runner.submission.tables import table
 from clue_runner.tokens.characters import CharacterTokenizer, count_characters, open_vectors, read_characters
-from clue_runner.tokens.passages import Sampling, encode_passages, sample_passages
+from clue_runner.tokens.passages import Sampling, encode_passages, occurrences, sample_passages
 from clue_runner.tokens.rows import Array, Rows
 
-DEFAULT_SAMPLING = Sampling(crop=256, negative_share=0.0)
-DEFAULT_LONGEST = 12  # characters in an answer at most where data.max_answer_length says nothing
-DEFAULT_THRESHOLD = 0.1
+if TYPE_CHECKING:
+    from clue_runner.models.head import Head
+
+LONGEST = 12  # characters in an answer at most where nothing else is said
 EVIDENCE_SHOWN = 3  # places an answer comes with
 
 
-@dataclass(frozen=True)
-class DgcnnReading:
-    """The adapter with a run's settings; without a run it has the reference's own."""
+class Settings(AdapterSettings):
+    """How texts are cut and drawn, and how passages answer together."""
 
-    run: Run | None = None
-    family: str = "dgcnn"
+    FORMER: ClassVar[Mapping[str, str]] = {
+        "passage_crop": "data.passage_crop",
+        "negative_share": "data.negative_share",
+        "min_count": "data.min_count",
+        "max_question_length": "data.max_question_length",
+        "max_answer_length": "data.max_answer_length",
+        "word_vectors": "model.word_vectors",
+        "answer_threshold": "model.answer_threshold",
+        "answer_vote": "model.answer_vote",
+        "focal_alpha": "train.focal_alpha",
+        "focal_gamma": "train.focal_gamma",
+    }
+
+    passage_crop: Positive | None = Field(
+        default=256,
+        description="characters of a passage in training at most, cut anew each epoch; null: the whole",
+    )
+    negative_share: Share = Field(
+        default=0.0, description="share of training draws that are a passage of another question"
+    )
+    min_count: Positive = Field(
+        default=16, description="characters that train holds less often are unknown (2 for small data)"
+    )
+    max_question_length: Positive = Field(default=64, description="characters of a question, the rest is cut")
+    max_answer_length: Positive | None = Field(
+        default=LONGEST, description=f"characters in a predicted answer at most; null: {LONGEST}"
+    )
+    word_vectors: str | None = Field(
+        default=None,
+        description="word2vec file, text or binary, joined to the characters; null: characters alone",
+    )
+    answer_threshold: Share = Field(
+        default=0.1, description="begin and end of an answer must both be more probable"
+    )
+    answer_vote: Vote = Field(
+        default="squares", description="how passages vote for an answer; squares: sum(s^2) / (1 + sum(s))"
+    )
+    focal_alpha: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=0.25, description="weight of the positions where an answer begins or ends"
+    )
+    focal_gamma: Annotated[float, Field(ge=0)] = Field(
+        default=2.0, description="how little easy positions count; 0: plain cross-entropy"
+    )
+
+
+class DgcnnReading(Adapter):
+    """Questions over passages, without pretrained weights."""
+
+    settings_type = Settings
+    settings: Settings
+    family = "dgcnn"
+    answers_questions = True
 
     # ------------------------------------------------------------------------ read
 
-    def read(self, card: Card, source: DataSource, split: str) -> Records[PassagesRecord]:
+    def read(self, source: DataSource, split: str) -> Records[PassagesRecord]:
         """Return the questions of one split; wrong ones raise ``DataError`` with file:line."""
-        return read_passage_records(card, source, split)
+        return read_passage_records(self.card, source, split)
 
     def question_records(self, question: str, passages: Sequence[str]) -> Records[PassagesRecord]:
         """Return one question as the records of a split without labels."""
@@ -59,7 +116,7 @@ class DgcnnReading:
 
     # ------------------------------------------------------------------------ encode
 
-    def make_tokenizer(self, records: Mapping[str, Records[Any]], run: Run) -> CharacterTokenizer:
+    def own_tokenizer(self, records: Mapping[str, Records[Any]]) -> CharacterTokenizer:
         """Return the tokenizer whose characters are those of train.
 
         Raises:
@@ -70,131 +127,107 @@ class DgcnnReading:
             for record in records["train"].items
             for text in (record.question, *(passage.text for passage in record.passages))
         )
-        vectors = open_vectors(run.model.word_vectors)
-        return CharacterTokenizer(count_characters(texts, run.data.min_count), vectors)
+        vectors = open_vectors(self.settings.word_vectors)
+        return CharacterTokenizer(count_characters(texts, self.settings.min_count), vectors)
 
-    def load_tokenizer(self, path: Path, run: Run) -> CharacterTokenizer:
+    def load_own_tokenizer(self, path: Path) -> CharacterTokenizer:
         """Return the tokenizer of a saved run; ``path`` is its vocabulary."""
-        return CharacterTokenizer(read_characters(path), open_vectors(run.model.word_vectors))
+        return CharacterTokenizer(read_characters(path), open_vectors(self.settings.word_vectors))
 
-    def encode(self, records: Records[PassagesRecord], card: Card, tokenizer: Any, run: Run) -> Rows:
-        """Return one row a passage, in record order; see ``tokens.passages``."""
-        return encode_passages(
+    def encode(self, records: Records[PassagesRecord], tokenizer: CharacterTokenizer) -> Rows:
+        """Return one row per passage, in record order; see ``tokens.passages``."""
+        rows = encode_passages(
             records.items,
             tokenizer,
-            max_length=run.data.max_length,
-            max_question_length=run.data.max_question_length,
+            max_length=self.run.data.max_length,
+            max_question_length=self.settings.max_question_length,
         )
+        return replace(rows, host_columns=frozenset({"repeat"}))
 
     def epoch_rows(self, rows: Rows, seed: int, epoch: int) -> Rows:
-        """Return one random passage a question, cut at random, new each epoch."""
-        if self.run is None:
-            return sample_passages(rows, seed, epoch, DEFAULT_SAMPLING)
-        data = self.run.data
-        return sample_passages(rows, seed, epoch, Sampling(data.passage_crop, data.negative_share))
+        """Return one random passage per question, cut at random, new each epoch."""
+        sampling = Sampling(self.settings.passage_crop, self.settings.negative_share)
+        return sample_passages(rows, seed, epoch, sampling)
 
     # ------------------------------------------------------------------------ build
 
-    def build(
-        self, backbone: Any | None, card: Card, run: Run, *, vocab_size: int = 2, precision: str = "float32"
-    ) -> Head:
-        """Return the network.
+    def build(self, backbone: Any) -> Head:
+        """Refuse: this adapter brings its own network."""
+        raise NotImplementedError("this adapter takes no backbone: own_network")
 
-        Args:
-            backbone: None; this adapter brings its own.
-            card: the task.
-            run: the settings.
-            vocab_size: rows of the character table.
-            precision: ``float32`` or ``bfloat16``.
-        """
+    def own_network(self, *, vocab_size: int, precision: str) -> Head:
+        """Return the network; ``vocab_size`` counts the rows of the character table."""
         from clue_runner.models.build import POLICIES
         from clue_runner.models.dgcnn import ReaderShape, ReadingHead
 
-        if backbone is not None:
-            raise ValueError("this adapter brings its own network")
-        vectors = open_vectors(run.model.word_vectors)
+        model, settings = self.run.model, self.settings
+        vectors = open_vectors(settings.word_vectors)
         shape = ReaderShape(
             vocab_size=vocab_size,
-            width=run.model.hidden_dim,
-            dropout=run.model.dropout,
-            gate_dropout=run.model.head_dropout,
-            alpha=run.train.focal_alpha,
-            gamma=run.train.focal_gamma,
-            recompute=run.model.recompute,
-            recompute_policy=run.model.recompute_policy,
+            width=model.hidden_dim,
+            dropout=model.dropout,
+            gate_dropout=model.head_dropout,
+            alpha=settings.focal_alpha,
+            gamma=settings.focal_gamma,
+            recompute=model.recompute,
+            recompute_policy=model.recompute_policy,
         )
-        head = ReadingHead(
-            shape, None if vectors is None else vectors.table, dtype_policy=POLICIES[precision], seed=run.seed
-        )
-        return cast(Head, head)
+        table = None if vectors is None else vectors.table
+        return ReadingHead(shape, table, dtype_policy=POLICIES[precision], seed=self.run.seed)
+
+    def memory_facts(self) -> MemoryFacts:
+        """Return that every character is read."""
+        return MemoryFacts(every_token=True)
 
     # ------------------------------------------------------------------------ decode
 
     def decode_batch(self, outputs: Mapping[str, Array], batch: Mapping[str, Array]) -> Sequence[Spans]:
         """Return the candidate spans of each passage from its logits."""
         start, end = probabilities(outputs)
+        threshold, longest = self.settings.answer_threshold, self.settings.max_answer_length or LONGEST
         return [
-            candidate_spans(
-                start[row, :length], end[row, :length], threshold=self._threshold, longest=self._longest
-            )
+            candidate_spans(start[row, :length], end[row, :length], threshold=threshold, longest=longest)
             for row, length in enumerate(np.asarray(batch["lengths"]).tolist())
         ]
 
-    def merge(self, partials: Mapping[int, Any], records: Records[PassagesRecord], card: Card) -> Predictions:
+    def merge(self, partials: Partials, rows: Rows, records: Records[PassagesRecord]) -> Predictions:
         """Return the voted answer of each question, in file order; empty where no span is probable enough.
 
         Raises:
             RuntimeError: a passage has no row or a row no passage (a bug of ours).
         """
-        rows = {index for index in partials if index >= 0}
-        wanted = sum(len(record.passages) for record in records.items)
-        if rows != set(range(wanted)):
-            raise RuntimeError(f"{records.file}: {len(rows)} rows for {wanted} passages")
-        found, place = [], 0
+        require_all_rows(partials, sum(len(record.passages) for record in records.items), records.file)
+        answers, place = [], 0
         for record in records.items:
             spans = {number: partials[place + number] for number in range(len(record.passages))}
             place += len(record.passages)
-            rule = "squares" if self.run is None else self.run.model.answer_vote
-            voted = vote([passage.text for passage in record.passages], spans, rule)
-            found.append(_prediction(record, voted))
-        return found
+            texts = [passage.text for passage in record.passages]
+            answers.append(_prediction(record, vote(texts, spans, self.settings.answer_vote)))
+        return answers
 
-    @property
-    def _threshold(self) -> float:
-        """Return the probability that begin and end must be above."""
-        return DEFAULT_THRESHOLD if self.run is None else self.run.model.answer_threshold
-
-    @property
-    def _longest(self) -> int:
-        """Return the most characters in an answer."""
-        return (self.run.data.max_answer_length if self.run else None) or DEFAULT_LONGEST
-
-    def ensemble(
-        self, members: Sequence[Predictions], records: Records[PassagesRecord], card: Card
-    ) -> Predictions:
+    def ensemble(self, members: Sequence[Predictions], records: Records[PassagesRecord]) -> Predictions:
         """Return the answers with the highest sum of votes over several runs; of equals the first run's.
 
         Raises:
             DataError: a member answers other records.
         """
+        require_members(members, records)
         answers = []
         for index, record in enumerate(records.items):
             votes: dict[str, float] = {}
             best: dict[str, Prediction] = {}
-            for number, member in enumerate(members, start=1):
-                if len(member) != len(records) or member[index].id != record.id:
-                    raise DataError(f"run {number} of the ensemble answers other records than {records.file}")
-                one = member[index]
-                votes[one.prediction] = votes.get(one.prediction, 0.0) + (one.probability or 0.0)
-                best.setdefault(one.prediction, one)
+            for member in members:
+                given = member[index]
+                votes[given.prediction] = votes.get(given.prediction, 0.0) + (given.probability or 0.0)
+                best.setdefault(given.prediction, given)
             text = max(votes, key=lambda answer: votes[answer])
-            one = best[text]
-            answers.append(Prediction(record.id, text, votes[text] / len(members), evidence=one.evidence))
+            share = votes[text] / len(members)
+            answers.append(Prediction(record.id, text, share, evidence=best[text].evidence))
         return answers
 
     # ------------------------------------------------------------------------ score
 
-    def score(self, predictions: Predictions, records: Records[PassagesRecord], card: Card) -> Scores:
+    def score(self, predictions: Predictions, records: Records[PassagesRecord]) -> Scores:
         """Return exact, fuzzy (character F1) and mean score with their interval.
 
         Exact: the answer is a reference but for width, case, punctuation and spaces. Both take the best
@@ -202,30 +235,48 @@ class DgcnnReading:
         files of their own: ``clue evaluate --gold``.
 
         Raises:
-            DataError: the split is empty or has no answers.
+            DataError: the split is empty or has no answers, or an answer is not a text.
             RuntimeError: predictions are not aligned with the records (a bug of ours).
         """
-        if not len(records) or any(record.answers is None for record in records.items):
-            raise DataError(
-                "a split without answers cannot be scored", where=records.file, allowed="train, dev"
-            )
-        if [prediction.id for prediction in predictions] != [record.id for record in records.items]:
-            raise RuntimeError(f"{records.file}: predictions are not in the order of the records")
-        found = score_short_answers(
-            [str(one.prediction) for one in predictions], [record.answers or () for record in records.items]
+        require_answers(records, (record.answers for record in records.items))
+        require_order(predictions, records)
+        scores = score_short_answers(
+            text_answers(predictions, records), [record.answers or () for record in records.items]
         )
-        return Scores(card.metric, found.values, found.chance, found.interval(card.metric), len(records))
+        metric = self.card.metric
+        return Scores(metric, scores.values, scores.chance, scores.interval(metric), len(records))
 
     # ------------------------------------------------------------------------ submit
 
-    def submit(self, predictions: Predictions, card: Card, submission: Submission) -> bytes:
+    def submit(self, predictions: Predictions, submission: Submission) -> bytes:
         """Return lines of id, tab and answer in file order, as the Sogou scoring tool reads them."""
         return table((prediction.id, prediction.prediction) for prediction in predictions)
 
-
-def configure(run: Run | None) -> DgcnnReading:
-    """Return the adapter with a run's settings."""
-    return DgcnnReading(run)
+    def show(self, record: PassagesRecord, prediction: Prediction) -> Shown:
+        """Return the question and its passages, with every right answer and the evidence marked."""
+        texts = [ShownText("question", record.question)]
+        for number, passage in enumerate(record.passages):
+            spans = [
+                ShownSpan(place, place + len(answer), answer, "gold")
+                for answer in passage.answers
+                for place in occurrences(answer, passage.text)
+            ]
+            spans += [
+                ShownSpan(start, end, passage.text[start:end], "predicted")
+                for where, start, end, _ in prediction.evidence
+                if where == number
+            ]
+            texts.append(ShownText(f"passage {number + 1}", passage.text, tuple(spans)))
+        answer, references = str(prediction.prediction), record.answers
+        exact = None if references is None else score_short_answers([answer], [references]).values["exact"]
+        return Shown(
+            id=record.id,
+            texts=tuple(texts),
+            answer=answer,
+            gold=None if references is None else " / ".join(references),
+            is_right=None if exact is None else exact == 100,
+            probability=prediction.probability,
+        )
 
 
 def probabilities(outputs: Mapping[str, Array]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -84,12 +84,12 @@ def score_file(
     else:
         source, gold_card = _gold_source(card, gold)
     adapter = load_adapter(card)
-    records = adapter.read(gold_card, source, "dev")
+    records = load_adapter(gold_card).read(source, "dev")
     aligned = align(answers, records, str(predictions))
     _require_known_labels(aligned, card, str(predictions))
     pairs = zip(records.items, aligned.answers, strict=True)
     given = [Prediction(record.id, answer.answer, answer.probability) for record, answer in pairs]
-    return ScoredFile(card, source, records, aligned.by, adapter.score(given, records, card))
+    return ScoredFile(card, source, records, aligned.by, adapter.score(given, records))
 
 
 def _answers(predictions: Path, card: Card) -> list[GivenAnswer]:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from clue_runner.adapters.base import Askable, Prediction, load_adapter
+from clue_runner.adapters.base import Adapter, Prediction, load_adapter
 from clue_runner.console import Console
 from clue_runner.data.cards import Card, find_card
 from clue_runner.errors import DataError, Problem, UsageError
@@ -44,7 +44,7 @@ def fulfil(request: AskRequest, console: Console) -> dict[str, Any]:
     member = find_members([request.run] if request.run else [], None, console)[0]
     card = find_card(member.run.task)
     adapter = load_adapter(card, member.run)
-    if not hasattr(adapter, "question_records"):
+    if not adapter.answers_questions:
         raise UsageError(
             f"a run of {card.name} cannot be asked a question",
             where=str(member.folder.path),
@@ -54,7 +54,7 @@ def fulfil(request: AskRequest, console: Console) -> dict[str, Any]:
     for path, text in zip(request.passage, texts, strict=True):
         if len(text) > member.run.data.max_length:
             console.warn(f"{path}: cut to {member.run.data.max_length:,} of {len(text):,} characters")
-    found = _answer(member, card, cast(Askable, adapter), request.question, texts, console)
+    found = _answer(member, card, adapter, request.question, texts, console)
     return _say(found, request, texts, console)
 
 
@@ -82,7 +82,7 @@ def read_passages(paths: Sequence[Path]) -> list[str]:
 
 
 def _answer(
-    member: Member, card: Card, adapter: Askable, question: str, texts: Sequence[str], console: Console
+    member: Member, card: Card, adapter: Adapter, question: str, texts: Sequence[str], console: Console
 ) -> Prediction:
     """Return the answer; without passages there is none, and no network is needed to know it."""
     if not texts:

@@ -113,7 +113,7 @@ def read_question(card: Card, remembered: str | None, request: PredictRequest, c
         raise missing_file(source, absent)
     for file in absent:
         console.warn(f"no {file} in {source.label}: it is left out")
-    records = {name: adapter.read(card, source, name) for name in there}
+    records = {name: adapter.read(source, name) for name in there}
     is_test = all(name in card.test_splits for name in there)
     return Question(source, records, is_file=False, is_test=is_test)
 
@@ -122,7 +122,7 @@ def answer_all(
     members: Sequence[Member], card: Card, question: Question, signals: Signals, console: Console
 ) -> dict[str, Predictions]:
     """Return the answers to every split: one run's, or several runs' joint ones."""
-    adapter = load_adapter(card)
+    adapter = load_adapter(card, members[0].run)
     backend = members[0].run.backend
     collected: dict[str, list[Predictions]] = {name: [] for name in question.records}
     for member in members:
@@ -131,7 +131,7 @@ def answer_all(
         for name, records in question.records.items():
             collected[name].append(asker.answer(records, signals, console))
     return {
-        name: given[0] if len(given) == 1 else adapter.ensemble(given, question.records[name], card)
+        name: given[0] if len(given) == 1 else adapter.ensemble(given, question.records[name])
         for name, given in collected.items()
     }
 
@@ -167,7 +167,7 @@ def write_answers(
                 folder = home.submission
                 official += write_submissions(folder, card, name, predictions, records, sample=sample)
             elif not question.is_file:
-                scores = load_adapter(card).score(predictions, records, card)
+                scores = load_adapter(card).score(predictions, records)
                 result |= {
                     "split": name,
                     "metric": scores.main,
@@ -218,7 +218,7 @@ def _read_file(card: Card, text: str) -> Question:
         )
     name = (*card.test_splits, *card.splits)[0]
     source = FolderSource(text, {card.splits[name].file: path})
-    records = load_adapter(card).read(card, source, name)
+    records = load_adapter(card).read(source, name)
     return Question(source, {path.stem: replace(records, file=str(path))}, is_file=True, is_test=False)
 
 

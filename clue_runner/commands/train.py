@@ -110,7 +110,7 @@ def resolve(request: TrainRequest, *, weights_needed: bool = True) -> tuple[Card
         flags={"seed": request.seed, "backend": request.backend, "device": request.device},
         checkpoint_reader=read_settings,
     )
-    require_family(card, run)
+    require_family(card, run.model.name, run.model.family)
     require_droppable(card, run)
     if weights_needed:
         require_checkpoint(run)

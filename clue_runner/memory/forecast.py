@@ -79,7 +79,7 @@ def compiled(
         engine = cast(Foresight, create_engine(run.backend))
         one = run.model_copy(update={"model": run.model.model_copy(update={"recompute": recompute})})
         build = network_builder(
-            one, card, load_adapter(card, one), choices.precision.value, vocab_size=network.vocab_size
+            one, load_adapter(card, one), choices.precision.value, vocab_size=network.vocab_size
         )
         engine.plan(build, engine_settings(one, choices))
         found = []
@@ -136,5 +136,5 @@ def sample_rows(run: Run, card: Card, tokenizer: Tokenizer) -> Rows:
         DataError: it has none.
     """
     adapter = load_adapter(card, run)
-    records = adapter.read(card, open_sample(card), "train")
-    return adapter.epoch_rows(adapter.encode(records, card, tokenizer, run), run.seed, 0)
+    records = adapter.read(open_sample(card), "train")
+    return adapter.epoch_rows(adapter.encode(records, tokenizer), run.seed, 0)

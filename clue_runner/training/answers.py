@@ -79,7 +79,7 @@ def write_submission(
     Raises:
         StorageError: the disk refused.
     """
-    raw = load_adapter(card).submit(predictions, card, submission)
+    raw = load_adapter(card).submit(predictions, submission)
     make_folder(path.parent)
     write_atomic(path, raw)
     problems = check_file(card, submission, raw, records, sample=sample)

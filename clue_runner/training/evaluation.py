@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from clue_runner.adapters.base import Adapter, Predictions
-from clue_runner.data.cards import Card
 from clue_runner.data.records import Records
 from clue_runner.engines.base import Engine
 from clue_runner.errors import NotFiniteError
@@ -50,7 +49,6 @@ class Predictor:
 
     engine: Engine
     adapter: Adapter
-    card: Card
     tokens: int
     buckets: tuple[int, ...] | None
     averaged: bool
@@ -89,7 +87,7 @@ class Predictor:
                 if row >= 0:
                     partials[row] = partial
             show(len(partials))
-        return self.adapter.merge(partials, records, self.card)
+        return self.adapter.merge(partials, rows, records)
 
 
 def _refuse_nan(outputs: dict[str, Any], file: str) -> None:

@@ -38,7 +38,7 @@ def finish(job: Job, source: DataSource, fields: Mapping[str, Any]) -> RunResult
     card, data = job.material.card, job.material.data
     probabilities = job.run.output.probabilities
     predictions = job.best_dev()
-    scores = job.material.adapter.score(predictions, data.records["dev"], card)
+    scores = job.material.adapter.score(predictions, data.records["dev"])
     write_predictions(job.folder.predictions / "dev.jsonl", predictions, probabilities=probabilities)
     written: list[WrittenSubmission] = []
     for split in card.test_splits:

@@ -136,7 +136,7 @@ class Job:
             lambda: self.evaluating.answer(records, self.material.rows["dev"]), "dev"
         )
         self._last_dev = (self.progress.step, predictions)
-        scores = self.material.adapter.score(predictions, records, self.material.card)
+        scores = self.material.adapter.score(predictions, records)
         compiled = watch.compiling - compiled
         self.progress.spend("compile", compiled)
         self.progress.spend("evaluate", time.monotonic() - started - compiled)
@@ -284,7 +284,6 @@ class Job:
         return Predictor(
             self.engine,
             self.material.adapter,
-            self.material.card,
             self.progress.evaluate_tokens or self.run.train.evaluate_tokens,
             self.buckets,
             self.run.train.ema is not None,

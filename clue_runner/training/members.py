@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clue_runner.adapters.base import Adapter, Predictions, load_adapter, own_network
+from clue_runner.adapters.base import Adapter, Predictions, load_adapter
 from clue_runner.config.schema import Run
 from clue_runner.console import Console
 from clue_runner.data.cards import Card
@@ -107,22 +107,17 @@ class Asker:
         # The kernel of the machine that trained may be missing here; other forms give the same answers.
         model = member.run.model.model_copy(update={"attention": "auto"})
         self._run: Run = member.run.model_copy(update={"backend": backend, "model": model})
-        self._card = card
         self._warn: Callable[[str], None] = console.warn
         self._adapter: Adapter = load_adapter(card, self._run)
-        own, vocabulary = own_network(self._adapter), member.best.folder / VOCABULARY
-        self._tokenizer = (
-            own.load_tokenizer(vocabulary, self._run)
-            if own
-            else Tokenizer(vocabulary, self._run.model.lowercase)
-        )
+        vocabulary = member.best.folder / VOCABULARY
+        own = self._adapter.load_own_tokenizer(vocabulary)
+        self._tokenizer = Tokenizer(vocabulary, self._run.model.lowercase) if own is None else own
         choices = choose(self._run)
         saved = member.best.state["buckets"]
         self._buckets = None if saved is None else tuple(int(length) for length in saved)
         header = NativeReader(member.best.folder / WEIGHTS_FILE).meta
         self._engine = start_engine(
             self._run,
-            card,
             self._adapter,
             choices,
             vocab_size=int(header["vocab_size"]),
@@ -131,12 +126,11 @@ class Asker:
 
     def answer(self, records: Records[Any], signals: Signals, console: Console) -> Predictions:
         """Return one prediction a record."""
-        rows = encode_records(self._adapter, self._card, records, self._tokenizer, self._run, self._warn)
+        rows = encode_records(self._adapter, records, self._tokenizer, self._warn)
         train = self._run.train
         predictor = Predictor(
             self._engine,
             self._adapter,
-            self._card,
             train.evaluate_tokens,
             self._buckets,
             train.ema is not None,

@@ -15,12 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clue_runner.adapters.base import BERT, Adapter, own_network
+from clue_runner.adapters.base import BERT, Adapter
 from clue_runner.checkpoints.checkpoint import Checkpoint
 from clue_runner.checkpoints.importer import load_into, read_checkpoint
 from clue_runner.config.schema import Run
 from clue_runner.config.shipped import clue_home
-from clue_runner.data.cards import Card
 from clue_runner.engines import Engine, EngineSettings, create_engine
 from clue_runner.engines.attention import choose_attention
 from clue_runner.engines.devices import (
@@ -141,7 +140,6 @@ def choose(run: Run) -> Choices:
 
 def start_engine(
     run: Run,
-    card: Card,
     adapter: Adapter,
     choices: Choices,
     *,
@@ -152,30 +150,27 @@ def start_engine(
 
     Args:
         run: the settings.
-        card: the task.
-        adapter: the task's adapter.
+        adapter: the task's, bound to these settings.
         choices: what ``choose`` said.
         vocab_size: rows of the word table.
         engine: one to start again; None: a new one.
     """
     model = run.model.model_copy(update={"attention": choices.attention.value})
     chosen = run.model_copy(update={"model": model})
-    build = network_builder(chosen, card, adapter, choices.precision.value, vocab_size=vocab_size)
+    build = network_builder(chosen, adapter, choices.precision.value, vocab_size=vocab_size)
     engine = engine or create_engine(run.backend)
     engine.init(build, engine_settings(run, choices))
     return engine
 
 
-def network_builder(
-    run: Run, card: Card, adapter: Adapter, precision: str, *, vocab_size: int
-) -> Callable[[], Any]:
+def network_builder(run: Run, adapter: Adapter, precision: str, *, vocab_size: int) -> Callable[[], Any]:
     """Return what builds the task's network with random weights."""
 
     def build() -> Any:
         """Return the network."""
-        own = own_network(adapter)
+        own = adapter.own_network(vocab_size=vocab_size, precision=precision)
         if own is not None:
-            return own.build(None, card, run, vocab_size=vocab_size, precision=precision)
+            return own
         from clue_runner.models.build import build_backbone
 
         backbone = build_backbone(
@@ -185,7 +180,7 @@ def network_builder(
             seed=run.seed,
             pooler=run.model.pooling == "pooler",
         )
-        return adapter.build(backbone, card, run)
+        return adapter.build(backbone)
 
     return build
 

@@ -6,13 +6,12 @@ what is incomplete about them, and the padded lengths. Knows nothing about tenso
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from clue_runner.adapters.base import Adapter, load_adapter
+from clue_runner.adapters.base import Adapter, AnyTokenizer, load_adapter
 from clue_runner.config.schema import Run
 from clue_runner.config.shipped import shipped_folder
 from clue_runner.data.cards import Card
@@ -21,7 +20,6 @@ from clue_runner.data.sources import DataSource, missing_file, split_file
 from clue_runner.tokens.batches import choose_buckets
 from clue_runner.tokens.cache import cached_rows
 from clue_runner.tokens.rows import Rows
-from clue_runner.tokens.tokenizer import Tokenizer
 from clue_runner.training.borrow import answer_by_another
 
 TRAINED_ON = ("train", "dev")  # splits that decide what a run learns and keeps
@@ -55,7 +53,7 @@ class Material:
 
     card: Card
     adapter: Adapter
-    tokenizer: Tokenizer
+    tokenizer: AnyTokenizer
     data: SplitData
     rows: Mapping[str, Rows]
 
@@ -80,7 +78,7 @@ def read_splits(card: Card, source: DataSource, run: Run) -> SplitData:
                 raise missing_file(source, list(declared.file_names), advice=answer_by_another(card))
             missing[split] = declared.file
             continue
-        found = adapter.read(card, source, split)
+        found = adapter.read(source, split)
         warnings += [text for text in found.warnings if text not in warnings]
         complete = complete and (found.complete or split not in TRAINED_ON)
         limit = limits.get(split)
@@ -99,45 +97,34 @@ def find_vocabulary(run: Run, checkpoint_vocab: Path | None) -> Path:
 
 
 def encode_splits(
-    card: Card, data: SplitData, tokenizer: Tokenizer, run: Run, warn: Callable[[str], None]
+    card: Card, data: SplitData, tokenizer: AnyTokenizer, run: Run, warn: Callable[[str], None]
 ) -> Material:
     """Return the rows of every split, from the cache where the same texts were encoded before."""
     adapter = load_adapter(card, run)
     rows = {
-        split: encode_records(adapter, card, records, tokenizer, run, warn)
-        for split, records in data.records.items()
+        split: encode_records(adapter, records, tokenizer, warn) for split, records in data.records.items()
     }
     return Material(card, adapter, tokenizer, data, rows)
 
 
 def encode_records(
     adapter: Adapter,
-    card: Card,
     records: Records[Any],
-    tokenizer: Tokenizer,
-    run: Run,
+    tokenizer: AnyTokenizer,
     warn: Callable[[str], None],
 ) -> Rows:
     """Return the rows of one split."""
     # Everything that the rows follow from; a key that lacks something would give another run's rows.
     key = {
-        "card": hashlib.sha256(card.model_dump_json(exclude={"folder"}).encode()).hexdigest(),
+        **adapter.row_settings(tokenizer),
         "split": records.split,
         "data": records.sha256,
         "records": str(len(records)),
-        "vocabulary": tokenizer.sha256,
-        "lowercase": str(tokenizer.lowercase),
-        "max_length": str(run.data.max_length),
-        "segments": run.model.segments,
-        "window_stride": str(run.data.window_stride),
-        "max_question_length": str(run.data.max_question_length),
-        "simplify": str(run.data.simplify),
-        "choice_decoding": run.model.choice_decoding,
     }
     rows = cached_rows(
         key,
-        lambda: adapter.encode(records, card, tokenizer, run),
-        run.data.cache,
+        lambda: adapter.encode(records, tokenizer),
+        adapter.run.data.cache,
         limits={**tokenizer.id_limits, "record": len(records)},
         warn=warn,
     )

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from clue_runner.adapters.base import load_adapter, own_network
+from clue_runner.adapters.base import AnyTokenizer, load_adapter
 from clue_runner.checkpoints.checkpoint import Checkpoint
 from clue_runner.config.loader import config_hash
 from clue_runner.config.schema import Run
@@ -35,7 +35,6 @@ from clue_runner.runs.progress import Progress
 from clue_runner.runs.results import RunResult, failed_result, run_fields, write_result
 from clue_runner.runs.resume import newest_state
 from clue_runner.runs.snapshots import Snapshot, repoint
-from clue_runner.tokens.tokenizer import Tokenizer
 from clue_runner.training.display import LoopDisplay, say_data, say_machine, say_result, say_weights
 from clue_runner.training.finish import finish
 from clue_runner.training.job import Job, TrainBatches
@@ -62,7 +61,7 @@ class Inputs:
     source: DataSource
     data: SplitData
     checkpoint: Checkpoint | None
-    tokenizer: Tokenizer
+    tokenizer: AnyTokenizer
 
     @property
     def vocab_size(self) -> int:
@@ -96,8 +95,8 @@ def read_inputs(run: Run, card: Card, source: DataSource, console: Console) -> I
     checkpoint = open_checkpoint(run)
     for notice in checkpoint.notices if checkpoint else ():
         console.warn(notice)
-    own = own_network(load_adapter(card, run))
-    tokenizer = own.make_tokenizer(data.records, run) if own else open_tokenizer(run, checkpoint)
+    own = load_adapter(card, run).own_tokenizer(data.records)
+    tokenizer = open_tokenizer(run, checkpoint) if own is None else own
     return Inputs(run, card, source, data, checkpoint, tokenizer)
 
 
@@ -228,7 +227,6 @@ def _start(
     start = partial(
         start_engine,
         run,
-        inputs.card,
         material.adapter,
         choices,
         vocab_size=vocab_size,

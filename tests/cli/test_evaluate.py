@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from clue_runner.adapters.classification import read
+from clue_runner.adapters.base import load_adapter
 from clue_runner.config.shipped import shipped_folder
 from clue_runner.data.cards import find_card
 from clue_runner.data.locate import locate
@@ -20,7 +20,7 @@ from clue_runner.data.records import Records, TextRecord
 @pytest.fixture
 def gold() -> Records[TextRecord]:
     card = find_card("afqmc")
-    return read(card, locate(card, "sample"), "dev")
+    return load_adapter(card).read(locate(card, "sample"), "dev")
 
 
 def write(path: Path, records: list[dict[str, Any]]) -> Path:

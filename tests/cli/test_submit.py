@@ -21,12 +21,12 @@ OFFICIAL = {
 
 def sample_answers(folder: Path, label: str = "0") -> Path:
     """A file of answers to AFQMC's sample test records."""
-    from clue_runner.adapters.classification import read
+    from clue_runner.adapters.base import load_adapter
     from clue_runner.data.cards import find_card
     from clue_runner.data.locate import locate
 
     card = find_card("afqmc")
-    records = read(card, locate(card, "sample"), "test")
+    records = load_adapter(card).read(locate(card, "sample"), "test")
     lines = [json.dumps({"id": record.id, "label": label}) for record in records.items]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "afqmc_predict.json").write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clue_runner.adapters.base import Adapter, Prediction, load_adapter, own_network
+from clue_runner.adapters.base import Adapter, Prediction, load_adapter
 from clue_runner.config.loader import load_run
+from clue_runner.config.schema import Run
 from clue_runner.config.shipped import shipped_folder
 from clue_runner.data.cards import Card, all_cards, recommended_settings
 from clue_runner.data.kinds import all_kinds
@@ -117,24 +118,25 @@ def card(request: pytest.FixtureRequest) -> Card:
 
 @pytest.fixture(scope="module")
 def adapter(card: Card) -> Adapter:
-    return load_adapter(card)
+    return load_adapter(card, settings(card))
 
 
-def encode(card: Card, adapter: Adapter, tokenizer: Tokenizer, split: str) -> tuple[Any, Rows]:
-    run = load_run(
+def settings(card: Card, *overrides: str) -> Run:
+    return load_run(
         task=card.name,
         card_settings=recommended_settings(card),
         model="test",
         configs=[],
-        overrides=[f"data.max_length={MAX_LENGTH}"],
+        overrides=[f"data.max_length={MAX_LENGTH}", *overrides],
         flags={},
     )
+
+
+def encode(card: Card, adapter: Adapter, tokenizer: Tokenizer, split: str) -> tuple[Any, Rows]:
     # diagnostics have nothing but a test split
     present = split if split in card.splits else card.test_splits[0]
-    records = adapter.read(card, locate(card, "sample"), present)
-    own = own_network(adapter)
-    given = tokenizer if own is None else own.make_tokenizer({"train": records}, run)
-    return records, adapter.encode(records, card, given, run)
+    records = adapter.read(locate(card, "sample"), present)
+    return records, adapter.encode(records, adapter.own_tokenizer({"train": records}) or tokenizer)
 
 
 def answers(card: Card, adapter: Adapter, records: Any, rows: Rows, tokens: int, buckets: Any) -> Any:
@@ -144,7 +146,7 @@ def answers(card: Card, adapter: Adapter, records: Any, rows: Rows, tokens: int,
         decoded = adapter.decode_batch(OUTPUTS[card.adapter](card, batch), batch)
         assert len(decoded) == len(batch["row"])
         partials.update(zip(batch["row"].tolist(), decoded, strict=True))
-    return adapter.merge(partials, records, card)
+    return adapter.merge(partials, rows, records)
 
 
 def test_every_adapter_has_its_oracle(card: Card) -> None:
@@ -163,7 +165,7 @@ def test_rows_belong_to_records_in_order(card: Card, adapter: Adapter, tokenizer
     token_ids = rows.tokens["token_ids"]
     assert token_ids.dtype == np.int32
     assert token_ids.min() >= 0 and token_ids.max() < tokenizer.vocab_size
-    if own_network(adapter) is None:
+    if adapter.family is None:
         assert rows.tokens["segment_ids"].dtype == np.int32
         assert (token_ids[rows.offsets[:-1]] == tokenizer.cls_id).all()
     assert len(adapter.epoch_rows(rows, 42, 0)) > 0
@@ -172,12 +174,12 @@ def test_rows_belong_to_records_in_order(card: Card, adapter: Adapter, tokenizer
 @pytest.mark.parametrize("name", [name for name, card in CARDS.items() if "dev" in card.splits])
 def test_gold_answers_score_100(name: str) -> None:
     card, adapter = CARDS[name], load_adapter(CARDS[name])
-    records = adapter.read(card, locate(card, "sample"), "dev")
+    records = adapter.read(locate(card, "sample"), "dev")
     gold = [Prediction(record.id, GOLD[card.adapter](record)) for record in records.items]
     for metric in all_kinds()[card.adapter].metrics:
-        other = adapter.score(gold, records, card.model_copy(update={"metric": metric}))
+        other = load_adapter(card.model_copy(update={"metric": metric})).score(gold, records)
         assert other.main == metric and other.score == pytest.approx(100.0)
-    scores = adapter.score(gold, records, card)
+    scores = adapter.score(gold, records)
     assert scores.main == card.metric and scores.score == pytest.approx(100.0)
     assert scores.examples == len(records)
     assert 0 <= scores.chance < 100
@@ -193,8 +195,8 @@ def test_submission_order_is_file_order_for_any_batching(
         records, rows = encode(card, adapter, tokenizer, submission.split)
         found = answers(card, adapter, records, rows, tokens, buckets)
         assert [one.id for one in found] == [record.id for record in records.items]
-        raw = adapter.submit(found, card, submission)
-        assert raw == adapter.submit(answers(card, adapter, records, rows, 997, None), card, submission)
+        raw = adapter.submit(found, submission)
+        assert raw == adapter.submit(answers(card, adapter, records, rows, 997, None), submission)
         assert check_file(card, submission, raw, records, sample=True) == []
         if submission.shape == "lines":
             lines = [json.loads(line) for line in raw.decode("utf-8").splitlines()]
@@ -206,11 +208,11 @@ def test_a_lost_row_is_our_bug_and_not_an_answer(card: Card, adapter: Adapter, t
     batch = batch_arrays(rows, np.arange(len(rows) - 1), tokens=10**6, buckets=None)
     decoded = adapter.decode_batch(OUTPUTS[card.adapter](card, batch), batch)
     with pytest.raises(RuntimeError):
-        adapter.merge(dict(enumerate(decoded)), records, card)
+        adapter.merge(dict(enumerate(decoded)), rows, records)
 
 
 def test_an_ensemble_of_one_run_is_that_run(card: Card, adapter: Adapter, tokenizer: Tokenizer) -> None:
     records, rows = encode(card, adapter, tokenizer, "dev")
     single = answers(card, adapter, records, rows, 512, None)
-    joint = adapter.ensemble([single, single], records, card)
+    joint = adapter.ensemble([single, single], records)
     assert [(one.id, one.prediction) for one in joint] == [(one.id, one.prediction) for one in single]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clue_runner.adapters import choice, cloze
+from clue_runner.adapters.base import Adapter, load_adapter
 from clue_runner.config.loader import load_run
 from clue_runner.config.shipped import shipped_folder
 from clue_runner.data.cards import Card, find_card, recommended_settings
@@ -27,7 +27,7 @@ def tokenizer() -> Tokenizer:
     return Tokenizer(Path(shipped_folder("configs")) / "models" / "vocab" / "zh.txt", lowercase=True)
 
 
-def encoded(adapter: Any, card: Card, folder: Path, split: str, tokenizer: Tokenizer) -> tuple[Any, Rows]:
+def encoded(card: Card, folder: Path, split: str, tokenizer: Tokenizer) -> tuple[Adapter, Any, Rows]:
     run = load_run(
         task=card.name,
         card_settings=recommended_settings(card),
@@ -37,11 +37,12 @@ def encoded(adapter: Any, card: Card, folder: Path, split: str, tokenizer: Token
         flags={},
     )
     source = open_source(folder / "official" / f"{card.name}_public.zip", card)
-    records = adapter.read(card, source, split)
-    return records, adapter.encode(records, card, tokenizer, run)
+    adapter = load_adapter(card, run)
+    records = adapter.read(source, split)
+    return adapter, records, adapter.encode(records, tokenizer)
 
 
-def scored(adapter: Any, rows: Rows, tokens: int) -> dict[int, Any]:
+def scored(adapter: Adapter, rows: Rows, tokens: int) -> dict[int, Any]:
     """Made-up scores that depend on the row alone, through batches of some size."""
     values = np.random.default_rng(7).normal(size=len(rows)).astype(np.float32)
     found: dict[int, Any] = {}
@@ -59,13 +60,13 @@ def test_c3_file_is_accepted_in_file_order_for_any_batch(
     real_data: Path, tokenizer: Tokenizer, split: str, questions: int, largest: int, submission: int
 ) -> None:
     card = find_card("c3")
-    records, rows = encoded(choice, card, real_data, split, tokenizer)
+    adapter, records, rows = encoded(card, real_data, split, tokenizer)
     assert rows.largest_group == largest and rows.lengths.max() == 512
     assert len(rows) == sum(len(record.choices) for record in records.items)
-    one = choice.merge(scored(choice, rows, 8192), records, card)
-    other = choice.merge(scored(choice, rows, 100_000), records, card)
-    raw = choice.submit(one, card, card.submissions[submission])
-    assert raw == choice.submit(other, card, card.submissions[submission])
+    one = adapter.merge(scored(adapter, rows, 8192), rows, records)
+    other = adapter.merge(scored(adapter, rows, 100_000), rows, records)
+    raw = adapter.submit(one, card.submissions[submission])
+    assert raw == adapter.submit(other, card.submissions[submission])
     assert raw.count(b"\n") == questions
     assert check_file(card, card.submissions[submission], raw, records) == []
     ends = rows.offsets[1:] - 1
@@ -74,7 +75,7 @@ def test_c3_file_is_accepted_in_file_order_for_any_batch(
 
 def test_c3_choices_are_never_cut(real_data: Path, tokenizer: Tokenizer) -> None:
     card = find_card("c3")
-    records, rows = encoded(choice, card, real_data, "dev", tokenizer)
+    _, records, rows = encoded(card, real_data, "dev", tokenizer)
     texts = [text for record in records.items for text in record.choices]
     kept = [len(one) for one in tokenizer.encode_texts(texts)]
     for row, length in enumerate(kept):
@@ -86,19 +87,19 @@ def test_c3_choices_are_never_cut(real_data: Path, tokenizer: Tokenizer) -> None
 @pytest.mark.parametrize("split", ["train", "dev", "test1.1"])
 def test_chid_answers_every_blank(real_data: Path, tokenizer: Tokenizer, split: str) -> None:
     card = find_card("chid")
-    records, rows = encoded(cloze, card, real_data, split, tokenizer)
+    adapter, records, rows = encoded(card, real_data, split, tokenizer)
     blanks = sum(len(record.tags) for record in records.items)
     assert len(rows) == 10 * blanks and rows.largest_group == 10 and rows.lengths.max() <= 64
-    found = cloze.merge(scored(cloze, rows, 2000), records, card)
+    found = adapter.merge(scored(adapter, rows, 2000), rows, records)
     assert [one.prediction for one in found] == [
-        one.prediction for one in cloze.merge(scored(cloze, rows, 1), records, card)
+        one.prediction for one in adapter.merge(scored(adapter, rows, 1), rows, records)
     ]
     for one, record in zip(found, records.items, strict=True):
         assert list(one.prediction) == list(record.tags)
         assert len(set(one.prediction.values())) == len(record.tags)
     if split == "test1.1":
         submission = card.submissions[0]
-        raw = cloze.submit(found, card, submission)
+        raw = adapter.submit(found, submission)
         assert list(json.loads(raw)) == [tag for record in records.items for tag in record.tags]
         assert check_file(card, submission, raw, records) == []
         warning = count_warning(card, submission, records)

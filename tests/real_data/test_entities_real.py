@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clue_runner.adapters import entities
-from clue_runner.adapters.base import Predictions
+from clue_runner.adapters.base import Predictions, load_adapter
 from clue_runner.config.loader import load_run
 from clue_runner.data.cards import Card, find_card, recommended_settings
 from clue_runner.data.locate import open_source
@@ -63,7 +62,7 @@ def card() -> Card:
 
 
 def read(real_data: Path, card: Card, split: str) -> Records[EntityRecord]:
-    return entities.read(card, open_source(real_data / "official" / "cluener_public.zip", card), split)
+    return load_adapter(card).read(open_source(real_data / "official" / "cluener_public.zip", card), split)
 
 
 def answered(records: Records[EntityRecord], rows: Rows, card: Card, tokens: int, head: str) -> Predictions:
@@ -80,8 +79,10 @@ def answered(records: Records[EntityRecord], rows: Rows, card: Card, tokens: int
             outputs: dict[str, Any] = {"span_scores": scores}
         else:
             outputs = {"tag_scores": np.eye(2 * len(card.labels) + 1, dtype=np.float32)[batch["tag"]]}
-        partials.update(zip(batch["row"].tolist(), entities.decode_batch(outputs, batch), strict=True))
-    return entities.merge(partials, records, card)
+        partials.update(
+            zip(batch["row"].tolist(), load_adapter(card).decode_batch(outputs, batch), strict=True)
+        )
+    return load_adapter(card).merge(partials, rows, records)
 
 
 @pytest.mark.parametrize(("vocabulary", "split"), INSIDE_A_PIECE)
@@ -114,9 +115,9 @@ def test_a_perfect_network_misses_only_what_tokens_cannot_express(
     records = read(real_data, card, "dev")
     tokenizer = Tokenizer(real_data / "vocab" / "bert_chinese_21128.txt", lowercase=True)
     run = load_run(task="cluener", card_settings=recommended_settings(card), model="test")
-    rows = entities.encode(records, card, tokenizer, run)
+    rows = load_adapter(card, run).encode(records, tokenizer)
     assert rows.notes == {"entities no token border expresses": 4}
-    scores = entities.score(answered(records, rows, card, 8192, head), records, card)
+    scores = load_adapter(card).score(answered(records, rows, card, 8192, head), records)
     assert scores.values["strict_precision"] == 100.0
     assert scores.values["strict_recall"] == pytest.approx(100 * 3068 / 3072)
     assert scores.examples == 1343
@@ -127,8 +128,8 @@ def test_submission_of_the_official_test_file(real_data: Path, card: Card, token
     records = read(real_data, card, "test")
     tokenizer = Tokenizer(real_data / "vocab" / "clue_8021.txt", lowercase=True)
     run = load_run(task="cluener", card_settings=recommended_settings(card), model="test")
-    rows = entities.encode(records, card, tokenizer, run)
-    raw = entities.submit(answered(records, rows, card, tokens, "tags"), card, card.submissions[0])
+    rows = load_adapter(card, run).encode(records, tokenizer)
+    raw = load_adapter(card).submit(answered(records, rows, card, tokens, "tags"), card.submissions[0])
     assert raw.count(b"\n") == len(records) == 1345
     assert check_file(card, card.submissions[0], raw, records) == []
     short = raw[: raw.rindex(b"\n", 0, -1) + 1]

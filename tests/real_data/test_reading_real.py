@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clue_runner.adapters import reading
-from clue_runner.adapters.base import Prediction
+from clue_runner.adapters.base import Prediction, load_adapter
+from clue_runner.adapters.reading import Window
 from clue_runner.config.loader import load_run
 from clue_runner.data.cards import find_card, recommended_settings
 from clue_runner.data.locate import locate
@@ -39,7 +39,7 @@ ROUND_TRIP = {
 
 def records_of(folder: Path, task: str, split: str) -> Records[ReadingRecord]:
     card = find_card(task)
-    return reading.read(card, locate(card, str(folder / "official" / f"{task}_public.zip")), split)
+    return load_adapter(card).read(locate(card, str(folder / "official" / f"{task}_public.zip")), split)
 
 
 def tokenizer_of(folder: Path, vocabulary: str) -> Tokenizer:
@@ -87,14 +87,12 @@ def sure_answers(records: Records[ReadingRecord], rows: Rows) -> list[Prediction
     """What a network gives that points at every window's label: the most that the rows allow."""
     answer = np.asarray(rows.columns["answer"], np.int64)
     partials = {}
-    for row, (of, windows) in enumerate(
-        zip(rows.record.tolist(), rows.columns["windows"].tolist(), strict=True)
-    ):
+    for row in range(len(rows)):
         first, last = answer[row] + rows.offsets[row]
         here = answer[row, 0] > 0
         span = ([int(rows.tokens["starts"][first])], [int(rows.tokens["ends"][last])], [0.0])
-        partials[row] = reading.Found(of, windows, *(span if here else ([], [], [])))
-    return list(reading.merge(partials, records, find_card("cmrc2018")))
+        partials[row] = Window(*(span if here else ([], [], [])))
+    return list(load_adapter(find_card("cmrc2018")).merge(partials, rows, records))
 
 
 @pytest.mark.parametrize(
@@ -108,10 +106,10 @@ def test_right_labels_reach_nearly_every_answer(
     card = find_card(task)
     records = records_of(real_data, task, split)
     run = load_run(task=task, card_settings=recommended_settings(card), model="test")
-    rows = reading.encode(records, card, tokenizer_of(real_data, "bert_chinese_21128"), run)
+    rows = load_adapter(card, run).encode(records, tokenizer_of(real_data, "bert_chinese_21128"))
     assert len(rows) == windows
     assert rows.lengths.max() <= 512
-    scores = reading.score(sure_answers(records, rows), records, card)
+    scores = load_adapter(card).score(sure_answers(records, rows), records)
     assert scores.score >= best_score
     assert scores.chance < 1.0
     assert scores.examples == len(records)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clue_runner.adapters.base import Prediction, load_adapter, own_network, require_family
+from clue_runner.adapters.base import Prediction, load_adapter, require_family
 from clue_runner.adapters.dgcnn_reading import probabilities
 from clue_runner.config.loader import load_run
 from clue_runner.config.schema import Run
@@ -54,23 +54,25 @@ def logits(rows: int, length: int, *spans: tuple[int, int, int, float]) -> dict[
 def answer(adapter: Any, found: Records[PassagesRecord], outputs: dict[str, Any]) -> Any:
     lengths = [len(passage.text) for record in found.items for passage in record.passages]
     batch = {"lengths": np.array(lengths, np.int32)}
-    return adapter.merge(dict(enumerate(adapter.decode_batch(outputs, batch))), found, CARD)
+    return adapter.merge(dict(enumerate(adapter.decode_batch(outputs, batch))), None, found)
 
 
 def test_the_card_brings_its_own_model() -> None:
     run = settings()
     assert run.model.name == "dgcnn" and run.model.family == "dgcnn" and run.train.optimizer == "radam"
     assert run.train.ema == 0.9999 and run.data.max_answer_length == 12
-    assert own_network(load_adapter(CARD, run)) is not None
-    assert own_network(load_adapter(find_card("afqmc"), run)) is None
+    assert load_adapter(CARD, run).family == "dgcnn"
+    other = load_adapter(find_card("afqmc"), settings(task="afqmc"))
+    assert other.family is None and other.own_tokenizer({}) is None
+    assert other.own_network(vocab_size=9, precision="float32") is None
 
 
 def test_a_model_of_another_family_is_refused() -> None:
     with pytest.raises(UsageError, match="webqa needs a model of the family dgcnn") as caught:
-        require_family(CARD, settings(task="afqmc"))
+        require_family(CARD, "base", "bert")
     assert caught.value.exit_code == 2
-    with pytest.raises(UsageError, match="afqmc needs a model of the family bert"):
-        require_family(find_card("afqmc"), settings())
+    with pytest.raises(UsageError, match="afqmc needs an encoder"):
+        require_family(find_card("afqmc"), "dgcnn", "dgcnn")
 
 
 def test_passages_vote_and_the_evidence_says_where() -> None:
@@ -108,27 +110,25 @@ def test_logits_that_are_not_numbers_are_refused() -> None:
 def test_several_runs_add_their_votes() -> None:
     adapter, found = load_adapter(CARD), records(asked("a", "x", answers=("甲",)))
     members = [[Prediction("a", text, vote)] for text, vote in (("乙", 0.5), ("甲", 0.3), ("甲", 0.3))]
-    joint = adapter.ensemble(members, found, CARD)
+    joint = adapter.ensemble(members, found)
     assert joint[0].prediction == "甲" and joint[0].probability == pytest.approx(0.2)
     with pytest.raises(DataError, match="run 1"):
-        adapter.ensemble([[]], found, CARD)
+        adapter.ensemble([[]], found)
 
 
 def test_the_vocabulary_is_trains_alone_and_reads_back(tmp_path: Any) -> None:
     run = settings("data.min_count=3")
-    own = own_network(load_adapter(CARD, run))
-    assert own is not None
-    splits = {
-        split: load_adapter(CARD).read(CARD, locate(CARD, "sample"), split) for split in ("train", "dev")
-    }
-    tokenizer: Any = own.make_tokenizer(splits, run)
+    adapter = load_adapter(CARD, run)
+    splits = {split: adapter.read(locate(CARD, "sample"), split) for split in ("train", "dev")}
+    tokenizer: Any = adapter.own_tokenizer(splits)
     counted = "".join(r.question + "".join(p.text for p in r.passages) for r in splits["train"].items)
     assert all(counted.count(one) >= 3 for one in tokenizer.characters)
     path = tmp_path / "vocab.txt"
     path.write_bytes(tokenizer.vocab_bytes)
-    assert own.load_tokenizer(path, run).sha256 == tokenizer.sha256
+    again = adapter.load_own_tokenizer(path)
+    assert again is not None and again.sha256 == tokenizer.sha256
     with pytest.raises(DataError, match="an empty vocabulary"):
-        own.make_tokenizer(splits, settings("data.min_count=1000000"))
+        load_adapter(CARD, settings("data.min_count=1000000")).own_tokenizer(splits)
 
 
 def test_a_question_of_the_users_is_a_record() -> None:

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clue_runner.adapters import entities
 from clue_runner.adapters.base import Prediction, load_adapter
-from clue_runner.adapters.entities import Found
+from clue_runner.adapters.entities import Entities
 from clue_runner.config.loader import load_run
 from clue_runner.config.schema import Run
 from clue_runner.config.shipped import shipped_folder
@@ -19,6 +18,7 @@ from clue_runner.errors import DataError
 from clue_runner.submission.check import check_file
 from clue_runner.tokens.batches import batch_arrays
 from clue_runner.tokens.rows import Rows
+from clue_runner.tokens.span_windows import FILLER
 from clue_runner.tokens.tags import tag_count
 from clue_runner.tokens.tokenizer import Tokenizer
 
@@ -75,15 +75,15 @@ def found_in(
     records: Records[EntityRecord], card: Card, tokenizer: Tokenizer, head: str, max_length: int = 128
 ) -> list[Any]:
     """Return what comes back when the network says exactly what the rows hold."""
-    rows = entities.encode(records, card, tokenizer, run_with(f"data.max_length={max_length}"))
+    rows = load_adapter(card, run_with(f"data.max_length={max_length}")).encode(records, tokenizer)
     batch = batch_arrays(rows, np.arange(len(rows)), tokens=100_000, buckets=None)
     types = len(card.labels)
     if head == "pointers":
         outputs = {"span_scores": pointed(rows, int(rows.lengths.max()), types)}
     else:
         outputs = {"tag_scores": tagged(batch, types)}
-    partials = dict(enumerate(entities.decode_batch(outputs, batch)))
-    return [one.prediction for one in entities.merge(partials, records, card)]
+    partials = dict(enumerate(load_adapter(card).decode_batch(outputs, batch)))
+    return [one.prediction for one in load_adapter(card).merge(partials, rows, records)]
 
 
 @pytest.mark.parametrize("head", ["pointers", "tags"])
@@ -117,7 +117,7 @@ def test_pointers_keep_overlapping_and_nested_entities_and_tags_the_longest(
         "scene": {"大学东门": [[2, 5]]},
     }
     assert found_in(records, card, tokenizer, "tags") == [{"organization": {"北京大学": [[0, 3]]}}]
-    rows = entities.encode(records, card, tokenizer, run_with())
+    rows = load_adapter(card, run_with()).encode(records, tokenizer)
     assert rows.notes == {"overlapping entities that tags cannot hold": 2}
 
 
@@ -129,11 +129,11 @@ def test_an_entity_without_token_border_stays_in_gold_and_counts_as_missed(
     vocabulary.write_text("".join(piece + "\n" for piece in pieces), encoding="utf-8")
     tokenizer = Tokenizer(vocabulary, lowercase=True)
     records = records_of(("玩iPhone7吧", [("game", "iPho"), ("name", "玩")]))
-    rows = entities.encode(records, card, tokenizer, run_with())
+    rows = load_adapter(card, run_with()).encode(records, tokenizer)
     assert rows.notes == {"entities no token border expresses": 1}
     assert len(records.items[0].entities or ()) == 2
     predictions = [Prediction(0, found_in(records, card, tokenizer, "pointers")[0])]
-    scores = entities.score(predictions, records, card)
+    scores = load_adapter(card).score(predictions, records)
     assert scores.values["strict_recall"] == 50.0 and scores.values["strict_precision"] == 100.0
 
 
@@ -144,7 +144,7 @@ def test_a_long_text_is_read_in_windows_and_its_entities_found_once(
     names = [chr(0x4E00 + 7 * index) + chr(0x5000 + 3 * index) for index in range(30)]
     text = "在".join(names)
     records = records_of((text, [("name", name) for name in names]), ("短", [("name", "短")]))
-    rows = entities.encode(records, card, tokenizer, run_with("data.max_length=22"))
+    rows = load_adapter(card, run_with("data.max_length=22")).encode(records, tokenizer)
     assert rows.lengths.max() == 22 and len(rows) > 5
     assert rows.record.tolist() == [0] * (len(rows) - 1) + [1]
     assert rows.notes == {"texts cut into windows of 22 tokens": 1}
@@ -158,23 +158,23 @@ def test_a_long_text_is_read_in_windows_and_its_entities_found_once(
 
 def test_an_entity_longer_than_a_window_is_counted(card: Card, tokenizer: Tokenizer) -> None:
     text = "".join(chr(0x4E00 + index) for index in range(40))
-    rows = entities.encode(
-        records_of((text, [("book", text[2:30])])), card, tokenizer, run_with("data.max_length=22")
+    rows = load_adapter(card, run_with("data.max_length=22")).encode(
+        records_of((text, [("book", text[2:30])])), tokenizer
     )
     assert rows.notes["entities longer than a window's part of the text"] == 1
-    assert (np.asarray(rows.columns["spans"])[:, :, 0] == entities.FILLER).all()
+    assert (np.asarray(rows.columns["spans"])[:, :, 0] == FILLER).all()
 
 
 def test_columns_of_rows(card: Card, tokenizer: Tokenizer) -> None:
-    rows = entities.encode(
-        records_of(("张三去", [("name", "张三")]), ("去", [])), card, tokenizer, run_with()
+    rows = load_adapter(card, run_with()).encode(
+        records_of(("张三去", [("name", "张三")]), ("去", [])), tokenizer
     )
     kind = card.label_names.index("name")
-    assert rows.columns["spans"].tolist() == [[[kind, 1, 2]], [[entities.FILLER, 0, 0]]]
+    assert rows.columns["spans"].tolist() == [[[kind, 1, 2]], [[FILLER, 0, 0]]]
     assert rows.tokens["tag"].tolist() == [0, 1 + 2 * kind, 2 + 2 * kind, 0, 0, 0, 0, 0]
     assert rows.tokens["starts"].tolist() == [-1, 0, 1, 2, -1, -1, 0, -1]
     assert all(values.dtype == np.int32 for values in [*rows.tokens.values(), *rows.columns.values()])
-    empty = entities.encode(Records("dev", [], "dev.json", "", 0), card, tokenizer, run_with())
+    empty = load_adapter(card, run_with()).encode(Records("dev", [], "dev.json", "", 0), tokenizer)
     assert len(empty) == 0
 
 
@@ -183,12 +183,12 @@ def test_a_text_of_no_tokens_has_an_answer(card: Card, tokenizer: Tokenizer) -> 
     assert found_in(records, card, tokenizer, "tags") == [{}, {}]
 
 
-def test_merge_refuses_records_without_a_row(card: Card) -> None:
+def test_merge_refuses_records_without_a_row(card: Card, tokenizer: Tokenizer) -> None:
     records = records_of(("张", []), ("李", []))
-    with pytest.raises(RuntimeError, match="1 of 2 records have no prediction"):
-        entities.merge({0: Found(0, []), -1: Found(1, [])}, records, card)
-    with pytest.raises(RuntimeError, match="record 2 of 2"):
-        entities.merge({0: Found(2, [])}, records, card)
+    rows = load_adapter(card, run_with()).encode(records, tokenizer)
+    for partials in ({0: [], -1: []}, {0: [], 1: [], 2: []}):
+        with pytest.raises(RuntimeError, match="of 2 rows have no prediction"):
+            load_adapter(card).merge(partials, rows, records)
 
 
 def test_an_ensemble_keeps_what_more_than_half_found(card: Card) -> None:
@@ -197,10 +197,10 @@ def test_an_ensemble_keeps_what_more_than_half_found(card: Card) -> None:
     members = [
         [Prediction(0, label)] for label in (first, {"name": {"张三": [[0, 1]]}}, {"book": {"三": [[1, 1]]}})
     ]
-    (joint,) = entities.ensemble(members, records, card)
+    (joint,) = load_adapter(card).ensemble(members, records)
     assert joint.prediction == {"name": {"张三": [[0, 1]]}}
     with pytest.raises(DataError, match="run 2 of the ensemble answers other records"):
-        entities.ensemble([members[0], [Prediction(5, {})]], records, card)
+        load_adapter(card).ensemble([members[0], [Prediction(5, {})]], records)
 
 
 def test_scores_have_three_names_and_chance_is_no_entity(card: Card) -> None:
@@ -209,13 +209,13 @@ def test_scores_have_three_names_and_chance_is_no_entity(card: Card) -> None:
     )
     answers = [{"name": {"张三": [[0, 1]]}, "address": {"京": [[4, 4]]}}, {}]
     predictions = [Prediction(index, answer) for index, answer in enumerate(answers)]
-    scores = entities.score(predictions, records, card)
+    scores = load_adapter(card).score(predictions, records)
     assert scores.main == "site_macro_f1" == card.metric
     # name: 1 of 1 found, 2 wanted; address: none of 1 right
     assert scores.score == pytest.approx((200 / 3 + 0) / 2)
     assert scores.values["strict_micro_f1"] == pytest.approx(100 * 2 / 5)
     assert {"strict_macro_f1", "site_f1/name", "strict_f1/address"} <= set(scores.values)
-    nothing = entities.score([Prediction(0, {}), Prediction(1, {})], records, card)
+    nothing = load_adapter(card).score([Prediction(0, {}), Prediction(1, {})], records)
     assert nothing.score == scores.chance == 0.0
 
 
@@ -231,20 +231,20 @@ def test_scores_have_three_names_and_chance_is_no_entity(card: Card) -> None:
 def test_answers_that_are_none_are_named(card: Card, answer: object, message: str) -> None:
     records = records_of(("张三去", []))
     with pytest.raises(DataError, match=message):
-        entities.score([Prediction(0, answer)], records, card)
+        load_adapter(card).score([Prediction(0, answer)], records)
 
 
 def test_score_needs_labels_and_order(card: Card) -> None:
     record = EntityRecord(4, "张", None, 1)
-    with pytest.raises(DataError, match="a split without labels"):
-        entities.score([Prediction(4, {})], Records("test", [record], "test.json", "", 1), card)
+    with pytest.raises(DataError, match="a split without answers"):
+        load_adapter(card).score([Prediction(4, {})], Records("test", [record], "test.json", "", 1))
     with pytest.raises(RuntimeError, match="order"):
-        entities.score([Prediction(4, {})], records_of(("张", [])), card)
+        load_adapter(card).score([Prediction(4, {})], records_of(("张", [])))
 
 
 def test_submission_lines(card: Card) -> None:
     label = {"name": {"张三": [[0, 1]]}}
-    raw = entities.submit([Prediction(0, label), Prediction(1, {})], card, card.submissions[0])
+    raw = load_adapter(card).submit([Prediction(0, label), Prediction(1, {})], card.submissions[0])
     assert raw.decode() == '{"id":0,"label":{"name":{"张三":[[0,1]]}}}\n{"id":1,"label":{}}\n'
 
 
@@ -266,4 +266,4 @@ def test_the_checker_names_bad_entities_with_their_line(card: Card, label: objec
 
 
 def test_the_card_names_the_adapter(card: Card) -> None:
-    assert load_adapter(card) is entities  # type: ignore[comparison-overlap]
+    assert isinstance(load_adapter(card), Entities)

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clue_runner.adapters import reading
-from clue_runner.adapters.base import Prediction
-from clue_runner.adapters.reading import Found
+from clue_runner.adapters.base import Prediction, load_adapter
+from clue_runner.adapters.reading import Window
 from clue_runner.config.loader import load_run
 from clue_runner.config.schema import Run
 from clue_runner.config.shipped import shipped_folder
@@ -82,8 +81,10 @@ def answers_of(
     partials: dict[int, Any] = {}
     for indices in evaluation_plan(rows, tokens=tokens, buckets=None):
         batch = batch_arrays(rows, indices, tokens=tokens, buckets=None)
-        partials |= dict(zip(batch["row"].tolist(), reading.decode_batch(outputs(batch), batch), strict=True))
-    return list(reading.merge(partials, records, card))
+        partials |= dict(
+            zip(batch["row"].tolist(), load_adapter(card).decode_batch(outputs(batch), batch), strict=True)
+        )
+    return list(load_adapter(card).merge(partials, rows, records))
 
 
 # ---------------------------------------------------------------------------- encode
@@ -94,17 +95,16 @@ def test_the_window_hand_case(card: Card, tokenizer: Tokenizer) -> None:
     context = chinese(1020)
     question, context = context[:20], context[20:]
     records = records_of(record(context, question, context[600:610]))
-    rows = reading.encode(records, card, tokenizer, settings())
+    rows = load_adapter(card, settings()).encode(records, tokenizer)
     assert rows.lengths.tolist() == [512] * 4 + [20 + 3 + 1000 - 4 * 128]
     assert rows.columns["text_start"].tolist() == [22] * 5
-    assert rows.columns["windows"].tolist() == [5] * 5
     assert rows.record.tolist() == [0] * 5 and rows.group.tolist() == list(range(5))
     starts = [rows.tokens["starts"][offset + 22] for offset in rows.offsets[:-1]]
     assert starts == [0, 128, 256, 384, 512]
     # the answer's characters 600 to 609 stand in the windows that begin at 128 ... 512
     places = [22 + 600 - begin for begin in starts]
     assert rows.columns["answer"].tolist() == [[0, 0], *([place, place + 9] for place in places[1:])]
-    assert len(reading.epoch_rows(rows, 42, 0)) == 5
+    assert len(load_adapter(card).epoch_rows(rows, 42, 0)) == 5
 
 
 @pytest.mark.parametrize("max_length", [8, 20, 48, 512])
@@ -112,7 +112,7 @@ def test_windows_cover_the_text_and_fit_whatever_the_settings(
     card: Card, tokenizer: Tokenizer, max_length: int
 ) -> None:
     records = records_of(record(chinese(300), chinese(90)), record("短", ""))
-    rows = reading.encode(records, card, tokenizer, settings(f"data.max_length={max_length}"))
+    rows = load_adapter(card, settings(f"data.max_length={max_length}")).encode(records, tokenizer)
     assert rows.lengths.max() <= max_length
     seen = {
         int(start)
@@ -140,7 +140,7 @@ def test_answers_are_cut_from_the_raw_text(
 ) -> None:
     """Upper case, accents, invisible characters and characters outside the vocabulary stay as they are."""
     records = records_of(record(context, answer=answer))
-    rows = reading.encode(records, card, tokenizer, settings())
+    rows = load_adapter(card, settings()).encode(records, tokenizer)
     assert answers_of(rows, records, card, oracle(rows))[0].prediction == answer
     assert rows.notes == {}
 
@@ -149,7 +149,7 @@ def test_an_answer_inside_a_token_is_trained_on_the_tokens_it_touches(
     card: Card, tokenizer: Tokenizer
 ) -> None:
     records = records_of(record("于1984年开始", answer="984年"), record("共 三人 。", answer=" 三人 "))
-    rows = reading.encode(records, card, tokenizer, settings())
+    rows = load_adapter(card, settings()).encode(records, tokenizer)
     found = [one.prediction for one in answers_of(rows, records, card, oracle(rows))]
     assert found[0].endswith("984年") and found[1] == "三人"
     assert rows.notes == {"answers no token border expresses, trained on the tokens they touch": 2}
@@ -161,22 +161,24 @@ def test_questions_without_an_answer_in_the_text_are_left_out_of_training(
     free = ReadingRecord("F", "天津在河北。", "哪？", (Answer("直隶", None),))
     both = ReadingRecord("B", "天津在河北。", "哪？", (Answer("直隶", None), Answer("河北", 3)))
     space = ReadingRecord("S", "天津 在河北。", "哪？", (Answer(" ", 2),))
-    rows = reading.encode(records_of(free, both, space), card, tokenizer, settings())
+    rows = load_adapter(card, settings()).encode(records_of(free, both, space), tokenizer)
     assert rows.columns["answer"].tolist() == [[-1, -1], [3 + 2 + 2, 4 + 2 + 2], [-1, -1]]
-    assert reading.epoch_rows(rows, 42, 0).record.tolist() == [1]
+    assert load_adapter(card).epoch_rows(rows, 42, 0).record.tolist() == [1]
     with pytest.raises(DataError, match="nothing to train on"):
-        reading.epoch_rows(reading.encode(records_of(free), card, tokenizer, settings()), 42, 0)
+        load_adapter(card).epoch_rows(
+            load_adapter(card, settings()).encode(records_of(free), tokenizer), 42, 0
+        )
 
 
 def test_traditional_texts_are_read_as_simplified_and_answered_as_they_are(tokenizer: Tokenizer) -> None:
     card = find_card("drcd")
     records = records_of(record("於是蘋果電腦後來發展臺灣市場。", "發展哪裡？", "臺灣市場"))
     plain = records_of(record("于是苹果电脑后来发展台湾市场。", "发展哪里？", "台湾市场"))
-    rows = reading.encode(records, card, tokenizer, settings(task="drcd"))
-    same = reading.encode(plain, find_card("cmrc2018"), tokenizer, settings())
+    rows = load_adapter(card, settings(task="drcd")).encode(records, tokenizer)
+    same = load_adapter(find_card("cmrc2018"), settings()).encode(plain, tokenizer)
     assert rows.tokens["token_ids"].tolist() == same.tokens["token_ids"].tolist()
     assert answers_of(rows, records, card, oracle(rows))[0].prediction == "臺灣市場"
-    kept = reading.encode(records, card, tokenizer, settings("data.simplify=false", task="drcd"))
+    kept = load_adapter(card, settings("data.simplify=false", task="drcd")).encode(records, tokenizer)
     assert kept.tokens["token_ids"].tolist() != rows.tokens["token_ids"].tolist()
 
 
@@ -186,20 +188,28 @@ def test_every_sample_answer_goes_to_tokens_and_back(
     task: str, max_length: int, tokenizer: Tokenizer
 ) -> None:
     card = find_card(task)
-    records = reading.read(card, locate(card, "sample"), "dev")
-    rows = reading.encode(records, card, tokenizer, settings(f"data.max_length={max_length}", task=task))
+    records = load_adapter(card).read(locate(card, "sample"), "dev")
+    rows = load_adapter(card, settings(f"data.max_length={max_length}", task=task)).encode(records, tokenizer)
     found = answers_of(rows, records, card, oracle(rows))
     for one, given in zip(records.items, found, strict=True):
         assert one.target is not None and given.prediction == one.target.text
-    assert reading.score(found, records, card).score == 100.0
+    assert load_adapter(card).score(found, records).score == 100.0
 
 
 # ---------------------------------------------------------------------------- decode and merge
 
 
-def found(record: int, windows: int, *spans: tuple[int, int, float]) -> Found:
+def window(*spans: tuple[int, int, float]) -> Window:
     starts, ends, scores = zip(*spans, strict=True) if spans else ((), (), ())
-    return Found(record, windows, list(starts), list(ends), [float(np.log(score)) for score in scores])
+    return Window(list(starts), list(ends), [float(np.log(score)) for score in scores])
+
+
+def merged(card: Card, owners: list[int], partials: Any, records: Records[ReadingRecord]) -> Any:
+    """Return the answers from windows whose records are ``owners``."""
+    count = len(owners)
+    order = np.arange(count + 1, dtype=np.int64)
+    rows = Rows(order, {"token_ids": np.ones(count, np.int32)}, {}, np.array(owners), order[:-1])
+    return load_adapter(card).merge(partials, rows, records)
 
 
 CONTEXT = "甲乙丙丁甲乙"
@@ -212,13 +222,13 @@ def three() -> Records[ReadingRecord]:
 
 def test_the_best_window_wins_and_the_order_is_the_files(card: Card, three: Records[ReadingRecord]) -> None:
     partials = {
-        3: found(2, 1, (0, 1, 0.9)),
-        1: found(0, 2, (1, 3, 0.5), (0, 2, 0.2)),
-        0: found(0, 2, (2, 3, 0.3), (4, 6, 0.25)),
-        2: found(1, 1, (3, 4, 0.1)),
-        -1: found(0, 0, (0, 6, 1.0)),
+        3: window((0, 1, 0.9)),
+        1: window((1, 3, 0.5), (0, 2, 0.2)),
+        0: window((2, 3, 0.3), (4, 6, 0.25)),
+        2: window((3, 4, 0.1)),
+        -1: window((0, 6, 1.0)),
     }
-    answers = reading.merge(partials, three, card)
+    answers = merged(card, [0, 0, 1, 2], partials, three)
     assert [(one.id, one.prediction) for one in answers] == [("C", "乙丙"), ("A", "丁"), ("B", "甲")]
     # 甲乙 stands twice; it counts its better span
     first = answers[0]
@@ -229,27 +239,28 @@ def test_the_best_window_wins_and_the_order_is_the_files(card: Card, three: Reco
 
 def test_of_equal_spans_the_earlier_window_wins(card: Card) -> None:
     records = records_of(record(CONTEXT))
-    partials = {1: found(0, 2, (1, 2, 0.5)), 0: found(0, 2, (0, 1, 0.5))}
-    assert reading.merge(partials, records, card)[0].prediction == "甲"
+    partials = {1: window((1, 2, 0.5)), 0: window((0, 1, 0.5))}
+    assert merged(card, [0, 0], partials, records)[0].prediction == "甲"
 
 
 def test_a_lost_window_is_our_bug(card: Card, three: Records[ReadingRecord]) -> None:
-    whole = {0: found(0, 2, (0, 1, 0.5)), 1: found(0, 2, (0, 1, 0.5)), 2: found(1, 1), 3: found(2, 1)}
-    assert len(reading.merge(whole, three, card)) == 3
+    owners = [0, 0, 1, 2]
+    whole = {0: window((0, 1, 0.5)), 1: window((0, 1, 0.5)), 2: window(), 3: window()}
+    assert len(merged(card, owners, whole, three)) == 3
     for lost in whole:
-        with pytest.raises(RuntimeError, match="1 of 3 records lack windows"):
-            reading.merge({row: one for row, one in whole.items() if row != lost}, three, card)
-    with pytest.raises(RuntimeError, match="belongs to record 7"):
-        reading.merge(whole | {4: found(7, 1)}, three, card)
+        with pytest.raises(RuntimeError, match="1 of 4 windows have no prediction"):
+            merged(card, owners, {row: one for row, one in whole.items() if row != lost}, three)
+    with pytest.raises(RuntimeError, match="of 4 windows"):
+        merged(card, owners, whole | {4: window()}, three)
 
 
 def test_masked_spans_are_no_candidates(card: Card, tokenizer: Tokenizer) -> None:
     records = records_of(record("甲"), record(" \n"))
-    rows = reading.encode(records, card, tokenizer, settings())
+    rows = load_adapter(card, settings()).encode(records, tokenizer)
 
     def outputs(batch: dict[str, Any]) -> dict[str, Any]:
         scores = np.full((len(batch["row"]), 2), -1e9, np.float32)
-        scores[batch["of"] == 0, 0] = -0.5
+        scores[batch["row"] == 0, 0] = -0.5
         place = np.repeat(batch["text_start"][:, None], 2, axis=1)
         return {"best_first": place, "best_last": place, "best_scores": scores}
 
@@ -263,11 +274,11 @@ def test_ensemble_averages_the_listed_answers(card: Card, three: Records[Reading
         listed = tuple(sorted(chances.items(), key=lambda item: -item[1]))
         return [Prediction(one.id, *listed[0], alternatives=listed) for one in three.items]
 
-    joint = reading.ensemble([member(甲=0.6, 乙=0.3), member(丙=0.5, 乙=0.45)], three, card)
+    joint = load_adapter(card).ensemble([member(甲=0.6, 乙=0.3), member(丙=0.5, 乙=0.45)], three)
     assert [one.prediction for one in joint] == ["乙"] * 3
     assert joint[0].probability == pytest.approx(0.375)
     with pytest.raises(DataError, match="run 2 of the ensemble answers other records"):
-        reading.ensemble([member(甲=1.0), member(甲=1.0)[::-1]], three, card)
+        load_adapter(card).ensemble([member(甲=1.0), member(甲=1.0)[::-1]], three)
 
 
 # ---------------------------------------------------------------------------- score and submit
@@ -275,27 +286,27 @@ def test_ensemble_averages_the_listed_answers(card: Card, three: Records[Reading
 
 def test_scores_as_the_published_script_counts(card: Card, three: Records[ReadingRecord]) -> None:
     given = [Prediction("C", "乙丙。"), Prediction("A", "乙丙丁甲"), Prediction("B", "丁")]
-    scores = reading.score(given, three, card)
+    scores = load_adapter(card).score(given, three)
     assert scores.main == "exact_match" and scores.score == pytest.approx(100 / 3)
     assert scores.values["f1"] == pytest.approx(100 * (1 + 2 / 3) / 3)
     assert scores.values["average"] == pytest.approx((scores.score + scores.values["f1"]) / 2)
     low, high = scores.confidence_interval
     assert 0 <= low < scores.score < high <= 100 and 0 <= scores.chance < 100
-    by_f1 = reading.score(given, three, card.model_copy(update={"metric": "f1"}))
+    by_f1 = load_adapter(card.model_copy(update={"metric": "f1"})).score(given, three)
     assert by_f1.score == scores.values["f1"]
 
 
 def test_score_needs_answers_and_order(card: Card, three: Records[ReadingRecord]) -> None:
     with pytest.raises(DataError, match=r"dev\.json: a split without answers"):
-        reading.score([Prediction("Q", "甲")], records_of(record(CONTEXT)), card)
+        load_adapter(card).score([Prediction("Q", "甲")], records_of(record(CONTEXT)))
     with pytest.raises(RuntimeError, match="order"):
-        reading.score([Prediction(name, "甲") for name in "ABC"], three, card)
+        load_adapter(card).score([Prediction(name, "甲") for name in "ABC"], three)
 
 
 def test_the_submission_is_one_object_in_file_order(card: Card) -> None:
-    records = reading.read(card, locate(card, "sample"), "test")
+    records = load_adapter(card).read(locate(card, "sample"), "test")
     given = [Prediction(one.id, one.context[:3]) for one in records.items]
-    raw = reading.submit(given, card, card.submissions[0])
+    raw = load_adapter(card).submit(given, card.submissions[0])
     assert list(json.loads(raw)) == [one.id for one in records.items]
     assert check_file(card, card.submissions[0], raw, records, sample=True) == []
 

@@ -203,7 +203,7 @@ def answers_to_sample(card: Card, submission: Submission) -> bytes:
         "classification": lambda record: card.label_names[0],
     }
     found = [Prediction(record.id, answers[card.adapter](record)) for record in records.items]
-    return load_adapter(card).submit(found, card, submission)
+    return load_adapter(card).submit(found, submission)
 
 
 @pytest.mark.parametrize(("benchmark", "count"), [("clue1.1", 9), ("clue1.0", 9), ("cluener", 1)])

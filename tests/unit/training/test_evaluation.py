@@ -30,7 +30,7 @@ class Echo:
     def decode_batch(self, outputs: Mapping[str, Any], batch: Mapping[str, Any]) -> list[float]:
         return [float(value) for value in outputs["first"]]
 
-    def merge(self, partials: Mapping[int, Any], records: Any, card: Any) -> Any:
+    def merge(self, partials: Mapping[int, Any], rows: Any, records: Any) -> Any:
         return [partials[index] for index in range(len(records))]
 
 
@@ -54,7 +54,7 @@ class EchoEngine:
 def asked() -> SimpleNamespace:
     lengths = [3, 7, 2, 5, 5, 1, 8, 4]
     engine, signals = EchoEngine(), Signals(lambda text: None)
-    predictor = Predictor(engine, Echo(), None, 16, (4, 8), False, signals)  # type: ignore[arg-type]
+    predictor = Predictor(engine, Echo(), 16, (4, 8), False, signals)  # type: ignore[arg-type]
     items = [TextRecord(index, ("a",), None, index + 1) for index in range(len(lengths))]
     records = Records("test", items, "test.json", "0", len(items))
     return SimpleNamespace(
