@@ -187,7 +187,9 @@ def run_fields(
         "task": task,
         "card_version": card_version,
         "model": run.model.name,
-        "checkpoint": {"path": str(run.model.checkpoint), "sha256": checkpoint_sha256} if pretrained else None,
+        "checkpoint": {"path": str(run.model.checkpoint), "sha256": checkpoint_sha256}
+        if pretrained
+        else None,
         "init": run.model.init,
         "seed": run.seed,
         "batch_size": run.train.batch_size,

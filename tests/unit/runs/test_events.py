@@ -147,7 +147,9 @@ NO_EVENTS = {
 def test_lines_that_are_no_events_are_passed_over(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "events.jsonl"
     path.write_bytes(
-        b'{"event": "start", "step": 0, "data": "d"}\n' + NO_EVENTS[kind] + b'\n{"event": "resume", "step": 0}\n'
+        b'{"event": "start", "step": 0, "data": "d"}\n'
+        + NO_EVENTS[kind]
+        + b'\n{"event": "resume", "step": 0}\n'
     )
     assert [one.event for one in read_events(path)] == ["start", "resume"]
     assert remembered_data(tmp_path) == "d"

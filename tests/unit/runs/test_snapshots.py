@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from clue_runner.runs.machine import machine_differences
 
 from clue_runner.errors import CheckpointError, StorageError
 from clue_runner.files import atomic as storage
 from clue_runner.runs import snapshots
 from clue_runner.runs.progress import Progress
-from clue_runner.runs.machine import machine_differences
 from clue_runner.runs.resume import newest_state
 from clue_runner.runs.snapshots import (
     list_snapshots,
