@@ -1,4 +1,4 @@
-"""A new kind of task is one module in the adapters' room, and an adapter cannot forget what its rows follow from."""
+"""A new kind of task is one module in the adapters' room, and no adapter forgets what its rows follow from."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from clue_runner.config.loader import load_run
 from clue_runner.config.schema import Run
 from clue_runner.config.shipped import shipped_folder
 from clue_runner.data.cards import all_cards, find_card, recommended_settings
-from clue_runner.data.sources import open_sample
+from clue_runner.data.locate import open_sample
 from clue_runner.errors import UsageError
 from clue_runner.tokens.tokenizer import Tokenizer
 

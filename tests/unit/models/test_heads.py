@@ -1,4 +1,4 @@
-"""Every head that an adapter builds, on the rows of its own sample: losses with and without dropout, facts."""
+"""Every head that an adapter builds, on the rows of its own sample: losses, host columns, memory facts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from clue_runner.adapters.base import Adapter, load_adapter
 from clue_runner.config.loader import load_run
 from clue_runner.config.shipped import shipped_folder
 from clue_runner.data.cards import find_card, recommended_settings
-from clue_runner.data.sources import open_sample
+from clue_runner.data.locate import open_sample
 from clue_runner.models.build import build_backbone
 from clue_runner.models.dropout import update_keys
 from clue_runner.tokens.batches import batch_arrays
