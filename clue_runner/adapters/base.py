@@ -83,6 +83,10 @@ class AnyTokenizer(Protocol):
     def lowercase(self) -> bool:
         """Return whether text is lower-cased first."""
 
+    @property
+    def id_limits(self) -> Mapping[str, int]:
+        """Return name of a column -> how many ids it can hold, for rows that come from a file."""
+
 
 @dataclass(frozen=True)
 class MemoryFacts:

@@ -49,6 +49,7 @@ class SpanAnswerHead(Head):
     ) -> None:
         policy = backbone.dtype_policy.name
         super().__init__("head", seed, policy)
+        self.span_tables = 1
         self.backbone, self.longest, self.rate = backbone, longest, dropout_rate
         self.scorer = SpanScorer(
             "head/scorer", seed, policy, width=backbone.width, types=1, head_size=head_size

@@ -41,7 +41,7 @@ class PointerHead(Head):
         seed: int = 0,
     ) -> None:
         super().__init__("head", seed, backbone.dtype_policy.name)
-        self.backbone, self.rate = backbone, dropout_rate
+        self.backbone, self.rate, self.span_tables = backbone, dropout_rate, types
         self.scorer = SpanScorer(
             "head/scorer",
             seed,

@@ -16,7 +16,15 @@ NOISE = "noise"  # batch entry: what a technique adds to the embedded tokens, (r
 
 
 class Head(Part):
-    """A trainable network: a backbone and the task's layers as one Keras layer."""
+    """A trainable network: a backbone and the task's layers as one Keras layer.
+
+    Attributes:
+        every_token: the head reads all tokens, so that the last block computes them all.
+        span_tables: (length x length) float32 tables of scores that a row has.
+    """
+
+    every_token: bool = True
+    span_tables: int = 0
 
     def loss(self, batch: Mapping[str, Any], key: Any | None = None) -> tuple[Any, Any]:
         """Return (sum of example losses, sum of example weights), both float32 scalars.

@@ -48,14 +48,14 @@ class ClassificationHead(Head):
         self.backbone = backbone
         self.num_labels, self.pooling, self.rate = num_labels, pooling, dropout_rate
         self.drop_share = drop_share
+        self.every_token = pooling in {"mean", "max"}
         self.kernel = self.weight("output/kernel", (backbone.width, num_labels))
         self.bias = self.weight("output/bias", (num_labels,), "zeros")
 
     def logits(self, batch: Mapping[str, Any], key: Any | None) -> Any:
         """Return (rows, labels) float32; ``key=None``: no dropout."""
-        first_only = self.pooling in {"pooler", "first"}
         batch = drop_tokens(batch, self.drop_share, key)
-        sequence, pooled = encoded(self.backbone, batch, key, first_only=first_only)
+        sequence, pooled = encoded(self.backbone, batch, key, first_only=not self.every_token)
         text = pooled if self.pooling == "pooler" else pool(sequence, batch["lengths"], self.pooling)
         shape = (ops.shape(text)[0], self.backbone.width)
         text = dropout.apply(text, dropout.mask(key, HEAD, 0, shape, self.rate, self.compute_dtype))

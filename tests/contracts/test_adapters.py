@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -103,6 +104,11 @@ OUTPUTS: dict[str, Callable[[Card, Mapping[str, Array]], dict[str, Array]]] = {
     "choice": random_scores,
     "cloze": random_scores,
 }
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return Tokenizer(Path(shipped_folder("configs")) / "models" / "vocab" / "zh.txt", lowercase=True)
 
 
 @pytest.fixture(params=CARDS, scope="module")

@@ -11,6 +11,7 @@ import pytest
 
 from clue_runner.adapters.base import Adapter, load_adapter
 from clue_runner.adapters.sections import load_run
+from clue_runner.config.shipped import shipped_folder
 from clue_runner.data.cards import Card, find_card, recommended_settings
 from clue_runner.data.locate import open_source
 from clue_runner.submission.check import check_file, count_warning
@@ -19,6 +20,11 @@ from clue_runner.tokens.rows import Rows
 from clue_runner.tokens.tokenizer import Tokenizer
 
 pytestmark = pytest.mark.real_data
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return Tokenizer(Path(shipped_folder("configs")) / "models" / "vocab" / "zh.txt", lowercase=True)
 
 
 def encoded(card: Card, folder: Path, split: str, tokenizer: Tokenizer) -> tuple[Adapter, Any, Rows]:

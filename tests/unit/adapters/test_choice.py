@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -8,11 +9,17 @@ import pytest
 from clue_runner.adapters.base import Prediction, load_adapter
 from clue_runner.adapters.sections import load_run
 from clue_runner.config.schema import Run
+from clue_runner.config.shipped import shipped_folder
 from clue_runner.data.cards import Card, Template, find_card
 from clue_runner.data.records import ChoiceRecord, Records
 from clue_runner.errors import DataError, NotFiniteError
 from clue_runner.tokens.batches import batch_arrays, epoch_plan, evaluation_plan, update_arrays
 from clue_runner.tokens.tokenizer import Tokenizer
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return Tokenizer(Path(shipped_folder("configs")) / "models" / "vocab" / "zh.txt", lowercase=True)
 
 
 @pytest.fixture(scope="module")

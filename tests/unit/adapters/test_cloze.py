@@ -25,6 +25,11 @@ IDIOMS = ("守株待兔", "目瞪口呆", "一举两得")
 
 
 @pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return Tokenizer(VOCABULARY, lowercase=True)
+
+
+@pytest.fixture(scope="module")
 def card() -> Card:
     return find_card("chid")
 

@@ -11,6 +11,7 @@ from clue_runner.adapters.base import Prediction, load_adapter
 from clue_runner.adapters.entities import Entities
 from clue_runner.adapters.sections import load_run
 from clue_runner.config.schema import Run
+from clue_runner.config.shipped import shipped_folder
 from clue_runner.data.cards import Card, find_card
 from clue_runner.data.records import Entity, EntityRecord, Records
 from clue_runner.errors import DataError
@@ -23,6 +24,11 @@ from clue_runner.tokens.tokenizer import Tokenizer
 
 # U+20BB7 is in no vocabulary; Latin letters and digits are joined to words, and lower-cased.
 TEXT = "APPLE在\U00020bb7野家卖iPhone7手机2010年"
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return Tokenizer(shipped_folder("configs") / "models" / "vocab" / "zh.txt", lowercase=True)
 
 
 @pytest.fixture(scope="module")

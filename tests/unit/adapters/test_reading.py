@@ -12,6 +12,7 @@ from clue_runner.adapters.base import Prediction, load_adapter
 from clue_runner.adapters.reading import Window
 from clue_runner.adapters.sections import load_run
 from clue_runner.config.schema import Run
+from clue_runner.config.shipped import shipped_folder
 from clue_runner.data.cards import Card, find_card, recommended_settings
 from clue_runner.data.locate import locate
 from clue_runner.data.records import Answer, ReadingRecord, Records
@@ -21,6 +22,11 @@ from clue_runner.tokens.batches import batch_arrays, evaluation_plan
 from clue_runner.tokens.rows import Rows
 from clue_runner.tokens.tokenizer import Tokenizer
 from clue_runner.training.answers import predictions_bytes
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return Tokenizer(shipped_folder("configs") / "models" / "vocab" / "zh.txt", lowercase=True)
 
 
 @pytest.fixture
