@@ -67,6 +67,7 @@ class ModelSettings(Section):
     checkpoint: str | None = Field(description="folder of a Google or Hugging Face checkpoint; null: none")
     init: Literal["checkpoint", "random"] = Field(description="where the weights come from")
     vocab: str = Field(description="auto (the checkpoint's, else the shipped zh.txt) or a vocab.txt")
+    vocab_trust: bool = Field(description="take a vocabulary that differs from the checkpoint's own")
     lowercase: bool = Field(description="lower-case and strip accents before WordPiece")
     num_layers: Positive = Field(description="transformer blocks")
     hidden_dim: Positive = Field(description="width of a token's vector")

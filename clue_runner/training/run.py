@@ -98,6 +98,8 @@ def read_inputs(run: Run, card: Card, source: DataSource, console: Console) -> I
         console.warn(notice)
     own = own_network(load_adapter(card, run))
     tokenizer = own.make_tokenizer(data.records, run) if own else open_tokenizer(run, checkpoint)
+    for notice in tokenizer.notices:
+        console.warn(notice)
     return Inputs(run, card, source, data, checkpoint, tokenizer)
 
 
