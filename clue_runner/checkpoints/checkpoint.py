@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from clue_runner.checkpoints.files import TensorReader, combine_hashes, hash_files
 from clue_runner.checkpoints.names import Layout
 from clue_runner.checkpoints.plan import Source, TensorUse
+from clue_runner.checkpoints.vocabularies import no_vocab
 from clue_runner.errors import CheckpointError
 
 # Stored types that become float32 without losing a bit.
@@ -124,12 +125,3 @@ class Checkpoint:
         if self.vocab is None:
             raise no_vocab(self.folder)
         return self.vocab
-
-
-def no_vocab(folder: Path) -> CheckpointError:
-    """Return the error for a checkpoint without a vocabulary."""
-    return CheckpointError(
-        "the checkpoint has no vocab.txt",
-        where=str(folder),
-        next_step="put its vocab.txt into the folder, or name one with --set model.vocab=FILE",
-    )

@@ -1,6 +1,6 @@
-"""Read a Hugging Face folder: config.json, vocab.txt, tokenizer_config.json, model.safetensors or shards.
+"""Read a Hugging Face folder: config.json, model.safetensors or shards.
 
-In: a folder. Out: names, shapes and values under Hugging Face's names, and how its tokenizer treats case.
+In: a folder. Out: names, shapes and values under Hugging Face's names.
 Only ``safetensors`` files are opened; a pickle (``pytorch_model.bin``) can run code and is left unread.
 Knows nothing about our names.
 """
@@ -18,7 +18,6 @@ from clue_runner.errors import CheckpointError, Problem, RefusedFileError
 from clue_runner.files.tensors import open_safetensors
 
 CONFIG = "config.json"
-TOKENIZER_CONFIG = "tokenizer_config.json"
 SINGLE = "model.safetensors"
 SHARD_INDEX = "model.safetensors.index.json"
 
@@ -61,40 +60,6 @@ class HuggingFaceReader:
         with open_safetensors(self._home[name]) as file:
             value: NDArray[Any] = file.get_tensor(name)
         return value
-
-
-def read_lowercase(folder: Path) -> tuple[bool, bool]:
-    """Return whether texts are lower-cased, and whether the folder says so or it is BERT's default.
-
-    Raises:
-        CheckpointError: the tokenizer does what ours cannot (accents apart from case, no split of Chinese).
-    """
-    path = folder / TOKENIZER_CONFIG
-    raw = read_json(path) if path.exists() else {}
-    lowercase = raw.get("do_lower_case", True)
-    problems = []
-    if not isinstance(lowercase, bool):
-        problems.append(Problem("not a truth value", "do_lower_case", repr(lowercase), "true, false"))
-    if raw.get("strip_accents") not in {None, lowercase}:
-        problems.append(
-            Problem(
-                "not supported yet", "strip_accents", repr(raw["strip_accents"]), "null or as do_lower_case"
-            )
-        )
-    if raw.get("tokenize_chinese_chars", True) is not True:
-        problems.append(
-            Problem(
-                "not supported yet", "tokenize_chinese_chars", repr(raw["tokenize_chinese_chars"]), "true"
-            )
-        )
-    if problems:
-        raise CheckpointError(
-            "the tokenizer cannot be used",
-            where=str(path),
-            problems=problems,
-            next_step="take a checkpoint with BERT's own tokenizer",
-        )
-    return lowercase, "do_lower_case" in raw
 
 
 def _shards(index: Path) -> tuple[Path, ...]:

@@ -6,7 +6,6 @@ network's weights with the backbone's replaced. Knows nothing about how networks
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,18 +15,16 @@ from numpy.typing import NDArray
 
 from clue_runner.checkpoints import google, huggingface, run_weights
 from clue_runner.checkpoints.bert_config import bert_settings
-from clue_runner.checkpoints.checkpoint import Checkpoint, Weights, no_vocab
+from clue_runner.checkpoints.checkpoint import Checkpoint, Weights
 from clue_runner.checkpoints.detect import ALBERT, find_layout
 from clue_runner.checkpoints.files import TensorReader, read_json
-from clue_runner.checkpoints.huggingface import TOKENIZER_CONFIG, read_lowercase
 from clue_runner.checkpoints.names import Layout, is_albert, pooler_entries
 from clue_runner.checkpoints.plan import Plan, Sizes, make_plan
+from clue_runner.checkpoints.tokenizer_files import DECISIVE_FILES, VOCABULARY, read_lowercase
+from clue_runner.checkpoints.vocabularies import no_vocab, vocabulary_notices
 from clue_runner.errors import CheckpointError, Problem
 from clue_runner.files.tensors import State
-from clue_runner.tokens.vocabulary import parse_vocabulary, read_vocabulary_file
 
-VOCABULARY = "vocab.txt"
-CAPITAL = re.compile("(##)?[A-Z]")
 NO_POOLER_NOTICE = "the checkpoint has no pooler: with pooling 'pooler' a new one starts from random weights"
 
 
@@ -58,15 +55,13 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     _refuse(plan, folder, opened.config_path)
     notices = [] if plan.has_pooler else [NO_POOLER_NOTICE]
     settings = dict(opened.settings)
-    said = "lowercase" in settings
-    if not said:
-        settings["lowercase"], said = read_lowercase(folder)
+    if "lowercase" not in settings:
+        settings["lowercase"], _ = read_lowercase(folder)
     vocab = folder / VOCABULARY if (folder / VOCABULARY).exists() else None
     if vocab:
-        notices += _check_vocab(vocab, opened.vocab_size, said)
-    files = dict.fromkeys(
-        (*opened.reader.files, opened.config_path, folder / TOKENIZER_CONFIG, folder / VOCABULARY)
-    )
+        notices += vocabulary_notices(vocab, opened.vocab_size)
+    own = (folder / name for name in DECISIVE_FILES)
+    files = dict.fromkeys((*opened.reader.files, opened.config_path, *own))
     return Checkpoint(
         folder=folder,
         layout=layout,
@@ -222,28 +217,3 @@ def _refuse(plan: Plan, folder: Path, config_path: Path) -> None:
             problems=plan.problems,
             next_step="take the config that belongs to these weights, or download the checkpoint again",
         )
-
-
-def _check_vocab(path: Path, vocab_size: int, case_said: bool) -> list[str]:
-    """Compare the vocabulary with the word table and with how case is treated; return notices."""
-    vocabulary = parse_vocabulary(read_vocabulary_file(path), path)
-    if len(vocabulary) > vocab_size:
-        raise CheckpointError(
-            "the vocabulary is longer than the word table",
-            where=str(path),
-            received=f"{len(vocabulary)} lines",
-            allowed=f"up to {vocab_size}",
-            next_step="use the vocab.txt that belongs to the checkpoint",
-        )
-    notices = []
-    if len(vocabulary) < vocab_size:
-        notices.append(
-            f"vocab.txt has {len(vocabulary)} lines, the word table {vocab_size} rows: the last go unused"
-        )
-    # Lower-cased vocabularies hold no capital outside [PAD] and its like; a cased one would be read wrongly.
-    if not case_said and any(CAPITAL.match(piece) for piece in vocabulary):
-        notices.append(
-            "vocab.txt holds capital letters, yet texts are lower-cased, BERT's default: "
-            f'for a cased model write {{"do_lower_case": false}} into {TOKENIZER_CONFIG}'
-        )
-    return notices

@@ -72,6 +72,7 @@ class ModelSettings(Section):
     vocab: Annotated[str, IsPath()] = Field(
         description="auto (the checkpoint's, else the shipped zh.txt) or a vocab.txt"
     )
+    vocab_trust: bool = Field(description="take a vocabulary that differs from the checkpoint's own")
     lowercase: bool = Field(description="lower-case and strip accents before WordPiece")
     head_dropout: Share = Field(description="dropout before the task's output layer")
     pooling: Literal["pooler", "first", "mean", "max"] = Field(

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +26,7 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from clue_runner.errors import CheckpointError
+from clue_runner.tokens.pieces import unreachable_notice, unreachable_pieces
 from clue_runner.tokens.rows import IntArray
 from clue_runner.tokens.vocabulary import parse_vocabulary, read_vocabulary_file
 
@@ -63,7 +65,7 @@ class Tokenizer:
         lowercase: lower-case and strip accents first.
 
     Raises:
-        CheckpointError: the file is missing, empty, not UTF-8, repeats a line or lacks a special token.
+        CheckpointError: the vocabulary cannot be used; see ``parse_vocabulary``.
     """
 
     def __init__(self, vocab_path: Path, lowercase: bool) -> None:
@@ -72,8 +74,9 @@ class Tokenizer:
         self.lowercase = lowercase
         self.vocab_bytes = raw = read_vocabulary_file(self.vocab_path)
         self.sha256 = hashlib.sha256(raw).hexdigest()
-        self._ids = parse_vocabulary(raw, self.vocab_path)
-        self.vocab_size = len(self._ids)
+        self.vocabulary = parse_vocabulary(raw, self.vocab_path)
+        self.vocab_size = len(self.vocabulary)
+        self._ids = self.vocabulary.ids
         self.pad_id = self._ids["[PAD]"]
         self.unk_id = self._ids["[UNK]"]
         self.cls_id = self._ids["[CLS]"]
@@ -90,6 +93,17 @@ class Tokenizer:
             clean_text=True, handle_chinese_chars=True, strip_accents=None, lowercase=lowercase
         )
         self._backend.pre_tokenizer = BertPreTokenizer()
+
+    @cached_property
+    def notices(self) -> tuple[str, ...]:
+        """Return what the user should know about the vocabulary, in sentences."""
+        unreachable = unreachable_pieces(
+            self._ids,
+            self._backend.normalizer.normalize_str,
+            lambda text: [word for word, _ in self._backend.pre_tokenizer.pre_tokenize_str(text)],
+        )
+        notice = unreachable_notice(unreachable, self.vocab_size, self.vocab_path)
+        return (*self.vocabulary.notices, *([notice] if notice else []))
 
     @property
     def id_limits(self) -> dict[str, int]:
@@ -112,7 +126,7 @@ class Tokenizer:
 
     def pieces(self, ids: Sequence[int] | TokenArray) -> list[str]:
         """Return the pieces of token ids, for messages and debugging."""
-        return [str(self._backend.id_to_token(int(token))) for token in ids]
+        return [self.vocabulary.pieces[int(token)] for token in ids]
 
     def encode_texts(self, texts: Sequence[str]) -> list[Encoded]:
         """Return each text's tokens with character offsets; no special tokens, nothing cut."""

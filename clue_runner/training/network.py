@@ -18,6 +18,7 @@ from clue_runner.adapters.base import Adapter, load_adapter
 from clue_runner.architectures.base import load_architecture
 from clue_runner.checkpoints.checkpoint import Checkpoint
 from clue_runner.checkpoints.importer import load_into, read_checkpoint
+from clue_runner.checkpoints.vocabularies import refuse_other_vocabulary
 from clue_runner.config.schema import Run
 from clue_runner.config.shipped import clue_home
 from clue_runner.engines import Engine, EngineSettings, create_engine
@@ -31,7 +32,6 @@ from clue_runner.engines.devices import (
     set_backend,
 )
 from clue_runner.engines.quiet import chatter_to
-from clue_runner.errors import CheckpointError
 from clue_runner.tokens.tokenizer import Tokenizer
 from clue_runner.training.prepare import find_vocabulary
 
@@ -81,19 +81,19 @@ def open_tokenizer(run: Run, checkpoint: Checkpoint | None) -> Tokenizer:
     """Return the tokenizer of a run.
 
     Raises:
-        CheckpointError: the vocabulary is missing or longer than the checkpoint's word table.
+        CheckpointError: the vocabulary is missing or not the one that the checkpoint was trained with.
     """
     vocab: Path | None = None
     if checkpoint is not None and run.model.vocab == "auto":
         vocab = checkpoint.require_vocab()
     tokenizer = Tokenizer(find_vocabulary(run, vocab), run.model.lowercase)
-    if checkpoint is not None and tokenizer.vocab_size > checkpoint.vocab_size:
-        raise CheckpointError(
-            "the vocabulary is longer than the checkpoint's word table",
-            where=str(tokenizer.vocab_path),
-            received=f"{tokenizer.vocab_size} lines",
-            allowed=f"up to {checkpoint.vocab_size}",
-            next_step="use the vocab.txt that belongs to the checkpoint",
+    if checkpoint is not None:
+        refuse_other_vocabulary(
+            tokenizer.vocab_path,
+            tokenizer.vocabulary,
+            checkpoint.folder,
+            checkpoint.vocab_size,
+            trusted=run.model.vocab_trust,
         )
     return tokenizer
 

@@ -337,24 +337,6 @@ def test_case(folders, tmp_path, tokenizer, lowercase):
     checkpoint = read_checkpoint(folder)
     assert checkpoint.lowercase is lowercase is checkpoint.config["lowercase"]
     assert checkpoint.notices == ()
-    folders.write_vocab(folder, [*folders.PIECES[:-1], "##Abc"])
-    notices = read_checkpoint(folder).notices
-    assert bool(notices) is ("do_lower_case" not in (tokenizer or {}))
-    assert all("capital letters" in notice for notice in notices)
-
-
-@pytest.mark.parametrize(
-    "tokenizer",
-    [
-        {"do_lower_case": "yes"},
-        {"do_lower_case": True, "strip_accents": False},
-        {"tokenize_chinese_chars": False},
-    ],
-)
-def test_tokenizers_that_ours_cannot_follow(folders, tmp_path, tokenizer):
-    folder = folders.write_face(tmp_path / "x")
-    folders.write_json(folder / "tokenizer_config.json", tokenizer)
-    refused(folder, list(tokenizer)[-1])
 
 
 def test_identity_changes_with_any_file(folders, tmp_path):
