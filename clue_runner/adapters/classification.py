@@ -22,6 +22,7 @@ from clue_runner.data.sources import DataSource
 from clue_runner.errors import DataError, NotFiniteError
 from clue_runner.metrics.accuracy import accuracy, count_correct, majority_share, wilson_interval
 from clue_runner.metrics.per_class import class_scores, macro_f1
+from clue_runner.submission.values import text_answer
 from clue_runner.submission.writers import json_lines
 from clue_runner.tokens.rows import Array, Rows
 from clue_runner.tokens.tokenizer import Tokenizer
@@ -160,7 +161,7 @@ def score(predictions: Predictions, records: Records[TextRecord], card: Card) ->
         raise DataError("a split without labels cannot be scored", where=records.file, allowed="train, dev")
     if [prediction.id for prediction in predictions] != [record.id for record in records.items]:
         raise RuntimeError(f"{records.file}: predictions are not in the order of the records")
-    predicted = [str(prediction.prediction) for prediction in predictions]
+    predicted = [text_answer(prediction.prediction, prediction.id) for prediction in predictions]
     rows = class_scores(gold, predicted, card.label_names)
     values = {"accuracy": accuracy(gold, predicted), "macro_f1": macro_f1(rows)}
     if len(rows) <= PER_CLASS_LIMIT:

@@ -28,6 +28,7 @@ from clue_runner.errors import DataError, NotFiniteError
 from clue_runner.metrics.answers_short import score_short_answers
 from clue_runner.metrics.votes import Spans, Voted, candidate_spans, vote
 from clue_runner.submission.tables import table
+from clue_runner.submission.values import text_answer
 from clue_runner.tokens.characters import CharacterTokenizer, count_characters, open_vectors, read_characters
 from clue_runner.tokens.passages import Sampling, encode_passages, sample_passages
 from clue_runner.tokens.rows import Array, Rows
@@ -212,7 +213,8 @@ class DgcnnReading:
         if [prediction.id for prediction in predictions] != [record.id for record in records.items]:
             raise RuntimeError(f"{records.file}: predictions are not in the order of the records")
         found = score_short_answers(
-            [str(one.prediction) for one in predictions], [record.answers or () for record in records.items]
+            [text_answer(one.prediction, one.id) for one in predictions],
+            [record.answers or () for record in records.items],
         )
         return Scores(card.metric, found.values, found.chance, found.interval(card.metric), len(records))
 

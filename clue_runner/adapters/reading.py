@@ -27,6 +27,7 @@ from clue_runner.data.sources import DataSource
 from clue_runner.errors import DataError
 from clue_runner.metrics.answers import AnswerScores, random_answers, score_answers
 from clue_runner.metrics.confidence import mean_interval
+from clue_runner.submission.values import text_answer
 from clue_runner.submission.writers import json_object
 from clue_runner.tokens.assemble import assemble
 from clue_runner.tokens.rows import Array, Rows
@@ -306,7 +307,8 @@ def score(predictions: Predictions, records: Records[ReadingRecord], card: Card)
     if len(predictions) != len(records) or any(record.id != one.id for record, one in pairs):
         raise RuntimeError(f"{records.file}: predictions are not in the order of the records")
     references = {record.id: record.references for record in records.items}
-    found = score_answers({record.id: str(one.prediction) for record, one in pairs}, references)
+    answered = [(record.id, one.prediction) for record, one in pairs if one.prediction is not None]
+    found = score_answers({name: text_answer(text, name) for name, text in answered}, references)
     guessed = score_answers(
         random_answers({record.id: record.context for record in records.items}), references
     )
