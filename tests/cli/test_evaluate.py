@@ -122,6 +122,62 @@ def test_files_that_do_not_fit(
     assert outcome.exit_code == 3 and said in outcome.stderr
 
 
+def test_messages_name_the_gold_file_as_it_was_given(
+    clue: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = write(Path("p.jsonl"), [{"id": 7, "label": "0"}])
+    given = ("evaluate", "--task", "afqmc", "--predictions", path, "--gold")
+    record = {"id": 7, "sentence1": "一", "sentence2": "二", "label": "0"}
+    Path("own.txt").write_text(json.dumps({**record, "label": "9"}) + "\n", encoding="utf-8")
+    broken = clue(*given, "own.txt")
+    assert broken.exit_code == 3 and "own.txt:1: " in broken.stderr and "dev.json" not in broken.stderr
+    write(Path("own.txt"), [record, {**record, "id": 8}])
+    short = clue(*given, "./own.txt")
+    assert short.exit_code == 3 and "own.txt:2: no answer for id 8" in short.stderr
+    assert "dev.json" not in short.stderr
+    write(Path("own.txt"), [record])
+    result = result_of(clue(*given, "own.txt", "--json"))
+    assert result["gold"] == "own.txt"
+    assert "against own.txt, matched by id" in clue(*given, "own.txt").stdout
+
+
+def test_messages_name_both_files_of_idiom_gold(
+    clue: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sample = shipped_folder("tasks") / "chid" / "sample"
+    Path("mine.json").write_bytes((sample / "dev.json").read_bytes())
+    answers = json.loads((sample / "dev_answer.json").read_bytes())
+    first = next(iter(answers))
+    Path("mine_answer.json").write_text(json.dumps({**answers, first: 99}), encoding="utf-8")
+    path = sample / "dev_answer.json"
+    outcome = clue("evaluate", "--task", "chid", "--predictions", path, "--gold", "mine.json")
+    assert outcome.exit_code == 3 and "mine.json:1" in outcome.stderr
+    assert first in outcome.stderr and "error: 1 bad record in mine.json" in outcome.stderr
+
+
+@pytest.mark.parametrize("as_gold", [int, str])
+@pytest.mark.parametrize("as_given", [int, str])
+def test_a_number_and_its_text_are_one_id(
+    clue: Callable[..., Any], tmp_path: Path, as_gold: type, as_given: type
+) -> None:
+    labels = {11: "0", 7: "1", 9: "0"}
+    pairs = [
+        {"id": as_gold(name), "sentence1": "一", "sentence2": "二", "label": one}
+        for name, one in labels.items()
+    ]
+    gold_file = write(tmp_path / "own.json", pairs)
+    given = [{"id": as_given(name), "label": labels[name]} for name in sorted(labels)]
+    path = write(tmp_path / "p.jsonl", given)
+    command = ("evaluate", "--task", "afqmc", "--predictions", path, "--gold", gold_file)
+    result = result_of(clue(*command, "--json"))
+    assert (result["score"], result["matched_by"]) == (100.0, "id")
+    write(path, [*given, {"id": str(given[0]["id"]), "label": "1"}])
+    twice = clue(*command)
+    assert twice.exit_code == 3 and "p.jsonl:4: id 7 stands twice, first in line 1" in twice.stderr
+
+
 N_BEST = [{"text": "甲", "probability": 0.9}, {"text": "乙", "probability": 0.1}]
 
 

@@ -246,6 +246,17 @@ def test_an_object_is_read_and_gathered_by_tag() -> None:
         align(answers[:2], CHID, "chid11_predict.json")
 
 
+def test_a_tag_that_is_answered_twice_is_refused() -> None:
+    lines = [{"id": tag, "label": index} for tag, index in (*GOOD.items(), ("#idiom000001#", 1))]
+    raw = "".join(json.dumps(line) + "\n" for line in lines).encode()
+    answers = read_predictions(raw, "p.jsonl", Form())
+    with pytest.raises(DataError, match="p.jsonl:4: tag #idiom000001# stands twice, first in line 2"):
+        align(answers, CHID, "p.jsonl")
+    strange = read_predictions(b'{"id": "?", "label": 0}\n' + raw, "p.jsonl", Form())
+    with pytest.raises(DataError, match=r"p.jsonl:1: the tag \? is in no record of test1.1.json"):
+        align(strange, CHID, "p.jsonl")
+
+
 def test_lines_of_a_run_are_gathered_by_record() -> None:
     lines = [{"id": 0, "prediction": {"#idiom000002#": 1}}, {"id": 1, "prediction": {"#idiom000003#": 1}}]
     raw = "".join(json.dumps(line) + "\n" for line in lines).encode()
