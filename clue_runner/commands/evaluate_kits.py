@@ -15,7 +15,7 @@ from clue_runner.adapters.base import Scores
 from clue_runner.data.cards import Card
 from clue_runner.files.foreign import kind_of, read_file, unpack
 from clue_runner.metrics.confidence import bootstrap_interval, mean_interval
-from clue_runner.metrics.sogou import SogouGold, read_gold, score_answers
+from clue_runner.metrics.sogou import GOLD, SogouGold, read_gold, score_answers
 from clue_runner.metrics.webqa import KitScore, TaggedEvidence, read_kit, score_evidences, score_votes
 from clue_runner.metrics.webqa_fuzzy import SYNONYMS, FuzzyLists, read_lists, same_answer
 from clue_runner.submission.answers import read_predictions, refuse
@@ -24,7 +24,6 @@ from clue_runner.submission.forms import Answer, Form
 from clue_runner.submission.ids import note_repeats
 from clue_runner.submission.values import check_texts
 
-SOGOU_GOLD = "qid_answer_expand"
 KIT_MARK = b'"evidence_tokens"'
 LOOKED_AT = 65_536  # bytes of a gold file in which the kit's mark must stand
 
@@ -50,7 +49,7 @@ def score_kit(card: Card, predictions: Path, gold: Path) -> KitResult | None:
     Raises:
         DataError: files that are missing, broken or do not fit.
     """
-    if kind_of(gold / SOGOU_GOLD) == "file":
+    if kind_of(gold / GOLD) == "file":
         return _score_sogou(predictions, gold)
     if card.layout != "passages" or kind_of(gold) != "file":
         return None
