@@ -83,19 +83,21 @@ def evaluate(
     *,
     gold: str | Path | None = None,
     data: str | Path | None = None,
+    partial: bool = False,
 ) -> dict[str, Any]:
     """Do what ``clue evaluate`` does: score a prediction file against dev, or against the file ``gold``.
 
     Raises:
         ClueError: every user mistake.
     """
-    from clue_runner.adapters.score_file import score_file
+    from clue_runner.commands.evaluate import score_file
 
     scored = score_file(
         str(task),
         Path(predictions),
         gold=None if gold is None else Path(gold),
         data=None if data is None else str(data),
+        partial=partial,
     )
     return scored.result()
 

@@ -31,20 +31,31 @@ if TYPE_CHECKING:
     "--gold", type=click.Path(path_type=Path), metavar="FILE", help="A labelled file in the official layout."
 )
 @click.option("--data", metavar="DIR|FILE|sample", help="Where dev is looked up if --gold is not given.")
+@click.option(
+    "--partial", is_flag=True, help="Reading tasks: a question without an answer counts 0, as published."
+)
 @click.option("--json", is_flag=True, help="One JSON object a line on stdout.")
 @click.pass_context
 def command(
-    ctx: click.Context, task: str, predictions: Path, gold: Path | None, data: str | None, json: bool
+    ctx: click.Context,
+    task: str,
+    predictions: Path,
+    gold: Path | None,
+    data: str | None,
+    partial: bool,
+    json: bool,
 ) -> None:
     """Score a prediction file: the task's metric, chance, a 95 % interval, each class."""
     console = context_console(ctx, json=json)
-    from clue_runner.adapters.score_file import score_file
+    from clue_runner.commands.evaluate import score_file
+    from clue_runner.files.foreign import printable
 
-    scored = score_file(task, predictions, gold=gold, data=data)
-    console.say(f"{scored.card.name}: {predictions} against {scored.gold}, matched by {scored.matched_by}")
-    for warning in scored.records.warnings:
-        console.warn(warning)
-    if scored.source.is_sample:
+    scored = score_file(task, predictions, gold=gold, data=data, partial=partial)
+    names = printable(f"{predictions} against {scored.gold}")
+    console.say(f"{scored.card.name}: {names}, matched by {scored.matched_by}")
+    for warning in scored.warnings:
+        console.warn(printable(warning))
+    if scored.is_sample:
         console.warn(
             "gold is the sample that ships with the card: the score says nothing about the benchmark"
         )

@@ -17,8 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clue_runner.errors import DataError, Problem
+from clue_runner.files.foreign import kind_of, printable, read_text
 from clue_runner.metrics.python2_sets import Python2Set
 
+GOLD, PUNCTUATION = "qid_answer_expand", "punctuation"
 # The tool works on UTF-8 bytes, so case and white space mean ASCII only.
 WHITE_SPACE = " \t\n\r\f\v"
 ASCII_SPACE = re.compile(f"[{WHITE_SPACE}]+")
@@ -116,29 +118,30 @@ def read_gold(folder: Path) -> SogouGold:
     """Read the scoring tool's two files.
 
     Raises:
-        DataError: a file is missing, or a line of ``qid_answer_expand`` has not three columns.
+        DataError: a file is missing or cannot be read, or a line of ``qid_answer_expand`` has not three
+            columns.
     """
-    for name in ("qid_answer_expand", "punctuation"):
-        if not (folder / name).is_file():
+    for name in (GOLD, PUNCTUATION):
+        if kind_of(folder / name) == "missing":
             raise DataError(
                 f"the SogouQA scoring data has no file {name}",
-                where=str(folder),
-                allowed="a folder with qid_answer_expand and punctuation",
+                where=printable(str(folder)),
+                allowed=f"a folder with {GOLD} and {PUNCTUATION}",
                 next_step="pass the scoring tool's folder as --gold",
             )
-    marks = (folder / "punctuation").read_text(encoding="utf-8").split("\n")
+    marks = read_text(folder / PUNCTUATION).split("\n")
     punctuation = frozenset(mark.strip(WHITE_SPACE) for mark in marks)
     canonical: dict[str, str] = {}
     variants: dict[str, tuple[str, ...]] = {}
     problems = []
-    path = folder / "qid_answer_expand"
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+    path = folder / GOLD
+    for number, line in enumerate(read_text(path).split("\n"), 1):
         if not line.strip(WHITE_SPACE):
             continue
         columns = line.strip(WHITE_SPACE).split("\t")
         if len(columns) != 3:
-            found = f"{len(columns)} columns"
-            problems.append(Problem("a line needs id, answer and variants", f"{path}:{number}", found))
+            where, received = f"{printable(str(path))}:{number}", f"{len(columns)} columns"
+            problems.append(Problem("a line needs id, answer and variants", where, received))
             continue
         canonical[columns[0]] = columns[1]
         variants[columns[0]] = accepted_variants(columns[2], punctuation)
@@ -159,7 +162,7 @@ def score_answers(
     if unknown:
         raise DataError(
             "answers to questions that the gold file does not hold",
-            problems=[Problem("unknown question id", received=question) for question in unknown],
+            problems=[Problem("unknown question id", received=printable(name, 60)) for name in unknown],
         )
     if not answers:
         raise DataError("no answers to score")

@@ -11,21 +11,20 @@ from a folder of the user's (see ``webqa_fuzzy``); without it only the rules app
 
 from __future__ import annotations
 
-import gzip
 import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from clue_runner.errors import DataError
+from clue_runner.files.foreign import printable, read_text
 
 TAGS = ("B", "I", "O1", "O2")  # tag numbers 0 to 3; all but B and I are outside
 NO_ANSWER, NO_RESULT = "no_answer", "no_result"
 SPACE = re.compile(r"\s+")
-GZIP = b"\x1f\x8b"
 
 Same = Callable[[str, str], bool]
 
@@ -115,8 +114,9 @@ def _score(pairs: Sequence[tuple[Sequence[str], Sequence[str]]], same: Same) -> 
     correct = predicted = 0
     for references, found in pairs:
         wanted = [text for text in map(plain, references) if text]
+        given = [plain(answer) for answer in found]
         predicted += len(found)
-        correct += any(same(reference, plain(answer)) for answer in found for reference in wanted)
+        correct += any(same(reference, answer) for answer in given for reference in wanted)
     return KitScore(len(pairs), predicted, correct)
 
 
@@ -141,72 +141,68 @@ def read_kit(questions: Path, predictions: Path) -> list[list[TaggedEvidence]]:
     """Return questions with tagged evidences from the kit's two files, zipped or not.
 
     Raises:
-        DataError: a missing file, a bad line (file:line), or another number of tags than of tokens.
+        DataError: a missing or broken file, a bad line (file:line), or another number of tags than of tokens.
     """
     tags = list(_tags(predictions))
     place = 0
-    found = []
-    for number, record in _records(questions):
-        try:
-            evidences = [
-                (list(one["evidence_tokens"]), [" ".join(words) for words in one["golden_answers"]])
-                for one in record["evidences"]
-            ]
-        except (KeyError, TypeError) as error:
-            raise DataError(
-                "not a question of WebQA's kit",
-                where=f"{questions}:{number}",
-                received=f"{type(error).__name__} {error}",
-                allowed="question_tokens and evidences with evidence_tokens and golden_answers",
-            ) from None
-        tagged = []
-        for tokens, references in evidences:
+    tagged: list[list[TaggedEvidence]] = []
+    for where, record in _records(questions):
+        tagged.append([])
+        for tokens, references in _evidences(record, where):
             own = tags[place : place + len(tokens)]
             place += len(tokens)
             if len(own) == len(tokens):
-                tagged.append(TaggedEvidence(tuple(references), marked(tokens, own)))
-        found.append(tagged)
+                tagged[-1].append(TaggedEvidence(references, marked(tokens, own)))
     if place != len(tags):
         raise DataError(
             "the tags do not fit the questions",
-            where=str(predictions),
+            where=printable(str(predictions)),
             received=f"{len(tags):,} tags",
-            allowed=f"{place:,}, one for each token of {questions.name}",
+            allowed=f"{place:,}, one for each token of {printable(questions.name)}",
         )
-    return found
+    return tagged
 
 
-def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (line number, record) of a file of JSON lines."""
-    for number, line in enumerate(_text(path).split("\n"), 1):
+def _evidences(record: Any, where: str) -> Iterator[tuple[list[str], tuple[str, ...]]]:
+    """Yield (tokens, reference answers) of each evidence of a question."""
+    evidences = record.get("evidences") if isinstance(record, dict) else None
+    for evidence in evidences if isinstance(evidences, list) else [None]:
+        tokens = evidence.get("evidence_tokens") if isinstance(evidence, dict) else None
+        answers = evidence.get("golden_answers") if isinstance(evidence, dict) else None
+        if not _are_texts(tokens) or not isinstance(answers, list) or not all(map(_are_texts, answers)):
+            raise DataError(
+                "not a question of WebQA's kit",
+                where=where,
+                received=printable(repr(record), 60),
+                allowed="evidences, each with evidence_tokens and golden_answers, which are lists of texts",
+            )
+        yield tokens, tuple(" ".join(words) for words in answers)
+
+
+def _are_texts(value: Any) -> TypeGuard[list[str]]:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
+
+
+def _records(path: Path) -> Iterator[tuple[str, Any]]:
+    """Yield (file:line, value) of a file of JSON lines."""
+    for number, line in enumerate(read_text(path).split("\n"), 1):
         if not line.strip():
             continue
+        where = f"{printable(str(path))}:{number}"
         try:
             record = json.loads(line)
-        except ValueError as error:
-            raise DataError("not JSON", where=f"{path}:{number}", received=str(error)) from None
-        if not isinstance(record, dict):
-            raise DataError("not a JSON object", where=f"{path}:{number}", received=line[:40])
-        yield number, record
+        except (ValueError, RecursionError) as error:
+            raise DataError("not JSON", where=where, received=str(error)) from None
+        yield where, record
 
 
 def _tags(path: Path) -> Iterator[int]:
     """Yield the tag numbers of a prediction file: one a line, anything behind a semicolon ignored."""
-    for number, line in enumerate(_text(path).split("\n"), 1):
+    for number, line in enumerate(read_text(path).split("\n"), 1):
         if not line:
             continue
         tag = line.partition(";")[0].strip()
         if tag not in {"0", "1", "2", "3"}:
-            raise DataError(
-                "not a tag", where=f"{path}:{number}", received=repr(line[:40]), allowed="0, 1, 2 or 3"
-            )
+            where = f"{printable(str(path))}:{number}"
+            raise DataError("not a tag", where=where, received=repr(line[:40]), allowed="0, 1, 2 or 3")
         yield int(tag)
-
-
-def _text(path: Path) -> str:
-    """Return the text of a file, unpacked where it is a gzip."""
-    try:
-        raw = path.read_bytes()
-        return (gzip.decompress(raw) if raw.startswith(GZIP) else raw).decode("utf-8")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise DataError("cannot read the file", where=str(path), received=str(error)) from None

@@ -16,9 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from clue_runner.errors import DataError
+from clue_runner.files.foreign import kind_of, printable, read_text
 from clue_runner.metrics.webqa import strictly_same
 
-SYNONYMS, NAMES, REGIONS = "synsets.py", "names.py", "state_names.py"
+SYNONYMS, NAMES, REGIONS = FILES = ("synsets.py", "names.py", "state_names.py")
+# One row of the synonyms; a pattern whose blanks run over line ends would take quadratic time.
+ROW = re.compile(r"^[ \t]*\[(.*)\],?[ \t\r]*$", re.MULTILINE)
 NUMBER = re.compile(r"[〇一二三四五六七八九十百千万亿兆\d]+")
 MONTH = re.compile(r"(?:十一|十二|[〇一二三四五六七八九十]|\d+)月?")
 BOOK_MARKS = "《<>》"
@@ -135,9 +138,15 @@ def read_lists(folder: Path) -> FuzzyLists:
     Raises:
         DataError: a file is missing or holds no such list.
     """
-    texts = {name: _read(folder / name) for name in (SYNONYMS, NAMES, REGIONS)}
+    if any(kind_of(folder / name) == "missing" for name in FILES):
+        raise DataError(
+            "not all lists of WebQA's kit are here",
+            where=printable(str(folder)),
+            allowed=f"a folder with {', '.join(FILES[:-1])} and {FILES[-1]}",
+        )
+    texts = {name: read_text(folder / name) for name in FILES}
     synonyms: dict[str, set[int]] = {}
-    for number, row in enumerate(re.findall(r"^\s*\[(.*)\],?\s*$", texts[SYNONYMS], re.MULTILINE)):
+    for number, row in enumerate(ROW.findall(texts[SYNONYMS])):
         for word in _strings(row):
             synonyms.setdefault(word, set()).add(number)
     if not synonyms:
@@ -164,16 +173,3 @@ def _named(text: str, name: str, folder: Path) -> frozenset[str]:
 def _strings(text: str) -> list[str]:
     """Return the string literals in a piece of Python."""
     return [re.sub(r"\\(.)", r"\1", match[1] or match[2] or "") for match in STRING.finditer(text)]
-
-
-def _read(path: Path) -> str:
-    """Return a file's text."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            "cannot read a list of WebQA's kit",
-            where=str(path),
-            received=str(error),
-            allowed=f"a folder with {SYNONYMS}, {NAMES} and {REGIONS}",
-        ) from None

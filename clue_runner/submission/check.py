@@ -19,14 +19,13 @@ from clue_runner.data.layouts import read_records
 from clue_runner.data.locate import locate
 from clue_runner.data.records import Records
 from clue_runner.errors import Problem
-from clue_runner.submission.entities import check_entities
+from clue_runner.submission.answers import check_values, read_answers
 from clue_runner.submission.findings import Findings
+from clue_runner.submission.forms import Answer, upload_form
 from clue_runner.submission.ids import check_id_types, check_ids, check_keys
-from clue_runner.submission.labels import check_labels
-from clue_runner.submission.lines import ONE_LINE, Answer, parse_answers, read_lines
-from clue_runner.submission.objects import ONE_OBJECT, parse_object
+from clue_runner.submission.objects import count_answers
 from clue_runner.submission.tables import check_table
-from clue_runner.submission.values import asked_ids, check_indices, check_texts
+from clue_runner.submission.values import asked_ids
 
 
 def check_file(
@@ -51,28 +50,16 @@ def check_file(
         others: test records of the task's other versions, to tell a mix-up (split -> records).
     """
     findings = Findings(name or submission.file, fix=fixing_command(card))
-    if submission.shape == "table":
-        check_table(raw, records, findings)
-        return findings.problems()
-    is_object = submission.shape == "object"
-    lines = read_lines(raw, findings, ONE_OBJECT if is_object else ONE_LINE)
-    if not lines:
-        return findings.problems()
-    if is_object:
-        answers = parse_object(lines, findings)
-    else:
-        answers = parse_answers(lines, findings, submission.answer_key)
+    answers = read_answers(raw, findings, upload_form(submission))
     if not answers:
         return findings.problems()
-    if submission.shape == "entities":
-        check_entities(answers, card, records, findings)
-    elif card.labels:
-        check_labels(answers, card, submission, findings)
-    elif submission.label_type == "int":
-        check_indices(answers, records, findings)
-    else:
-        check_texts(answers, findings)
-    count = len(answers) if is_object else len(lines)
+    check_values(answers, card, records, findings, submission)
+    if submission.shape == "table":
+        check_table(answers, records, findings)
+        return findings.problems()
+    is_object = submission.shape == "object"
+    # Every line counts, also one that is no answer.
+    count = len(answers) if is_object else count_answers(raw, submission.shape)
     _check_count(answers, count, card, submission, records, sample, findings)
     if is_object:
         check_keys(answers, records, others or {}, findings)

@@ -1,14 +1,15 @@
 """Collects what is wrong with one file: the first line of each kind, and how many more there are.
 
 In: single findings with line numbers. Out: one ``Problem`` a kind, in the order they were met.
-Knows nothing about tasks or formats.
+Knows nothing about tasks or formats. Text from files is shown with its control characters escaped.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from clue_runner.errors import Problem
+from clue_runner.files.foreign import printable
 
 
 @dataclass
@@ -36,34 +37,55 @@ class Findings:
         received: str | None = None,
         allowed: str | None = None,
         fix: str | None = None,
+        where: str | None = None,
     ) -> None:
-        """Note one finding; the same ``what`` again only raises its count."""
+        """Note one finding; the same ``what`` again only raises its count.
+
+        Args:
+            what: the kind, the same words for all lines that have it.
+            line: where in the file; None: the finding is about the whole file.
+            received: what stands there.
+            allowed: what would be right.
+            fix: a command or an instruction; None: the one given for the file.
+            where: the place, where it is in another file.
+        """
         known = self._kinds.get(what)
         if known:
             known.count += 1
             return
-        where = self.name if line is None else f"{self.name}:{line}"
-        self._kinds[what] = _Kind(Problem(what, where, received, allowed, fix or self.fix))
+        place = where or (self.name if line is None else f"{self.name}:{line}")
+        self._kinds[what] = _Kind(problem(what, place, received, allowed, fix or self.fix))
 
     def __bool__(self) -> bool:
         """Return whether anything was found."""
         return bool(self._kinds)
 
     def problems(self) -> list[Problem]:
-        """Return one problem a kind, with the number of lines where there is more than one."""
+        """Return one problem a kind, with the number of occurrences where there is more than one."""
         return [_counted(kind) for kind in self._kinds.values()]
 
 
-def _counted(kind: _Kind) -> Problem:
-    """Return the problem with its count in the text."""
-    first = kind.problem
-    if kind.count == 1:
-        return first
-    what = f"{first.what} ({kind.count:,} lines, the first is shown)"
-    return Problem(what, first.where, first.received, first.allowed, first.fix)
+def problem(
+    what: str,
+    where: str | None = None,
+    received: str | None = None,
+    allowed: str | None = None,
+    fix: str | None = None,
+) -> Problem:
+    """Return a ``Problem`` whose parts hold no control characters."""
+    parts = (what, where, received, allowed, fix)
+    return Problem(*(part and printable(part) for part in parts))  # type: ignore[arg-type]
 
 
 def shorten(value: object, limit: int = 60) -> str:
     """Return ``repr(value)``, cut to ``limit`` characters."""
-    text = repr(value)
-    return text if len(text) <= limit else text[: limit - 3] + "..."
+    text = repr(value[:limit] if isinstance(value, str | bytes) else value)
+    cut = isinstance(value, str | bytes) and len(value) > limit
+    return text if len(text) <= limit and not cut else f"{text[: limit - 3]}..."
+
+
+def _counted(kind: _Kind) -> Problem:
+    """Return the problem with its count in the text."""
+    if kind.count == 1:
+        return kind.problem
+    return replace(kind.problem, what=f"{kind.problem.what} ({kind.count:,} lines, the first is shown)")

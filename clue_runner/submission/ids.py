@@ -1,7 +1,7 @@
 """Compares the ids of a submission with the test file: all there, in its order, each one once.
 
 In: parsed answers, the test records where they are at hand. Out: findings.
-Knows nothing about answers, counts or files' names.
+Knows nothing about answers, counts or files' names. Ids are compared as texts: 1 and "1" are one id.
 """
 
 from __future__ import annotations
@@ -11,9 +11,13 @@ from typing import Any
 
 from clue_runner.data.cards import Submission
 from clue_runner.data.records import Records
+from clue_runner.files.foreign import printable
 from clue_runner.submission.findings import Findings, shorten
-from clue_runner.submission.lines import Answer
+from clue_runner.submission.forms import Answer
+from clue_runner.submission.strict_json import repeats
 from clue_runner.submission.values import asked_ids
+
+SHOWN = 60  # characters of an id in a message
 
 
 def check_keys(
@@ -47,9 +51,8 @@ def check_id_types(answers: Sequence[Answer], submission: Submission, findings: 
     allowed = "a number, as in 7" if wanted is int else 'a text, as in "7"'
     for answer in answers:
         if type(answer.id) is not wanted:  # bool is an int to isinstance
-            findings.add(
-                "the id has the wrong type", answer.line, received=shorten(answer.id), allowed=allowed
-            )
+            received = shorten(answer.id)
+            findings.add("the id has the wrong type", answer.line, received=received, allowed=allowed)
 
 
 def check_ids(
@@ -60,7 +63,7 @@ def check_ids(
 ) -> None:
     """Note repeated ids, and ids that differ from the test file's in value or order."""
     ids = [str(answer.id) for answer in answers]
-    if _check_repeats(answers, ids, findings) or records is None:
+    if note_repeats(answers, ids, findings) or records is None:
         return
     wanted = [str(record.id) for record in records.items]
     if ids == wanted:
@@ -82,41 +85,26 @@ def check_ids(
     findings.add(what, line, received=received, allowed=allowed)
 
 
-def _check_repeats(answers: Sequence[Answer], ids: Sequence[str], findings: Findings) -> bool:
-    """Note ids that stand twice; say so where they start again with every batch."""
-    seen: dict[str, int] = {}
-    repeated = [
-        (answer, text) for answer, text in zip(answers, ids, strict=True) if _repeats(text, answer, seen)
-    ]
-    if not repeated:
-        return False
-    first, text = repeated[0]
-    if text == ids[0] and len(repeated) > 1:
-        findings.add(
-            "the ids start again: they count within a batch, not over the file",
-            first.line,
-            received=f"id {text}, first seen in line {seen[text]}",
-        )
-        return True
-    for answer, text in repeated:
-        findings.add(
-            "the id stands twice", answer.line, received=f"id {text}, first seen in line {seen[text]}"
-        )
-    return True
-
-
-def _repeats(text: str, answer: Answer, seen: dict[str, int]) -> bool:
-    """Return whether ``text`` was seen before, remembering its first line."""
-    return seen.setdefault(text, answer.line) != answer.line
+def note_repeats(answers: Sequence[Answer], ids: Sequence[str], findings: Findings) -> bool:
+    """Note ids that stand twice and return whether any does; ids that count within a batch are told apart."""
+    repeated = repeats(ids)
+    start_again = len(repeated) > 1 and repeated[0][1] == 0
+    what = "the id stands twice"
+    if start_again:
+        what = "the ids start again: they count within a batch, not over the file"
+    for place, first in repeated[:1] if start_again else repeated:
+        received = f"id {printable(ids[place], SHOWN)}, first seen in line {answers[first].line}"
+        findings.add(what, answers[place].line, received=received)
+    return bool(repeated)
 
 
 def _first_difference(
     answers: Sequence[Answer], ids: Sequence[str], wanted: Sequence[str]
 ) -> tuple[int, str, str]:
     """Return the first line whose id differs, that id, and the one that belongs there."""
-    for answer, one, other in zip(answers, ids, wanted, strict=False):
-        if one != other:
-            return answer.line, f"id {one}", f"id {other}"
+    for answer, given, right in zip(answers, ids, wanted, strict=False):
+        if given != right:
+            return answer.line, f"id {printable(given, SHOWN)}", f"id {right}"
     if len(ids) > len(wanted):
-        return answers[len(wanted)].line, f"id {ids[len(wanted)]}", "the end of the file"
+        return answers[len(wanted)].line, f"id {printable(ids[len(wanted)], SHOWN)}", "the end of the file"
     return answers[-1].line, "the end of the file", f"id {wanted[len(ids)]}"

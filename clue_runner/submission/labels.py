@@ -1,75 +1,93 @@
-"""Are the labels of a submission those of the card? Indexes, descriptions and types are told apart.
+"""Are the labels of a file those of the card? Indices, descriptions and types are told apart.
 
 In: parsed answers and the card's label list. Out: findings. Knows nothing about ids, counts or files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
-from clue_runner.data.cards import Card, Submission
+from clue_runner.data.cards import Card
 from clue_runner.submission.findings import Findings, shorten
-from clue_runner.submission.lines import Answer
+from clue_runner.submission.forms import Answer
 
 SHOWN = 20  # labels listed in a message before it is cut
 
+LabelType = Literal["str", "int"]
 
-def check_labels(answers: Sequence[Answer], card: Card, submission: Submission, findings: Findings) -> None:
-    """Note labels of the wrong type, class indexes in place of labels, and labels the card does not have."""
+
+def check_labels(answers: Sequence[Answer], card: Card, label_type: LabelType, findings: Findings) -> None:
+    """Note labels of the wrong type, class indices in place of labels, and labels the card does not have."""
     if not card.labels:
         return
-    allowed = allowed_labels(card, submission)
-    if _check_indexes(answers, card, submission, findings):
+    allowed = allowed_labels(card, label_type)
+    if _check_indices(answers, card, allowed, findings):
         return
     known = set(card.label_names)
+    guesses = _guesses(card)
     for answer in answers:
-        label = answer.label
-        if str(label) in known or (isinstance(label, bool) and str(label).lower() in known):
-            if type(label) is not (str if submission.label_type == "str" else int):
-                kind = "a text" if submission.label_type == "str" else "a number"
-                findings.add(
-                    f"the label is not {kind}", answer.line, received=shorten(label), allowed=allowed
-                )
+        label = answer.value
+        spelling = _spelling(label)
+        if spelling in known or (isinstance(label, bool) and spelling.lower() in known):
+            if type(label) is not (str if label_type == "str" else int):
+                kind = "a text" if label_type == "str" else "a number"
+                what = f"the label is not {kind}"
+                findings.add(what, answer.line, received=shorten(label), allowed=allowed)
         else:
-            findings.add(_what(label, card), answer.line, received=shorten(label), allowed=allowed)
+            findings.add(_what(label, guesses), answer.line, received=shorten(label), allowed=allowed)
 
 
-def allowed_labels(card: Card, submission: Submission) -> str:
+def allowed_labels(card: Card, label_type: LabelType) -> str:
     """Return the labels as they stand in the file, a long list cut."""
-    quote = '"' if submission.label_type == "str" else ""
+    quote = '"' if label_type == "str" else ""
     names = [f"{quote}{name}{quote}" for name in card.label_names]
     if len(names) <= SHOWN:
         return ", ".join(names)
     return f"{names[0]}, {names[1]} ... {names[-1]}, {len(names)} labels: clue tasks show {card.name}"
 
 
-def _check_indexes(answers: Sequence[Answer], card: Card, submission: Submission, findings: Findings) -> bool:
-    """Note a file whose labels are all class indexes, and return whether it is one."""
-    indexes = {str(number) for number in range(len(card.labels))}
-    given = {str(answer.label) for answer in answers if not isinstance(answer.label, bool)}
-    if not given or not given <= indexes or given & set(card.label_names):
+def _check_indices(answers: Sequence[Answer], card: Card, allowed: str, findings: Findings) -> bool:
+    """Note a file whose labels are all class indices, and return whether it is one."""
+    indices = {str(number) for number in range(len(card.labels))}
+    numbers = [answer for answer in answers if not isinstance(answer.value, bool)]
+    given = {_spelling(answer.value) for answer in numbers}
+    if not given or not given <= indices or given & set(card.label_names):
         return False
-    first = answers[0]
-    name = card.label_names[int(str(first.label))]
+    first = numbers[0]
+    name = card.label_names[int(_spelling(first.value))]
     findings.add(
-        f"the labels are class indexes, not the card's labels (index {first.label} stands for {name!r})",
+        f"the labels are class indices, not the card's labels (index {first.value} stands for {name!r})",
         first.line,
-        received=shorten(first.label),
-        allowed=allowed_labels(card, submission),
+        received=shorten(first.value),
+        allowed=allowed,
     )
     return True
 
 
-def _what(label: object, card: Card) -> str:
+def _spelling(label: object) -> str:
+    """Return how a scalar would be written; anything nested is spelt like no label."""
+    return str(label) if isinstance(label, str | int) else ""
+
+
+def _guesses(card: Card) -> Mapping[str, str]:
+    """Return what people write instead of a label -> what is wrong with it, made once for all answers."""
+    guesses: dict[str, str] = {}
+    for label in card.labels:
+        what = f"a label's description instead of the label (write {label.name!r})"
+        for text in (label.description, *label.description.split()):
+            guesses.setdefault(text, what)
+    for label in card.labels:
+        guesses.setdefault(label.name.lower(), f"the label is spelt differently (write {label.name!r})")
+    return guesses
+
+
+def _what(label: object, guesses: Mapping[str, str]) -> str:
     """Return what is wrong with an unknown label, as exactly as can be told."""
     if label is None:
         return "the label is null"
-    text = str(label)
-    for known in card.labels:
-        if text and text in {known.description, *known.description.split()}:
-            return f"a label's description instead of the label (write {known.name!r})"
-        if text.strip().lower() == known.name.lower():
-            return f"the label is spelt differently (write {known.name!r})"
-    if label == "-":
+    if isinstance(label, str) and label == "-":
         return "the label is '-', the data's mark for records without an agreed label"
-    return "the label is not one of the card's"
+    text = _spelling(label)
+    guess = guesses.get(text) or guesses.get(text.strip().lower())
+    return guess if text.strip() and guess else "the label is not one of the card's"

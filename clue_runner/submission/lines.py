@@ -1,43 +1,42 @@
-"""A submission's bytes to (line, id, label) triples, every deviation from JSON lines explained.
+"""A file's bytes to lines, and lines of JSON to answers, every deviation explained.
 
-In: bytes and a place to note findings. Out: answers of the lines that could be read.
-Knows the form of a submission file, nothing about label lists, counts or other files.
+In: bytes and a place to note findings. Out: the answers of the lines that can be read.
+Knows the form of a file of answers, nothing about label lists, counts or other files.
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+import math
 from typing import Any
 
+from clue_runner.files.foreign import printable
 from clue_runner.submission.findings import Findings, shorten
+from clue_runner.submission.forms import Answer, Form
+from clue_runner.submission.strict_json import (
+    NotANumberError,
+    RepeatedKeyError,
+    UnusableJsonError,
+    load_json,
+)
 
-ONE_LINE = '{"id": 0, "label": "..."}, one a line'
 BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "UTF-8", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One line of a submission: where it stands and what it says, types unchecked."""
+def read_lines(raw: bytes, findings: Findings, form: Form, example: str) -> list[str]:
+    """Return the file's lines without their ends; an empty list where it is not readable text.
 
-    line: int
-    id: Any
-    label: Any
-
-
-class NotANumberError(ValueError):
-    """NaN or Infinity stands where a value should be."""
-
-
-class RepeatedKeyError(ValueError):
-    """A key stands twice in one object."""
-
-
-def read_lines(raw: bytes, findings: Findings, form: str = ONE_LINE) -> list[str]:
-    """Return the file's lines without their ends; an empty list where it is not readable text."""
+    Args:
+        raw: the file.
+        findings: where to note what is wrong.
+        form: whether a byte order mark and CR LF are faults.
+        example: what an empty file should hold.
+    """
     for mark, encoding in BYTE_ORDER_MARKS.items():
         if raw.startswith(mark):
-            findings.add(f"the file starts with a {encoding} byte order mark", 1, allowed="UTF-8 without one")
+            if form.for_upload or encoding != "UTF-8":
+                findings.add(
+                    f"the file starts with a {encoding} byte order mark", 1, allowed="UTF-8 without one"
+                )
             raw = raw[len(mark) :] if encoding == "UTF-8" else b""
             break
     try:
@@ -48,111 +47,129 @@ def read_lines(raw: bytes, findings: Findings, form: str = ONE_LINE) -> list[str
         return []
     if not text.strip():
         if not findings:
-            findings.add("the file is empty", allowed=form)
+            findings.add("the file is empty", allowed=example)
         return []
     lines = text.split("\n")  # not splitlines(): texts may hold U+2028
     if lines[-1] == "":
         lines.pop()
-    for number, text_line in enumerate(lines, start=1):
-        if text_line.endswith("\r"):
-            findings.add("lines end with CR LF", number, allowed="LF alone")
+    if form.for_upload:
+        for number, line in enumerate(lines, start=1):
+            if line.endswith("\r"):
+                findings.add("lines end with CR LF", number, allowed="LF alone")
     return [line.removesuffix("\r") for line in lines]
 
 
-def parse_answers(lines: list[str], findings: Findings, key: str = "label") -> list[Answer]:
-    """Return the answers of ``lines``; a line that is not one is noted and left out.
-
-    Args:
-        lines: what ``read_lines`` gave.
-        findings: where to note what is wrong.
-        key: what the lines call the answer.
-    """
-    form = ONE_LINE.replace("label", key)
-    if _is_other_shape(lines, findings, key, form):
-        return []
-    answers = []
-    for number, line in enumerate(lines, start=1):
-        answer = _parse_line(line, number, findings, key, form)
-        if answer is not None:
-            answers.append(answer)
-    return answers
+def parse_answers(lines: list[str], findings: Findings, form: Form) -> list[Answer]:
+    """Return the answers of ``lines``; a line that is not one is noted and left out."""
+    answers = (_parse_line(line, number, findings, form) for number, line in enumerate(lines, start=1))
+    return [answer for answer in answers if answer is not None]
 
 
-def load_line(text: str) -> Any:
-    """Return the value of one JSON text; NaN, Infinity and repeated keys are refused.
-
-    Raises:
-        ValueError: the text is not JSON (its subclasses say what else).
-    """
-    try:
-        return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique_keys)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-
-
-def _parse_line(line: str, number: int, findings: Findings, key: str, form: str) -> Answer | None:
-    """Return one line's answer, or None after noting why there is none."""
-    if not line.strip():
-        findings.add("blank line", number, allowed=form)
-        return None
-    try:
-        record = load_line(line)
-    except NotANumberError as error:
-        findings.add("NaN or Infinity is not JSON", number, received=str(error))
-        return None
-    except RepeatedKeyError as error:
-        findings.add("a key stands twice in one line", number, received=str(error))
-        return None
-    except ValueError:
-        what = "a table row, not JSON" if "\t" in line else "the line is not JSON"
-        findings.add(what, number, received=shorten(line), allowed=form)
-        return None
-    if not isinstance(record, dict):
-        findings.add("the line is not a JSON object", number, received=shorten(line), allowed=form)
-        return None
-    missing = [name for name in ("id", key) if name not in record]
-    if missing:
-        what = f"the line has no {' and no '.join(missing)}"
-        findings.add(what, number, received=shorten(line), allowed=form)
-        return None
-    extra = [name for name in record if name not in {"id", key}]
-    if extra:
-        findings.add(
-            "keys that do not belong here", number, received=", ".join(extra)[:80], allowed=f"id, {key}"
-        )
-    return Answer(number, record["id"], record[key])
+def is_one_object(lines: list[str], form: Form) -> bool:
+    """Return whether the file is one object from id to answer, though perhaps a broken one."""
+    if not lines[0].lstrip().startswith("{"):
+        return False
+    own_keys = {"id", *form.keys}
+    keys = _keys(lines[0])
+    if keys is not None:
+        return len(lines) == 1 and not keys & own_keys
+    # The first of several lines of one object, or a broken record before others.
+    keys = _keys("\n".join(lines))
+    if keys is not None:
+        return not keys & own_keys
+    return not any(line.lstrip().startswith("{") for line in lines[1:2])
 
 
-def _is_other_shape(lines: list[str], findings: Findings, key: str, form: str) -> bool:
+def is_other_shape(lines: list[str], findings: Findings, form: Form) -> bool:
     """Note a file that is one JSON value instead of lines, and return whether it is."""
-    if not lines or lines[0].lstrip()[:1] not in {"[", "{"}:
+    if lines[0].lstrip()[:1] not in {"[", "{"}:
         return False
     try:
-        whole = load_line("\n".join(lines))
+        whole = load_json("\n".join(lines))
     except ValueError:
         return False
     if isinstance(whole, list):
-        findings.add(f"the file is one JSON list of {len(whole):,} items", 1, received="[...]", allowed=form)
+        findings.add(
+            f"the file is one JSON list of {len(whole):,} items", 1, received="[...]", allowed=form.line
+        )
         return True
-    if isinstance(whole, dict) and not {"id", key} & whole.keys():
+    if isinstance(whole, dict) and not {"id", *form.keys} & whole.keys():
         what = f"the file is one JSON object with {len(whole):,} keys"
-        findings.add(what, 1, received=shorten(lines[0], 40), allowed=form)
+        findings.add(what, 1, received=shorten(lines[0], 40), allowed=form.line)
         return True
     if isinstance(whole, dict) and len(lines) > 1:
-        findings.add("one record is spread over several lines", 1, allowed=form)
+        findings.add("one record is spread over several lines", 1, allowed=form.line)
         return True
     return False
 
 
-def _refuse_constant(name: str) -> None:
-    """Refuse what Python's JSON reader takes beyond the standard."""
-    raise NotANumberError(name)
+def _keys(text: str) -> frozenset[str] | None:
+    """Return the keys of one JSON object, repeated or not; None where the text is no JSON."""
+    try:
+        value = load_json(text)
+    except RepeatedKeyError as error:
+        return error.keys
+    except ValueError:
+        return None
+    return frozenset(value) if isinstance(value, dict) else frozenset()
 
 
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return the object, or refuse one that says two things under one name."""
-    record = dict(pairs)
-    if len(record) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise RepeatedKeyError(next(name for name in names if names.count(name) > 1))
+def _parse_line(line: str, number: int, findings: Findings, form: Form) -> Answer | None:
+    """Return one line's answer, or None after noting why there is none."""
+    if not line.strip():
+        if form.for_upload:
+            findings.add("blank line", number, allowed=form.line)
+        return None
+    record = _load_record(line, number, findings, form)
+    if record is None:
+        return None
+    key = next((name for name in form.keys if name in record), None)
+    missing = [] if "id" in record or not form.for_upload else ["id"]
+    missing += [] if key is not None else list(form.keys[:2])
+    if key is None or missing:
+        what = f"the line has no {' and no '.join(missing)}"
+        findings.add(what, number, received=shorten(line), allowed=form.line)
+        return None
+    if form.for_upload:
+        extra = [name for name in record if name not in {"id", key}]
+        if extra:
+            received = printable(", ".join(extra), 80)
+            findings.add("keys that do not belong here", number, received=received, allowed=f"id, {key}")
+        return Answer(number, record["id"], record[key])
+    return _scored_line(record, key, number, findings)
+
+
+def _load_record(line: str, number: int, findings: Findings, form: Form) -> dict[str, Any] | None:
+    """Return the object of one line, or None after noting what else it is."""
+    try:
+        record = load_json(line)
+    except NotANumberError as error:
+        findings.add("NaN or Infinity is not JSON", number, received=printable(str(error), 60))
+        return None
+    except RepeatedKeyError as error:
+        findings.add("a key stands twice in one line", number, received=printable(error.key, 60))
+        return None
+    except UnusableJsonError as error:
+        findings.add(f"the line is not JSON that holds an answer: {error}", number, allowed=form.line)
+        return None
+    except ValueError:
+        what = "a table row, not JSON" if "\t" in line else "the line is not JSON"
+        findings.add(what, number, received=shorten(line), allowed=form.line)
+        return None
+    if not isinstance(record, dict):
+        findings.add("the line is not a JSON object", number, received=shorten(line), allowed=form.line)
+        return None
     return record
+
+
+def _scored_line(record: dict[str, Any], key: str, number: int, findings: Findings) -> Answer | None:
+    """Return the answer of a line that is to be scored, its id and probability checked."""
+    record_id, probability = record.get("id"), record.get("probability")
+    if isinstance(record_id, bool) or not isinstance(record_id, int | str | None):
+        findings.add("the id is no number and no text", number, received=shorten(record_id))
+        return None
+    is_number = isinstance(probability, int | float) and not isinstance(probability, bool)
+    if probability is not None and not (is_number and math.isfinite(probability)):
+        findings.add("the probability is not a number", number, received=shorten(probability))
+        return None
+    return Answer(number, record_id, record[key], None if probability is None else float(probability))

@@ -79,9 +79,7 @@ def name_problem(match: Match, name: str, shown: str, chosen: Known | None) -> P
 
 def _similar(name: str, known: list[Known]) -> Match:
     """Return the files whose names are closest: meant if very close, else only suggested."""
-    scored = [
-        (difflib.SequenceMatcher(None, name.lower(), one.submission.file).ratio(), one) for one in known
-    ]
+    scored = [(_similarity(name.lower(), one.submission.file), one) for one in known]
     best = max((ratio for ratio, _ in scored), default=0.0)
     if best >= CLOSE:
         meant = tuple(one for ratio, one in scored if ratio == best)
@@ -89,6 +87,13 @@ def _similar(name: str, known: list[Known]) -> Match:
     near = [one.submission.file for ratio, one in scored if ratio == best and ratio >= NEAR]
     hint = f"did you mean {' or '.join(near)}?" if near else "clue tasks lists the names"
     return Match((), hint)
+
+
+def _similarity(name: str, official: str) -> float:
+    """Return 0 to 1; below ``NEAR`` an upper bound is enough, which long strange names reach at once."""
+    matcher = difflib.SequenceMatcher(None, name, official)
+    bound = min(matcher.real_quick_ratio(), matcher.quick_ratio())
+    return bound if bound < NEAR else matcher.ratio()
 
 
 def _plain(name: str) -> str:

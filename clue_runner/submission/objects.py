@@ -1,4 +1,4 @@
-"""A submission that is one JSON object, from id to answer, as (line, id, answer) triples.
+"""A file of answers that is one JSON object, from id to answer.
 
 In: the file's lines and a place to note findings. Out: answers, or none where it is something else.
 Knows nothing about which ids and answers are right.
@@ -7,11 +7,19 @@ Knows nothing about which ids and answers are right.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any
+import math
+from contextlib import suppress
 
+from clue_runner.files.foreign import printable
 from clue_runner.submission.findings import Findings, shorten
-from clue_runner.submission.lines import Answer, NotANumberError, RepeatedKeyError, load_line
+from clue_runner.submission.forms import Answer
+from clue_runner.submission.strict_json import (
+    NotANumberError,
+    RepeatedKeyError,
+    entries,
+    load_json,
+    repeats,
+)
 
 ONE_OBJECT = '{"id": answer, ...}, one object in the whole file'
 
@@ -20,18 +28,20 @@ def parse_object(lines: list[str], findings: Findings) -> list[Answer]:
     """Return the answers of a file that should be one object; anything else is noted and gives none."""
     text = "\n".join(lines)
     try:
-        whole = load_line(text)
+        whole = load_json(text)
     except NotANumberError as error:
-        findings.add("NaN or Infinity is not JSON", _line_of(text, str(error)), received=str(error))
+        findings.add(
+            "NaN or Infinity is not JSON", _line_of_no_number(text), received=printable(str(error), 60)
+        )
         return []
     except RepeatedKeyError as error:
-        findings.add("an id has two answers", _line_of(text, json.dumps(str(error)), -1), received=str(error))
+        _note_repeats(text, error.key, findings)
         return []
     except json.JSONDecodeError as error:
         _note_broken(lines, error, findings)
         return []
     except ValueError as error:
-        findings.add(f"the file is not JSON: {error}", 1, allowed=ONE_OBJECT)
+        findings.add(f"the file is not JSON that holds answers: {error}", 1, allowed=ONE_OBJECT)
         return []
     if not isinstance(whole, dict):
         kind = "list" if isinstance(whole, list) else type(whole).__name__
@@ -42,14 +52,14 @@ def parse_object(lines: list[str], findings: Findings) -> list[Answer]:
         return []
     if not whole:
         findings.add("the object has no answers", 1, allowed=ONE_OBJECT)
-    return list(located(text, whole))
+    return [Answer(line, key, whole[key]) for line, key, _ in entries(text)]
 
 
 def count_answers(raw: bytes, shape: str) -> int:
     """Return the answers in a file: lines, or the keys of its object; what cannot be read counts as lines."""
     if shape == "object":
         try:
-            whole = load_line(raw.decode("utf-8"))
+            whole = load_json(raw.decode("utf-8"))
         except ValueError:
             whole = None
         if isinstance(whole, dict):
@@ -57,32 +67,40 @@ def count_answers(raw: bytes, shape: str) -> int:
     return raw.count(b"\n") + (not raw.endswith(b"\n") and bool(raw))
 
 
+def _note_repeats(text: str, key: str, findings: Findings) -> None:
+    """Note every id that has an answer already; a key repeated further inside is noted without its line."""
+    keys: list[str] = []
+    lines: list[int] = []
+    with suppress(ValueError):  # broken behind a repeated key: what was read so far is said
+        for line, name, _ in entries(text):
+            keys.append(name)
+            lines.append(line)
+    repeated = repeats(keys)
+    for place, _ in repeated:
+        findings.add("an id has two answers", lines[place], received=printable(keys[place], 60))
+    if not repeated:
+        findings.add("a key stands twice in one answer", received=printable(key, 60))
+
+
+def _line_of_no_number(text: str) -> int | None:
+    """Return the line of the first answer that no JSON number stands for; None where it is nested."""
+    with suppress(ValueError):  # broken further on
+        for line, _, value in entries(text):
+            if isinstance(value, float) and not math.isfinite(value):
+                return line
+    return None
+
+
 def _note_broken(lines: list[str], error: json.JSONDecodeError, findings: Findings) -> None:
     """Note text that is no JSON value: lines of records, a file that is cut, or anything else."""
     try:
-        first = load_line(lines[0])
+        first = load_json(lines[0])
     except ValueError:
         first = None
     if isinstance(first, dict) and len(lines) > 1 and lines[1].lstrip().startswith("{"):
         what = f"the file is {len(lines):,} lines of records, not one object"
         findings.add(what, 1, received=shorten(lines[0], 40), allowed=ONE_OBJECT)
         return
-    cut = error.pos >= len("\n".join(lines).rstrip()) or error.msg.startswith("Unterminated string")
+    cut = error.pos >= len(error.doc.rstrip()) or error.msg.startswith("Unterminated string")
     what = "the file is cut in the middle" if cut else "the file is not JSON"
     findings.add(f"{what}: {error.msg}, column {error.colno}", error.lineno, allowed=ONE_OBJECT)
-
-
-def located(text: str, whole: Mapping[str, Any]) -> Iterator[Answer]:
-    """Yield the object's answers with the lines they stand in, found by going through the text once."""
-    line, place = 1, 0
-    for key, value in whole.items():
-        found = text.find(json.dumps(key, ensure_ascii=False), place)
-        if found >= 0:  # an id written with escapes stays on the line of the one before
-            line, place = line + text.count("\n", place, found), found
-        yield Answer(line, key, value)
-
-
-def _line_of(text: str, part: str, direction: int = 1) -> int:
-    """Return the line where ``part`` stands first, or last."""
-    place = text.find(part) if direction > 0 else text.rfind(part)
-    return text.count("\n", 0, max(place, 0)) + 1

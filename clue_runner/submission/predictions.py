@@ -1,8 +1,8 @@
-"""Reads a prediction file back, and brings its lines into the order of the gold records.
+"""Brings the answers of a prediction file into the order of the gold records.
 
-In: bytes of ``predictions/<split>.jsonl`` or of a submission file (lines, or one object from id to answer),
-and labelled records.
+In: answers as ``answers.read_answers`` gives them, and labelled records.
 Out: one answer a record, and by what they were matched. Knows nothing about metrics.
+Ids are compared as texts: 1 and "1" are one id.
 """
 
 from __future__ import annotations
@@ -11,79 +11,63 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from clue_runner.data.records import ClozeRecord, Records
+from clue_runner.data.records import ClozeRecord, ReadingRecord, Records
 from clue_runner.errors import DataError, Problem
-from clue_runner.submission.findings import shorten
-from clue_runner.submission.lines import load_line
-from clue_runner.submission.objects import located
+from clue_runner.files.foreign import printable
+from clue_runner.submission.findings import problem
+from clue_runner.submission.forms import Answer
+from clue_runner.submission.strict_json import repeats
 
-ANSWER_KEYS = ("prediction", "label", "answer")
-
-
-@dataclass(frozen=True, slots=True)
-class GivenAnswer:
-    """One line of a prediction file; ``id`` is None where the line has none."""
-
-    line: int
-    id: int | str | None
-    answer: Any
-    probability: float | None
+SHOWN = 60  # characters of an id in a message
+NEXT_STEP = "predict the whole split again, or name the right --gold file"
+PARTIAL = "; --partial counts each question without an answer as 0"
 
 
 @dataclass(frozen=True)
 class Aligned:
-    """One answer for every record in order; ``by`` says how they were matched."""
+    """One answer for every record in order.
 
-    answers: tuple[GivenAnswer, ...]
-    by: str
-
-
-def read_predictions(raw: bytes, name: str) -> list[GivenAnswer]:
-    """Return the answers of a prediction file in file order.
-
-    Raises:
-        DataError: a line is not a JSON object with ``prediction`` or ``label``; all of them are listed.
+    Args:
+        answers: None where the record has no answer, which only ``partial`` allows.
+        by: how answers and records were matched.
+        ignored: answers to ids that no record has.
     """
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise DataError("the file is not UTF-8", where=f"{name}:{line}") from None
-    whole = _as_object(text)
-    if whole is not None:
-        return [GivenAnswer(one.line, one.id, one.label, None) for one in located(text, whole)]
-    answers, problems = [], []
-    for number, line_text in enumerate(text.split("\n"), start=1):
-        if not line_text.strip():
-            continue
-        try:
-            answers.append(_parse(line_text, number))
-        except ValueError as error:
-            problems.append(
-                Problem(str(error), f"{name}:{number}", shorten(line_text), '{"id": ..., "label": ...}')
-            )
-    if problems:
-        raise DataError("the prediction file cannot be read", where=name, problems=problems)
-    if not answers:
-        raise DataError("the prediction file is empty", where=name)
-    return answers
+
+    answers: tuple[Answer | None, ...]
+    by: str
+    ignored: int = 0
+
+    @property
+    def unanswered(self) -> int:
+        """Return how many records have no answer."""
+        return sum(answer is None for answer in self.answers)
 
 
-def align(answers: Sequence[GivenAnswer], records: Records[Any], name: str) -> Aligned:
+def align(answers: Sequence[Answer], records: Records[Any], name: str, *, partial: bool = False) -> Aligned:
     """Return the answers in the order of ``records``.
 
     By id where the file's ids are the records' own; by row where the file numbers its lines or has no
     ids. Rows of the gold file that are not scored (no agreed label) may have an answer: it is ignored.
 
+    Args:
+        answers: in file order.
+        records: what they answer.
+        name: what the prediction file is called in messages.
+        partial: records may be without an answer, and answers without a record; ids decide.
+
     Raises:
         DataError: ids that stand twice, are missing or unknown, or another number of lines.
     """
     if all(answer.id is None for answer in answers):
+        if partial:
+            raise DataError("answers without ids cannot be a part of a file", where=printable(name))
         return _by_row(answers, records, name, "row order, since the file has no ids")
-    if any(isinstance(record, ClozeRecord) and answers[0].id in record.tags for record in records.items):
-        return _by_tag(answers, records, name)
-    wanted = [str(record.id) for record in records.items]
     given = [str(answer.id) for answer in answers]
+    if _answers_blanks(given, records):
+        return _by_tag(answers, given, records, name)
+    wanted = [str(record.id) for record in records.items]
+    if partial:
+        return _by_id(answers, given, wanted, records, name)
     if len(set(wanted)) == len(wanted):
         by_id = dict(zip(given, answers, strict=True))
         extra = len(answers) - len(wanted)
@@ -97,63 +81,58 @@ def align(answers: Sequence[GivenAnswer], records: Records[Any], name: str) -> A
     raise _mismatch(answers, given, wanted, records, name)
 
 
-def _parse(text: str, number: int) -> GivenAnswer:
-    """Return one line's answer."""
-    record = load_line(text)
-    if not isinstance(record, dict):
-        raise ValueError("the line is not a JSON object")
-    key = next((key for key in ANSWER_KEYS if key in record), None)
-    if key is None:
-        raise ValueError("the line has no prediction and no label")
-    record_id = record.get("id")
-    if isinstance(record_id, bool) or not isinstance(record_id, int | str | None):
-        raise ValueError("the id is no number and no text")
-    probability = record.get("probability")
-    if not isinstance(probability, int | float | None):
-        raise ValueError("the probability is not a number")
-    return GivenAnswer(number, record_id, record[key], probability)
+def _answers_blanks(given: Sequence[str], records: Records[Any]) -> bool:
+    """Return whether the ids are tags of blanks rather than ids of records."""
+    tags = {tag for record in records.items if isinstance(record, ClozeRecord) for tag in record.tags}
+    return not tags.isdisjoint(given)
 
 
-def _as_object(text: str) -> dict[str, Any] | None:
-    """Return the file's one object from id to answer; None where it is lines of records."""
-    try:
-        whole = load_line(text)
-    except ValueError:
-        return None
-    is_line = not isinstance(whole, dict) or any(key in whole for key in ("id", *ANSWER_KEYS))
-    return None if is_line else whole
+def _by_id(
+    answers: Sequence[Answer], given: Sequence[str], wanted: Sequence[str], records: Records[Any], name: str
+) -> Aligned:
+    """Return the answers that there are; a file none of whose ids is asked for is another data set's."""
+    by_id = dict(zip(given, answers, strict=True))
+    known = by_id.keys() & set(wanted)
+    if repeats(given) or not known:
+        raise _mismatch(answers, given, wanted, records, name)
+    chosen = tuple(by_id.get(text) for text in wanted)
+    return Aligned(chosen, "id", ignored=len(by_id) - len(known))
 
 
-def _by_tag(answers: Sequence[GivenAnswer], records: Records[Any], name: str) -> Aligned:
+def _by_tag(answers: Sequence[Answer], given: Sequence[str], records: Records[Any], name: str) -> Aligned:
     """Return the answers of each record's blanks together, {tag: answer}.
 
     Raises:
-        DataError: a tag without an answer, or an answer to a tag that is in no record.
+        DataError: a tag without an answer or with two, or an answer to a tag that is in no record.
     """
-    given = {str(answer.id): answer for answer in answers}
+    by_tag = dict(zip(given, answers, strict=True))
     wanted = {tag: record for record in records.items for tag in record.tags}
     problems = [
-        Problem(f"the tag {tag} is in no record of {records.file}", f"{name}:{answer.line}")
-        for tag, answer in given.items()
+        _twice("tag", given[place], answers[place], answers[first], name) for place, first in repeats(given)
+    ]
+    problems += [
+        problem(f"the tag {printable(tag, SHOWN)} is in no record of {records.file}", f"{name}:{answer.line}")
+        for tag, answer in by_tag.items()
         if tag not in wanted
     ]
     problems += [
-        Problem(f"no answer for {tag}", f"{records.file}:{record.line}")
+        problem(f"no answer for {tag}", f"{records.file}:{record.line}")
         for tag, record in wanted.items()
-        if tag not in given
+        if tag not in by_tag
     ]
     if problems:
         raise DataError(
-            f"the predictions do not fit {records.file}: {len(given):,} answers, {len(wanted):,} blanks",
-            where=name,
+            f"the predictions do not fit {printable(records.file)}: "
+            f"{len(given):,} answers, {len(wanted):,} blanks",
+            where=printable(name),
             problems=problems,
-            next_step="predict the whole split again, or name the right --gold file",
+            next_step=NEXT_STEP,
         )
-    gathered = []
+    chosen = []
     for record in records.items:
-        chosen = {tag: given[tag].answer for tag in record.tags}
-        gathered.append(GivenAnswer(given[record.tags[0]].line, record.id, chosen, None))
-    return Aligned(tuple(gathered), "tag")
+        value = {tag: by_tag[tag].value for tag in record.tags}
+        chosen.append(Answer(by_tag[record.tags[0]].line, record.id, value))
+    return Aligned(tuple(chosen), "tag")
 
 
 def _skipped(records: Records[Any]) -> int:
@@ -166,7 +145,7 @@ def _counts_rows(given: Sequence[str]) -> bool:
     return any(list(given) == [str(start + row) for row in range(len(given))] for start in (0, 1))
 
 
-def _by_row(answers: Sequence[GivenAnswer], records: Records[Any], name: str, by: str) -> Aligned:
+def _by_row(answers: Sequence[Answer], records: Records[Any], name: str, by: str) -> Aligned:
     """Return the answers row by row, over the scored rows or over all rows of the gold file."""
     if len(answers) == len(records):
         return Aligned(tuple(answers), by)
@@ -176,40 +155,51 @@ def _by_row(answers: Sequence[GivenAnswer], records: Records[Any], name: str, by
             ignored = _skipped(records)
             return Aligned(tuple(answers[row] for row in rows), f"{by}, {ignored} unscored rows ignored")
     raise DataError(
-        f"{len(answers):,} answers for {len(records):,} records of {records.file}",
-        where=name,
-        next_step="predict the whole split again, or name the right --gold file",
+        f"{len(answers):,} answers for {len(records):,} records of {printable(records.file)}",
+        where=printable(name),
+        next_step=NEXT_STEP,
     )
 
 
 def _mismatch(
-    answers: Sequence[GivenAnswer],
+    answers: Sequence[Answer],
     given: Sequence[str],
     wanted: Sequence[str],
     records: Records[Any],
     name: str,
 ) -> DataError:
     """Return the error that names repeated, unknown and missing ids."""
-    first: dict[str, int] = {}
-    problems = []
-    known = set(wanted)
+    known, there = set(wanted), set(given)
+    problems = [
+        _twice("id", given[place], answers[place], answers[first], name)
+        for place, first in repeats(given)
+        if answers[place].id is not None
+    ]
+    seen: set[str] = set()
     for answer, text in zip(answers, given, strict=True):
-        line = first.setdefault(text, answer.line)
-        if line != answer.line:
-            problems.append(Problem(f"id {text} stands twice, first in line {line}", f"{name}:{answer.line}"))
-        elif answer.id is None:
-            problems.append(Problem("the line has no id, others have one", f"{name}:{answer.line}"))
+        if text in seen:
+            continue
+        seen.add(text)
+        if answer.id is None:
+            problems.append(problem("the line has no id, others have one", f"{name}:{answer.line}"))
         elif text not in known:
-            problems.append(Problem(f"id {text} is not in {records.file}", f"{name}:{answer.line}"))
+            what = f"id {printable(text, SHOWN)} is not in {records.file}"
+            problems.append(problem(what, f"{name}:{answer.line}"))
     for record, text in zip(records.items, wanted, strict=True):
-        if text not in first:
+        if text not in there:
             place = getattr(record, "line", None)  # records of a file that is one JSON value have none
-            problems.append(
-                Problem(f"no answer for id {text}", f"{records.file}:{place}" if place else records.file)
-            )
+            where = f"{records.file}:{place}" if place else records.file
+            problems.append(problem(f"no answer for id {text}", where))
+    is_part = there < known and any(isinstance(record, ReadingRecord) for record in records.items)
     return DataError(
-        f"the predictions do not fit {records.file}: {len(answers):,} answers, {len(records):,} records",
-        where=name,
+        f"the predictions do not fit {printable(records.file)}: "
+        f"{len(answers):,} answers, {len(records):,} records",
+        where=printable(name),
         problems=problems,
-        next_step="predict the whole split again, or name the right --gold file",
+        next_step=f"{NEXT_STEP}{PARTIAL if is_part else ''}",
     )
+
+
+def _twice(kind: str, text: str, answer: Answer, first: Answer, name: str) -> Problem:
+    what = f"{kind} {printable(text, SHOWN)} stands twice, first in line {first.line}"
+    return problem(what, f"{name}:{answer.line}")

@@ -1,19 +1,25 @@
-"""Checks answers that are no labels: indices of choices, and texts from passages.
+"""Checks answers that are no labels: indices of choices, texts from passages, entities.
 
-In: parsed answers, and the test records where they are at hand. Out: findings.
-Knows nothing about ids' order, counts or other files.
+In: parsed answers, and the records where they are at hand. Out: findings.
+Knows nothing about the order of ids, counts or other files.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
+from clue_runner.data.cards import Card
+from clue_runner.data.readers_entities import entities_of
 from clue_runner.data.records import ChoiceRecord, ClozeRecord, Records
+from clue_runner.errors import DataError
 from clue_runner.submission.findings import Findings, shorten
-from clue_runner.submission.lines import Answer
+from clue_runner.submission.forms import Answer
 
 PLACEHOLDER = "FAKE_ANSWER"  # what published test files hold in the place of answers
+ENTITIES = '{"type": {"surface": [[start, end]]}}, ends inclusive'
+MOST_DIGITS = 9  # of an index that is written as a text
 
 
 def asked_ids(records: Records[Any]) -> list[str]:
@@ -25,41 +31,104 @@ def asked_ids(records: Records[Any]) -> list[str]:
     ]
 
 
-def check_indices(answers: Sequence[Answer], records: Records[Any] | None, findings: Findings) -> None:
-    """Note answers that are no number, and numbers that name no choice of their question."""
+def text_answer(value: object, record_id: object) -> str:
+    """Return an answer that must be a text.
+
+    Raises:
+        DataError: it is anything else; nothing is ever turned into a text to be scored or sent.
+    """
+    if not isinstance(value, str):
+        raise DataError(f"the answer to {shorten(record_id)} is not a text", received=shorten(value))
+    return value
+
+
+def check_indices(
+    answers: Sequence[Answer], records: Records[Any] | None, findings: Findings, *, for_upload: bool = True
+) -> None:
+    """Note answers that are no number, and numbers that name no choice of their question.
+
+    Digits in a text, as some runners write them, are a number unless ``for_upload``.
+    """
     choices = _choices(records)
     for answer in answers:
         texts = choices.get(str(answer.id), ())
-        value = answer.label
+        value = answer.value
         allowed = f"0 to {len(texts) - 1}" if texts else "0 or more"
-        if type(value) is not int:
+        if not for_upload and isinstance(value, str) and value.isdecimal() and len(value) <= MOST_DIGITS:
+            value = int(value)
+        if type(value) is not int:  # bool is an int to isinstance
             what = "the answer is not a number"
             if isinstance(value, str) and value in texts:
                 what = f"a choice's text instead of its index (write {texts.index(value)})"
             findings.add(what, answer.line, received=shorten(value), allowed=f"an index from 0, {allowed}")
         elif value < 0 or (texts and value >= len(texts)):
-            findings.add("the index names no choice", answer.line, received=str(value), allowed=allowed)
+            findings.add("the index names no choice", answer.line, received=shorten(value), allowed=allowed)
 
 
 def check_texts(answers: Sequence[Answer], findings: Findings) -> None:
-    """Note answers that are no text, and the placeholders of the test file."""
+    """Note answers that are no text, lists of n best ones, and the placeholders of the test file."""
     for answer in answers:
-        if not isinstance(answer.label, str):
-            findings.add("the answer is not a text", answer.line, received=shorten(answer.label))
-        elif answer.label.startswith(PLACEHOLDER):
+        value = answer.value
+        if is_n_best(value):
             findings.add(
-                "the test file's placeholder instead of an answer",
+                "several texts with their scores for one id: this is an n-best file",
                 answer.line,
-                received=shorten(answer.label),
+                received=shorten(value, 40),
+                allowed="one text an id",
+                fix=f"give {single_best_name(findings.name)}, which the same tool wrote",
             )
+        elif not isinstance(value, str):
+            findings.add("the answer is not a text", answer.line, received=shorten(value))
+        elif value.startswith(PLACEHOLDER):
+            what = "the test file's placeholder instead of an answer"
+            findings.add(what, answer.line, received=shorten(value))
+
+
+def is_n_best(value: object) -> bool:
+    """Return whether this is what reading tools write for one question in their n-best file."""
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(one, dict) and "text" in one for one in value)
+    )
+
+
+def single_best_name(name: str) -> str:
+    """Return what reading tools call the file of best answers that lies beside an n-best file."""
+    base = PurePath(name).name
+    for mark in ("nbest_", "n_best_", "n-best-", "_nbest", "_n_best", "-n-best"):
+        if mark in base:
+            return base.replace(mark, "", 1)
+    return "predictions.json"
+
+
+def check_entities(
+    answers: Sequence[Answer], card: Card, records: Records[Any] | None, findings: Findings
+) -> None:
+    """Note labels of another shape, unknown types, and spans that are not where the text has the surface.
+
+    Without ``records`` spans are not compared with texts.
+    """
+    texts = {str(record.id): record.text for record in records.items} if records else {}
+    for answer in answers:
+        _, faults = entities_of(answer.value, texts.get(str(answer.id)), card.label_names)
+        for fault in faults:
+            unknown_type = fault.startswith("entity type")
+            what = "the label is not a set of entities"
+            if unknown_type:
+                what = "an entity type is not one of the card's"
+            elif fault.startswith("span"):
+                what = "a span does not hold its surface"
+            allowed = ", ".join(card.label_names) if unknown_type else ENTITIES
+            findings.add(what, answer.line, received=shorten(fault, 160), allowed=allowed)
 
 
 def _choices(records: Records[Any] | None) -> Mapping[str, Sequence[str]]:
     """Return id -> texts to choose from, tags for blanks and the ids of their records too."""
-    found: dict[str, Sequence[str]] = {}
+    choices: dict[str, Sequence[str]] = {}
     for record in records.items if records else ():
         if isinstance(record, ChoiceRecord):
-            found[str(record.id)] = record.choices
+            choices[str(record.id)] = record.choices
         elif isinstance(record, ClozeRecord):
-            found.update(dict.fromkeys((*record.tags, str(record.id)), record.candidates))
-    return found
+            choices.update(dict.fromkeys((*record.tags, str(record.id)), record.candidates))
+    return choices

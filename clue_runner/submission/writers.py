@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from clue_runner.data.cards import Submission
 from clue_runner.errors import DataError
+from clue_runner.submission.findings import shorten
 
 
 def json_lines(answers: Iterable[tuple[int | str, object]], submission: Submission) -> bytes:
@@ -44,7 +45,7 @@ def json_object(answers: Iterable[tuple[int | str, object]], submission: Submiss
     """
     pairs: dict[str, object] = {}
     for record_id, answer in answers:
-        key = str(record_id)
+        key = str(typed(record_id, "str", "id", submission.file))
         if key in pairs:
             raise DataError("an id has two answers", where=submission.file, received=key)
         pairs[key] = typed(answer, submission.label_type, "answer", f"{submission.file}, {key}")
@@ -52,17 +53,22 @@ def json_object(answers: Iterable[tuple[int | str, object]], submission: Submiss
 
 
 def typed(value: object, kind: str, what: str, where: str) -> int | str:
-    """Return ``value`` as ``kind`` ("int" or "str"); digits in a text count as an int."""
+    """Return ``value`` as ``kind`` ("int" or "str"): digits in a text count as an int, an int id as a text.
+
+    Raises:
+        DataError: it is anything else; nothing is turned into a text to be sent.
+    """
     if kind == "str":
-        return str(value)
+        if isinstance(value, str) or (what == "id" and type(value) is int):
+            return str(value)
+        raise _not_writable(value, what, where, "a text")
     try:
         if isinstance(value, bool | float):
             raise ValueError
         return int(str(value))
     except ValueError:
-        raise DataError(
-            f"the {what} cannot be written as a number",
-            where=where,
-            received=repr(value),
-            allowed="an integer",
-        ) from None
+        raise _not_writable(value, what, where, "a number") from None
+
+
+def _not_writable(value: object, what: str, where: str, wanted: str) -> DataError:
+    return DataError(f"the {what} cannot be written as {wanted}", where=where, received=shorten(value))

@@ -107,8 +107,11 @@ def test_answers_are_found_beside_the_gold_file_or_asked_for(
     [
         (lambda all: all[:-1], "no answer for id"),
         (lambda all: [*all, all[0]], "stands twice, first in line 1"),
-        (lambda all: [{**all[0], "label": "2"}, *all[1:]], "p.jsonl:1: not a label of the task, got '2'"),
-        (lambda all: [{**all[0], "label": 0}, *all[1:]], "p.jsonl:1: not a label of the task, got 0"),
+        (
+            lambda all: [{**all[0], "label": "2"}, *all[1:]],
+            "1: the label is not one of the card's, got '2'",
+        ),
+        (lambda all: [{**all[0], "label": 0}, *all[1:]], "1: the label is not a text, got 0"),
     ],
 )
 def test_files_that_do_not_fit(
@@ -117,6 +120,148 @@ def test_files_that_do_not_fit(
     path = write(tmp_path / "p.jsonl", change(answers(gold)))
     outcome = clue("evaluate", "--task", "afqmc", "--predictions", path, "--data", "sample")
     assert outcome.exit_code == 3 and said in outcome.stderr
+
+
+def test_messages_name_the_gold_file_as_it_was_given(
+    clue: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = write(Path("p.jsonl"), [{"id": 7, "label": "0"}])
+    given = ("evaluate", "--task", "afqmc", "--predictions", path, "--gold")
+    record = {"id": 7, "sentence1": "一", "sentence2": "二", "label": "0"}
+    Path("own.txt").write_text(json.dumps({**record, "label": "9"}) + "\n", encoding="utf-8")
+    broken = clue(*given, "own.txt")
+    assert broken.exit_code == 3 and "own.txt:1: " in broken.stderr and "dev.json" not in broken.stderr
+    write(Path("own.txt"), [record, {**record, "id": 8}])
+    short = clue(*given, "./own.txt")
+    assert short.exit_code == 3 and "own.txt:2: no answer for id 8" in short.stderr
+    assert "dev.json" not in short.stderr
+    write(Path("own.txt"), [record])
+    result = result_of(clue(*given, "own.txt", "--json"))
+    assert result["gold"] == "own.txt"
+    assert "against own.txt, matched by id" in clue(*given, "own.txt").stdout
+
+
+def test_messages_name_both_files_of_idiom_gold(
+    clue: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sample = shipped_folder("tasks") / "chid" / "sample"
+    Path("mine.json").write_bytes((sample / "dev.json").read_bytes())
+    answers = json.loads((sample / "dev_answer.json").read_bytes())
+    first = next(iter(answers))
+    Path("mine_answer.json").write_text(json.dumps({**answers, first: 99}), encoding="utf-8")
+    path = sample / "dev_answer.json"
+    outcome = clue("evaluate", "--task", "chid", "--predictions", path, "--gold", "mine.json")
+    assert outcome.exit_code == 3 and "mine.json:1" in outcome.stderr
+    assert first in outcome.stderr and "error: 1 bad record in mine.json" in outcome.stderr
+
+
+@pytest.mark.parametrize("as_gold", [int, str])
+@pytest.mark.parametrize("as_given", [int, str])
+def test_a_number_and_its_text_are_one_id(
+    clue: Callable[..., Any], tmp_path: Path, as_gold: type, as_given: type
+) -> None:
+    labels = {11: "0", 7: "1", 9: "0"}
+    pairs = [
+        {"id": as_gold(name), "sentence1": "一", "sentence2": "二", "label": one}
+        for name, one in labels.items()
+    ]
+    gold_file = write(tmp_path / "own.json", pairs)
+    given = [{"id": as_given(name), "label": labels[name]} for name in sorted(labels)]
+    path = write(tmp_path / "p.jsonl", given)
+    command = ("evaluate", "--task", "afqmc", "--predictions", path, "--gold", gold_file)
+    result = result_of(clue(*command, "--json"))
+    assert (result["score"], result["matched_by"]) == (100.0, "id")
+    write(path, [*given, {"id": str(given[0]["id"]), "label": "1"}])
+    twice = clue(*command)
+    assert twice.exit_code == 3 and "p.jsonl:4: id 7 stands twice, first in line 1" in twice.stderr
+
+
+N_BEST = [{"text": "甲", "probability": 0.9}, {"text": "乙", "probability": 0.1}]
+
+
+def reading_gold(task: str) -> dict[str, str]:
+    """Id -> first reference of the sample's dev questions."""
+    document = json.loads((shipped_folder("tasks") / task / "sample" / "dev.json").read_bytes())
+    questions = [
+        question
+        for article in document["data"]
+        for paragraph in article["paragraphs"]
+        for question in paragraph["qas"]
+    ]
+    return {question["id"]: question["answers"][0]["text"] for question in questions}
+
+
+@pytest.mark.parametrize("task", ["cmrc2018", "drcd"])
+@pytest.mark.parametrize("value", [None, 7, True, ["甲"], [["甲"]], N_BEST, {"text": "甲"}])
+def test_only_texts_are_scored_as_texts(
+    clue: Callable[..., Any], tmp_path: Path, task: str, value: object
+) -> None:
+    gold = reading_gold(task)
+    path = tmp_path / "nbest_predictions.json"
+    path.write_text(json.dumps({**gold, next(iter(gold)): value}), encoding="utf-8")
+    outcome = clue("evaluate", "--task", task, "--predictions", path, "--data", "sample")
+    assert outcome.exit_code == 3 and "nbest_predictions.json:1: " in outcome.stderr
+    if value == N_BEST:
+        assert "this is an n-best file" in outcome.stderr and "give predictions.json" in outcome.stderr
+    else:
+        assert "the answer is not a text" in outcome.stderr
+
+
+@pytest.mark.parametrize("task", ["cmrc2018", "drcd"])
+def test_a_part_is_scored_as_the_published_script_does(
+    clue: Callable[..., Any], tmp_path: Path, task: str
+) -> None:
+    gold = reading_gold(task)
+    assert len(gold) > 3
+    part = dict(list(gold.items())[:-2])
+    path = tmp_path / "p.json"
+    path.write_text(json.dumps({**part, "ELSEWHERE": "甲"}), encoding="utf-8")
+    whole = clue("evaluate", "--task", task, "--predictions", path, "--data", "sample")
+    assert whole.exit_code == 3 and "no answer for id" in whole.stderr
+    path.write_text(json.dumps(part), encoding="utf-8")
+    whole = clue("evaluate", "--task", task, "--predictions", path, "--data", "sample")
+    assert whole.exit_code == 3 and "--partial counts each question without an answer as 0" in whole.stderr
+    path.write_text(json.dumps({**part, "ELSEWHERE": "甲"}), encoding="utf-8")
+    given = ("evaluate", "--task", task, "--predictions", path, "--data", "sample", "--partial")
+    result = result_of(clue(*given, "--json"))
+    assert (
+        result["scores"]["exact_match"]
+        == result["scores"]["f1"]
+        == pytest.approx(100 * len(part) / len(gold))
+    )
+    assert (result["unanswered"], result["examples"]) == (2, len(gold))
+    said = clue(*given).stderr
+    assert f"2 of {len(gold)} questions have no answer and count 0" in said
+    assert "1 answers to ids that the gold records do not have were ignored" in said
+
+
+def test_an_empty_answer_is_not_an_unanswered_question(clue: Callable[..., Any], tmp_path: Path) -> None:
+    # the reference is punctuation alone, so that an empty text equals it once punctuation is gone
+    answer = {"text": "《》", "answer_start": 0}
+    question = {"id": "Q", "question": "问", "answers": [answer]}
+    other = {"id": "R", "question": "问", "answers": [{"text": "文", "answer_start": 2}]}
+    gold = tmp_path / "gold.json"
+    data = {"data": [{"paragraphs": [{"context": "《》文", "qas": [question, other]}]}]}
+    gold.write_text(json.dumps(data, ensure_ascii=False), encoding="utf-8")
+    given = ("evaluate", "--task", "cmrc2018", "--gold", gold, "--partial", "--json", "--predictions")
+    for answers, score in (({"Q": "", "R": "文"}, 100.0), ({"R": "文"}, 50.0)):
+        path = tmp_path / "p.json"
+        path.write_text(json.dumps(answers), encoding="utf-8")
+        assert result_of(clue(*given, path))["scores"]["exact_match"] == score
+
+
+def test_a_part_is_for_reading_tasks_with_ids(
+    clue: Callable[..., Any], tmp_path: Path, gold: Records[TextRecord]
+) -> None:
+    path = write(tmp_path / "p.jsonl", answers(gold))
+    other = clue("evaluate", "--task", "afqmc", "--predictions", path, "--data", "sample", "--partial")
+    assert other.exit_code == 2 and "cmrc2018, drcd" in other.stderr
+    for lines, says in (([{"label": "甲"}], "without ids"), ([{"id": "X", "label": "甲"}], "is not in")):
+        path = write(tmp_path / "p.jsonl", lines)
+        outcome = clue("evaluate", "--task", "drcd", "--predictions", path, "--data", "sample", "--partial")
+        assert outcome.exit_code == 3 and says in outcome.stderr
 
 
 def test_wrong_arguments(clue: Callable[..., Any], tmp_path: Path) -> None:

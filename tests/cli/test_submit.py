@@ -181,7 +181,7 @@ FAULTS: dict[str, tuple[str, Spoil, str]] = {
     "ids of each batch": ("afqmc_predict.json", restart_ids, "33: the ids start again"),
     "one short": ("afqmc_predict.json", edit(lambda all: all[:-1]), "3,860 lines instead of 3,861"),
     "sample length": ("afqmc_predict.json", edit(lambda all: all[:64]), "not for upload"),
-    "class index": ("ocnli_50k_predict.json", relabel("1"), "class indexes"),
+    "class index": ("ocnli_50k_predict.json", relabel("1"), "class indices"),
     "boolean": ("cluewsc11_predict.json", relabel(True), "the label is not a text (2,574 lines"),
     "description": ("iflytek_predict.json", relabel("其他"), "write '118'"),
     "bare list": ("csl_predict.json", rewrite(lambda raw: LIST), "one JSON list of 3,000 items"),

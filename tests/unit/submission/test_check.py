@@ -55,8 +55,8 @@ BROKEN: dict[str, tuple[bytes, str, int]] = {
     "key twice": (lines() + b'{"id": 1, "label": "100", "label": "102"}\n', "a key stands twice", 5),
     "extra key": (lines().replace(b"}", b', "label_desc": ""}'), "keys that do not belong", 1),
     "too deep": (lines() + b"[" * 100_000 + b"\n", "not JSON", 5),
-    "index as text": (lines(labels=["0", "1", "2", "1"]), "class indexes", 1),
-    "index as number": (lines(labels=[0, 1, 2, 1]), "class indexes", 1),
+    "index as text": (lines(labels=["0", "1", "2", "1"]), "class indices", 1),
+    "index as number": (lines(labels=[0, 1, 2, 1]), "class indices", 1),
     "number": (lines(labels=[100, 102, 103, 102]), "the label is not a text", 1),
     "description": (lines(labels=["100", "102", "news_sports", "102"]), "write '103'", 3),
     "spaces": (lines(labels=["100", "102 ", "103", "102"]), "spelt differently (write '102')", 2),
@@ -74,6 +74,7 @@ BROKEN: dict[str, tuple[bytes, str, int]] = {
     "id twice": (lines([7, 5, 5, 0]), "the id stands twice", 3),
     "other id": (lines([7, 5, 9, 8]), "1 missing, 1 unknown", 4),
     "text id": (lines(["7", "5", "9", "0"]), "the id has the wrong type", 1),
+    "one id as number and text": (lines([7, "7", 9, 0]), "the id stands twice, got id 7, first seen in", 2),
     "true as id": (lines([7, 5, 9, True]), "the id has the wrong type", 4),
 }  # fmt: skip
 

@@ -4,7 +4,9 @@ import pytest
 
 from clue_runner.data.records import Records, TextRecord
 from clue_runner.errors import DataError
-from clue_runner.submission.predictions import align, read_predictions
+from clue_runner.submission.answers import read_predictions
+from clue_runner.submission.forms import Form
+from clue_runner.submission.predictions import align
 
 
 def gold(
@@ -22,14 +24,14 @@ def given(pairs: list[tuple[object, str]]) -> bytes:
 
 
 def aligned(raw: bytes, records: Records[TextRecord]) -> tuple[str, str]:
-    found = align(read_predictions(raw, "p.jsonl"), records, "p.jsonl")
-    return "".join(answer.answer for answer in found.answers), found.by
+    found = align(read_predictions(raw, "p.jsonl", Form()), records, "p.jsonl")
+    return "".join(answer.value for answer in found.answers if answer), found.by
 
 
 def test_both_forms_are_read() -> None:
     raw = b'{"id": 3, "prediction": "a", "probability": 0.5}\n\n{"id": "4", "label": "b"}\n'
-    answers = read_predictions(raw, "p.jsonl")
-    assert [(one.line, one.id, one.answer, one.probability) for one in answers] == [
+    answers = read_predictions(raw, "p.jsonl", Form())
+    assert [(one.line, one.id, one.value, one.probability) for one in answers] == [
         (1, 3, "a", 0.5),
         (3, "4", "b", None),
     ]
@@ -98,14 +100,16 @@ def test_rows_that_do_not_fit() -> None:
     ("raw", "expected"),
     [
         (b"", "is empty"),
-        (b"\xff\xfe", "not UTF-8"),
+        (b"\xff\xfe", "UTF-16 byte order mark"),
+        (b'{"label": "\xff"}', "p.jsonl:1: the file is not UTF-8"),
         (b'{"id": 1, "label": "a"}\nnonsense\n', r"p.jsonl:2"),
         (b'{"id": 1}\n', "no prediction and no label"),
-        (b"[1]\n", "not a JSON object"),
+        (b"[1]\n", "one JSON list of 1 items"),
+        (b"1\n[1]\n", "not a JSON object"),
         (b'{"id": 1.5, "label": "a"}\n', "the id is no number"),
         (b'{"id": 1, "label": NaN}\n', r"p.jsonl:1"),
     ],
 )
 def test_files_that_cannot_be_read(raw: bytes, expected: str) -> None:
     with pytest.raises(DataError, match=expected):
-        read_predictions(raw, "p.jsonl")
+        read_predictions(raw, "p.jsonl", Form())

@@ -14,9 +14,11 @@ from clue_runner.data.layouts import read_records
 from clue_runner.data.locate import locate
 from clue_runner.data.records import Answer, ChoiceRecord, ClozeRecord, ReadingRecord, Records
 from clue_runner.errors import DataError
+from clue_runner.submission.answers import read_predictions
 from clue_runner.submission.check import check_file, count_warning
+from clue_runner.submission.forms import Form
 from clue_runner.submission.pack import pack
-from clue_runner.submission.predictions import align, read_predictions
+from clue_runner.submission.predictions import align
 from clue_runner.submission.report import check_paths
 from clue_runner.submission.values import asked_ids
 from clue_runner.submission.writers import json_object
@@ -233,10 +235,10 @@ def test_every_file_of_a_benchmark_goes_into_one_flat_zip(benchmark: str, count:
 
 def test_an_object_is_read_and_gathered_by_tag() -> None:
     raw = json.dumps(GOOD, indent=1).encode()
-    answers = read_predictions(raw, "chid11_predict.json")
-    assert [(one.id, one.answer, one.line) for one in answers][0] == ("#idiom000002#", 2, 2)
+    answers = read_predictions(raw, "chid11_predict.json", Form())
+    assert [(one.id, one.value, one.line) for one in answers][0] == ("#idiom000002#", 2, 2)
     aligned = align(answers, CHID, "chid11_predict.json")
-    assert [one.answer for one in aligned.answers] == [
+    assert [one.value for one in aligned.answers] == [
         {"#idiom000002#": 2, "#idiom000001#": 0},
         {"#idiom000003#": 1},
     ]
@@ -244,16 +246,27 @@ def test_an_object_is_read_and_gathered_by_tag() -> None:
         align(answers[:2], CHID, "chid11_predict.json")
 
 
+def test_a_tag_that_is_answered_twice_is_refused() -> None:
+    lines = [{"id": tag, "label": index} for tag, index in (*GOOD.items(), ("#idiom000001#", 1))]
+    raw = "".join(json.dumps(line) + "\n" for line in lines).encode()
+    answers = read_predictions(raw, "p.jsonl", Form())
+    with pytest.raises(DataError, match="p.jsonl:4: tag #idiom000001# stands twice, first in line 2"):
+        align(answers, CHID, "p.jsonl")
+    strange = read_predictions(b'{"id": "?", "label": 0}\n' + raw, "p.jsonl", Form())
+    with pytest.raises(DataError, match=r"p.jsonl:1: the tag \? is in no record of test1.1.json"):
+        align(strange, CHID, "p.jsonl")
+
+
 def test_lines_of_a_run_are_gathered_by_record() -> None:
     lines = [{"id": 0, "prediction": {"#idiom000002#": 1}}, {"id": 1, "prediction": {"#idiom000003#": 1}}]
     raw = "".join(json.dumps(line) + "\n" for line in lines).encode()
-    aligned = align(read_predictions(raw, "dev.jsonl"), CHID, "dev.jsonl")
-    assert aligned.by == "id" and aligned.answers[1].answer == {"#idiom000003#": 1}
+    aligned = align(read_predictions(raw, "dev.jsonl", Form()), CHID, "dev.jsonl")
+    assert aligned.by == "id" and aligned.answers[1].value == {"#idiom000003#": 1}
 
 
 def test_an_object_of_answers_to_questions_is_matched_by_id() -> None:
     raw = json.dumps({"TEST_1": "乙", "TEST_0": "甲", "TEST_2": "丙"}, ensure_ascii=False).encode()
-    aligned = align(read_predictions(raw, "r.json"), READING, "r.json")
-    assert [one.answer for one in aligned.answers] == ["甲", "乙", "丙"]
+    aligned = align(read_predictions(raw, "r.json", Form()), READING, "r.json")
+    assert [one.value for one in aligned.answers] == ["甲", "乙", "丙"]
     with pytest.raises(DataError, match=r"no answer for id TEST_2"):
-        align(read_predictions(b'{"TEST_1": "a", "TEST_0": "b"}', "r.json"), READING, "r.json")
+        align(read_predictions(b'{"TEST_1": "a", "TEST_0": "b"}', "r.json", Form()), READING, "r.json")

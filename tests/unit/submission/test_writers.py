@@ -8,7 +8,7 @@ import pytest
 from clue_runner.data.cards import Card
 from clue_runner.errors import DataError
 from clue_runner.submission.check import check_file
-from clue_runner.submission.writers import json_lines
+from clue_runner.submission.writers import json_lines, json_object
 
 
 def test_golden_bytes(card: Card) -> None:
@@ -30,6 +30,14 @@ def test_types_follow_the_card(card: Card) -> None:
 def test_an_id_that_is_no_number_is_refused(card: Card, wrong: Any) -> None:
     with pytest.raises(DataError, match=r"topics11_predict.json:1: the id cannot be written as a number"):
         json_lines([(wrong, "100")], card.submissions[0])
+
+
+@pytest.mark.parametrize("wrong", [None, 1, ["100"], {"100": 1}, True])
+def test_an_answer_that_is_no_text_is_never_written_as_one(card: Card, wrong: Any) -> None:
+    with pytest.raises(DataError, match=r"topics11_predict.json:1: the label cannot be written as a text"):
+        json_lines([(7, wrong)], card.submissions[0])
+    with pytest.raises(DataError, match="the answer cannot be written as a text"):
+        json_object([("DEV_0", wrong)], card.submissions[0])
 
 
 def test_what_is_written_passes_the_check(card: Card, records: Any) -> None:

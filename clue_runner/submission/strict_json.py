@@ -1,0 +1,143 @@
+"""JSON without the liberties that Python's reader takes, and the lines in which an object's keys stand.
+
+In: text. Out: values, or a ``ValueError`` whose type says what is wrong.
+Knows nothing about answers or files.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, NoReturn
+
+MAX_DEPTH = 32  # no file of answers nests deeper than 4
+MAX_DIGITS = 1000  # of a whole number; Python itself refuses to convert more than 4,300
+SPACE = re.compile(r"[ \t\n\r]*")
+HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+class NotANumberError(ValueError):
+    """NaN or Infinity stands where a value should be, or a number that no float holds."""
+
+
+class UnusableJsonError(ValueError):
+    """JSON by its grammar, and nothing that an answer can be; the message says why."""
+
+
+class RepeatedKeyError(ValueError):
+    """A key stands twice in one object: which value counts would be a guess.
+
+    Args:
+        key: the first key that is repeated.
+        keys: all keys of the object.
+    """
+
+    def __init__(self, key: str, keys: frozenset[str]) -> None:
+        super().__init__(key)
+        self.key = key
+        self.keys = keys
+
+
+def load_json(text: str) -> Any:
+    """Return the value of one JSON text.
+
+    Raises:
+        JSONDecodeError: the text is not JSON.
+        NotANumberError: it holds NaN, Infinity or a number beyond them.
+        RepeatedKeyError: an object holds a key twice.
+        UnusableJsonError: nested too deeply, a number too long, or half a character.
+    """
+    try:
+        value = _STRICT.decode(text)
+    except RecursionError:
+        raise UnusableJsonError("nested too deeply") from None
+    if _is_deep(value):
+        raise UnusableJsonError("nested too deeply")
+    if HALF_CHARACTER.search(text):
+        try:
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+        except UnicodeEncodeError:
+            raise UnusableJsonError("half a character (\\ud8xx without its second half)") from None
+    return value
+
+
+def entries(text: str) -> Iterator[tuple[int, str, Any]]:
+    """Yield (line, key, value) of every pair of the object that ``text`` is, in one pass over it.
+
+    Takes what Python's reader takes, repeated keys included.
+
+    Raises:
+        ValueError: the text is no JSON object from here on.
+    """
+    line, counted, place = 1, 0, _skip(text, 0)
+    if not text.startswith("{", place):
+        raise ValueError("not an object")
+    place = _skip(text, place + 1)
+    while not text.startswith("}", place):
+        line, counted = line + text.count("\n", counted, place), place
+        key, end = _PLAIN.raw_decode(text, place)
+        place = _skip(text, _skip(text, end) + 1)  # past the colon
+        value, end = _PLAIN.raw_decode(text, place)
+        yield line, key, value
+        place = _skip(text, end)
+        if text.startswith(",", place):
+            place = _skip(text, place + 1)
+
+
+def repeats(keys: Sequence[str]) -> list[tuple[int, int]]:
+    """Return (place, first place) of every key that stood before, in one pass."""
+    first: dict[str, int] = {}
+    places = ((place, first.setdefault(key, place)) for place, key in enumerate(keys))
+    return [(place, earlier) for place, earlier in places if place != earlier]
+
+
+def _is_deep(value: Any) -> bool:
+    """Return whether ``value`` nests deeper than ``MAX_DEPTH``; level by level, never by recursion."""
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(MAX_DEPTH):
+        inner = (item.values() if isinstance(item, dict) else item for item in level)
+        level = [child for items in inner for child in items if isinstance(child, dict | list)]
+        if not level:
+            return False
+    return True
+
+
+def _skip(text: str, place: int) -> int:
+    match = SPACE.match(text, place)
+    return match.end() if match else place
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record = dict(pairs)
+    if len(record) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise RepeatedKeyError(keys[repeats(keys)[0][0]], frozenset(keys))
+    return record
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise NotANumberError(text)
+    return value
+
+
+def _integer(text: str) -> int:
+    if len(text) > MAX_DIGITS:
+        raise UnusableJsonError(f"a number of more than {MAX_DIGITS:,} digits")
+    return int(text)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise NotANumberError(name)
+
+
+_STRICT = json.JSONDecoder(
+    parse_constant=_refuse_constant,
+    parse_float=_finite,
+    parse_int=_integer,
+    object_pairs_hook=_unique_keys,
+)
+_PLAIN = json.JSONDecoder(parse_int=float)  # 5,000 digits are no error here; values are only looked through
