@@ -13,6 +13,7 @@ its share among all spans of its window and "no answer in this window", and the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -229,8 +230,11 @@ class Reading(Adapter):
         require_answers(records, (record.answers or None for record in records.items))
         require_order(predictions, records)
         references = {record.id: record.references for record in records.items}
-        texts = text_answers(predictions, records)
-        answers = {record.id: text for record, text in zip(records.items, texts, strict=True)}
+        # a file that answers a part of the questions (--partial) leaves the others at None; they count 0
+        given = [place for place, one in enumerate(predictions) if one.prediction is not None]
+        some = replace(records, items=tuple(records.items[place] for place in given))
+        texts = text_answers([predictions[place] for place in given], some)
+        answers = {record.id: text for record, text in zip(some.items, texts, strict=True)}
         scores = score_answers(answers, references)
         guessed = score_answers(
             random_answers({record.id: record.context for record in records.items}), references

@@ -76,9 +76,7 @@ def newest_finished(
 
 
 def submission_folders(root: Path) -> list[Path]:
-    """Return the folders below ``root`` that hold submission files of a run, of a borrowed head or of an
-    ensemble.
-    """
+    """Return the folders below ``root`` that hold submission files of runs, borrowed heads or ensembles."""
     return [
         folder
         for path in _folders(root)

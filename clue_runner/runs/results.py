@@ -176,7 +176,9 @@ def run_fields(
 
     Args:
         run: the settings.
-        task: the card's name, with its ``card_version`` and its main ``metric``.
+        task: the card's name.
+        card_version: the card's.
+        metric: the card's main one.
         checkpoint_sha256: hash of the pretrained weights.
         data_sha256: split -> hash of its file.
         versions: package -> version.
@@ -235,7 +237,7 @@ def read_result(path: Path) -> RunResult | None:
         raise CheckpointError(
             f"the result of this run {error}",
             where=str(path),
-            next_step="train again with --fresh (the old folder is kept), or name another folder with --output",
+            next_step="train again with --fresh (the old one is kept), or into another folder with --output",
         ) from error
 
 

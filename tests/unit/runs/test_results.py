@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clue_runner.runs.measure import padding_share, seconds_spent
 from pydantic import ValidationError
 
 from clue_runner.config.schema import Run
 from clue_runner.errors import CheckpointError, DataError, NotFiniteError, StorageError
+from clue_runner.runs.measure import padding_share, seconds_spent
 from clue_runner.runs.progress import Progress
 from clue_runner.runs.results import RunResult, failed_result, read_result, run_fields, write_result
 
