@@ -19,17 +19,16 @@ def command(ctx: click.Context, json: bool) -> None:
     if ctx.invoked_subcommand is not None:
         return
     console = context_console(ctx, json=json)
-    from clue_runner.config.loader import default_layer
+    from clue_runner.commands.models import preset_facts
     from clue_runner.config.presets import model_preset, model_presets
 
-    defaults = default_layer().values
     rows: list[list[object]] = []
     for name in model_presets():
         preset = model_preset(name)
-        facts = preset.facts(defaults)
+        facts = preset_facts(preset)
         console.event({"event": "model", **facts})
         state = {"random": "random weights", "published": "no checkpoint here"}[preset.kind]
-        millions = f"{preset.parameters(defaults) / 1e6:.1f} M"
+        millions = f"{facts['parameters'] / 1e6:.1f} M"
         state = "checkpoint at hand" if facts["local"] else state
         rows.append([name, facts["num_layers"], facts["hidden_dim"], millions, state, preset.title])
     if json:
@@ -46,11 +45,11 @@ def command(ctx: click.Context, json: bool) -> None:
 def show(ctx: click.Context, name: str, json: bool) -> None:
     """Show one preset and the ways to get its checkpoint."""
     console = context_console(ctx, json=json)
-    from clue_runner.config.loader import default_layer
+    from clue_runner.commands.models import preset_facts
     from clue_runner.config.presets import model_preset
 
     preset = model_preset(name)
-    facts = preset.facts(default_layer().values)
+    facts = preset_facts(preset)
     console.event({"event": "result", "ok": True, **facts})
     if json:
         return

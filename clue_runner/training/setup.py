@@ -125,6 +125,8 @@ def read_inputs(run: Run, card: Card, source: DataSource, console: Console) -> I
     for notice in checkpoint.notices if checkpoint else ():
         console.warn(notice)
     tokenizer = adapter.own_tokenizer(data.records) or open_tokenizer(run, checkpoint)
+    for notice in tokenizer.notices:
+        console.warn(notice)
     return Inputs(run, card, adapter, source, data, checkpoint, tokenizer)
 
 

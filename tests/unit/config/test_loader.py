@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from clue_runner.adapters.sections import load_run
+from clue_runner.adapters.sections import SECTIONS, load_run
 from clue_runner.config.loader import (
     config_hash,
     difference,
@@ -41,6 +41,7 @@ def test_later_layers_win(tmp_path: Path) -> None:
     )
     resolved = resolve_run(
         task="afqmc",
+        sections=SECTIONS,
         card_settings={**CARD, "train": {"epochs": 7, "learning_rate": 3e-5}},
         configs=[first, second],
         overrides=["train.learning_rate=2e-4", "model.dropout=0"],
@@ -273,8 +274,8 @@ def test_resolved_runs_are_written_read_hashed_and_compared(tmp_path: Path) -> N
     run = load_run(task="afqmc", card_settings=CARD, overrides=["train.learning_rate=1e-5"])
     path = tmp_path / "run.yaml"
     path.write_text(dump_run(run), encoding="utf-8")
-    assert load_resolved(path) == run
-    assert config_hash(load_resolved(path)) == config_hash(run)
+    assert load_resolved(path, SECTIONS) == run
+    assert config_hash(load_resolved(path, SECTIONS)) == config_hash(run)
     other = load_run(
         task="afqmc", card_settings=CARD, overrides=["train.learning_rate=2e-5", "train.clip_norm=null"]
     )
@@ -289,7 +290,7 @@ def test_resolved_runs_are_written_read_hashed_and_compared(tmp_path: Path) -> N
         "\n".join(line for line in lines if "epochs" not in line).replace("seed:", "sed:"), encoding="utf-8"
     )
     with pytest.raises(UsageError) as caught:
-        load_resolved(path)
+        load_resolved(path, SECTIONS)
     for expected in ("train.epochs is missing", "seed is missing", "did you mean seed?"):
         assert expected in str(caught.value)
 
@@ -301,4 +302,4 @@ def test_a_run_of_an_earlier_version_is_read_as_what_it_did(tmp_path: Path) -> N
     lines = dump_run(run).split("\n")
     path.write_text("\n".join(line for line in lines if not line.startswith(leaves)), encoding="utf-8")
     assert len(path.read_text(encoding="utf-8").split("\n")) == len(lines) - len(BEFORE)
-    assert load_resolved(path) == run  # the defaults of later settings change nothing
+    assert load_resolved(path, SECTIONS) == run  # the defaults of later settings change nothing

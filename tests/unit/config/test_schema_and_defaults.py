@@ -5,13 +5,16 @@ from collections import Counter
 
 import pytest
 
-from clue_runner.adapters.sections import load_run
+from clue_runner.adapters.sections import SECTIONS, load_run
+from clue_runner.commands.models import preset_facts
 from clue_runner.config.check import check_file, yaml_files
 from clue_runner.config.defaults import default_layer
-from clue_runner.config.describe import json_schema, setting_keys, settings
+from clue_runner.config.describe import settings
 from clue_runner.config.loader import model_preset, model_presets
 from clue_runner.config.recipes import recipe_names
+from clue_runner.config.sections import common_schema
 from clue_runner.config.shipped import shipped_folder
+from clue_runner.errors import UsageError
 
 DEFAULT = shipped_folder("configs") / "default.yaml"
 
@@ -30,28 +33,43 @@ def default_lines() -> list[tuple[str, str]]:
 def test_default_yaml_holds_every_setting_once_with_a_comment() -> None:
     lines = default_lines()
     # A task has no default.
-    assert Counter(key for key, _ in lines) == Counter(key for key in setting_keys() if key != "task")
+    common = [key for key in common_schema().keys if not key.startswith("task.")]
+    assert Counter(key for key, _ in lines) == Counter(common)
     assert [key for key, comment in lines if len(comment) < 5] == []
     assert set(default_layer().values) == {key for key, _ in lines}
 
 
-def test_every_setting_is_described() -> None:
-    assert [key for key, setting in settings().items() if not setting.description] == []
-    assert settings()["train.max_steps"].allowed == "a whole number above 0, or null"
-    assert settings()["model.dropout"].allowed == "a number from 0 to below 1"
-    assert settings()["train.precision"].allowed == "auto, float32, bfloat16"
+def test_every_setting_is_described_and_has_a_default() -> None:
+    common = default_layer().values
+    for schema in SECTIONS.all():
+        described = settings(schema)
+        assert [key for key, setting in described.items() if not setting.description] == []
+        assert set(schema.keys) - {"task.name", "task.adapter"} <= {*common, *schema.defaults}
+    described = settings(SECTIONS.schema("classification", "bert"))
+    assert described["train.max_steps"].allowed == "a whole number above 0, or null"
+    assert described["model.dropout"].allowed == "a number from 0 to below 1"
+    assert described["train.precision"].allowed == "auto, float32, bfloat16"
 
 
 def test_json_schema_refuses_unknown_keys_everywhere() -> None:
-    schema = json_schema()
+    schema = SECTIONS.json_schema()
     assert [schema["additionalProperties"]] == [False]
     assert all(part["additionalProperties"] is False for part in schema["$defs"].values())
+
+
+def test_settings_of_a_kind_and_a_family_are_read_under_their_earlier_names_too() -> None:
+    run = load_run(task="cluener", overrides=["model.entity_head=crf"])
+    assert run == load_run(task="cluener", overrides=["task.head=crf"])
+    with pytest.raises(UsageError, match=r"task.head.* no setting of this run"):
+        load_run(task="afqmc", overrides=["task.head=crf"])
+    with pytest.raises(UsageError, match="earlier name of task.head"):
+        load_run(task="cluener", overrides=["task.head=crf", "model.entity_head=crf"])
 
 
 def test_all_shipped_files_are_valid() -> None:
     files = yaml_files([shipped_folder("configs")])
     assert len(files) > 10
-    assert {str(path): check_file(path)[1] for path in files if check_file(path)[1]} == {}
+    assert {str(path): check_file(path, SECTIONS)[1] for path in files if check_file(path, SECTIONS)[1]} == {}
 
 
 def test_presets() -> None:
@@ -70,7 +88,6 @@ def test_presets() -> None:
             assert preset.github
             assert "/" in preset.huggingface
         run = load_run(task="afqmc", card_settings={}, model=name)
-        assert run.model.hidden_dim % run.model.num_heads == 0
 
 
 @pytest.mark.parametrize(
@@ -88,7 +105,7 @@ def test_presets() -> None:
     ],
 )
 def test_parameter_counts_are_the_published_ones(name: str, millions: float) -> None:
-    assert model_preset(name).parameters(default_layer().values) / 1e6 == pytest.approx(millions, rel=0.006)
+    assert preset_facts(model_preset(name))["parameters"] / 1e6 == pytest.approx(millions, rel=0.006)
 
 
 @pytest.mark.parametrize("name", recipe_names())

@@ -25,24 +25,23 @@ def make_job(tmp_path: Path, make_run: Callable[..., Run], fake: SimpleNamespace
 
     def make() -> Job:
         folder, console = RunFolder(tmp_path), fake.Console()
-        material = SimpleNamespace(
+        setup = SimpleNamespace(
+            run=make_run("train.evaluate_tokens=64"),
             adapter=SimpleNamespace(score=lambda *given: fake.Scores(50.0)),
-            card=None,
             data=SimpleNamespace(records={"dev": []}),
             rows={"dev": SimpleNamespace(lengths=np.array([16, 8]), largest_group=1)},
+            buckets=None,
+            checkpoint=None,
+            start_engine=lambda engine: engine,
         )
         parts: dict[str, Any] = {
-            "run": make_run("train.evaluate_tokens=64"),
-            "material": material,
+            "setup": setup,
             "folder": folder,
             "engine": fake.Engine(),
-            "choices": None,
-            "buckets": None,
             "progress": Progress(),
             "log": EventLog(folder.events, console),
             "console": console,
             "signals": None,
-            "vocab_size": 9,
             "began": 0.0,
         }
         return Job(**parts)

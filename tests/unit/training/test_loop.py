@@ -12,6 +12,7 @@ from clue_runner.config.schema import Run
 from clue_runner.errors import InterruptedRunError, NotFiniteError, OutOfMemoryError
 from clue_runner.runs.events import AnyEvent, Warned
 from clue_runner.runs.progress import Progress
+from clue_runner.training import smaller_updates
 from clue_runner.training.loop import Hooks, Loop, total_updates
 from clue_runner.training.signals import Signals
 
@@ -74,7 +75,7 @@ class Bench:
 
         batches = self.batches or self.fake.Batches(4)
         loop = Loop(self.engine, batches, self.run.train, self.progress, hooks, self.signals, clock)
-        loop.run()
+        smaller_updates.train(loop)
         return self.progress
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from clue_runner.adapters.base import load_adapter
 from clue_runner.config.schema import Run
 from clue_runner.config.shipped import shipped_folder
 from clue_runner.data.cards import find_card
@@ -14,7 +15,7 @@ from clue_runner.data.locate import open_sample, open_source
 from clue_runner.errors import DataError
 from clue_runner.tokens.tokenizer import Tokenizer
 from clue_runner.training.lenders import answer_by_another, lenders
-from clue_runner.training.prepare import encode_splits, find_vocabulary, padded_lengths, read_splits
+from clue_runner.training.prepare import encode_records, find_vocabulary, padded_lengths, read_splits
 
 MakeRun = Callable[..., Run]
 CARD = find_card("afqmc")
@@ -26,7 +27,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def test_sample_counts_are_not_held_against_the_card(make_run: MakeRun) -> None:
-    found = read_splits(CARD, open_sample(CARD), make_run())
+    found = read_splits(load_adapter(CARD, make_run()), open_sample(CARD))
     assert found.warnings == ()
     assert not found.complete
     assert {split: len(records) for split, records in found.records.items()} == {
@@ -37,7 +38,7 @@ def test_sample_counts_are_not_held_against_the_card(make_run: MakeRun) -> None:
 
 
 def test_other_counts_are_said_for_each_split(make_run: MakeRun, data: Path) -> None:
-    found = read_splits(CARD, open_source(data, CARD), make_run())
+    found = read_splits(load_adapter(CARD, make_run()), open_source(data, CARD))
     assert len(found.warnings) == 3
     assert "train.json has 1,024 records, the official one has 34,334" in found.warnings[0]
     assert not found.complete
@@ -49,7 +50,7 @@ def test_an_odd_test_file_leaves_the_dev_score_comparable(make_run: MakeRun, dat
         for (name, split), count in zip(CARD.splits.items(), (1024, 256, 65), strict=True)
     }
     card = CARD.model_copy(update={"splits": splits})
-    found = read_splits(card, open_source(data, card), make_run())
+    found = read_splits(load_adapter(card, make_run()), open_source(data, card))
     assert "test.json has 64 records" in found.warnings[0]
     assert found.complete
 
@@ -61,23 +62,23 @@ def test_the_cards_own_counts_are_complete_unless_limited(make_run: MakeRun, dat
     }
     card = CARD.model_copy(update={"splits": splits})
     source = open_source(data, card)
-    assert read_splits(card, source, make_run()).complete
-    limited = read_splits(card, source, make_run("data.limit_train=10"))
+    assert read_splits(load_adapter(card, make_run()), source).complete
+    limited = read_splits(load_adapter(card, make_run("data.limit_train=10")), source)
     assert not limited.complete
     assert len(limited.records["train"]) == 10
     assert limited.records["train"].total == 1024
-    assert read_splits(card, source, make_run("data.limit_dev=99999")).complete
+    assert read_splits(load_adapter(card, make_run("data.limit_dev=99999")), source).complete
 
 
 def test_a_missing_test_file_is_noted_and_a_missing_dev_file_is_an_error(
     make_run: MakeRun, data: Path
 ) -> None:
     (data / "test.json").unlink()
-    found = read_splits(CARD, open_source(data, CARD), make_run())
+    found = read_splits(load_adapter(CARD, make_run()), open_source(data, CARD))
     assert found.missing == {"test": "test.json"}
     (data / "dev.json").unlink()
     with pytest.raises(DataError, match="dev.json"):
-        read_splits(CARD, open_source(data, CARD), make_run())
+        read_splits(load_adapter(CARD, make_run()), open_source(data, CARD))
 
 
 def test_a_missing_train_file_names_the_tasks_that_can_answer(make_run: MakeRun, tmp_path: Path) -> None:
@@ -85,7 +86,7 @@ def test_a_missing_train_file_names_the_tasks_that_can_answer(make_run: MakeRun,
     shutil.copytree(card.folder / "sample", tmp_path / "drcd")
     (tmp_path / "drcd" / card.splits["train"].file).unlink()
     with pytest.raises(DataError) as caught:
-        read_splits(card, open_source(tmp_path / "drcd", card), make_run())
+        read_splits(load_adapter(card, make_run()), open_source(tmp_path / "drcd", card))
     assert "cmrc2018" in str(caught.value) and "--task drcd --split dev" in str(caught.value)
 
 
@@ -103,8 +104,9 @@ def test_rows_are_cached_by_everything_that_decides_them(
     def encode(*overrides: str) -> int:
         run = make_run("data.cache=true", *overrides)
         tokenizer = Tokenizer(find_vocabulary(run, None), run.model.lowercase)
-        found = read_splits(CARD, open_source(data, CARD), run)
-        encode_splits(CARD, found, tokenizer, run, pytest.fail)
+        adapter = load_adapter(CARD, run)
+        for records in read_splits(adapter, open_source(data, CARD)).records.values():
+            encode_records(adapter, records, tokenizer, cache=True, warn=pytest.fail)
         return len(list(entries.glob("*.npz")))
 
     assert encode() == 3
@@ -124,9 +126,9 @@ def test_rows_are_cached_by_everything_that_decides_them(
 def test_buckets_follow_from_the_train_rows_and_the_setting(make_run: MakeRun, data: Path) -> None:
     run = make_run()
     tokenizer = Tokenizer(find_vocabulary(run, None), run.model.lowercase)
-    rows = encode_splits(CARD, read_splits(CARD, open_sample(CARD), run), tokenizer, run, pytest.fail).rows[
-        "train"
-    ]
+    adapter = load_adapter(CARD, run)
+    records = read_splits(adapter, open_sample(CARD)).records["train"]
+    rows = encode_records(adapter, records, tokenizer, cache=False, warn=pytest.fail)
     assert padded_lengths(rows, run, jit=False) is None
     assert padded_lengths(rows, make_run("train.lengths=exact"), jit=True) is None
     buckets = padded_lengths(rows, run, jit=True)
