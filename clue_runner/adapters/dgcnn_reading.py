@@ -157,23 +157,19 @@ class DgcnnReading(Adapter):
 
     def own_network(self, *, vocab_size: int, precision: str) -> Head:
         """Return the network; ``vocab_size`` counts the rows of the character table."""
-        from clue_runner.models.build import POLICIES
-        from clue_runner.models.dgcnn import ReaderShape, ReadingHead
+        from clue_runner.architectures.settings import build_backbone
 
-        model, settings = self.run.model, self.settings
+        settings = self.settings
         vectors = open_vectors(settings.word_vectors)
-        shape = ReaderShape(
-            vocab_size=vocab_size,
-            width=model.hidden_dim,
-            dropout=model.dropout,
-            gate_dropout=model.head_dropout,
-            alpha=settings.focal_alpha,
-            gamma=settings.focal_gamma,
-            recompute=model.recompute,
-            recompute_policy=model.recompute_policy,
+        network: Head = build_backbone(
+            self.run.model,
+            vocab_size,
+            precision=precision,
+            seed=self.run.seed,
+            vectors=None if vectors is None else vectors.table,
+            focal=(settings.focal_alpha, settings.focal_gamma),
         )
-        table = None if vectors is None else vectors.table
-        return ReadingHead(shape, table, dtype_policy=POLICIES[precision], seed=self.run.seed)
+        return network
 
     def memory_facts(self) -> MemoryFacts:
         """Return that every character is read."""

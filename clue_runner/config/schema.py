@@ -19,6 +19,11 @@ Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
+def position_limit(positions: str, max_positions: int) -> int:
+    """Return the longest row that a table of ``max_positions`` vectors reaches."""
+    return max_positions**2 if positions == "hierarchical" else max_positions
+
+
 class IsPath:
     """Marks a setting that names a file or folder: it becomes absolute when the layers are merged."""
 

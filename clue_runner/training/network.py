@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clue_runner.adapters.base import Adapter, load_adapter
-from clue_runner.architectures.base import load_architecture
+from clue_runner.architectures.settings import build_backbone, header, shape_of
 from clue_runner.checkpoints.checkpoint import Checkpoint
 from clue_runner.checkpoints.importer import load_into, read_checkpoint
 from clue_runner.checkpoints.vocabularies import refuse_other_vocabulary
@@ -164,7 +164,7 @@ def network_builder(adapter: Adapter, choices: Choices, *, vocab_size: int) -> C
         own = bound.own_network(vocab_size=vocab_size, precision=precision)
         if own is not None:
             return own
-        backbone = load_architecture(run.model.family).build(
+        backbone = build_backbone(
             run.model,
             vocab_size,
             precision=precision,
@@ -185,9 +185,8 @@ def load_pretrained(engine: Engine, checkpoint: Checkpoint) -> list[str]:
 
 
 def weights_header(run: Run, vocab_size: int) -> dict[str, Any]:
-    """Return what a saved weight file says about the backbone in it."""
-    settings = run.model.model_dump(mode="json")
-    return {"model": {name: settings[name] for name in SHAPE_FIELDS}, "vocab_size": vocab_size}
+    """Return what a saved weight file says about the network in it."""
+    return header(shape_of(run.model), vocab_size, lowercase=run.model.lowercase)
 
 
 def engine_settings(run: Run, choices: Choices) -> EngineSettings:
