@@ -18,7 +18,7 @@ _CALLS = {
     "train": "clue_runner.api",
     "predict": "clue_runner.api",
     "evaluate": "clue_runner.api",
-    "load_run": "clue_runner.runs.find",
+    "load_run": "clue_runner.api",
     "load_result": "clue_runner.runs.find",
 }
 

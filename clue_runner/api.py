@@ -17,7 +17,7 @@ from clue_runner.errors import Problem, UsageError
 if TYPE_CHECKING:
     from clue_runner.checkpoints.checkpoint import Checkpoint
     from clue_runner.checkpoints.encoder import LoadedBackbone
-    from clue_runner.config.schema import ModelSettings
+    from clue_runner.config.schema import ModelSettings, Run
     from clue_runner.tokens.tokenizer import Tokenizer
 
 Request = TypeVar("Request")
@@ -122,13 +122,28 @@ def load_backbone(
     keras_backend = backend or _current_backend()
     set_backend(keras_backend)
     from clue_runner.models.naming import named_variables
+    from clue_runner.models.shape import BlockShape
 
-    require_attention(settings, keras_backend, precision)
+    if isinstance(settings, BlockShape):
+        require_attention(settings, keras_backend, precision)
     layer = build_backbone(
         settings, checkpoint.vocab_size, precision=precision, seed=0, pooler=checkpoint.has_pooler
     )
     load_into(named_variables(layer), checkpoint)
     return LoadedBackbone(checkpoint, settings, layer)
+
+
+def load_run(path: str | Path) -> Run:
+    """Return the settings of the run in a folder.
+
+    Raises:
+        DataError: no such folder.
+        CheckpointError: no run in it, or damaged settings.
+    """
+    from clue_runner.adapters.sections import SECTIONS
+    from clue_runner.runs.find import load_run
+
+    return load_run(path, SECTIONS)
 
 
 def load_tokenizer(path: str | Path) -> Tokenizer:
@@ -148,14 +163,16 @@ def _settings(checkpoint: Checkpoint, options: dict[str, Any]) -> ModelSettings:
     """Return the checkpoint's settings with ``options`` on top, the rest from configs/default.yaml."""
     from pydantic import ValidationError
 
-    from clue_runner.config.loader import default_layer
-    from clue_runner.config.schema import ModelSettings
+    from clue_runner.config.defaults import default_layer
+    from clue_runner.config.schema import ModelSettings, Section
+    from clue_runner.config.sections import schema_of
 
+    kind = schema_of(Section, checkpoint.architecture.shape).groups["model"]
     own = {**checkpoint.config, "name": checkpoint.folder.name, "checkpoint": str(checkpoint.folder)}
     fixed = {*checkpoint.architecture.shape.SIZES, "family", "checkpoint"}
     problems = [
-        Problem("unknown option", name, allowed=", ".join(ModelSettings.model_fields))
-        for name in sorted(options.keys() - ModelSettings.model_fields.keys())
+        Problem("unknown option", name, allowed=", ".join(kind.model_fields))
+        for name in sorted(options.keys() - kind.model_fields.keys())
     ]
     problems += [
         Problem("the checkpoint decides this", name, repr(options[name]), repr(own[name]))
@@ -167,13 +184,16 @@ def _settings(checkpoint: Checkpoint, options: dict[str, Any]) -> ModelSettings:
     default = default_layer().values
     base = {name: default[f"model.{name}"] for name in ModelSettings.model_fields}
     try:
-        return ModelSettings.model_validate({**base, **own, **options})
+        settings = kind.model_validate({**base, **own, **options})
     except ValidationError as error:
         problems = [
             Problem(entry["msg"], ".".join(map(str, entry["loc"])), repr(entry["input"]))
             for entry in error.errors()
         ]
         raise UsageError("the options cannot be used", problems=problems) from error
+    if not isinstance(settings, ModelSettings):
+        raise TypeError("a family's settings are model settings")
+    return settings
 
 
 def _request(kind: type[Request], options: dict[str, Any], *, lists: tuple[str, ...]) -> Request:

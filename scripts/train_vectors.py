@@ -1,11 +1,11 @@
 """Word vectors from the training questions and passages alone, for the reader's hybrid embedding.
 
 In: the data of webqa or sogouqa, as ``clue train --data`` takes it. Out: a file in word2vec's text format for
-``model.word_vectors``. The dev and test texts are not looked at.
+``task.word_vectors``. The dev and test texts are not looked at.
 Needs ``gensim`` (pip install gensim), which nothing else here needs; words are cut by jieba without its HMM.
 
     python scripts/train_vectors.py --task webqa --data me_test.ann.json.gz --output vectors.txt
-    clue train --task webqa --data me_test.ann.json.gz --set model.word_vectors=vectors.txt
+    clue train --task webqa --data me_test.ann.json.gz --set task.word_vectors=vectors.txt
 """
 
 from __future__ import annotations

@@ -84,6 +84,10 @@ class AnyTokenizer(Protocol):
         """Return whether text is lower-cased first."""
 
     @property
+    def notices(self) -> Sequence[str]:
+        """Return what the user should know about the vocabulary."""
+
+    @property
     def id_limits(self) -> Mapping[str, int]:
         """Return name of a column -> how many ids it can hold, for rows that come from a file."""
 
@@ -239,15 +243,16 @@ SettingsT = TypeVar("SettingsT", bound=AdapterSettings)
 
 
 def own_settings(kind: type[SettingsT], run: Run | None) -> SettingsT:
-    """Return an adapter's own settings: the run's section ``task``, or what its former keys hold."""
-    if run is None or not kind.model_fields:
+    """Return an adapter's own settings: the run's section ``task``; their defaults without a run.
+
+    Raises:
+        RuntimeError: the run is of a task of another kind (a bug of ours).
+    """
+    if run is None:
         return kind()
-    task: object = run.task
-    if isinstance(task, kind):
-        return task
-    sections = run.model_dump()
-    former = {own: key.split(".") for own, key in kind.FORMER.items()}
-    return kind.model_validate({own: sections[section][key] for own, (section, key) in former.items()})
+    if not isinstance(run.task, kind):
+        raise RuntimeError(f"a run of a {run.task.adapter} task has no {kind.__module__} settings")
+    return run.task
 
 
 def load_adapter(card: Card, run: Run | None = None) -> Adapter:

@@ -14,7 +14,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from clue_runner.checkpoints.checkpoint import Checkpoint
 from clue_runner.config.lengths import row_too_long
-from clue_runner.config.schema import ModelSettings
 from clue_runner.errors import Problem, UsageError
 
 Floats = NDArray[np.float32]
@@ -26,12 +25,12 @@ class LoadedBackbone:
 
     Args:
         checkpoint: where the weights come from; its ``report`` says what became of every tensor.
-        settings: shape and options.
+        settings: shape and options, ``run.model`` of a run that would use it.
         layer: the Keras layer, for those who want to train it themselves.
     """
 
     checkpoint: Checkpoint
-    settings: ModelSettings
+    settings: Any
     layer: Any
 
     def __call__(

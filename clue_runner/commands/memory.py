@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from clue_runner.adapters.base import load_adapter
 from clue_runner.commands.train import TrainRequest, resolve
 from clue_runner.config.presets import default_vocab_size, model_preset, model_presets
 from clue_runner.config.schema import Run
@@ -83,7 +84,7 @@ def show_memory(
     rows = sample_rows(run, card, open_tokenizer(run, open_checkpoint(run))) if has_sample else None
     network = network_of(
         run,
-        card.adapter,
+        load_adapter(card, run).memory_facts(),
         vocab_size=vocabulary_size(run),
         labels=len(card.labels),
         precision=choices.precision.value,
@@ -162,7 +163,7 @@ def vocabulary_size(run: Run) -> int:
 
 def _modes(run: Run) -> tuple[str, ...]:
     """Return the recompute modes of the table, the one that the settings name among them."""
-    names = modes(run.model.num_layers)
+    names = modes(require_encoder(run).num_layers)
     return names if run.model.recompute in names else (*names, run.model.recompute)
 
 

@@ -161,6 +161,10 @@ def _refuse_contradictions(request: TrainRequest) -> None:
     """Refuse options that are each allowed and cannot go together, or that no run can meet."""
     if request.seeds is not None and request.seed is not None and request.seed + request.seeds > 2**31:
         raise UsageError("the last seed is too large", where="--seed, --seeds", allowed="below 2^31")
+    keys = [text.partition("=")[0].strip() for text in request.set]
+    repeated = sorted({key for key in keys if keys.count(key) > 1})
+    if repeated:
+        raise UsageError(f"{', '.join(repeated)} is set twice", where="--set", next_step="give each key once")
     if request.output is not None and request.name is not None:
         raise UsageError("--output and --name exclude each other", next_step="give one of them")
     if request.fail_under is not None and not math.isfinite(request.fail_under):

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from clue_runner.config.pairs import pair_problem
 from clue_runner.errors import Problem
 
 FUSED = "fused"
@@ -58,13 +57,9 @@ def fused_problems(
         )
 
 
-def attention_problems(values: Mapping[str, Any], origins: Mapping[str, str]) -> Iterator[Problem]:
+def attention_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield what contradicts ``model.attention`` in the settings themselves."""
-    if values["model.family"] != "bert":
-        if values[ATTENTION] != "auto":
-            what = "this family of models has no attention of which there are forms"
-            yield pair_problem(what, ATTENTION, "model.family", values, origins, allowed="auto")
-    elif values[ATTENTION] == FUSED:
+    if values[ATTENTION] == FUSED:
         yield from fused_problems(
             backend=values["backend"],
             device=values["device"],

@@ -85,7 +85,7 @@ def recommended_problems(document: Document) -> list[Problem]:
     layer = recommended_layer(document, problems)
     common = common_schema()
     for key in [key for key in layer.values if key not in common.fields]:
-        if key.partition(".")[0] in OPEN_GROUPS or key.partition(".")[0] in common.groups:
+        if key.partition(".")[0] in OPEN_GROUPS:
             del layer.values[key], layer.places[key]
     base = {**default_layer().values, "task.name": "none", "task.adapter": "none"}
     check_layer(layer, common, base, problems)
@@ -102,9 +102,8 @@ def card_settings(path: Path, adapter: str, sections: Sections) -> list[Problem]
 def _check(path: Path, kind: Kind, sections: Sections, problems: list[Problem]) -> None:
     """Append the problems of one file."""
     if kind == "model preset":
-        layer = read_preset(path).layer
-        family = layer.values.get("model.family", default_layer().values["model.family"])
-        check_anywhere(layer, sections, problems, family=str(family))
+        family = str(default_layer().values["model.family"])
+        read_preset(path, lambda layer, found: check_anywhere(layer, sections, found, family=family))
     elif kind == "settings":
         for task, layer in recipe_layers(path, problems):
             if task is not None and (misspelt := misspelt_task(task, None, layer.place)):

@@ -85,10 +85,10 @@ def layers_from_overrides(overrides: Sequence[str], problems: list[Problem]) -> 
             problems.append(
                 Problem("needs key.path=value (null unsets)", "--set", repr(text), "e.g. train.epochs=5")
             )
+        elif key == "task":
+            layer.put("task.name", value.strip(), "--set task")
         elif key in common_schema().groups:
             problems.append(Problem(f"{key} is a group: set one key of it", "--set", repr(text)))
-        elif key in layer.values:
-            problems.append(Problem(f"{key} is set twice", "--set", repr(text), "each key once"))
         else:
             layer.put(key, _argument(value.strip()), f"--set {key}")
     return layer
@@ -111,7 +111,7 @@ def check_layer(
     defaults: Mapping[str, object],
     problems: list[Problem],
     *,
-    elsewhere: Iterable[str] = (),
+    owners: Mapping[str, str] | None = None,
 ) -> None:
     """Put earlier spellings of keys right, then append what is wrong with the layer's keys and values.
 
@@ -120,7 +120,7 @@ def check_layer(
         schema: the settings that the run has.
         defaults: valid values of the settings that the layer does not have.
         problems: appended to.
-        elsewhere: keys that runs of other kinds or families have; they are named as such.
+        owners: whose setting a key is that this run does not have.
     """
     for key in list(layer.values):
         current = schema.former.get(key, key)
@@ -131,11 +131,12 @@ def check_layer(
             else:
                 layer.put(current, value, place)
         elif key not in schema.fields:
-            place = layer.places[key]
+            place = layer.places[key].removesuffix(f" {key}")
             del layer.values[key], layer.places[key]
+            owner = (owners or {}).get(key)
             problems.append(
-                Problem(f"{key}: no setting of this run; {_who(schema)}", place)
-                if key in elsewhere
+                Problem(f"{key}: no setting of this run, but of {owner}", place)
+                if owner
                 else unknown_key(key, schema.keys, place)
             )
     _check_types(layer, schema, defaults, problems)
@@ -155,12 +156,6 @@ def _check_types(
             problem = Problem(what, place, received, settings(schema)[key].allowed)
             if problem not in problems:
                 problems.append(problem)
-
-
-def _who(schema: Schema) -> str:
-    """Return whose settings a run of this schema has besides the common ones."""
-    own = [key for key in schema.keys if key not in common_schema().fields]
-    return f"it has {', '.join(own)} of its own" if own else "it has the common ones alone"
 
 
 def count(problems: list[Problem]) -> str:

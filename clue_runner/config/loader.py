@@ -93,37 +93,16 @@ def resolve_run(
         DataError: a file or folder does not exist.
     """
     problems: list[Problem] = []
-    default = default_layer()
     card = layer_from_mapping(f"card of {task}", card_settings or {}, problems)
     upper = [layer for text in configs for layer in _recipe(text, task, sections, problems)]
     upper.append(layers_from_overrides(overrides, problems))
     upper.append(layer_from_flags(flags or {}))
-    name = _model_name(model, [default, card, *upper])
+    name = _model_name(model, [default_layer(), card, *upper])
     *lower, fixed = _model_layers(name, upper, problems, checkpoint_reader)
     if model is not None:
         fixed.title = "command line"
-    layers = [card, *lower, *upper, fixed]
-    kind = adapter or sections.adapter_of(task)
-    family = [one.values["model.family"] for one in (default, *layers) if "model.family" in one.values][-1]
-    schema = sections.schema(kind, str(family))
-    # A task has no default: a placeholder lets the layers be checked before it is set at the end.
-    base = {
-        **schema.defaults,
-        **default.values,
-        **dict(zip(OPEN_GROUPS.values(), (kind, family), strict=True)),
-    }
-    base["task.name"] = task
-    elsewhere = sections.every_key()
-    for layer in layers:
-        check_layer(layer, schema, base, problems, elsewhere=elsewhere)
-    merged = _Merged(dict(base), dict.fromkeys(base, default.title), {})
-    merged.lay(layers, schema.paths)
-    for key, wanted in (("task.name", task), ("task.adapter", kind)):
-        if merged.values[key] != wanted:
-            place = merged.origins[key]
-            received = str(merged.values[key])
-            problems.append(Problem(f"{key} is another", place, received, f"{wanted}, as --task says"))
-        merged.origins[key] = "command line"
+    kind = adapter if adapter is not None else sections.adapter_of(task)
+    schema, merged = _merge([card, *lower, *upper, fixed], sections, task, kind, problems)
     if not problems:
         problems += cross_checks(schema, merged.values, merged.origins, merged.ranks)
     if problems:
@@ -133,6 +112,29 @@ def resolve_run(
             next_step="every setting, explained: clue config show --explain",
         )
     return Resolved(schema.validate(merged.values), schema, merged.origins)
+
+
+def _merge(
+    layers: Sequence[Layer], sections: Sections, task: str, kind: str, problems: list[Problem]
+) -> tuple[Schema, _Merged]:
+    """Return the settings that the run has and their values; what is wrong with each layer is appended."""
+    default = default_layer()
+    families = [one.values["model.family"] for one in (default, *layers) if "model.family" in one.values]
+    schema = sections.schema(kind, str(families[-1]))
+    # A task has no default: placeholders let the layers be checked before it is set at the end.
+    base = {**default.values, **schema.defaults, "task.name": task}
+    base |= dict(zip(OPEN_GROUPS.values(), (kind, families[-1]), strict=True))
+    owners = sections.owners()
+    for layer in layers:
+        check_layer(layer, schema, base, problems, owners=owners)
+    merged = _Merged(dict(base), dict.fromkeys(base, default.title), {})
+    merged.lay(layers, schema.paths)
+    for key, wanted in (("task.name", task), ("task.adapter", kind)):
+        if merged.values[key] != wanted:
+            place, received = merged.origins[key], str(merged.values[key])
+            problems.append(Problem(f"{key} is another", place, received, f"{wanted}, as --task says"))
+        merged.origins[key] = "command line"
+    return schema, merged
 
 
 @dataclass

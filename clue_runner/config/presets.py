@@ -5,7 +5,7 @@ In: a preset's name or file. Out: a ``Preset``. Knows nothing about tensors.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -103,8 +103,12 @@ def model_preset(name: str) -> Preset:
     return read_preset(shipped_folder("configs") / "models" / f"{name}.yaml")
 
 
-def read_preset(path: Path) -> Preset:
-    """Read a preset file and check its keys.
+def read_preset(path: Path, check: Callable[[Layer, list[Problem]], None] | None = None) -> Preset:
+    """Read a preset file.
+
+    Args:
+        path: of the file.
+        check: appends what is wrong with its settings; None: that is found where a run takes them.
 
     Raises:
         UsageError: with every problem of the file.
@@ -127,6 +131,8 @@ def read_preset(path: Path) -> Preset:
     layer = layer_from_mapping(
         f"model {path.stem}", settings, problems, document=document, only=("model", "train")
     )
+    if check is not None:
+        check(layer, problems)
     if problems:
         raise UsageError(f"{document.name} has {count(problems)}", problems=problems)
     return _preset(path.stem, values, layer)

@@ -66,7 +66,7 @@ def load_resolved(path: Path, sections: Sections) -> Run:
     adapter, family = (str(layer.values.get(key, "")) for key in OPEN_GROUPS.values())
     schema = sections.schema(adapter, family)
     if whole:
-        strangers = sections.every_key() - {*schema.keys, *schema.former}
+        strangers = sections.owners().keys() - {*schema.keys, *schema.former}
         layer.values = {key: value for key, value in layer.values.items() if key not in strangers}
     before = {**schema.defaults, **{key: value for key, value in BEFORE.items() if key in schema.fields}}
     check_layer(layer, schema, before, problems)

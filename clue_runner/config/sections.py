@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from typing import Any, Union
+from typing import Any, ClassVar, Union
 
 from pydantic import BaseModel, create_model
 from pydantic.fields import FieldInfo
@@ -105,10 +105,29 @@ class Schema:
 @cache
 def schema_of(task: type[Section], model: type[Section]) -> Schema:
     """Return the settings of runs of one kind of task with one family of models."""
-    own_task = create_model("TaskSettings", __base__=(task, TaskSettings))
-    own_model = create_model("ModelSettings", __base__=(model, ModelSettings))
-    run = create_model("Run", __base__=Run, task=(own_task, ...), model=(own_model, ...))
-    return Schema(run, (task, model))
+    own_task, own_model = _joined(task, TaskSettings), _joined(model, ModelSettings)
+    run = create_model("Run", __base__=_OwnRun, task=(own_task, ...), model=(own_model, ...))
+    run.OWN = (task, model)
+    return Schema(run, run.OWN)
+
+
+def _joined(own: type[Section], common: type[Section]) -> type[Section]:
+    """Return the class of a group with its own settings behind the common ones."""
+    return common if own is Section else create_model(common.__name__, __base__=(own, common))
+
+
+class _OwnRun(Run):
+    """A run whose class was made from sections: another process makes the class anew."""
+
+    OWN: ClassVar[tuple[type[Section], type[Section]]] = (Section, Section)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how to make an equal run from its sections and its values."""
+        return _rebuilt, (*self.OWN, self.model_dump())
+
+
+def _rebuilt(task: type[Section], model: type[Section], values: dict[str, Any]) -> Run:
+    return schema_of(task, model).run.model_validate(values)
 
 
 @dataclass(frozen=True)
@@ -149,9 +168,22 @@ class Sections:
             for adapter in self.adapters():
                 yield self.schema(adapter, family)
 
-    def every_key(self) -> frozenset[str]:
-        """Return all keys and earlier spellings that any run has."""
-        return frozenset(key for schema in self.all() for key in (*schema.keys, *schema.former))
+    def owners(self) -> dict[str, str]:
+        """Return key or earlier spelling -> whose it is, in words; common keys are left out."""
+        owners: dict[str, str] = {}
+        common = common_schema().fields
+        for group, names, kind, section_of in (
+            ("task", self.adapters(), "tasks of the kind", self.task),
+            ("model", self.families(), "models of the family", self.model),
+        ):
+            for name in names:
+                section = section_of(name)
+                own = [f"{group}.{leaf}" for leaf in section.model_fields]
+                for key in (*own, *section.FORMER.values()):
+                    if key not in common:
+                        said = owners.get(key)
+                        owners[key] = f"{said}, {name}" if said else f"{kind} {name}"
+        return owners
 
     def json_schema(self) -> dict[str, Any]:
         """Return the JSON Schema of a run of any kind and family, for editors."""

@@ -174,7 +174,7 @@ class Card(CardPart):
     splits: Annotated[Mapping[SplitName, Split], Field(min_length=1)]
     submissions: list[Submission] = []
     max_length: Annotated[int, Field(gt=2)]
-    recommended: Mapping[Literal["data", "model", "train"], Mapping[str, object]] = {}
+    recommended: Mapping[Literal["task", "data", "model", "train"], Mapping[str, object]] = {}
     recommended_source: str = ""
     published: list[Published] = []
     licence: str = ""

@@ -7,13 +7,13 @@ Knows nothing about how a form computes. Imports the backend's engine where a GP
 from __future__ import annotations
 
 from clue_runner.config.attention import ATTENTION, FUSED, LONGEST_WHOLE, fused_problems
-from clue_runner.config.schema import ModelSettings
 from clue_runner.engines.devices import Backend, Choice
 from clue_runner.errors import Problem, UsageError
+from clue_runner.models.shape import BlockShape
 
 
 def choose_attention(
-    model: ModelSettings, longest: int, backend: Backend, *, gpu: bool, precision: str
+    model: BlockShape, longest: int, backend: Backend, *, gpu: bool, precision: str
 ) -> Choice:
     """Return ``einsum``, ``chunked``, ``fused`` or ``auto`` (by each batch's length) and the reason.
 
@@ -44,7 +44,7 @@ def choose_attention(
     return Choice("chunked", f"rows of up to {longest:,} tokens{more}")
 
 
-def require_attention(model: ModelSettings, backend: Backend, precision: str) -> None:
+def require_attention(model: BlockShape, backend: Backend, precision: str) -> None:
     """Refuse the fused kernel where it cannot run for inference, on the device that the backend takes itself.
 
     Raises:
@@ -70,7 +70,7 @@ def _refuse(problems: list[Problem]) -> None:
 
 
 def _fused_problems(
-    model: ModelSettings, backend: Backend, gpu: bool, precision: str, attention_dropout: float
+    model: BlockShape, backend: Backend, gpu: bool, precision: str, attention_dropout: float
 ) -> list[Problem]:
     """Return why the fused kernel cannot run; the last word has the GPU's compiler."""
     head_width = model.hidden_dim // model.num_heads

@@ -11,6 +11,7 @@ from clue_runner.config.schema import Run
 from clue_runner.engines.attention import choose_attention
 from clue_runner.engines.devices import Choice, Device, choose_jit, choose_precision, core_count
 from clue_runner.memory.limits import free_gpu_bytes
+from clue_runner.models.shape import BlockShape
 from clue_runner.training.network import Choices
 
 
@@ -37,6 +38,8 @@ def guess_choices(run: Run) -> Choices:
 def _guess_attention(run: Run, device: Device, precision: str) -> Choice | None:
     """Return the form of attention; that the GPU's kernel compiles is taken for granted."""
     model = run.model
+    if not isinstance(model, BlockShape):
+        return None
     problems = fused_problems(
         backend=run.backend,
         device=device.kind,

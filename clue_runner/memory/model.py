@@ -99,6 +99,7 @@ class Network:
 
     Args:
         model: shape and options.
+        weights: trainable numbers, a classification head's included.
         vocab_size: rows of the word table.
         labels: of the task.
         every_token: the head reads all tokens, so that the last block computes them all.
@@ -109,7 +110,8 @@ class Network:
         sparse: the word table's gradient is its touched rows alone.
     """
 
-    model: ModelSettings
+    model: EncoderShape
+    weights: int
     vocab_size: int
     labels: int
     every_token: bool
@@ -130,19 +132,20 @@ def is_encoder(run: Run) -> bool:
     return isinstance(run.model, EncoderShape)
 
 
-def require_encoder(run: Run) -> None:
-    """Refuse networks that the forecast does not know.
+def require_encoder(run: Run) -> EncoderShape:
+    """Return the shape of a transformer encoder; refuse networks that the forecast does not know.
 
     Raises:
         UsageError: the model is no transformer encoder.
     """
-    if not is_encoder(run):
-        raise UsageError(
-            "memory is forecast for transformer encoders alone",
-            where="model.family",
-            received=run.model.family,
-            next_step="train.token_budget limits what is computed at once; train.batch_size takes a number",
-        )
+    if isinstance(run.model, EncoderShape):
+        return run.model
+    raise UsageError(
+        "memory is forecast for transformer encoders alone",
+        where="model.family",
+        received=run.model.family,
+        next_step="train.token_budget limits what is computed at once; train.batch_size takes a number",
+    )
 
 
 def network_of(
@@ -162,7 +165,8 @@ def network_of(
     if jit and not on_gpu:  # XLA computes bfloat16 in float32 there
         precision = "float32"
     return Network(
-        run.model,
+        require_encoder(run),
+        count_weights(run.model, vocab_size, max(1, labels)),
         vocab_size,
         max(1, labels),
         head.every_token,
@@ -176,8 +180,9 @@ def network_of(
 
 def count_weights(model: ModelSettings, vocab_size: int, labels: int) -> int:
     """Return the trainable numbers of a backbone with a classification head; ``labels`` 0: without it."""
-    backbone = parameter_count(shape_of(model), vocab_size, pooler=model.pooling == "pooler")
-    return backbone + (model.hidden_dim + 1) * labels
+    shape = shape_of(model)
+    backbone = parameter_count(shape, vocab_size, pooler=model.pooling == "pooler")
+    return backbone + (int(shape.hidden_dim) + 1) * labels
 
 
 def kept_by_block(network: Network, rows: int, length: int) -> Kept:
@@ -209,7 +214,7 @@ def step_need(network: Network, rows: int, length: int, recompute: str) -> Need:
     each there live what the parts before it keep, everything inside it, and the weights' gradients of the
     parts behind it. The peak is the highest of these moments, or the update itself.
     """
-    weights = count_weights(network.model, network.vocab_size, network.labels)
+    weights = network.weights
     table = 0 if not network.sparse else network.vocab_size * network.model.hidden_dim
     parameters, gradients = weights * FLOAT, (weights - table) * FLOAT
     optimizer = parameters * (2 + network.averaged)
@@ -278,7 +283,7 @@ def _passing(network: Network, rows: int, length: int, factors: Passing) -> int:
     return round(network.size * (factors.scores * scores + factors.inner * inner))
 
 
-def _in_chunks(model: ModelSettings, length: int) -> bool:
+def _in_chunks(model: EncoderShape, length: int) -> bool:
     """Return whether no (length x length) table of scores is ever whole."""
     if model.attention == "auto":
         return length > LONGEST_WHOLE

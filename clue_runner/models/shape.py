@@ -5,7 +5,7 @@ In: nothing. Out: types alone. Knows nothing about families, tensors or settings
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 Activation = Literal["gelu", "gelu_tanh", "relu"]
 AttentionForm = Literal["auto", "einsum", "chunked", "fused"]
@@ -19,6 +19,7 @@ class Recomputation(Protocol):
     recompute_policy: Policy
 
 
+@runtime_checkable
 class BlockShape(Protocol):
     """What a block of attention and feed-forward reads."""
 
@@ -32,6 +33,7 @@ class BlockShape(Protocol):
     attention: AttentionForm
 
 
+@runtime_checkable
 class EncoderShape(BlockShape, Recomputation, Protocol):
     """What embeddings and the stack of blocks read beyond that."""
 

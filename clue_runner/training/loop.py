@@ -129,6 +129,7 @@ class Loop:
         self._pending: deque[_Pending] = deque()
         self._laid_out: Update | None = None
         self._window: list[StepResult] = []
+        self._plan_epoch, self._plan = progress.epoch, batches.plan(progress.epoch)
         self.stand()
         self.total = total_updates(settings, len(self._plan))
 

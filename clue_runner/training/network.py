@@ -32,6 +32,7 @@ from clue_runner.engines.devices import (
     set_backend,
 )
 from clue_runner.engines.quiet import chatter_to
+from clue_runner.models.shape import BlockShape
 from clue_runner.tokens.tokenizer import Tokenizer
 from clue_runner.training.prepare import find_vocabulary
 
@@ -115,7 +116,7 @@ def choose(run: Run) -> Choices:
 
 def attention_choice(run: Run, *, gpu: bool, precision: str) -> Choice | None:
     """Return the form of attention; None where the family has no such setting."""
-    if "attention" not in type(run.model).model_fields:
+    if not isinstance(run.model, BlockShape):
         return None
     return choose_attention(run.model, run.data.max_length, run.backend, gpu=gpu, precision=precision)
 
@@ -132,7 +133,7 @@ def without_kernel(run: Run) -> Run:
 
     The kernel of the machine that trained may be missing here; other forms give the same answers.
     """
-    if "attention" not in type(run.model).model_fields:
+    if not isinstance(run.model, BlockShape):
         return run
     return run.model_copy(update={"model": run.model.model_copy(update={"attention": "auto"})})
 

@@ -16,9 +16,8 @@ from typing import Any
 from clue_runner.adapters.base import Adapter, AnyTokenizer
 from clue_runner.config.schema import Run
 from clue_runner.config.shipped import shipped_folder
-from clue_runner.data.locate import missing_file
 from clue_runner.data.records import Records
-from clue_runner.data.sources import DataSource, split_file
+from clue_runner.data.sources import DataSource, missing_file, split_file
 from clue_runner.tokens.batches import choose_buckets
 from clue_runner.tokens.cache import cached_rows
 from clue_runner.tokens.rows import Rows

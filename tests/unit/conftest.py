@@ -95,7 +95,6 @@ class FakeBatches:
             "token_ids": np.full((1, 2, 4), 100 * epoch + int(indices[0]), np.int32),
             "lengths": np.array([[3, 2]], np.int32),
             "weight": np.ones((1, 2), np.float32),
-            "row": np.array([indices], np.int64),
         }
 
 

@@ -6,7 +6,7 @@ Defaults of ``from_config`` are those of BertConfig in the BERT release and in H
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field
@@ -14,6 +14,9 @@ from pydantic import AfterValidator, Field
 from clue_runner.architectures.base import BaseShape, Lookup
 from clue_runner.architectures.name_table import Axes
 from clue_runner.architectures.raw_config import RawConfig
+from clue_runner.config.attention import attention_problems
+from clue_runner.config.lengths import length_problems
+from clue_runner.config.pairs import pair_problem
 from clue_runner.config.schema import Positive, Share, position_limit
 from clue_runner.errors import Problem
 from clue_runner.models.shape import Activation, AttentionForm
@@ -146,3 +149,12 @@ class Shape(BaseShape):
             Lookup("position_ids", self.position_limit, "model.max_positions", shorter),
             Lookup(None, self.position_limit, "model.max_positions", shorter),
         )
+
+    @classmethod
+    def cross_checks(cls, values: Mapping[str, Any], origins: Mapping[str, str]) -> Iterator[Problem]:
+        """Yield what is wrong between sizes, positions and forms of attention."""
+        width, heads = "model.hidden_dim", "model.num_heads"
+        if values[width] % values[heads]:
+            yield pair_problem("heads must divide the width", width, heads, values, origins)
+        yield from length_problems(values, origins)
+        yield from attention_problems(values)

@@ -60,7 +60,7 @@ def answer(adapter: Any, found: Records[PassagesRecord], outputs: dict[str, Any]
 def test_the_card_brings_its_own_model() -> None:
     run = settings()
     assert run.model.name == "dgcnn" and run.model.family == "dgcnn" and run.train.optimizer == "radam"
-    assert run.train.ema == 0.9999 and run.data.max_answer_length == 12
+    assert run.train.ema == 0.9999 and load_adapter(CARD, run).settings.max_answer_length == 12
     assert load_adapter(CARD, run).family == "dgcnn"
     other = load_adapter(find_card("afqmc"), settings(task="afqmc"))
     assert other.family is None and other.own_tokenizer({}) is None

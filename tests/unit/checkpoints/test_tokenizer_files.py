@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from clue_runner.adapters.sections import load_run
 from clue_runner.checkpoints.importer import find_vocab, read_checkpoint, read_settings
 from clue_runner.checkpoints.vocabularies import refuse_other_vocabulary
-from clue_runner.config.loader import load_run
 from clue_runner.errors import CheckpointError
 from clue_runner.tokens.tokenizer import Tokenizer
 

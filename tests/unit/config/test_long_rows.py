@@ -38,12 +38,12 @@ def test_shares_that_make_positions_alike_are_refused(alpha: str) -> None:
 
 
 def test_a_model_without_a_table_has_nothing_to_stretch() -> None:
-    assert "no table of positions to stretch" in mistakes(HIERARCHICAL, model="dgcnn")
+    assert "of models of the family bert" in mistakes(HIERARCHICAL, model="dgcnn")
     assert "hierarchical" not in mistakes("data.max_length=5000", model="dgcnn")
 
 
 def test_a_model_without_attention_has_no_form_of_it() -> None:
-    assert "has no attention of which there are forms" in mistakes("model.attention=fused", model="dgcnn")
+    assert "of models of the family bert" in mistakes("model.attention=fused", model="dgcnn")
     load_run(task="iflytek", card_settings={}, model="dgcnn")
 
 

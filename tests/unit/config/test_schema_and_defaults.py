@@ -87,7 +87,7 @@ def test_presets() -> None:
             assert preset.huggingface
             assert preset.github
             assert "/" in preset.huggingface
-        run = load_run(task="afqmc", card_settings={}, model=name)
+        load_run(task="afqmc", card_settings={}, model=name)
 
 
 @pytest.mark.parametrize(
@@ -113,5 +113,5 @@ def test_recipes_open_with_what_they_are_for_and_load(name: str) -> None:
     text = (shipped_folder("configs") / "train" / f"{name}.yaml").read_text(encoding="utf-8")
     assert text.startswith("# ")
     assert len(text.split("\n")[0]) > 30
-    for task in ("afqmc", "iflytek", "cluewsc2020"):
+    for task in ("webqa",) if name.startswith("reader") else ("afqmc", "iflytek", "cluewsc2020"):
         load_run(task=task, card_settings={"data": {"max_length": 128}}, configs=[name])

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from clue_runner.adapters.base import MemoryFacts
 from clue_runner.config.schema import Run
 from clue_runner.engines.devices import Choice, Device
 from clue_runner.errors import UsageError
@@ -20,7 +21,8 @@ from clue_runner.memory import limits as memory_limits
 from clue_runner.memory.limits import free_gpu_bytes, free_host_bytes, read_size
 from clue_runner.memory.model import Need, Network, count_weights, network_of, step_need
 from clue_runner.memory.table import WITHIN, Best, advise, handy, largest_rows, lengths, modes
-from clue_runner.training.network import Choices
+from clue_runner.training.network import Choices, as_chosen
+from clue_runner.training.prepare import padded_lengths
 
 GIB = 2**30
 SHAPES = {
@@ -39,7 +41,8 @@ def test_weights_of_bert_base(make_run: Callable[..., Run]) -> None:
 
 def network(make_run: Callable[..., Run], *overrides: str, precision: str = "bfloat16") -> Network:
     run = make_run(*overrides)
-    return network_of(run, "classification", vocab_size=21128, labels=2, precision=precision)
+    head = MemoryFacts(every_token=run.model.pooling in {"mean", "max"})
+    return network_of(run, head, vocab_size=21128, labels=2, precision=precision)
 
 
 # MiB that a step of 16 rows added, without recomputation, by half blocks and by blocks: TensorFlow's graph
@@ -252,10 +255,24 @@ def test_forecasts_know_the_form_of_attention(
 ) -> None:
     """TensorFlow computes all rows in chunks where some are long, JAX takes the GPU's kernel where it can."""
     run = make_run(*overrides)
-    assert guess.as_chosen(run, guess.guess_choices(run)).model.attention == form
+    assert as_chosen(run, guess.guess_choices(run)).model.attention == form
 
 
 Material = Callable[..., Any]
+HEAD = MemoryFacts(every_token=False)
+
+
+def setup(run: Run, rows: Any, choices: Choices, vocab_size: int = 21128) -> Any:
+    """What the batch size is found from."""
+    return SimpleNamespace(
+        run=run,
+        choices=choices,
+        rows={"train": rows},
+        card=SimpleNamespace(labels=["0", "1"]),
+        adapter=SimpleNamespace(memory_facts=lambda: HEAD),
+        vocab_size=vocab_size,
+        buckets=padded_lengths(rows, run, jit=choices.jit.value == "on"),
+    )
 
 
 @pytest.fixture
@@ -272,8 +289,7 @@ def material() -> Material:
             np.arange(many),
             np.arange(many) // group,
         )
-        card = SimpleNamespace(adapter="classification", labels=["0", "1"])
-        return SimpleNamespace(card=card, rows={"train": rows})
+        return rows
 
     return make
 
@@ -301,10 +317,10 @@ def test_batch_size_auto(
 ) -> None:
     free(size)
     run = make_run("train.batch_size=auto", "model.hidden_dim=64", "model.num_layers=8")
-    found = auto_batch.resolve_examples(run, material(count, 16), 21128, choices())
+    found = auto_batch.resolve_examples(setup(run, material(count, 16), choices()))
     examples = found.run.train.examples
     if expected is None:
-        facts = auto_batch.network_of_run(run, material(count, 16), 21128, choices())
+        facts = auto_batch.network_of_setup(setup(run, material(count, 16), choices()))
         assert 8 <= examples < 256 and examples % 8 == 0
         assert step_need(facts, examples, 16, "none").total <= 0.8 * size
         assert step_need(facts, examples + 8, 16, "none").total > 0.8 * size
@@ -315,7 +331,7 @@ def test_batch_size_auto(
     assert auto_batch.as_begun(run, found.run).run == found.run
     free(1000)
     with pytest.raises(UsageError, match="not even one example"):
-        auto_batch.resolve_examples(run, material(count, 16), 21128, choices())
+        auto_batch.resolve_examples(setup(run, material(count, 16), choices()))
     with pytest.raises(ValueError, match="not resolved"):
         _ = run.train.examples
 
@@ -326,7 +342,7 @@ def test_an_automatic_batch_is_computed_at_once(
     """Examples of four rows, padded to the longest bucket: the token budget grows with them, and stays."""
     free(10**12)
     run = make_run("train.batch_size=auto")
-    found = auto_batch.resolve_examples(run, material(300, 11, group=4), 100, choices(jit="on"))
+    found = auto_batch.resolve_examples(setup(run, material(300, 11, group=4), choices(jit="on"), 100))
     train = found.run.train
     assert (train.examples, train.token_budget) == (256, 256 * 4 * 16)
     assert "256 examples of 4 rows of 16 tokens" in str(found.why)
@@ -350,9 +366,9 @@ def test_the_compilers_forecast(make_run: Callable[..., Run], monkeypatch: pytes
     run = make_run("backend=jax", "device=cpu", "model.num_layers=1", "data.max_length=64", *plain)
     card = find_card("afqmc")
     chosen = choose(run)
-    run = guess.as_chosen(run, chosen)
+    run = as_chosen(run, chosen)
     rows = sample_rows(run, card, open_tokenizer(run, None))
-    facts = network_of(run, "classification", vocab_size=100, labels=2, precision=chosen.precision.value)
+    facts = network_of(run, HEAD, vocab_size=100, labels=2, precision=chosen.precision.value)
     engines: list[JaxEngine] = []
     real = JaxEngine.plan
     monkeypatch.setattr(

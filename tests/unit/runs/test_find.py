@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import clue_runner
+from clue_runner.adapters.sections import SECTIONS
 from clue_runner.config.schema import Run
 from clue_runner.errors import CheckpointError, DataError
 from clue_runner.runs.find import finished_runs, load_result, load_run, newest_finished, submission_folders
@@ -98,13 +99,13 @@ def test_answers_beside_a_run_are_found_too(tmp_path: Path, put: Put) -> None:
 
 def test_a_run_by_its_path(tmp_path: Path, put: Put, make_run: Callable[..., Run]) -> None:
     path = put("afqmc/a b", 5)
-    assert load_run(path) == clue_runner.load_run(str(path)) == make_run()
+    assert load_run(path, SECTIONS) == clue_runner.load_run(str(path)) == make_run()
     assert load_result(path) == clue_runner.load_result(str(path))
     assert load_result(path).scored.score == 74.1
     with pytest.raises(DataError, match="no such run folder"):
-        load_run(tmp_path / "absent")
+        load_run(tmp_path / "absent", SECTIONS)
     with pytest.raises(CheckpointError, match="no run in this folder"):
-        load_run(tmp_path)
+        load_run(tmp_path, SECTIONS)
     (path / "metrics.json").unlink()
     with pytest.raises(CheckpointError, match="no run has ended"):
         load_result(path)
@@ -119,7 +120,7 @@ def test_damaged_settings_are_named(tmp_path: Path, put: Put, content: bytes) ->
     path = put("afqmc/a", 5)
     (path / "run.yaml").write_bytes(content)
     with pytest.raises(CheckpointError, match=r"run\.yaml"):
-        load_run(path)
+        load_run(path, SECTIONS)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from clue_runner.adapters.sections import SECTIONS
 from clue_runner.config.schema import Run
 from clue_runner.errors import BusyError, CheckpointError, StorageError, UsageError
 from clue_runner.files.lock import FolderLock
@@ -21,7 +22,11 @@ MakeRun = Callable[..., Run]
 
 def begin(path: Path, run: Run, **options: Any) -> RunFolder:
     folder, lock = open_folder(
-        path, run, {**IDENTITY, **options.pop("identity", {})}, fresh=options.pop("fresh", False)
+        path,
+        run,
+        {**IDENTITY, **options.pop("identity", {})},
+        SECTIONS,
+        fresh=options.pop("fresh", False),
     )
     write_settings(folder, run)
     lock.release()
@@ -30,7 +35,7 @@ def begin(path: Path, run: Run, **options: Any) -> RunFolder:
 
 def test_the_same_command_finds_its_folder_again(tmp_path: Path, make_run: MakeRun) -> None:
     folder = begin(tmp_path / "run 运行", make_run())
-    assert folder.run() == make_run()
+    assert folder.run(SECTIONS) == make_run()
     assert not folder.finished
     begin(folder.path, make_run())
     assert not (folder.path / "lock").exists()
@@ -79,7 +84,7 @@ def test_fresh_moves_aside_and_deletes_nothing(tmp_path: Path, make_run: MakeRun
     begin(tmp_path / "r", make_run())
     begin(tmp_path / "r", make_run("seed=7"), fresh=True)
     begin(tmp_path / "r", make_run("seed=8"), fresh=True)
-    seeds = {path.name: RunFolder(path).run() for path in tmp_path.iterdir()}
+    seeds = {path.name: RunFolder(path).run(SECTIONS) for path in tmp_path.iterdir()}
     assert {name: run.seed for name, run in seeds.items() if run} == {"r.old-1": 42, "r.old-2": 7, "r": 8}
     assert not list(tmp_path.rglob("lock"))
 
@@ -100,7 +105,9 @@ def contend(path: Path, fresh: bool, run: Run, barrier: Any, outcomes: Any) -> N
         barrier.wait()
         lock = None
         try:
-            _, lock = open_folder(path / str(number % 5), run, IDENTITY, fresh=fresh and number >= 5)
+            _, lock = open_folder(
+                path / str(number % 5), run, IDENTITY, SECTIONS, fresh=fresh and number >= 5
+            )
             outcomes.put((number, "won"))
         except BaseException as error:
             outcomes.put((number, type(error).__name__))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from clue_runner.adapters.base import load_adapter
+from clue_runner.adapters.sections import load_run
 from clue_runner.config.schema import Run
 from clue_runner.config.shipped import shipped_folder
 from clue_runner.data.cards import find_card
@@ -81,12 +82,12 @@ def test_a_missing_test_file_is_noted_and_a_missing_dev_file_is_an_error(
         read_splits(load_adapter(CARD, make_run()), open_source(data, CARD))
 
 
-def test_a_missing_train_file_names_the_tasks_that_can_answer(make_run: MakeRun, tmp_path: Path) -> None:
+def test_a_missing_train_file_names_the_tasks_that_can_answer(tmp_path: Path) -> None:
     card = find_card("drcd")
     shutil.copytree(card.folder / "sample", tmp_path / "drcd")
     (tmp_path / "drcd" / card.splits["train"].file).unlink()
     with pytest.raises(DataError) as caught:
-        read_splits(load_adapter(card, make_run()), open_source(tmp_path / "drcd", card))
+        read_splits(load_adapter(card, load_run(task="drcd")), open_source(tmp_path / "drcd", card))
     assert "cmrc2018" in str(caught.value) and "--task drcd --split dev" in str(caught.value)
 
 
