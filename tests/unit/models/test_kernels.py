@@ -1,4 +1,4 @@
-"""Hand-written gradients against plain formulas: values, slopes, float32 and bfloat16."""
+"""Hand-written gradients against plain formulas: values, gradients, float32 and bfloat16."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ from keras import ops
 from clue_runner.models import kernels
 from clue_runner.models.dropout import Mask
 
-GENERATOR = np.random.default_rng(0)
+Normal = Callable[..., np.ndarray[Any, Any]]
 
 
-def normal(*shape: int) -> np.ndarray[Any, Any]:
-    return GENERATOR.standard_normal(shape).astype(np.float32)
+@pytest.fixture
+def normal() -> Normal:
+    """Draws normal numbers of a shape; each test begins the same sequence anew, whichever others run."""
+    generator = np.random.default_rng(0)
+    return lambda *shape: generator.standard_normal(shape).astype(np.float32)
 
 
-def slopes(function: Callable[..., Any], values: list[Any], weight: np.ndarray[Any, Any]) -> list[Any]:
+def gradients(function: Callable[..., Any], values: list[Any], weight: np.ndarray[Any, Any]) -> list[Any]:
     """The gradient of sum(weight * function(*values)) by the backend's own differentiation."""
     if keras.backend.backend() == "jax":
         import jax
@@ -53,8 +56,8 @@ BIAS = np.where(np.arange(5) < np.array([5, 3])[:, None], 0, -1e9).astype(np.flo
 
 
 def plain_attention(query: Any, key: Any, value: Any) -> Any:
-    chance = ops.softmax(ops.einsum("bhqd,bhkd->bhqk", query, key) + BIAS, axis=-1)
-    return ops.einsum("bhqk,bhkd->bhqd", chance * KEEP * 1.25, value)
+    probabilities = ops.softmax(ops.einsum("bhqd,bhkd->bhqk", query, key) + BIAS, axis=-1)
+    return ops.einsum("bhqk,bhkd->bhqd", probabilities * KEEP * 1.25, value)
 
 
 def own_attention(query: Any, key: Any, value: Any) -> Any:
@@ -79,25 +82,25 @@ CASES = [
 
 
 @pytest.mark.parametrize(("name", "own", "plain", "shapes", "out"), CASES, ids=[case[0] for case in CASES])
-def test_values_and_slopes_equal_the_plain_formula(
-    name: str, own: Any, plain: Any, shapes: list[tuple[int, ...]], out: tuple[int, ...]
+def test_values_and_gradients_equal_the_plain_formula(
+    normal: Normal, name: str, own: Any, plain: Any, shapes: list[tuple[int, ...]], out: tuple[int, ...]
 ) -> None:
     values = [normal(*shape) for shape in shapes]
     weight = normal(*out)
     expected = ops.convert_to_numpy(plain(*[ops.convert_to_tensor(value) for value in values]))
     found = ops.convert_to_numpy(own(*[ops.convert_to_tensor(value) for value in values]))
     np.testing.assert_allclose(found, expected, atol=2e-6)
-    for mine, theirs in zip(slopes(own, values, weight), slopes(plain, values, weight), strict=True):
+    for mine, theirs in zip(gradients(own, values, weight), gradients(plain, values, weight), strict=True):
         np.testing.assert_allclose(mine, theirs, atol=1e-5)
 
 
-def test_gelu_slope_by_hand() -> None:
+def test_the_gradient_of_gelu_by_hand() -> None:
     # gelu'(x) = P(normal < x) + x * density(x); at 1: 0.841345 + 0.241971
-    (slope,) = slopes(kernels.gelu, [np.array([[1.0, 0.0]], np.float32)], np.ones((1, 2), np.float32))
-    np.testing.assert_allclose(slope, [[1.0833155, 0.5]], atol=1e-6)
+    (gradient,) = gradients(kernels.gelu, [np.array([[1.0, 0.0]], np.float32)], np.ones((1, 2), np.float32))
+    np.testing.assert_allclose(gradient, [[1.0833155, 0.5]], atol=1e-6)
 
 
-def test_a_row_that_is_all_padding_gives_numbers() -> None:
+def test_a_row_that_is_all_padding_gives_numbers(normal: Normal) -> None:
     bias = kernels.padding_bias(ops.convert_to_tensor(np.array([0, 2], np.int32)), 3)
     values = [ops.convert_to_tensor(normal(2, 1, 3, 4)) for _ in range(3)]
     found = ops.convert_to_numpy(kernels.attend(*values, bias, None))
@@ -106,7 +109,7 @@ def test_a_row_that_is_all_padding_gives_numbers() -> None:
     np.testing.assert_allclose(found[0], np.broadcast_to(mean, found[0].shape), atol=1e-6)
 
 
-def test_bfloat16_stays_close_to_float32() -> None:
+def test_bfloat16_stays_close_to_float32(normal: Normal) -> None:
     values = [normal(2, 3, 4, 6), normal(2, 3, 5, 6), normal(2, 3, 5, 6)]
     exact = ops.convert_to_numpy(own_attention(*[ops.convert_to_tensor(value) for value in values]))
     half = [ops.cast(value, "bfloat16") for value in values]

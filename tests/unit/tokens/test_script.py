@@ -30,7 +30,8 @@ def test_phrases_are_not_looked_at() -> None:
 @pytest.mark.parametrize("text", ["", "\ud800後", "𠮷後\u200b來\n", "".join(map(chr, range(0x4E00, 0x9FFF)))])
 def test_lengths_stay(text: str) -> None:
     assert len(simplified(text)) == len(text)
-    assert simplified(simplified(text)) == simplified(text) or len(text) > 100
+    # 薴 becomes 苧, which is itself the traditional form of 苎: the only such pair of its block
+    assert simplified(simplified(text)) == simplified(text).replace("苧", "苎")
 
 
 def test_without_opencc_the_way_out_is_named(new_table: None, monkeypatch: pytest.MonkeyPatch) -> None:

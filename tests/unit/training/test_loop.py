@@ -151,12 +151,13 @@ def test_resumed_from_any_step_ends_bit_equal(bench: Callable[..., Bench], stop_
     )
     if stop_after == 0:
         first.signals.requested = 15
-    try:
+    if stop_after <= 10:
+        with pytest.raises(InterruptedRunError) as caught:
+            first.go()
+        assert caught.value.exit_code == 143
+    else:  # updates are read late, the last two at the end: nothing is left to stop
         first.go()
-    except InterruptedRunError as error:
-        assert error.exit_code == 143
-    if stop_after == 0:
-        assert first.saved == []
+    assert bool(first.saved) is (stop_after > 0)
     second = bench("train.evaluate_steps=5")
     if first.saved:
         state, _, tensors = first.saved[-1]
@@ -167,7 +168,7 @@ def test_resumed_from_any_step_ends_bit_equal(bench: Callable[..., Bench], stop_
     assert np.array_equal(second.engine.weights, unbroken.engine.weights)
     assert np.array_equal(second.engine.moments, unbroken.engine.moments)
     before, after = unbroken.progress.to_json(), second.progress.to_json()
-    assert before.pop("seconds").keys() == after.pop("seconds").keys() or stop_after == 12
+    assert before.pop("seconds").keys() == after.pop("seconds").keys() == {"compile", "train"}
     assert before == after
 
 
