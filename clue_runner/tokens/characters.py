@@ -37,6 +37,7 @@ class CharacterTokenizer:
     """
 
     lowercase = False
+    unk_id = UNKNOWN
 
     def __init__(self, characters: Sequence[str], vectors: WordVectors | None = None) -> None:
         self.characters = tuple(characters)

@@ -20,7 +20,7 @@ from clue_runner.data.records import Records
 from clue_runner.data.sources import DataSource, missing_file, split_file
 from clue_runner.tokens.batches import choose_buckets
 from clue_runner.tokens.cache import cached_rows
-from clue_runner.tokens.rows import Rows
+from clue_runner.tokens.rows import Rows, note_unknown
 from clue_runner.tokens.tokenizer import Tokenizer
 from clue_runner.training.borrow import answer_by_another
 
@@ -136,7 +136,7 @@ def encode_records(
     }
     rows = cached_rows(
         key,
-        lambda: adapter.encode(records, card, tokenizer, run),
+        lambda: note_unknown(adapter.encode(records, card, tokenizer, run), tokenizer.unk_id),
         run.data.cache,
         limits={**tokenizer.id_limits, "record": len(records)},
         warn=warn,
