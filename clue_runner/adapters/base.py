@@ -84,6 +84,10 @@ class AnyTokenizer(Protocol):
         """Return whether text is lower-cased first."""
 
     @property
+    def unk_id(self) -> int:
+        """Return the id of what the vocabulary does not hold."""
+
+    @property
     def notices(self) -> Sequence[str]:
         """Return what the user should know about the vocabulary."""
 

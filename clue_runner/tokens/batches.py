@@ -47,10 +47,12 @@ def epoch_plan(rows: Rows, *, batch_size: int, seed: int, epoch: int) -> list[In
     order is a pure function of (rows, batch_size, seed, epoch): groups are shuffled, sorted by length
     within pools, cut, and the updates shuffled.
     """
-    groups = len(rows.group_starts) - 1
+    groups = _groups(rows)
     generator = np.random.Philox(np.random.SeedSequence([seed, epoch, _ORDER_STREAM]))
     order = _permutation(generator, groups)
     full = groups // batch_size
+    if not full:
+        return [_rows_of(rows, order)] if groups else []
     # The remainder is drawn before sorting: cut off afterwards, it would always be the longest groups.
     body, rest = order[: full * batch_size], order[full * batch_size :]
     pool = max(1, min(_POOL, full // _POOLS_AT_LEAST)) * batch_size
@@ -73,8 +75,10 @@ def update_shape(
     """Return (micro-batches, rows in each, padded length) of one update.
 
     ``accumulate`` is the least number of micro-batches; ``token_budget`` raises it where a micro-batch
-    would hold more padded tokens (one group is always allowed).
+    would hold more padded tokens (one group is always allowed). A ``batch_size`` above the number of groups
+    that there are counts as that number: the rest of every update would be padding.
     """
+    batch_size = min(batch_size, max(1, _groups(rows)))
     length = padded_length(rows, indices, buckets)
     fitting = token_budget // (rows.largest_group * length)
     groups = max(1, min(batch_size // accumulate, fitting))
@@ -197,9 +201,18 @@ def padding_share(
     return 1.0 - real / computed if computed else 0.0
 
 
+def _groups(rows: Rows) -> int:
+    return len(rows.group_starts) - 1
+
+
 def _width(rows: Rows, tokens: int, length: int) -> int:
-    """Return the rows of a prediction batch: what the tokens allow, at least the largest group."""
-    return max(rows.largest_group, tokens // length)
+    """Return the rows of a prediction batch: what the tokens allow, at least the largest group.
+
+    More than all rows would be padding. The next power of two is allowed, because each new shape is compiled:
+    questions with 5, 6 and 7 passages then share one.
+    """
+    most = 1 << max(0, len(rows) - 1).bit_length()
+    return max(rows.largest_group, min(tokens // length, most))
 
 
 def _permutation(generator: np.random.Philox, count: int) -> IntArray:

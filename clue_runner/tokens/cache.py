@@ -30,7 +30,7 @@ from clue_runner.config.shipped import clue_home
 from clue_runner.tokens.rows import Array, GoldAnswers, Rows
 
 # Raise it when the code in clue_runner/tokens or an adapter's encode would give other rows.
-TOKENS_VERSION = 3
+TOKENS_VERSION = 4
 LIBRARIES = ("tokenizers", "jieba", "opencc")  # another version may split or convert text in another way
 _ALWAYS = {"key", "sha256", "described", "offsets", "record", "group"}
 _NUMBERS = "biuf"  # kinds of NumPy types that rows are made of

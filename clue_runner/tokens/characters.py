@@ -37,11 +37,12 @@ class CharacterTokenizer:
     """
 
     lowercase = False
-    notices: tuple[str, ...] = ()
+    unk_id = UNKNOWN
 
     def __init__(self, characters: Sequence[str], vectors: WordVectors | None = None) -> None:
         self.characters = tuple(characters)
         self.vectors = vectors
+        self.notices = () if vectors is None else vectors.notices
         self._ids = {character: place for place, character in enumerate(self.characters, len(SPECIAL))}
 
     @property

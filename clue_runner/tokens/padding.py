@@ -12,6 +12,7 @@ import numpy as np
 
 from clue_runner.tokens.rows import Array, IntArray, Rows
 
+_MOST_CANDIDATES = 1024
 _RESERVED = frozenset({"token_ids", "segment_ids", "lengths", "weight", "row"})
 
 
@@ -32,7 +33,7 @@ def choose_buckets(
     values = np.asarray(lengths, np.int64)
     if values.max(initial=0) > max_length:
         raise ValueError(f"a row of {values.max()} tokens does not fit the last bucket, {max_length}")
-    sizes = np.array([*range(multiple, max_length, multiple), max_length], np.int64)
+    sizes = _candidates(values, max_length, multiple)
     rows_up_to = np.searchsorted(np.sort(values), sizes, side="right")
     # cost[j]: padded tokens of all rows of length <= sizes[j] with the buckets so far, the last being j
     cost = (sizes * rows_up_to).astype(np.float64)
@@ -51,6 +52,20 @@ def choose_buckets(
         last = int(previous[last])
         picked.append(last)
     return tuple(int(sizes[index]) for index in reversed(picked))
+
+
+def _candidates(lengths: IntArray, max_length: int, multiple: int) -> IntArray:
+    """Return every padded length that can be among the best: those that some row is rounded up to.
+
+    The search takes the square of their number in memory. Where rows are as long as a book, they are rounded
+    more coarsely.
+    """
+    while True:
+        rounded = np.minimum(-(-lengths // multiple) * multiple, max_length)
+        sizes = np.unique(np.append(rounded, max_length))
+        if len(sizes) <= _MOST_CANDIDATES:
+            return sizes
+        multiple *= 2
 
 
 def smallest_bucket(length: int, buckets: Sequence[int] | None) -> int:

@@ -17,13 +17,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from clue_runner.data.records import PassagesRecord
+from clue_runner.data.records import Passage, PassagesRecord
 from clue_runner.tokens.characters import CharacterTokenizer
-from clue_runner.tokens.rows import Array, IntArray, Rows
+from clue_runner.tokens.rows import Array, GoldAnswers, IntArray, Rows
 
 Draws = NDArray[np.float64]
 
 _STREAM = 0x70617373616765  # "passage": keeps these draws apart from other uses of the same seed
+_LONGEST_ANSWER = int(np.iinfo(np.int16).max)  # its length is its tag
 _TRIES = 20  # draws for a passage of another question that does not hold the answer
 _DRAWS = (
     6  # random numbers a question: which passage, another question's or not, which, then three for the cut
@@ -50,18 +51,13 @@ def encode_passages(
     max_length: int,
     max_question_length: int,
 ) -> Rows:
-    """Return one row a passage; a question without passages has none."""
-    texts = [passage.text[:max_length] for record in items for passage in record.passages]
-    answers = [passage.answers for record in items for passage in record.passages]
+    """Return one row per passage; a question without passages has none."""
+    passages = [passage for record in items for passage in record.passages]
+    texts = [passage.text[:max_length] for passage in passages]
     counts = np.array([len(record.passages) for record in items], np.int64)
     record = np.repeat(np.arange(len(items)), counts)
     offsets = np.concatenate(([0], np.cumsum([len(text) for text in texts]))).astype(np.int64)
-    starts, ends = np.zeros(offsets[-1], np.int16), np.zeros(offsets[-1], np.int16)
-    for place, (text, given) in enumerate(zip(texts, answers, strict=True)):
-        for answer in given:
-            for first in occurrences(answer, text):
-                starts[offsets[place] + first] = len(answer)
-                ends[offsets[place] + first + len(answer) - 1] = len(answer)
+    starts, ends, outside = _answer_tags(texts, passages, offsets)
     tokens: dict[str, Array] = {
         "token_ids": _flat([tokenizer.character_ids(text) for text in texts]),
         "start_tags": starts,
@@ -78,17 +74,40 @@ def encode_passages(
         columns["question_words"] = _table([tokenizer.word_ids(text) for text in questions], width)[record]
     notes = {
         f"passages cut to {max_length} characters": sum(
-            len(passage.text) > max_length for one in items for passage in one.passages
+            len(passage.text) > len(text) for passage, text in zip(passages, texts, strict=True)
         ),
         f"questions cut to {max_question_length} characters": sum(
             len(one.question) > max_question_length for one in items
         ),
         "questions without passages": int((counts == 0).sum()),
+        f"answers not within the first {max_length} characters of their passage": outside,
     }
-    rows = np.arange(len(texts), dtype=np.int64)
     return Rows(
-        offsets, tokens, columns, record, rows, {what: count for what, count in notes.items() if count}
+        offsets,
+        tokens,
+        columns,
+        record,
+        np.arange(len(texts), dtype=np.int64),
+        notes={what: count for what, count in notes.items() if count},
+        gold=GoldAnswers(sum(len(passage.answers) for passage in passages), outside),
     )
+
+
+def _answer_tags(
+    texts: Sequence[str], passages: Sequence[Passage], offsets: IntArray
+) -> tuple[Array, Array, int]:
+    """Return where answers begin and end, both (characters,) int16, and how many stand in no text."""
+    starts, ends = np.zeros(offsets[-1], np.int16), np.zeros(offsets[-1], np.int16)
+    outside = 0
+    for offset, text, passage in zip(offsets[:-1].tolist(), texts, passages, strict=True):
+        for answer in passage.answers:
+            # A longer answer's length would wrap around to a negative tag.
+            places = occurrences(answer, text) if 0 < len(answer) <= _LONGEST_ANSWER else []
+            outside += not places
+            for first in places:
+                starts[offset + first] = len(answer)
+                ends[offset + first + len(answer) - 1] = len(answer)
+    return starts, ends, outside
 
 
 def occurrences(answer: str, text: str) -> list[int]:

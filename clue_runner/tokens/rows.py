@@ -7,7 +7,7 @@ Out: ``Rows``, which can be taken apart and saved. Knows nothing about tasks or 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.generic]
 IntArray = NDArray[np.int64]
 
+UNKNOWN_TOKENS = "tokens unknown to the vocabulary"
 ROW = "row"  # the batch column that says which row a slot holds; no network reads it
 
 
@@ -141,3 +142,9 @@ class Rows:
             self.host_columns,
             self.gold,
         )
+
+
+def note_unknown(rows: Rows, unknown_id: int) -> Rows:
+    """Return the rows with a note of how many of their tokens are ``unknown_id``."""
+    count = int((np.asarray(rows.tokens["token_ids"]) == unknown_id).sum())
+    return replace(rows, notes={**rows.notes, UNKNOWN_TOKENS: count}) if count else rows

@@ -1,25 +1,44 @@
-"""Word vectors from word2vec's plain formats, text or binary; never a pickle.
+"""Word vectors from word2vec's plain formats, text or binary, also compressed; never a pickle.
 
 In: a file. Out: words and a float32 table. Knows nothing about texts or models.
 
 Both formats begin with a line "count size". Text: a word and ``size`` numbers a line. Binary: word, space,
 ``size`` little-endian float32, usually a newline. A text file without the first line (GloVe's) is read too.
+Published files hold a few broken rows among a million: such rows are left out and said.
 """
 
 from __future__ import annotations
 
-import hashlib
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clue_runner.errors import DataError, RefusedFileError
+from clue_runner.errors import DataError, Problem, RefusedFileError
+from clue_runner.tokens.unpacked import read_unpacked
+from clue_runner.tokens.vector_rows import Header, Rows, is_text, read_binary, read_header, read_text
 
-HEADER_LIMIT = 64
-WORD_LIMIT = 4096  # bytes of one word; a longer one means that this is no such file
+BAD_SHARE = 0.01  # rows that may be broken or missing before the file is refused
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 PICKLE = b"\x80"
+# First bytes -> what the file is; none of these is a list of words and numbers.
+OTHERS: dict[bytes, str] = {
+    b"\xff\xfe": "UTF-16; save it as UTF-8",
+    b"\xfe\xff": "UTF-16; save it as UTF-8",
+    b"\x93NUMPY": "a NumPy array, which has no words",
+    b"\x89HDF": "HDF5",
+    b"\x28\xb5\x2f\xfd": "compressed by zstd; unpack it first",
+    b"7z\xbc\xaf": "a 7z archive; unpack it first",
+    b"Rar!": "a RAR archive; unpack it first",
+    b"\xba\x16\x4f\x2f": "a fastText model; its .vec file holds the vectors",
+    b"version https://git-lfs": "a Git LFS pointer: the file itself was not downloaded (git lfs pull)",
+    b"<!DOCTYPE": "a web page",
+    b"<!doctype": "a web page",
+    b"<html": "a web page",
+}
+TAR = slice(257, 262)
 NEXT_STEP = "export the vectors in word2vec's text or binary format (gensim: save_word2vec_format)"
 
 
@@ -31,40 +50,44 @@ class WordVectors:
         words: word -> row of ``table``, from 1.
         table: (words + 1, size) float32; row 0 is zeros and stands for every unknown word.
         sha256: of the file.
+        notices: what was left out of the file, in sentences.
     """
 
     words: dict[str, int]
     table: NDArray[np.float32]
     sha256: str
+    notices: tuple[str, ...] = ()
 
 
 def read_word_vectors(path: Path) -> WordVectors:
-    """Return the vectors of a file.
+    """Return the vectors of a file; single broken rows are left out and noted.
 
     Raises:
-        DataError: missing, empty, cut, vectors of two widths, or not numbers; text files with file:line.
-        RefusedFileError: a pickle, which can carry code.
+        DataError: missing, empty, cut, of another format, or more than 1 % of the rows are broken or missing;
+            text files with file:line.
+        RefusedFileError: a pickle, which can carry code, or a file that unpacks to far more than it holds.
+        StorageError: it cannot be read at the moment.
     """
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise DataError("cannot read the word vectors", where=str(path), received=error.strerror) from None
-    if raw.startswith(PICKLE):
-        raise RefusedFileError(
-            "the word vectors are a pickle, which can carry code; it was not read",
-            where=str(path),
-            next_step=NEXT_STEP,
-        )
-    header = _header(raw)
-    binary = header is not None and _is_binary(raw, header)
-    words, table = _read_binary(raw, header, path) if header and binary else _read_text(raw, header, path)
-    if not words:
-        raise DataError("the word vectors hold no word", where=str(path), next_step=NEXT_STEP)
-    zero = np.zeros((1, table.shape[1]), np.float32)
+    raw, sha256 = read_unpacked(path)
+    _refuse_others(raw, path)
+    notices = []
+    if raw.startswith(BYTE_ORDER_MARK):
+        raw = raw.removeprefix(BYTE_ORDER_MARK)
+        notices.append(f"{path}: the byte order mark at its beginning was left out")
+    header = read_header(raw)
+    binary = header is not None and not is_text(raw, header)
+    rows = read_binary(raw, header) if header and binary else read_text(raw, header)
+    place = f"{path}: word " if binary else f"{path}:"
+    notices += [*_broken_notices(rows, path, place), *_header_notices(rows, header, path)]
+    if not rows.words or not rows.table.shape[1]:
+        missing = "number" if rows.words else "word"
+        raise DataError(f"the word vectors hold no {missing}", where=str(path), next_step=NEXT_STEP)
     index: dict[str, int] = {}
-    for row, word in enumerate(words, 1):
+    for row, word in enumerate(rows.words, 1):
         index.setdefault(word, row)
-    return WordVectors(index, np.concatenate([zero, table]), hashlib.sha256(raw).hexdigest())
+    if repeated := len(rows.words) - len(index):
+        notices.append(f"{path}: {repeated:,} of {rows.total:,} rows repeat a word; its first row counts")
+    return WordVectors(index, rows.table, sha256, tuple(notices))
 
 
 def write_word_vectors(path: Path, words: list[str], table: NDArray[np.float32]) -> None:
@@ -76,103 +99,67 @@ def write_word_vectors(path: Path, words: list[str], table: NDArray[np.float32])
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _header(raw: bytes) -> tuple[int, int, int] | None:
-    """Return (count, size, where the vectors begin), or None without such a first line."""
-    end = raw.find(b"\n", 0, HEADER_LIMIT)
-    parts = raw[:end].split() if end > 0 else []
-    if len(parts) != 2 or not all(part.isdigit() for part in parts):
-        return None
-    return int(parts[0]), int(parts[1]), end + 1
-
-
-def _is_binary(raw: bytes, header: tuple[int, int, int]) -> bool:
-    """Return whether what follows the first word is float32 rather than ``size`` numbers in a line."""
-    _, size, start = header
-    line = raw[start : start + WORD_LIMIT + 32 * size].partition(b"\n")[0]
-    try:
-        numbers = line.decode("utf-8").rstrip().split(" ")[-size:]
-        [float(number) for number in numbers]
-    except (UnicodeDecodeError, ValueError):
-        return True
-    return False
-
-
-def _read_text(
-    raw: bytes, header: tuple[int, int, int] | None, path: Path
-) -> tuple[list[str], NDArray[np.float32]]:
-    """Return words and vectors of the text format."""
-    words: list[str] = []
-    rows: list[NDArray[np.float32]] = []
-    size = header[1] if header else None
-    for number, line in enumerate(raw.split(b"\n"), 1):
-        if not line.strip() or (number == 1 and header):
-            continue
-        parts = line.rstrip(b" \r").split(b" ")
-        width = len(parts) - 1
-        if size is None:
-            size = width
-        if width != size:
-            raise DataError(
-                "word vectors of two widths",
-                where=f"{path}:{number}",
-                received=f"{width} numbers",
-                allowed=str(size),
-            )
-        try:
-            words.append(parts[0].decode("utf-8"))
-            rows.append(np.array(parts[1:], np.float32))
-        except (UnicodeDecodeError, ValueError):
-            raise DataError(
-                "not a word and its vector",
-                where=f"{path}:{number}",
-                received=repr(line[:40]),
-                next_step=NEXT_STEP,
-            ) from None
-    if header and len(words) != header[0]:
-        raise DataError(
-            "the word vectors are cut",
+def _refuse_others(raw: bytes, path: Path) -> None:
+    """Refuse a pickle, and name other formats that are known by their first bytes."""
+    if raw.startswith(PICKLE):
+        raise RefusedFileError(
+            "the word vectors are a pickle, which can carry code; it was not read",
             where=str(path),
-            received=f"{len(words):,} words",
-            allowed=f"{header[0]:,}",
+            next_step=NEXT_STEP,
         )
-    table = np.stack(rows) if rows else np.zeros((0, size or 0), np.float32)
-    return words, _finite(table, path)
+    kind = next((name for start, name in OTHERS.items() if raw.startswith(start)), None)
+    if raw[TAR] == b"ustar":
+        kind = "a tar archive; unpack it first"
+    if kind:
+        raise DataError("not a file of word vectors", where=str(path), received=kind, next_step=NEXT_STEP)
 
 
-def _read_binary(
-    raw: bytes, header: tuple[int, int, int], path: Path
-) -> tuple[list[str], NDArray[np.float32]]:
-    """Return words and vectors of the binary format."""
-    count, size, place = header
-    if count * (4 * size + 2) > len(raw) - place + 1:
+def _broken_notices(rows: Rows, path: Path, place: str) -> list[str]:
+    """Return what to say about rows that were left out.
+
+    Raises:
+        DataError: more than 1 % of the rows.
+    """
+    if not rows.broken:
+        return []
+    if len(rows.broken) > BAD_SHARE * rows.total:
         raise DataError(
-            "the word vectors are cut",
+            "too many rows of the word vectors are broken",
             where=str(path),
-            received=f"{len(raw):,} bytes",
-            allowed=f"{count:,} words of {size} numbers",
+            received=f"{len(rows.broken):,} of {rows.total:,}",
+            allowed=f"{BAD_SHARE:.0%}",
+            problems=[Problem(row.reason, f"{place}{row.number}") for row in rows.broken],
+            next_step=NEXT_STEP,
         )
-    words: list[str] = []
-    table = np.empty((count, size), np.float32)
-    for row in range(count):
-        space = raw.find(b" ", place, place + WORD_LIMIT)
-        if space < 0 or space + 1 + 4 * size > len(raw):
-            raise DataError("the word vectors are cut or of two widths", where=f"{path}: word {row + 1:,}")
-        try:
-            words.append(raw[place:space].lstrip(b"\n").decode("utf-8"))
-        except UnicodeDecodeError:
-            raise DataError(
-                "the word vectors are cut or of two widths",
-                where=f"{path}: word {row + 1:,}",
-                next_step=NEXT_STEP,
-            ) from None
-        table[row] = np.frombuffer(raw, "<f4", size, space + 1)
-        place = space + 1 + 4 * size
-    return words, _finite(table, path)
+    first = {row.reason: row.number for row in reversed(rows.broken)}
+    parts = (
+        f"{count:,} because {reason} (first: {place}{first[reason]})"
+        for reason, count in Counter(row.reason for row in rows.broken).most_common()
+    )
+    return [f"{path}: {len(rows.broken):,} of {rows.total:,} rows left out: {'; '.join(parts)}"]
 
 
-def _finite(table: NDArray[np.float32], path: Path) -> NDArray[np.float32]:
-    """Refuse vectors that are not numbers: they would end every run."""
-    bad = np.flatnonzero(~np.isfinite(table).all(axis=1))
-    if len(bad):
-        raise DataError("a word vector is not a number", where=f"{path}: word {int(bad[0]) + 1:,}")
-    return table
+def _header_notices(rows: Rows, header: Header | None, path: Path) -> list[str]:
+    """Return what to say about a first line that does not agree with the rows.
+
+    Raises:
+        DataError: more than 1 % of the words that it counts are missing.
+    """
+    if header is None:
+        return []
+    notices = []
+    size = rows.table.shape[1]
+    if rows.total < header.count * (1 - BAD_SHARE):
+        raise DataError(
+            "the word vectors are cut, or of another width than their first line says",
+            where=str(path),
+            received=f"{rows.total:,} words of {size:,} numbers",
+            allowed=f"{header.count:,} words of {header.size:,}",
+            next_step="download or copy the file again",
+        )
+    if (rows.total, size) != (header.count, header.size):
+        notices.append(
+            f"{path}: its first line counts {header.count:,} words of {header.size:,} numbers, "
+            f"it holds {rows.total:,} of {size:,}"
+        )
+    return notices

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clue_runner.errors import CheckpointError, Problem
+from clue_runner.files.reading import read_file
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-LARGEST = 64 * 2**20  # bytes; a vocabulary of a million pieces has a fifth of it
+LARGEST = 64 * 2**20  # bytes; a million pieces have a fifth of it
 BAD_SHARE = 0.01  # lines that may be empty or repeated before the file is taken for something else
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
@@ -46,25 +47,19 @@ def read_vocabulary_file(path: Path) -> bytes:
 
     Raises:
         CheckpointError: it is missing, no regular file, or far too large.
+        StorageError: it cannot be read at the moment.
     """
-    advice = "name a vocab.txt with model.vocab, or put one into the checkpoint folder"
     try:
-        if path.exists() and not path.is_file():
-            raise CheckpointError("the vocabulary is not a regular file", where=str(path), next_step=advice)
-        if path.stat().st_size > LARGEST:
-            raise CheckpointError(
-                "the vocabulary is too large",
-                where=str(path),
-                received=f"{path.stat().st_size:,} bytes",
-                allowed=f"up to {LARGEST:,}",
-                next_step=FIX,
-            )
-        return path.read_bytes()
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise CheckpointError(
-            f"vocabulary cannot be read: {reason}", where=str(path), next_step=advice
-        ) from error
+        return read_file(path, LARGEST)
+    except FileNotFoundError:
+        reason = "no such file"
+    except ValueError as error:  # damage, or a path that cannot exist
+        reason = str(error)
+    raise CheckpointError(
+        f"vocabulary cannot be read: {reason}",
+        where=str(path),
+        next_step="name a vocab.txt with model.vocab, or put one into the checkpoint folder",
+    )
 
 
 def parse_vocabulary(raw: bytes, path: Path) -> Vocabulary:

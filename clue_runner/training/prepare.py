@@ -20,7 +20,7 @@ from clue_runner.data.records import Records
 from clue_runner.data.sources import DataSource, missing_file, split_file
 from clue_runner.tokens.batches import choose_buckets
 from clue_runner.tokens.cache import cached_rows
-from clue_runner.tokens.rows import Rows
+from clue_runner.tokens.rows import Rows, note_unknown
 from clue_runner.training.lenders import answer_by_another
 
 TRAINED_ON = ("train", "dev")  # splits that decide what a run learns and keeps
@@ -109,7 +109,7 @@ def encode_records(
     key["settings"] = hashlib.sha256(settings.encode()).hexdigest()
     return cached_rows(
         key,
-        lambda: adapter.encode(records, tokenizer),
+        lambda: note_unknown(adapter.encode(records, tokenizer), tokenizer.unk_id),
         cache,
         limits={**tokenizer.id_limits, "record": len(records)},
         warn=warn,

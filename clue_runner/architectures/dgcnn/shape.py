@@ -6,15 +6,17 @@ Sizes as in the published network: kexue.fm/archives/5409, 6671 and 6906.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar, Literal, Self
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
 from clue_runner.architectures.base import BaseShape, Lookup
 from clue_runner.architectures.name_table import Axes
 from clue_runner.architectures.raw_config import RawConfig
+from clue_runner.config.pairs import pair_problem
 from clue_runner.config.schema import Positive, Share
+from clue_runner.errors import Problem
 
 QUESTION_RATES = (1, 2, 1)
 PASSAGE_RATES = (1, 2, 4, 8, 16, 1)
@@ -66,3 +68,10 @@ class Shape(BaseShape):
             Lookup("token_ids", vocab_size, "data.min_count", advice),
             Lookup("question_ids", vocab_size, "data.min_count", advice),
         )
+
+    @classmethod
+    def cross_checks(cls, values: Mapping[str, Any], origins: Mapping[str, str]) -> Iterator[Problem]:
+        """Yield rows that are longer than the longest passage."""
+        length, longest = "data.max_length", "model.max_positions"
+        if values[length] > values[longest]:
+            yield pair_problem("rows are longer than the longest passage", length, longest, values, origins)

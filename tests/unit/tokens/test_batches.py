@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -98,6 +99,17 @@ def test_buckets_by_hand() -> None:
     assert choose_buckets([3], 5) == (5,)
     with pytest.raises(ValueError, match="65 tokens"):
         choose_buckets([65], 64)
+
+
+def test_buckets_of_very_long_rows_take_little_memory() -> None:
+    lengths = np.random.default_rng(0).integers(1, 262_144, 50_000)
+    tracemalloc.start()
+    chosen = choose_buckets(lengths, 262_144)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**26
+    ideal = [65_536, 131_072, 196_608, 262_144]  # lengths are spread evenly
+    assert np.allclose(chosen, ideal, atol=4096)
 
 
 # --- one epoch -------------------------------------------------------------------------------------
@@ -219,7 +231,9 @@ def test_an_update_holds_its_rows(rows: Rows, options: dict, seed: int) -> None:
         micro, width, length = update_shape(rows, indices, **options)
         assert arrays["token_ids"].shape == (micro, width, length)
         assert arrays["spans"].shape == (micro, width, 2)
-        assert micro >= min(options["accumulate"], options["batch_size"])
+        groups = min(options["batch_size"], len(rows.group_starts) - 1)
+        assert micro >= min(options["accumulate"], groups)
+        assert micro * width <= rows.largest_group * (groups + micro - 1)  # never a micro-batch of padding
         assert width * length <= options["token_budget"] or width == rows.largest_group
         check_rows(rows, arrays, indices)
         homes: dict[int, set[int]] = {}
@@ -260,6 +274,32 @@ def test_micro_batches_by_hand(accumulate: int, token_budget: int, expected: tup
         buckets=BUCKETS,
     )
     assert shape == (*expected, 24)
+
+
+@pytest.mark.parametrize("batch_size", [33, 1000, 10**12, 10**30])
+@pytest.mark.parametrize(("accumulate", "expected"), [(1, (1, 64)), (4, (4, 16)), (10**6, (32, 2))])
+def test_a_batch_size_above_the_data_computes_no_padding(
+    batch_size: int, accumulate: int, expected: tuple[int, int]
+) -> None:
+    rows = make_rows([20] * 64, [2] * 32)
+    plan = epoch_plan(rows, batch_size=batch_size, seed=1, epoch=0)
+    assert [sorted(one.tolist()) for one in plan] == [list(range(64))]
+    arrays = update_arrays(
+        rows, plan[0], batch_size=batch_size, accumulate=accumulate, token_budget=10**6, buckets=BUCKETS
+    )
+    assert arrays["row"].shape == expected
+    assert arrays["weight"].all()
+
+
+def test_an_evaluation_batch_is_not_far_wider_than_the_data() -> None:
+    for count, width in ((1, 1), (5, 8), (64, 64), (65, 128), (200, 128)):
+        rows = make_rows([20] * count)
+        for tokens, expected in ((10**12, 1 << (count - 1).bit_length()), (24 * 128, width)):
+            [first, *_] = evaluation_plan(rows, tokens=tokens, buckets=BUCKETS)
+            arrays = batch_arrays(rows, first, tokens=tokens, buckets=BUCKETS)
+            assert arrays["row"].shape == (expected,)
+    group = make_rows([20] * 5, [5])
+    assert batch_shape(group, np.arange(5), tokens=1, buckets=BUCKETS) == (5, 24)
 
 
 def test_rows_that_fit_nowhere_are_refused() -> None:

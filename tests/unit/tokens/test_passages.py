@@ -10,6 +10,7 @@ import pytest
 from clue_runner.data.records import Passage, PassagesRecord
 from clue_runner.tokens.characters import CharacterTokenizer
 from clue_runner.tokens.passages import Sampling, encode_passages, sample_passages
+from clue_runner.tokens.rows import GoldAnswers
 
 TOKENIZER = CharacterTokenizer([chr(code) for code in range(0x4E00, 0x4E00 + 500)])
 LONG = "".join(chr(0x4E00 + place % 500) for place in range(900))
@@ -37,6 +38,28 @@ def test_long_passages_and_questions_are_cut_and_counted() -> None:
     rows = encode_passages([record(0, (LONG, ()))], TOKENIZER, max_length=100, max_question_length=2)
     assert rows.lengths.tolist() == [100] and rows.columns["question_ids"].shape == (1, 2)
     assert set(rows.notes.values()) == {1}
+
+
+def test_answers_that_no_row_holds_are_counted() -> None:
+    rows = encode(
+        record(0, ("一丁七" * 40 + "乙", ("一丁", "乙", "乙乙")), ("丁七", ("七",))),
+        record(1, ("一" * 99 + "丁七", ("丁七", "丁"))),
+        max_length=100,
+    )
+    assert rows.gold == GoldAnswers(total=6, lost=3)
+    assert rows.gold.lost_share == 0.5
+    assert rows.notes == {
+        "passages cut to 100 characters": 2,
+        "answers not within the first 100 characters of their passage": 3,
+    }
+    assert encode(record(0, ("一丁", ("丁",)))).gold == GoldAnswers(1, 0)
+
+
+def test_an_answer_longer_than_a_tag_can_say_is_lost_and_not_wrapped_around() -> None:
+    answer = "一" * 40_000
+    rows = encode(record(0, (answer + "丁", (answer, "丁"))), max_length=50_000)
+    assert rows.gold == GoldAnswers(2, 1)
+    assert np.flatnonzero(rows.tokens["start_tags"]).tolist() == [40_000]
 
 
 def test_an_epoch_asks_each_question_once_and_is_a_function_of_seed_and_epoch() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from clue_runner.tokens.rows import GoldAnswers, Rows
+from clue_runner.tokens.rows import UNKNOWN_TOKENS, GoldAnswers, Rows, note_unknown
 
 
 def rows() -> Rows:
@@ -40,6 +40,11 @@ def test_the_share_of_gold_answers_lost() -> None:
     assert GoldAnswers().lost_share == 0.0
     with pytest.raises(ValueError, match="5 of 4"):
         GoldAnswers(4, 5)
+
+
+def test_unknown_tokens_are_noted() -> None:
+    assert note_unknown(rows(), 99).notes == rows().notes
+    assert note_unknown(rows(), 3).notes == {"cut to 3 tokens": 2, UNKNOWN_TOKENS: 1}
 
 
 def test_take() -> None:

@@ -115,11 +115,13 @@ def test_another_kind_of_file_is_named(tmp_path: Path, raw: bytes, named: str) -
 def test_only_regular_files_of_a_sane_size_are_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", tmp_path, Path("/dev/zero")):
-        with pytest.raises(CheckpointError, match="not a regular file"):
+        with pytest.raises(
+            CheckpointError, match="cannot be read: is a (pipe|folder|device or a socket), not"
+        ):
             Tokenizer(path, lowercase=True)
     with (tmp_path / "large").open("wb") as file:
         file.truncate(2**30)
-    with pytest.raises(CheckpointError, match="too large"):
+    with pytest.raises(CheckpointError, match="more than 67,108,864 bytes"):
         Tokenizer(tmp_path / "large", lowercase=True)
     with pytest.raises(CheckpointError, match="cannot be read"):
         Tokenizer(Path("a\0b"), lowercase=True)

@@ -14,6 +14,7 @@ from clue_runner.config.shipped import shipped_folder
 from clue_runner.data.cards import find_card
 from clue_runner.data.locate import open_sample, open_source
 from clue_runner.errors import DataError
+from clue_runner.tokens.rows import UNKNOWN_TOKENS
 from clue_runner.tokens.tokenizer import Tokenizer
 from clue_runner.training.lenders import answer_by_another, lenders
 from clue_runner.training.prepare import encode_records, find_vocabulary, padded_lengths, read_splits
@@ -122,6 +123,19 @@ def test_rows_are_cached_by_everything_that_decides_them(
         "\n".join([json.dumps(first, ensure_ascii=False), *lines[1:]]), encoding="utf-8"
     )
     assert encode() == 14
+
+
+def test_tokens_that_the_vocabulary_does_not_know_are_noted_for_every_adapter(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    whole = (shipped_folder("configs") / "models" / "vocab" / "zh.txt").read_text(encoding="utf-8")
+    (tmp_path / "vocab.txt").write_text(whole.replace("\n的\n", "\n[unused100]\n"), encoding="utf-8")
+    run = make_run(f"model.vocab={tmp_path / 'vocab.txt'}")
+    tokenizer = Tokenizer(find_vocabulary(run, None), run.model.lowercase)
+    records = read_splits(CARD, open_sample(CARD), run).records["train"]
+    rows = encode_records(load_adapter(CARD, run), CARD, records, tokenizer, run, pytest.fail)
+    unknown = int((rows.tokens["token_ids"] == tokenizer.unk_id).sum())
+    assert unknown > 0 and rows.notes[UNKNOWN_TOKENS] == unknown
 
 
 def test_buckets_follow_from_the_train_rows_and_the_setting(make_run: MakeRun, data: Path) -> None:
