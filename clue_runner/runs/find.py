@@ -76,7 +76,8 @@ def newest_finished(
 
 def submission_folders(root: Path) -> list[Path]:
     """Return the folders below ``root`` that hold submission files of a run, of a borrowed head or of an
-    ensemble."""
+    ensemble.
+    """
     return [
         folder
         for path in _folders(root)

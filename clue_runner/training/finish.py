@@ -38,13 +38,20 @@ def finish(job: Job, source: DataSource, fields: Mapping[str, Any]) -> RunResult
     card, data = job.material.card, job.material.data
     probabilities = job.run.output.probabilities
     predictions = job.best_dev()
-    scores = job.material.adapter.score(predictions, data.records["dev"])
+    adapter = job.material.adapter
+    scores = adapter.score(predictions, data.records["dev"])
+    notes = {split: dict(rows.notes) for split, rows in job.material.rows.items()}
+    notes["dev"] |= adapter.answer_notes(predictions)
+    nothing_learnt = adapter.degenerate(predictions, scores)
+    if nothing_learnt:
+        job.warn(nothing_learnt)
     write_predictions(job.folder.predictions / "dev.jsonl", predictions, probabilities=probabilities)
     written: list[WrittenSubmission] = []
     for split in card.test_splits:
         if split not in data.records:
             continue
         answers = job.predict(split)
+        notes[split] |= adapter.answer_notes(answers)
         write_predictions(job.folder.predictions / f"{split}.jsonl", answers, probabilities=probabilities)
         written += write_submissions(
             job.folder.submission,
@@ -60,7 +67,7 @@ def finish(job: Job, source: DataSource, fields: Mapping[str, Any]) -> RunResult
             **_scored(scores, job.progress),
             **_measured(job),
             "data_complete": data.complete,
-            "notes": {split: dict(rows.notes) for split, rows in job.material.rows.items() if rows.notes},
+            "notes": {split: lost for split, lost in notes.items() if lost},
             "submission": _submission(job, written, sample=source.is_sample),
         }
     )

@@ -128,10 +128,19 @@ def encode_records(
         limits={**tokenizer.id_limits, "record": len(records)},
         warn=warn,
     )
+    adapter.check_rows(rows, records)
+    if rows.gold.lost:
+        share = f"{rows.gold.lost:,} of {rows.gold.total:,} gold answers ({100 * rows.gold.lost_share:.1f} %)"
+        warn(f"{records.split}: {share} cannot be given as rows hold them: {_losses(rows)}")
     for what in rows.notes:
         if "the vocabulary has no" in what:  # an emergency measure, unlike rows that are cut
             warn(f"{records.split}: {what}")
     return rows
+
+
+def _losses(rows: Rows) -> str:
+    """Return the notes of an encoding on one line."""
+    return ", ".join(f"{count:,} {what}" for what, count in rows.notes.items())
 
 
 def padded_lengths(train: Rows, run: Run, *, jit: bool) -> tuple[int, ...] | None:

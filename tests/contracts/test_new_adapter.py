@@ -1,4 +1,4 @@
-"""A new kind of task is one module in the adapters' room, and no adapter forgets what its rows follow from."""
+"""A new kind of task is one module in the adapters' room; no adapter forgets what its rows follow from."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from clue_runner.adapters.base import (
     adapter_class,
     adapter_names,
     load_adapter,
-    own_settings,
 )
+from clue_runner.adapters.settings import own_settings
 from clue_runner.config.loader import load_run
 from clue_runner.config.schema import Run
 from clue_runner.config.shipped import shipped_folder
