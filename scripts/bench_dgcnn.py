@@ -159,8 +159,7 @@ def compare(options: argparse.Namespace) -> None:
 
 def decode(options: argparse.Namespace) -> None:
     """Answer 1,000 questions over 10 passages each and print where the time goes."""
-    from clue_runner.adapters.dgcnn_reading import probabilities
-    from clue_runner.metrics.votes import candidate_spans, vote
+    from clue_runner.metrics.votes import candidate_spans, gated_probabilities, vote
 
     data = batch(options.batch, options.question, options.passage)
     draw = np.random.default_rng(1)
@@ -172,7 +171,7 @@ def decode(options: argparse.Namespace) -> None:
         engine.evaluate(data, averaged=True)
         started = time.perf_counter()
         for _ in range(QUESTIONS * PASSAGES // options.batch + 1):
-            probabilities(engine.evaluate(data, averaged=True))
+            gated_probabilities(**engine.evaluate(data, averaged=True))
         network = time.perf_counter() - started
         started = time.perf_counter()
         for _ in range(QUESTIONS):

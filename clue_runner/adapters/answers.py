@@ -25,6 +25,7 @@ class Prediction:
         alternatives: the best answers with their probabilities, best first, where a task lists such.
         evidence: where the answer stands, best place first: passage number, first character, end (exclusive),
             score.
+        left_out: answers of this record that a limit left out.
     """
 
     id: int | str
@@ -33,9 +34,11 @@ class Prediction:
     probabilities: NDArray[np.float32] | None = None
     alternatives: tuple[tuple[str, float], ...] = ()
     evidence: tuple[tuple[int, int, int, float], ...] = ()
+    left_out: int = 0
 
 
 Predictions = Sequence[Prediction]
+Partials = Mapping[int, Any]  # row number -> what was decoded of it; a negative number is a padding row
 
 
 @dataclass(frozen=True)

@@ -12,22 +12,25 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import json
 import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from clue_runner import adapters
-from clue_runner.adapters.answers import Prediction, Predictions, Scores, Shown
-from clue_runner.config.presets import model_preset, model_presets
-from clue_runner.config.schema import Run, Section
+from clue_runner.adapters.answers import Partials, Prediction, Predictions, Scores, Shown
+from clue_runner.adapters.checks import require_in_range, require_learnable
+from clue_runner.adapters.settings import AdapterSettings, own_settings
+from clue_runner.config.schema import Run
 from clue_runner.data.cards import CARD_FILE, Card, Submission
 from clue_runner.data.records import Records
 from clue_runner.data.sources import DataSource
 from clue_runner.errors import UsageError, unknown_name
-from clue_runner.tokens.rows import Array, Rows
+from clue_runner.tokens.any_tokenizer import AnyTokenizer
+from clue_runner.tokens.rows import Array, IntArray, Rows
 
 if TYPE_CHECKING:
     from clue_runner.models.head import Head
@@ -46,54 +49,9 @@ __all__ = [
     "adapter_class",
     "adapter_names",
     "load_adapter",
-    "require_droppable",
-    "require_family",
-    "require_preset_family",
 ]
 
 BERT = "bert"  # the family of every encoder
-Partials = Mapping[int, Any]  # row number -> what was decoded of it
-
-
-class AdapterSettings(Section):
-    """Base of every adapter's own settings, the section ``task`` of a run; each has a default.
-
-    ``FORMER`` maps an own key to the key that held it in runs of the version before there were such sections.
-    """
-
-    FORMER: ClassVar[Mapping[str, str]] = {}
-
-
-class AnyTokenizer(Protocol):
-    """What every way of cutting text says about itself."""
-
-    @property
-    def vocab_size(self) -> int:
-        """Return the number of ids."""
-
-    @property
-    def vocab_bytes(self) -> bytes:
-        """Return the vocabulary as a file holds it."""
-
-    @property
-    def sha256(self) -> str:
-        """Return the hash of everything that decides ids."""
-
-    @property
-    def lowercase(self) -> bool:
-        """Return whether text is lower-cased first."""
-
-    @property
-    def unk_id(self) -> int:
-        """Return the id of what the vocabulary does not hold."""
-
-    @property
-    def notices(self) -> Sequence[str]:
-        """Return what the user should know about the vocabulary."""
-
-    @property
-    def id_limits(self) -> Mapping[str, int]:
-        """Return name of a column -> how many ids it can hold, for rows that come from a file."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +75,8 @@ class Adapter(ABC):
         family: of the models that the task takes; None: any encoder, of whatever family.
         drops_tokens: an answer is about a whole row, so that ``train.drop_tokens`` may leave tokens out.
         answers_questions: a user may ask a single question (``question_records``).
+        chance_means: whose score ``Scores.chance`` is.
+        express_advice: what to change where tokens can express no answer.
         settings: the run's values of ``settings_type``; the defaults where there is no run.
     """
 
@@ -124,6 +84,10 @@ class Adapter(ABC):
     family: ClassVar[str | None] = None
     drops_tokens: ClassVar[bool] = False
     answers_questions: ClassVar[bool] = False
+    chance_means: ClassVar[str] = "the commonest label"
+    express_advice: ClassVar[str] = (
+        "raise data.max_length, or use a vocabulary that has the texts' characters"
+    )
     settings: AdapterSettings
 
     def __init__(self, card: Card, run: Run | None = None) -> None:
@@ -189,6 +153,21 @@ class Adapter(ABC):
         Of the run it may read what ``row_settings`` names, nothing else.
         """
 
+    def check_rows(self, rows: Rows, records: Records[Any]) -> None:
+        """Refuse rows that would train without a word on something else than the card says.
+
+        Raises:
+            DataError: a label, type or place outside its table (file:line); train without a usable answer.
+        """
+        for name, (values, limit) in self.tables(rows).items() if len(rows) else ():
+            require_in_range(rows, records, name, values, limit)
+        if records.split == "train":
+            require_learnable(rows, records, self.express_advice)
+
+    def tables(self, rows: Rows) -> Mapping[str, tuple[Array, int | IntArray]]:
+        """Return name -> (values, (rows, ...); the first number too great) of what the head looks up."""
+        return {}
+
     def epoch_rows(self, rows: Rows, seed: int, epoch: int) -> Rows:
         """Return the rows to train on in one epoch: the same ones, unless the task samples."""
         return rows
@@ -226,11 +205,37 @@ class Adapter(ABC):
     def ensemble(self, members: Sequence[Predictions], records: Records[Any]) -> Predictions:
         """Return the joint answer of several runs."""
 
+    def answer_notes(self, predictions: Predictions) -> dict[str, int]:
+        """Return what answering lost -> how often, as ``Rows.notes`` does for encoding; no entry for 0."""
+        return {}
+
     # ------------------------------------------------------------------------ score
 
     @abstractmethod
     def score(self, predictions: Predictions, records: Records[Any]) -> Scores:
         """Return the official scores of predictions against labelled records."""
+
+    def degenerate(self, predictions: Predictions, scores: Scores) -> str | None:
+        """Return one sentence where a run has learnt nothing that shows; None where it has.
+
+        That is: several records and one answer to all of them, or a score that an answer without knowledge
+        (``Scores.chance``) reaches too.
+        """
+        answers = {json.dumps(one.prediction, sort_keys=True, ensure_ascii=False) for one in predictions}
+        if len(predictions) > 1 and len(answers) == 1:
+            return f"all {len(predictions):,} answers are the same: {self.answer_words(predictions[0])}"
+        if scores.score <= scores.chance:
+            return (
+                f"{scores.main} {scores.score:.2f} is not above {scores.chance:.2f}, "
+                f"what {self.chance_means} gets"
+            )
+        return None
+
+    def answer_words(self, prediction: Prediction) -> str:
+        """Return an answer as people read it, cut where it is long."""
+        if isinstance(prediction.prediction, str):
+            return f"{self.label_words(prediction.prediction) or 'no answer'!s:.80}"
+        return f"{json.dumps(prediction.prediction, ensure_ascii=False):.80}"
 
     # ------------------------------------------------------------------------ submit
 
@@ -241,22 +246,6 @@ class Adapter(ABC):
     @abstractmethod
     def show(self, record: Any, prediction: Prediction) -> Shown:
         """Return a record beside its answer as a page draws it."""
-
-
-SettingsT = TypeVar("SettingsT", bound=AdapterSettings)
-
-
-def own_settings(kind: type[SettingsT], run: Run | None) -> SettingsT:
-    """Return an adapter's own settings: the run's section ``task``; their defaults without a run.
-
-    Raises:
-        RuntimeError: the run is of a task of another kind (a bug of ours).
-    """
-    if run is None:
-        return kind()
-    if not isinstance(run.task, kind):
-        raise RuntimeError(f"a run of a {run.task.adapter} task has no {kind.__module__} settings")
-    return run.task
 
 
 def load_adapter(card: Card, run: Run | None = None) -> Adapter:
@@ -310,58 +299,3 @@ def _adapter_in(name: str) -> type[Adapter] | None:
     if len(kinds) > 1:
         raise RuntimeError(f"{full} defines {len(kinds)} adapters, and its name can mean only one")
     return kinds[0] if kinds else None
-
-
-def require_family(card: Card, model: str, family: str) -> None:
-    """Refuse a model that is of another kind than the task's adapter.
-
-    Args:
-        card: the task.
-        model: the model's name, for the message.
-        family: the model's family.
-
-    Raises:
-        UsageError: an encoder for a task with its own network, or the other way round.
-    """
-    wanted = adapter_class(card.adapter).family
-    others = {adapter_class(name).family for name in adapter_names()} - {None}
-    if family == wanted or (wanted is None and family not in others):
-        return
-    fitting = [name for name in model_presets() if _family_of(name) == wanted]
-    raise UsageError(
-        f"{card.name} needs {f'a model of the family {wanted}' if wanted else 'an encoder'}",
-        where="--model",
-        received=f"{model}, which is of the family {family}",
-        next_step=f"--model {fitting[0]}" if len(fitting) == 1 else "all models: clue models",
-    )
-
-
-def require_preset_family(card: Card, model: str | None) -> None:
-    """Refuse a preset of another kind, before its settings are checked beside the card's.
-
-    Raises:
-        UsageError: as ``require_family``.
-    """
-    if model in model_presets():
-        require_family(card, model, _family_of(model))
-
-
-def _family_of(preset: str) -> str:
-    """Return the family of a preset."""
-    return str(model_preset(preset).layer.values.get("model.family", BERT))
-
-
-def require_droppable(card: Card, run: Run) -> None:
-    """Refuse ``train.drop_tokens`` where answers are about single tokens, which must not be missing.
-
-    Raises:
-        UsageError: the task's adapter cannot train on rows with tokens left out.
-    """
-    if run.train.drop_tokens and not load_adapter(card).drops_tokens:
-        raise UsageError(
-            f"{card.name} asks about single tokens, so that none may be dropped",
-            where="train.drop_tokens",
-            received=str(run.train.drop_tokens),
-            allowed="0",
-            next_step="DropToken is for tasks with one answer per row: classification and multiple choice",
-        )

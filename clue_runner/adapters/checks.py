@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clue_runner.adapters.answers import Predictions
-from clue_runner.adapters.base import Partials
+from clue_runner.adapters.answers import Partials, Predictions
 from clue_runner.data.records import ClozeRecord, EntityRecord, Records, TextRecord
 from clue_runner.errors import DataError, NotFiniteError, Problem
+from clue_runner.tokens.rows import Array, Rows
 
 SHOWN = 40  # characters of a wrong answer in a message
 
@@ -25,6 +25,95 @@ def place_of(records: Records[Any], index: int) -> str:
     if isinstance(record, TextRecord | EntityRecord | ClozeRecord):
         return f"{records.file}:{record.line}"
     return f"{records.file}, id {record.id}"
+
+
+def label_numbers(
+    records: Records[Any], labels: Iterable[tuple[int, str]], names: Sequence[str]
+) -> list[int]:
+    """Return the place of each label in the card's list.
+
+    Args:
+        records: where the labels are from.
+        labels: (number of the record, label).
+        names: the card's labels.
+
+    Raises:
+        DataError: a label is not in the list; every one with file:line. As an index outside its table it
+            would be trained as no label at all.
+    """
+    index = {name: number for number, name in enumerate(names)}
+    numbers: list[int] = []
+    problems: list[Problem] = []
+    for record, label in labels:
+        if label in index:
+            numbers.append(index[label])
+        else:
+            problems.append(
+                Problem("not a label of the card", place_of(records, record), f"{label!r:.{SHOWN}}")
+            )
+    if problems:
+        raise DataError(
+            f"{len(problems):,} labels of {records.file} are not in the card's list",
+            problems=problems,
+            allowed=", ".join(names),
+            next_step="correct the records, or add the labels to the card at their place in the list",
+        )
+    return numbers
+
+
+def require_in_range(
+    rows: Rows, records: Records[Any], name: str, values: Array, limit: int | NDArray[np.int64]
+) -> None:
+    """Refuse numbers that are in no table: looked up there, they would count as nothing, without a word.
+
+    Args:
+        rows: whose numbers they are.
+        records: what the rows were made of.
+        name: what the numbers are, for the message.
+        values: (rows, ...) whole numbers; a negative one stands for nothing.
+        limit: the first number that is too great, for all rows or for each.
+
+    Raises:
+        DataError: a number is too great; the first record is named.
+    """
+    highest = np.asarray(values, np.int64).reshape(len(rows), -1).max(axis=1, initial=-1)
+    outside = np.flatnonzero(highest >= limit)
+    if len(outside):
+        first = int(outside[0])
+        allowed = int(np.broadcast_to(limit, highest.shape)[first])
+        raise DataError(
+            f"{len(outside):,} rows hold a {name} that is in no table",
+            where=place_of(records, int(rows.record[first])),
+            received=str(int(highest[first])),
+            allowed=f"under {allowed}",
+            next_step="the rows do not belong to this card; data.cache=false encodes them again",
+        )
+
+
+def require_learnable(rows: Rows, records: Records[Any], next_step: str) -> None:
+    """Refuse records to train on of which nothing can be learnt.
+
+    Args:
+        rows: of the split.
+        records: the split.
+        next_step: what to change where no answer can be expressed.
+
+    Raises:
+        DataError: no record has an answer, or no row can express any of them.
+    """
+    if not rows.gold.total:
+        raise DataError(
+            "nothing to learn from: no record has an answer",
+            where=records.file,
+            next_step="a split to train on needs records with answers; the card says what they look like",
+        )
+    if rows.gold.lost == rows.gold.total:
+        raise DataError(
+            f"nothing to learn from: none of the {rows.gold.total:,} answers can be expressed by tokens",
+            where=records.file,
+            problems=[Problem(f"{what}: {count:,}") for what, count in rows.notes.items()],
+            next_step=next_step,
+        )
 
 
 def require_answers(records: Records[Any], answers: Iterable[object]) -> None:
@@ -103,6 +192,28 @@ def text_answers(predictions: Predictions, records: Records[Any]) -> list[str]:
             f"{len(problems):,} of {len(predictions):,} answers are not texts",
             problems=problems,
             next_step="give one text for each id; an n-best list has a file with the best answers beside it",
+        )
+    return [one.prediction for one in predictions]
+
+
+def label_answers(predictions: Predictions, records: Records[Any], names: Sequence[str]) -> list[str]:
+    """Return the answers of a task whose answers are labels.
+
+    Raises:
+        DataError: an answer is not a label of the card.
+    """
+    known = set(names)
+    problems = [
+        Problem("the answer is not a label", place_of(records, index), f"{one.prediction!r:.{SHOWN}}")
+        for index, one in enumerate(predictions)
+        if not isinstance(one.prediction, str) or one.prediction not in known
+    ]
+    if problems:
+        raise DataError(
+            f"{len(problems):,} of {len(predictions):,} answers are not labels of the task",
+            problems=problems,
+            allowed=", ".join(names),
+            next_step="labels are texts, not class indexes",
         )
     return [one.prediction for one in predictions]
 

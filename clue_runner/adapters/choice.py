@@ -18,7 +18,14 @@ from numpy.typing import NDArray
 from clue_runner.adapters.answers import Prediction, Predictions, Scores, Shown, ShownOption, ShownText
 from clue_runner.adapters.base import Adapter, MemoryFacts, Partials
 from clue_runner.adapters.checks import mean_probabilities, place_of, require_answers, require_order
-from clue_runner.adapters.groups import group_head, group_memory, group_probabilities, index_of, score_tables
+from clue_runner.adapters.groups import (
+    group_head,
+    group_memory,
+    group_probabilities,
+    group_tables,
+    index_of,
+    score_tables,
+)
 from clue_runner.data.cards import Submission, Template
 from clue_runner.data.readers.choice import read_choice_records
 from clue_runner.data.records import ChoiceRecord, Records
@@ -27,8 +34,9 @@ from clue_runner.data.template import fill_template
 from clue_runner.metrics.choice import score_choices
 from clue_runner.submission.writers import json_lines
 from clue_runner.tokens.assemble import assemble, shorten
-from clue_runner.tokens.rows import Array, Rows
-from clue_runner.tokens.tokenizer import Tokenizer
+from clue_runner.tokens.blanks import INDISTINCT
+from clue_runner.tokens.rows import Array, GoldAnswers, IntArray, Rows
+from clue_runner.tokens.tokenizer import TokenArray, Tokenizer
 
 if TYPE_CHECKING:
     from clue_runner.models.head import Head
@@ -39,6 +47,7 @@ TEMPLATE = Template(parts=["{passage|join(\n)}", "{question}", "{choice}"])
 class Choice(Adapter):
     """Questions with choices."""
 
+    chance_means = "a random choice"
     drops_tokens = True  # a row's score is about the whole row
 
     # ------------------------------------------------------------------------ read
@@ -69,11 +78,12 @@ class Choice(Adapter):
         tokens = dict(zip(unique, (encoded.ids for encoded in tokenizer.encode_texts(unique)), strict=True))
         used = [Template(parts=[part]).used_fields for part in template.parts]
         fixed = [place for place, fields in enumerate(used) if "choice" in fields]
-        rows, cut = [], 0
+        rows, cut, shortened = [], 0, 0
         for row in texts:
             parts = [tokens[text] for text in row]
             kept = _fit([len(part) for part in parts], fixed, max_length - 1 - len(parts))
             cut += sum(kept) < sum(map(len, parts))
+            shortened += any(kept[place] < len(parts[place]) for place in fixed)
             rows.append([part[:length] for part, length in zip(parts, kept, strict=True)])
         offsets, token_ids, segment_ids = assemble(
             len(rows), rows.__getitem__, tokenizer, self.run.model.segments
@@ -83,14 +93,21 @@ class Choice(Adapter):
         answers = np.array([-1 if record.answer is None else record.answer for record in records.items])
         label = np.where(np.repeat(answers, sizes) < 0, -1, np.repeat(answers, sizes) == places)
         group = np.repeat(np.arange(len(records), dtype=np.int64), sizes)
+        lost = _indistinct_answers(rows, sizes, answers.tolist())
+        notes = {f"cut to {max_length} tokens": cut, "choices that are cut": shortened, INDISTINCT: lost}
         return Rows(
             offsets=offsets,
             tokens={"token_ids": token_ids, "segment_ids": segment_ids},
             columns={"choice": places, "label": label.astype(np.int32)},
             record=group,
             group=group,
-            notes={f"cut to {max_length} tokens": cut} if cut else {},
+            notes={what: count for what, count in notes.items() if count},
+            gold=GoldAnswers(int((answers >= 0).sum()), lost),
         )
+
+    def tables(self, rows: Rows) -> Mapping[str, tuple[Array, int | IntArray]]:
+        """Return the marks of right choices, and the places of choices, which begin at 0 in every group."""
+        return group_tables(rows)
 
     # ------------------------------------------------------------------------ build
 
@@ -194,6 +211,18 @@ def _fit(lengths: Sequence[int], fixed: Sequence[int], room: int) -> list[int]:
     others = [place for place in range(len(lengths)) if place not in fixed]
     kept = shorten([lengths[place] for place in others], room - needed)
     return [lengths[place] if place in fixed else kept[others.index(place)] for place in range(len(lengths))]
+
+
+def _indistinct_answers(
+    rows: Sequence[Sequence[TokenArray]], sizes: Sequence[int], answers: Sequence[int]
+) -> int:
+    """Return how many right choices have the same row as another choice of their question."""
+    count = first = 0
+    for size, answer in zip(sizes, answers, strict=True):
+        tokens = [tuple(part.tobytes() for part in parts) for parts in rows[first : first + size]]
+        count += answer >= 0 and tokens.count(tokens[answer]) > 1
+        first += size
+    return count
 
 
 def _answer(record: ChoiceRecord, probabilities: NDArray[np.float64]) -> Prediction:

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from clue_runner.adapters.answers import Prediction, Predictions, Scores, Shown, ShownOption, ShownText
 from clue_runner.adapters.base import Adapter, MemoryFacts, Partials
 from clue_runner.adapters.checks import (
+    label_answers,
+    label_numbers,
     mean_probabilities,
     place_of,
     require_all_rows,
@@ -30,7 +32,7 @@ from clue_runner.data.sources import DataSource
 from clue_runner.metrics.accuracy import accuracy, count_correct, majority_share, wilson_interval
 from clue_runner.metrics.per_class import class_scores, macro_f1
 from clue_runner.submission.writers import json_lines
-from clue_runner.tokens.rows import Array, Rows
+from clue_runner.tokens.rows import Array, GoldAnswers, IntArray, Rows
 from clue_runner.tokens.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -59,17 +61,23 @@ class Classification(Adapter):
         offsets, token_ids, segment_ids, cut = tokenizer.pair_rows(
             [record.texts for record in records.items], max_length, segments=self.run.model.segments
         )
-        index = {name: position for position, name in enumerate(self.card.label_names)}
-        labels = [-1 if record.label is None else index[record.label] for record in records.items]
+        given = [(place, one.label) for place, one in enumerate(records.items) if one.label is not None]
+        labels = np.full(len(records), -1, np.int32)
+        labels[[place for place, _ in given]] = label_numbers(records, given, self.card.label_names)
         order = np.arange(len(records), dtype=np.int64)
         return Rows(
             offsets=offsets,
             tokens={"token_ids": token_ids, "segment_ids": segment_ids},
-            columns={"label": np.asarray(labels, dtype=np.int32)},
+            columns={"label": labels},
             record=order,
             group=order,
             notes={f"cut to {max_length} tokens": cut} if cut else {},
+            gold=GoldAnswers(len(given)),
         )
+
+    def tables(self, rows: Rows) -> Mapping[str, tuple[Array, int | IntArray]]:
+        """Return the labels, and how many the card has."""
+        return {"label": (rows.columns["label"], len(self.card.labels))}
 
     # ------------------------------------------------------------------------ build
 
@@ -141,13 +149,13 @@ class Classification(Adapter):
         The chance score is the share of the most frequent gold label.
 
         Raises:
-            DataError: the split is empty or has no labels.
+            DataError: the split is empty or has no labels, or an answer is not a label.
             RuntimeError: predictions are not aligned with the records (a bug of ours).
         """
         require_answers(records, (record.label for record in records.items))
         require_order(predictions, records)
         gold = [record.label for record in records.items if record.label is not None]
-        predicted = [str(prediction.prediction) for prediction in predictions]
+        predicted = label_answers(predictions, records, self.card.label_names)
         by_label = class_scores(gold, predicted, self.card.label_names)
         values = {"accuracy": accuracy(gold, predicted), "macro_f1": macro_f1(by_label)}
         if len(by_label) <= PER_CLASS_LIMIT:

@@ -27,7 +27,14 @@ from clue_runner.adapters.answers import (
 )
 from clue_runner.adapters.base import Adapter, AdapterSettings, MemoryFacts, Partials
 from clue_runner.adapters.checks import mean_probabilities, place_of, require_answers, require_order
-from clue_runner.adapters.groups import group_head, group_memory, group_probabilities, index_of, score_tables
+from clue_runner.adapters.groups import (
+    group_head,
+    group_memory,
+    group_probabilities,
+    group_tables,
+    index_of,
+    score_tables,
+)
 from clue_runner.data.cards import Submission
 from clue_runner.data.readers.cloze import TAG, read_cloze_records
 from clue_runner.data.records import ClozeRecord, Records
@@ -37,7 +44,7 @@ from clue_runner.metrics.assignment import Decoding, choose_candidates
 from clue_runner.metrics.choice import score_blanks
 from clue_runner.submission.writers import json_lines, json_object
 from clue_runner.tokens.blanks import encode_blanks
-from clue_runner.tokens.rows import Array, Rows
+from clue_runner.tokens.rows import Array, IntArray, Rows
 from clue_runner.tokens.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -59,6 +66,7 @@ class Settings(AdapterSettings):
 class Cloze(Adapter):
     """Passages with blanks."""
 
+    chance_means = "a random choice"
     settings_type = Settings
     settings: Settings
 
@@ -82,6 +90,10 @@ class Cloze(Adapter):
             max_length=self.run.data.max_length,
             segments=self.run.model.segments,
         )
+
+    def tables(self, rows: Rows) -> Mapping[str, tuple[Array, int | IntArray]]:
+        """Return the marks of right choices, and the places of choices, which begin at 0 in every group."""
+        return group_tables(rows)
 
     # ------------------------------------------------------------------------ build
 
@@ -209,9 +221,21 @@ class Cloze(Adapter):
 
 
 def _indices(given: Any, record: ClozeRecord, where: str) -> dict[str, int]:
-    """Return tag -> index of a prediction; a bare index is the answer of a record's only blank."""
-    if not isinstance(given, Mapping):
-        given = {record.tags[0]: given} if len(record.tags) == 1 else {}
+    """Return tag -> index of a prediction; a bare index is the answer of a record's only blank.
+
+    Raises:
+        DataError: one answer for several blanks, an unknown tag, or no index of a candidate.
+    """
+    if not isinstance(given, Mapping) and len(record.tags) == 1:
+        given = {record.tags[0]: given}
+    if not isinstance(given, Mapping) or not given.keys() <= set(record.tags):
+        raise DataError(
+            "the answer is not one candidate per blank",
+            where=where,
+            received=f"{given!r:.60}",
+            allowed=f"{{tag: index}} of {', '.join(record.tags[:5])}"
+            + (" ..." if len(record.tags) > 5 else ""),
+        )
     return {
         tag: index_of(given[tag], len(record.candidates), f"{where}, {tag}")
         for tag in record.tags

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from clue_runner.adapters.answers import Prediction, Predictions, Scores, Shown, ShownSpan, ShownText
@@ -31,13 +30,12 @@ from clue_runner.data.cards import Submission
 from clue_runner.data.readers.passages import read_passage_records
 from clue_runner.data.records import Passage, PassagesRecord, Records
 from clue_runner.data.sources import DataSource
-from clue_runner.errors import NotFiniteError
 from clue_runner.metrics.answers_short import score_short_answers
-from clue_runner.metrics.votes import Spans, Vote, Voted, candidate_spans, vote
+from clue_runner.metrics.votes import Spans, Vote, Voted, candidate_spans, gated_probabilities, vote
 from clue_runner.submission.tables import table
 from clue_runner.tokens.characters import CharacterTokenizer, count_characters, open_vectors, read_characters
 from clue_runner.tokens.passages import Sampling, encode_passages, occurrences, sample_passages
-from clue_runner.tokens.rows import Array, Rows
+from clue_runner.tokens.rows import Array, GoldAnswers, Rows
 
 if TYPE_CHECKING:
     from clue_runner.models.head import Head
@@ -97,6 +95,7 @@ class Settings(AdapterSettings):
 class DgcnnReading(Adapter):
     """Questions over passages, without pretrained weights."""
 
+    chance_means = "the commonest answer"
     settings_type = Settings
     settings: Settings
     family = "dgcnn"
@@ -142,7 +141,21 @@ class DgcnnReading(Adapter):
             max_length=self.run.data.max_length,
             max_question_length=self.settings.max_question_length,
         )
-        return replace(rows, host_columns=frozenset({"repeat"}))
+        gold = self._gold(records, rows)
+        longest = self.settings.max_answer_length or LONGEST
+        lost = {f"questions whose answers are cut off or longer than {longest} characters": gold.lost}
+        notes = {**rows.notes, **{what: count for what, count in lost.items() if count}}
+        return replace(rows, notes=notes, host_columns=frozenset({"repeat"}), gold=gold)
+
+    def _gold(self, records: Records[PassagesRecord], rows: Rows) -> GoldAnswers:
+        """Return how many questions have answers, and how many of them no passage can give."""
+        starts = np.asarray(rows.tokens["start_tags"], np.int64)
+        places = np.flatnonzero((starts > 0) & (starts <= (self.settings.max_answer_length or LONGEST)))
+        owners = rows.record[np.searchsorted(rows.offsets, places, side="right") - 1]
+        answered = np.array([bool(record.answers) for record in records.items], np.bool_)
+        answerable = np.zeros(len(records), np.bool_)
+        answerable[owners] = True
+        return GoldAnswers(int(answered.sum()), int((answered & ~answerable).sum()))
 
     def epoch_rows(self, rows: Rows, seed: int, epoch: int) -> Rows:
         """Return one random passage per question, cut at random, new each epoch."""
@@ -179,7 +192,7 @@ class DgcnnReading(Adapter):
 
     def decode_batch(self, outputs: Mapping[str, Array], batch: Mapping[str, Array]) -> Sequence[Spans]:
         """Return the candidate spans of each passage from its logits."""
-        start, end = probabilities(outputs)
+        start, end = gated_probabilities(*(np.asarray(outputs[name]) for name in ("gate", "start", "end")))
         threshold, longest = self.settings.answer_threshold, self.settings.max_answer_length or LONGEST
         return [
             candidate_spans(start[row, :length], end[row, :length], threshold=threshold, longest=longest)
@@ -273,25 +286,6 @@ class DgcnnReading(Adapter):
             is_right=None if exact is None else exact == 100,
             probability=prediction.probability,
         )
-
-
-def probabilities(outputs: Mapping[str, Array]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return (rows, length) probabilities that an answer begins and that it ends at a character.
-
-    Raises:
-        NotFiniteError: a logit is not a number.
-    """
-    gate, start, end = (np.asarray(outputs[name], np.float32) for name in ("gate", "start", "end"))
-    if not (np.isfinite(gate).all() and np.isfinite(start).all() and np.isfinite(end).all()):
-        raise NotFiniteError(
-            "the network's tags are not numbers", next_step="train again with a lower learning rate"
-        )
-    return _sigmoid(gate)[:, None] * _sigmoid(start), _sigmoid(gate)[:, None] * _sigmoid(end)
-
-
-def _sigmoid(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return 1 / (1 + e^-x) without overflow."""
-    return np.asarray(0.5 * (1 + np.tanh(0.5 * values)), np.float32)
 
 
 def _prediction(record: PassagesRecord, voted: Sequence[Voted]) -> Prediction:

@@ -18,12 +18,14 @@ from pydantic import Field
 from clue_runner.adapters.answers import Prediction, Predictions, Scores, Shown, ShownSpan, ShownText
 from clue_runner.adapters.base import Adapter, AdapterSettings, MemoryFacts, Partials
 from clue_runner.adapters.checks import (
+    label_numbers,
     place_of,
     require_all_rows,
     require_answers,
     require_members,
     require_order,
 )
+from clue_runner.config.schema import Positive
 from clue_runner.data.cards import Submission
 from clue_runner.data.readers.entities import entities_of, read_entity_records
 from clue_runner.data.records import Entity, EntityRecord, Records
@@ -31,10 +33,11 @@ from clue_runner.data.sources import DataSource
 from clue_runner.errors import DataError, Problem
 from clue_runner.metrics.entities import score_entities
 from clue_runner.submission.writers import json_lines
-from clue_runner.tokens.rows import Array, Rows
+from clue_runner.tokens.rows import Array, IntArray, Rows
+from clue_runner.tokens.span_decoding import RowSpans, decode_spans, join_spans
 from clue_runner.tokens.span_windows import SpanWindows
 from clue_runner.tokens.spans import chars_to_tokens
-from clue_runner.tokens.tags import TokenSpan, best_tags, tag_count, tags_to_spans
+from clue_runner.tokens.tags import TokenSpan, tag_count
 from clue_runner.tokens.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -56,6 +59,10 @@ class Settings(AdapterSettings):
         default=64, description="width of the vectors whose products score spans"
     )
 
+    max_spans: Positive = Field(
+        default=100, description="entities that are kept of a text at most, those with the highest scores"
+    )
+
     @property
     def scores_spans(self) -> bool:
         """Return whether the head scores every pair of tokens."""
@@ -65,6 +72,7 @@ class Settings(AdapterSettings):
 class Entities(Adapter):
     """Texts with typed spans."""
 
+    chance_means = "an answer without entities"
     settings_type = Settings
     settings: Settings
 
@@ -82,18 +90,31 @@ class Entities(Adapter):
         Entities that no token border expresses cannot be learnt or found. They are counted here and stay in
         the records, so that scoring counts them as missed.
         """
-        numbers = {name: number for number, name in enumerate(self.card.label_names)}
+        types = (
+            (place, one.type) for place, record in enumerate(records.items) for one in record.entities or ()
+        )
+        numbers = iter(label_numbers(records, types, self.card.label_names))
         encoded = tokenizer.encode_texts([record.text for record in records.items])
-        piles = SpanWindows(tokenizer, self.run.data.max_length)
+        by_tags = not self.settings.scores_spans
+        windows = SpanWindows(tokenizer, self.run.data.max_length, by_tags)
         for index, (record, tokens) in enumerate(zip(records.items, encoded, strict=True)):
             spans: list[TokenSpan] = []
             for entity in record.entities or ():
-                place = chars_to_tokens(tokens, entity.start, entity.end)
+                number, place = next(numbers), chars_to_tokens(tokens, entity.start, entity.end)
                 if place is not None:
-                    spans.append(TokenSpan(numbers[entity.type], *place))
-            piles.note("entities no token border expresses", len(record.entities or ()) - len(spans))
-            piles.add(index, record.text, tokens, spans)
-        return piles.rows()
+                    spans.append(TokenSpan(number, *place))
+            windows.add(index, record.text, tokens, spans, lost=len(record.entities or ()) - len(spans))
+        return windows.rows()
+
+    def tables(self, rows: Rows) -> Mapping[str, tuple[Array, int | IntArray]]:
+        """Return types, tags and places of the entities, and the tables that they are looked up in."""
+        types, spans = len(self.card.labels), rows.columns["spans"]
+        highest = np.maximum.reduceat(np.asarray(rows.tokens["tag"]), rows.offsets[:-1])
+        return {
+            "entity type": (spans[:, :, 0], types),
+            "entity token": (spans[:, :, 1:], rows.lengths),
+            "tag": (highest, tag_count(types)),
+        }
 
     # ------------------------------------------------------------------------ build
 
@@ -120,27 +141,9 @@ class Entities(Adapter):
 
     # ------------------------------------------------------------------------ decode
 
-    def decode_batch(
-        self, outputs: Mapping[str, Array], batch: Mapping[str, Array]
-    ) -> Sequence[list[CharacterSpan]]:
-        """Return the entities of each row in characters of its text.
-
-        Pointers (``span_scores``): every span with a score above 0, overlaps kept. Tags (``tag_scores``): the
-        best legal sequence, with the chain's transitions where there are some.
-        """
-        if "span_scores" in outputs:
-            spans = _pointed(np.asarray(outputs["span_scores"]))
-        else:
-            spans = _tagged(outputs, batch)
-        starts, ends, owned = (np.asarray(batch[name]) for name in ("starts", "ends", "owned"))
-        decoded = []
-        for row, (first, end) in enumerate(owned.tolist()):
-            characters = (
-                (span.type, int(starts[row, span.first]), int(ends[row, span.last]) - 1)
-                for span in spans[row]
-            )
-            decoded.append([entity for entity in characters if first <= entity[1] < end])
-        return decoded
+    def decode_batch(self, outputs: Mapping[str, Array], batch: Mapping[str, Array]) -> Sequence[RowSpans]:
+        """Return the best entities of each row in characters of its text."""
+        return decode_spans(outputs, batch, self.settings.max_spans)
 
     def merge(self, partials: Partials, rows: Rows, records: Records[EntityRecord]) -> Predictions:
         """Return one prediction per record in file order; a record's windows are put together.
@@ -149,13 +152,24 @@ class Entities(Adapter):
             RuntimeError: a record has no row or a row has no record (a bug of ours).
         """
         require_all_rows(partials, len(rows), records.file)
-        entities: list[set[CharacterSpan]] = [set() for _ in records.items]
+        windows: list[list[RowSpans]] = [[] for _ in records.items]
         for index, record in enumerate(rows.record.tolist()):
-            entities[record].update(partials[index])
+            windows[record].append(partials[index])
+        texts = [join_spans(own, self.settings.max_spans) for own in windows]
         return [
-            Prediction(record.id, self._label(record.text, own))
-            for record, own in zip(records.items, entities, strict=True)
+            Prediction(record.id, self._label(record.text, text.spans.tolist()), left_out=text.left_out)
+            for record, text in zip(records.items, texts, strict=True)
         ]
+
+    def answer_notes(self, predictions: Predictions) -> dict[str, int]:
+        """Return how many entities were left out of the answers."""
+        left_out = sum(prediction.left_out for prediction in predictions)
+        most = self.settings.max_spans
+        return (
+            {f"entities left out beside the {most} best of a text (task.max_spans)": left_out}
+            if left_out
+            else {}
+        )
 
     def ensemble(self, members: Sequence[Predictions], records: Records[EntityRecord]) -> Predictions:
         """Return the entities that more than half of several runs found.
@@ -179,7 +193,7 @@ class Entities(Adapter):
     def _label(self, text: str, entities: Iterable[CharacterSpan]) -> dict[str, dict[str, list[list[int]]]]:
         """Return entities as the files write them: types in the card's order, mentions in the text's."""
         label: dict[str, dict[str, list[list[int]]]] = {}
-        for kind, start, end in sorted(entities):
+        for kind, start, end in sorted({(kind, start, end) for kind, start, end in entities}):
             mentions = label.setdefault(self.card.label_names[kind], {})
             mentions.setdefault(text[start : end + 1], []).append([start, end])
         return label
@@ -272,26 +286,3 @@ class Entities(Adapter):
         """Return entities on one line in the text's order."""
         ordered = sorted(entities, key=lambda entity: (entity.start, entity.end))
         return ", ".join(f"{entity.surface} {self.label_words(entity.type)}" for entity in ordered)
-
-
-def _pointed(scores: Array) -> list[list[TokenSpan]]:
-    """Return the spans of (rows, types, length, length) scores above 0, a list for each row."""
-    spans: list[list[TokenSpan]] = [[] for _ in range(len(scores))]
-    for row, *span in np.argwhere(np.asarray(scores, np.float32) > 0).tolist():
-        spans[row].append(TokenSpan(*span))
-    return spans
-
-
-def _tagged(outputs: Mapping[str, Array], batch: Mapping[str, Array]) -> list[list[TokenSpan]]:
-    """Return the spans of the best tags; [CLS] and [SEP] have none."""
-    chain = {
-        name: np.asarray(outputs[name], np.float32)
-        for name in ("transitions", "start", "end")
-        if name in outputs
-    }
-    scores = np.asarray(outputs["tag_scores"], np.float32)[:, 1:]
-    counts = np.maximum(np.asarray(batch["lengths"]).astype(np.int64) - 2, 0)
-    return [
-        [TokenSpan(kind, first + 1, last + 1) for kind, first, last in tags_to_spans(tags)]
-        for tags in best_tags(scores, counts, **chain)
-    ]

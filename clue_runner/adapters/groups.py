@@ -16,9 +16,22 @@ from clue_runner.adapters.base import MemoryFacts, Partials
 from clue_runner.adapters.checks import require_all_rows, require_finite
 from clue_runner.config.schema import Run
 from clue_runner.errors import DataError
+from clue_runner.tokens.rows import Array, IntArray, Rows
 
 if TYPE_CHECKING:
     from clue_runner.models.head import Head
+
+
+LONGEST_INDEX = 10  # digits; more are no index, and int() refuses thousands of them
+
+
+def group_tables(rows: Rows) -> dict[str, tuple[Array, int | IntArray]]:
+    """Return the marks of right choices, and the places of choices in their groups."""
+    sizes = np.diff(rows.group_starts)
+    return {
+        "label": (rows.columns["label"], 2),
+        "place of a choice": (rows.columns["choice"], np.repeat(sizes, sizes)),
+    }
 
 
 def group_head(backbone: Any, run: Run) -> Head:
@@ -68,13 +81,13 @@ def index_of(value: object, choices: int, where: str) -> int:
     Raises:
         DataError: it names no choice.
     """
-    digits = isinstance(value, str) and value.isdecimal()
+    digits = isinstance(value, str) and value.isdecimal() and len(value) < LONGEST_INDEX
     index = int(str(value)) if digits or (isinstance(value, int) and not isinstance(value, bool)) else -1
     if not 0 <= index < choices:
         raise DataError(
             "the answer is no index of a choice",
             where=where,
-            received=repr(value),
+            received=f"{value!r:.60}",
             allowed=f"0 to {choices - 1}",
         )
     return index

@@ -40,17 +40,16 @@ from clue_runner.adapters.checks import (
 from clue_runner.config.schema import Positive
 from clue_runner.data.cards import Submission
 from clue_runner.data.readers.reading import read_reading_records
-from clue_runner.data.records import Answer, ReadingRecord, Records
+from clue_runner.data.records import ReadingRecord, Records
 from clue_runner.data.sources import DataSource
 from clue_runner.errors import DataError
 from clue_runner.metrics.answers import AnswerScores, exact_match, random_answers, score_answers
 from clue_runner.metrics.confidence import mean_interval
 from clue_runner.submission.writers import json_object
-from clue_runner.tokens.question_windows import SPECIAL, QuestionText, encode_question_windows
-from clue_runner.tokens.rows import Array, Rows
+from clue_runner.tokens.question_windows import QuestionLimits, encode_questions
+from clue_runner.tokens.rows import Array, IntArray, Rows
 from clue_runner.tokens.script import simplified
-from clue_runner.tokens.spans import chars_to_tokens, covering_tokens
-from clue_runner.tokens.tokenizer import Encoded, Tokenizer
+from clue_runner.tokens.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from clue_runner.models.head import Head
@@ -105,6 +104,7 @@ class Window(NamedTuple):
 class Reading(Adapter):
     """Questions whose answers stand in their text."""
 
+    chance_means = "a random span"
     settings_type = Settings
     settings: Settings
 
@@ -118,30 +118,21 @@ class Reading(Adapter):
 
     def encode(self, records: Records[ReadingRecord], tokenizer: Tokenizer) -> Rows:
         """Return one row per window, windows in record order; see ``tokens.question_windows``."""
-        max_length, settings = self.run.data.max_length, self.settings
-        notes: dict[str, int] = {}
-        change = simplified if settings.simplify and self.card.script == "traditional" else str
-        contexts = list(dict.fromkeys(record.context for record in records.items))
-        texts = dict(zip(contexts, tokenizer.encode_texts([change(text) for text in contexts]), strict=True))
-        limit = min(settings.max_question_length, (max_length - SPECIAL) // 2)
-        questions = tokenizer.encode_texts([change(record.question) for record in records.items])
-        _note(notes, f"questions cut to {limit} tokens", sum(len(question) > limit for question in questions))
-        items = [
-            QuestionText(
-                question.ids[:limit],
-                texts[record.context],
-                _answer_tokens(record.target, texts[record.context], notes),
-            )
-            for question, record in zip(questions, records.items, strict=True)
-        ]
-        return encode_question_windows(
-            items,
-            tokenizer,
-            max_length=max_length,
-            stride=settings.window_stride,
-            segments=self.run.model.segments,
-            notes=notes,
+        own = self.settings
+        limits = QuestionLimits(
+            self.run.data.max_length, own.max_question_length, own.max_answer_length, own.window_stride
         )
+        change = simplified if own.simplify and self.card.script == "traditional" else str
+        return encode_questions(
+            records.items, tokenizer, limits, segments=self.run.model.segments, change=change
+        )
+
+    def tables(self, rows: Rows) -> Mapping[str, tuple[Array, int | IntArray]]:
+        """Return the places of text and answers; they must be in their rows."""
+        return {
+            "answer token": (rows.columns["answer"], rows.lengths),
+            "first token of the text": (rows.columns["text_start"], rows.lengths),
+        }
 
     def epoch_rows(self, rows: Rows, seed: int, epoch: int) -> Rows:
         """Return the rows that can be trained on: those of questions whose answer stands in their text.
@@ -278,22 +269,6 @@ class Reading(Adapter):
                 for text, probability in prediction.alternatives
             ),
         )
-
-
-def _note(notes: dict[str, int], what: str, count: int) -> None:
-    """Count something that was lost."""
-    if count:
-        notes[what] = notes.get(what, 0) + count
-
-
-def _answer_tokens(target: Answer | None, tokens: Encoded, notes: dict[str, int]) -> tuple[int, int] | None:
-    """Return the first and last token of what a record is trained on; None where there is nothing."""
-    if target is None or target.start is None:
-        return None
-    last = target.start + len(target.text) - 1
-    exact = chars_to_tokens(tokens, target.start, last)
-    _note(notes, "answers no token border expresses, trained on the tokens they touch", int(exact is None))
-    return exact or covering_tokens(tokens, target.start, last)
 
 
 def _best_text(record: ReadingRecord, windows: Sequence[Window]) -> Prediction:

@@ -102,7 +102,7 @@ def _plan(setup: Setup) -> dict[str, Any]:
         "model": run.model.name,
         "weights": count_weights(run.model, setup.vocab_size, labels=0) if is_encoder(run) else None,
         "rows": {split: len(rows) for split, rows in setup.rows.items()},
-        "notes": setup.notes,
+        "notes": {split: counts for split, counts in setup.notes.items() if counts},
         "longest": int(train.lengths.max(initial=0)),
         "steps_per_epoch": steps,
         "steps": total_updates(run.train, steps),

@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from clue_runner.adapters.base import require_droppable, require_family, require_preset_family
+from clue_runner.adapters.fitting import require_droppable, require_family, require_preset_family
 from clue_runner.adapters.sections import SECTIONS, load_run
 from clue_runner.checkpoints.importer import read_settings
 from clue_runner.commands.dry_run import show_plan

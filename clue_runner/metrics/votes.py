@@ -13,6 +13,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from clue_runner.errors import NotFiniteError
+
 Vote = Literal["squares", "sum", "max"]
 Spans = tuple[tuple[int, int, float], ...]  # begin, end (exclusive), score
 
@@ -53,6 +55,33 @@ def candidate_spans(
         near = lasts[(lasts >= first) & (lasts < first + longest)]
         found += [(first, last + 1, float(start[first] * end[last])) for last in near.tolist()]
     return tuple(found)
+
+
+def gated_probabilities(
+    gate: NDArray[np.generic], start: NDArray[np.generic], end: NDArray[np.generic]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return (rows, length) probabilities that an answer begins and that it ends at a character.
+
+    Args:
+        gate: (rows,) logits that the passage holds an answer at all.
+        start: (rows, length) logits that it begins there.
+        end: (rows, length) logits that it ends there.
+
+    Raises:
+        NotFiniteError: a logit is not a number.
+    """
+    gate, start, end = (np.asarray(logits, np.float32) for logits in (gate, start, end))
+    if not (np.isfinite(gate).all() and np.isfinite(start).all() and np.isfinite(end).all()):
+        raise NotFiniteError(
+            "the network's tags are not numbers", next_step="train again with a lower learning rate"
+        )
+    is_open = _sigmoid(gate)[:, None]
+    return is_open * _sigmoid(start), is_open * _sigmoid(end)
+
+
+def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return 1 / (1 + e^-x) without overflow."""
+    return np.asarray(0.5 * (1 + np.tanh(0.5 * logits)), np.float32)
 
 
 def vote_of(scores: Sequence[float], rule: Vote = "squares") -> float:

@@ -10,6 +10,7 @@ four [MASK]; the window is centred on the blank and the same for all its candida
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
@@ -19,12 +20,13 @@ from clue_runner.data.readers.cloze import TAG
 from clue_runner.data.records import ClozeRecord
 from clue_runner.errors import CheckpointError, UsageError
 from clue_runner.tokens.assemble import assemble
-from clue_runner.tokens.rows import Rows
+from clue_runner.tokens.rows import GoldAnswers, Rows
 from clue_runner.tokens.tokenizer import TokenArray, Tokenizer
 
 BLANK = "[unused1]"  # stands where the candidate is missing, as in CLUE-bert4keras
 OTHER_BLANK = 4  # [MASK] tokens in the place of another blank: an idiom has four characters
 CHUNK = 2048  # records whose texts are encoded at a time
+INDISTINCT = "right choices whose tokens are another choice's too"
 NO_BLANK_PIECE = f"blanks marked by [MASK], the vocabulary has no {BLANK}"
 
 
@@ -57,9 +59,11 @@ def encode_blanks(
     answers = np.array([-1 if record.answers is None else record.answers[place] for record, place in blanks])
     label = np.where(answers[group] < 0, -1, answers[group] == choice).astype(np.int32)
     owner = np.repeat(np.arange(len(items)), [len(record.tags) for record in items])
+    lost = _indistinct_answers(items, candidates)
     notes = {
         NO_BLANK_PIECE: 0 if marked else len(blanks),
         f"windows of {max_length} tokens that leave text out": cut,
+        INDISTINCT: lost,
     }
     return Rows(
         offsets=offsets,
@@ -68,6 +72,7 @@ def encode_blanks(
         record=owner[group].astype(np.int64),
         group=group,
         notes={what: count for what, count in notes.items() if count},
+        gold=GoldAnswers(int((answers >= 0).sum()), lost),
     )
 
 
@@ -83,6 +88,16 @@ def _encode_candidates(items: Sequence[ClozeRecord], tokenizer: Tokenizer) -> di
     """Return the tokens of every candidate."""
     unique = list(dict.fromkeys(text for record in items for text in record.candidates))
     return dict(zip(unique, (encoded.ids for encoded in tokenizer.encode_texts(unique)), strict=True))
+
+
+def _indistinct_answers(items: Sequence[ClozeRecord], candidates: Mapping[str, TokenArray]) -> int:
+    """Return how many right candidates have the same tokens as another candidate of their record."""
+    count = 0
+    for record in items:
+        tokens = [candidates[text].tobytes() for text in record.candidates]
+        repeated = {own for own, times in Counter(tokens).items() if times > 1}
+        count += sum(tokens[answer] in repeated for answer in record.answers or ()) if repeated else 0
+    return count
 
 
 def _contexts(

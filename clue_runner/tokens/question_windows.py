@@ -1,7 +1,6 @@
 """A question with each window of its text to a row: ``[CLS] question [SEP] window [SEP]``.
 
-In: token arrays of questions and texts, the answer's tokens, limits. Out: ``Rows``. Knows nothing about
-records' fields, characters' meaning or tensors.
+In: records, a tokenizer, limits. Out: ``Rows``. Knows nothing about tensors, or how answers are decoded.
 
 Token columns ``starts`` and ``ends`` int32: character borders in the raw text (end exclusive), -1 outside it,
 for the host. Columns: ``text_start`` int32, the first token of the text; ``answer`` (rows, 2) int32, the
@@ -10,13 +9,17 @@ answer's first and last token, (0, 0) where the window does not hold it, (-1, -1
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import numpy as np
 
+from clue_runner.data.records import ReadingRecord
 from clue_runner.tokens.assemble import assemble
-from clue_runner.tokens.rows import Array, Rows
+from clue_runner.tokens.rows import Array, GoldAnswers, Rows
+from clue_runner.tokens.spans import chars_to_tokens, covering_tokens
 from clue_runner.tokens.tokenizer import Encoded, TokenArray, Tokenizer
 from clue_runner.tokens.windows import windows
 
@@ -26,12 +29,35 @@ ELSEWHERE = (0, 0)  # [CLS]: the answer is not in this window
 UNKNOWN = (-1, -1)  # nothing to train on
 
 
-class QuestionText(NamedTuple):
-    """One record: the question's token ids, the text's tokens, the answer's first and last token there."""
+class QuestionLimits(NamedTuple):
+    """How questions and texts are cut.
+
+    Args:
+        max_length: tokens in a row at most.
+        question: tokens of a question at most; a question takes half of a row at most, whatever this is.
+        answer: tokens in a predicted answer at most; None: any.
+        stride: tokens from one window's begin to the next one's; at least half of a window stands in the next
+            one too, whatever this is.
+    """
+
+    max_length: int
+    question: int
+    answer: int | None
+    stride: int
+
+
+class _Item(NamedTuple):
+    """One record: its tokens, what to train on, and what of its answer the tokens can express.
+
+    ``answer`` is the first and last token of the text, None where there is nothing to train on; ``is_exact``
+    says that these tokens are the gold answer and nothing else, and that they may be predicted.
+    """
 
     question: TokenArray
     text: Encoded
     answer: tuple[int, int] | None
+    has_gold: bool = False
+    is_exact: bool = False
 
 
 class _Window(NamedTuple):
@@ -43,40 +69,82 @@ class _Window(NamedTuple):
     answer: tuple[int, int]
 
 
-def encode_question_windows(
-    items: Sequence[QuestionText],
+def encode_questions(
+    records: Sequence[ReadingRecord],
     tokenizer: Tokenizer,
+    limits: QuestionLimits,
     *,
-    max_length: int,
-    stride: int,
     segments: Literal["real", "zero"],
-    notes: dict[str, int],
+    change: Callable[[str], str] = str,
 ) -> Rows:
     """Return one row per window, windows in record order.
 
     Args:
-        items: one per record.
-        tokenizer: gives [CLS] and [SEP].
-        max_length: tokens in a row at most.
-        stride: tokens from one window's begin to the next one's; at least half of a window stands in the next
-            one too, whatever it is.
+        records: the questions.
+        tokenizer: gives tokens, [CLS] and [SEP].
+        limits: how questions and texts are cut.
         segments: as ``assemble`` takes it.
-        notes: what was lost before; what is lost here is added.
+        change: what texts go through before they are cut into tokens; it keeps the number of characters.
     """
+    notes: Counter[str] = Counter()
+    items = _items(records, tokenizer, limits, change, notes)
     rows: list[_Window] = []
-    cut = 0
+    lost = 0
     for index, item in enumerate(items):
-        room = max_length - SPECIAL - len(item.question)
-        borders = windows(len(item.text), room, min(stride, max(1, room // 2)))
+        room = limits.max_length - SPECIAL - len(item.question)
+        borders = windows(len(item.text), room, min(limits.stride, max(1, room // 2)))
         shift = len(item.question) + 2
-        rows += [_Window(index, *border, _place(item.answer, *border, shift)) for border in borders]
-        cut += len(borders) > 1
-    own = {
-        f"texts cut into windows of {max_length} tokens": cut,
-        "windows without the answer": sum(row.answer == ELSEWHERE for row in rows),
-    }
-    notes = {**notes, **{what: count for what, count in own.items() if count}}
-    return _flat_rows(items, rows, tokenizer, segments, notes)
+        own = [_Window(index, *border, _place(item.answer, *border, shift)) for border in borders]
+        rows += own
+        places = [window.answer for window in own]
+        is_whole = any(place not in {ELSEWHERE, UNKNOWN} for place in places)
+        notes[f"texts cut into windows of {limits.max_length} tokens"] += len(borders) > 1
+        notes["windows without the answer"] += places.count(ELSEWHERE)
+        notes["answers longer than a window's part of the text"] += item.answer is not None and not is_whole
+        lost += item.has_gold and not (item.is_exact and is_whole)
+    gold = GoldAnswers(sum(item.has_gold for item in items), lost)
+    return replace(_flat_rows(items, rows, tokenizer, segments), notes=dict(+notes), gold=gold)
+
+
+def _items(
+    records: Sequence[ReadingRecord],
+    tokenizer: Tokenizer,
+    limits: QuestionLimits,
+    change: Callable[[str], str],
+    notes: Counter[str],
+) -> list[_Item]:
+    """Return each record's tokens; a text that several questions share is cut into tokens once."""
+    contexts = list(dict.fromkeys(record.context for record in records))
+    texts = dict(zip(contexts, tokenizer.encode_texts([change(text) for text in contexts]), strict=True))
+    most = min(limits.question, (limits.max_length - SPECIAL) // 2)
+    questions = tokenizer.encode_texts([change(record.question) for record in records])
+    notes[f"questions cut to {most} tokens"] += sum(len(question) > most for question in questions)
+    return [
+        _item(question.ids[:most], record, texts[record.context], limits.answer, notes)
+        for question, record in zip(questions, records, strict=True)
+    ]
+
+
+def _item(
+    question: TokenArray, record: ReadingRecord, tokens: Encoded, longest: int | None, notes: Counter[str]
+) -> _Item:
+    """Return one record's tokens, and what of its answer they can express."""
+    if not record.answers:
+        return _Item(question, tokens, None)
+    target = record.target
+    if target is None or target.start is None:
+        notes["questions whose answer does not stand in the text, left out of training"] += 1
+        return _Item(question, tokens, None, has_gold=True)
+    last = target.start + len(target.text) - 1
+    exact = chars_to_tokens(tokens, target.start, last)
+    span = exact or covering_tokens(tokens, target.start, last)
+    if span is None:
+        notes["answers without a token, left out of training"] += 1
+        return _Item(question, tokens, None, has_gold=True)
+    is_too_long = longest is not None and span[1] - span[0] >= longest
+    notes["answers no token border expresses, trained on the tokens they touch"] += exact is None
+    notes[f"answers of more than {longest} tokens, which are never predicted"] += is_too_long
+    return _Item(question, tokens, span, has_gold=True, is_exact=exact is not None and not is_too_long)
 
 
 def _place(span: tuple[int, int] | None, begin: int, end: int, shift: int) -> tuple[int, int]:
@@ -89,11 +157,10 @@ def _place(span: tuple[int, int] | None, begin: int, end: int, shift: int) -> tu
 
 
 def _flat_rows(
-    items: Sequence[QuestionText],
+    items: Sequence[_Item],
     rows: Sequence[_Window],
     tokenizer: Tokenizer,
     segments: Literal["real", "zero"],
-    notes: dict[str, int],
 ) -> Rows:
     """Return windows as flat arrays."""
 
@@ -121,6 +188,5 @@ def _flat_rows(
         columns=columns,
         record=record,
         group=np.arange(len(rows), dtype=np.int64),
-        notes=notes,
         host_columns=frozenset({"starts", "ends"}),
     )

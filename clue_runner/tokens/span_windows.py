@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from clue_runner.tokens.rows import Array, Rows
-from clue_runner.tokens.tags import TokenSpan, spans_to_tags
+from clue_runner.tokens.rows import Array, GoldAnswers, Rows
+from clue_runner.tokens.tags import TokenSpan, spans_to_tags, tags_to_spans
 from clue_runner.tokens.tokenizer import Encoded, Tokenizer
 from clue_runner.tokens.windows import windows
 
@@ -32,10 +32,12 @@ class SpanWindows:
     Args:
         tokenizer: gives [CLS] and [SEP].
         max_length: tokens in a row at most, [CLS] and [SEP] counted.
+        by_tags: the head learns tags, which cannot hold spans that share a token.
     """
 
     tokenizer: Tokenizer
     max_length: int
+    by_tags: bool = False
     _token_ids: list[Array] = field(default_factory=list)
     _starts: list[Array] = field(default_factory=list)
     _ends: list[Array] = field(default_factory=list)
@@ -44,32 +46,40 @@ class SpanWindows:
     _owned: list[tuple[int, int]] = field(default_factory=list)
     _record: list[int] = field(default_factory=list)
     _notes: dict[str, int] = field(default_factory=dict)
+    _total: int = 0
+    _lost: int = 0
 
-    def note(self, what: str, count: int) -> None:
+    def _note(self, what: str, count: int) -> None:
         """Count something that was lost."""
         if count:
             self._notes[what] = self._notes.get(what, 0) + count
 
-    def add(self, record: int, text: str, tokens: Encoded, spans: Sequence[TokenSpan]) -> None:
+    def add(self, record: int, text: str, tokens: Encoded, spans: Sequence[TokenSpan], lost: int = 0) -> None:
         """Add the rows of one record.
 
         Args:
             record: its number.
             text: its text; the last window answers for all characters up to its end.
             tokens: the text's, not cut.
-            spans: of these tokens.
+            spans: of these tokens, each once.
+            lost: gold spans that no token border expresses, which are not in ``spans``.
         """
         size = self.max_length - 2
         borders = windows(len(tokens), size, size - size // OVERLAP)
-        self.note(f"texts cut into windows of {self.max_length} tokens", int(len(borders) > 1))
-        learnt: set[TokenSpan] = set()
+        self._note(f"texts cut into windows of {self.max_length} tokens", int(len(borders) > 1))
+        whole: set[TokenSpan] = set()
+        tagged: set[TokenSpan] = set()
         for number, (first, end) in enumerate(borders):
             inside = [span for span in spans if first <= span.first and span.last < end]
-            learnt |= set(inside)
             # +1 for [CLS]
             moved = [TokenSpan(kind, start - first + 1, last - first + 1) for kind, start, last in inside]
-            tags, left_out = spans_to_tags(moved, end - first + 2)
-            self.note("overlapping entities that tags cannot hold", left_out)
+            tags, _ = spans_to_tags(moved, end - first + 2)
+            whole |= set(inside)
+            if self.by_tags:
+                tagged |= {
+                    TokenSpan(kind, start + first - 1, last + first - 1)
+                    for kind, start, last in tags_to_spans(tags)
+                }
             self._token_ids.append(
                 _framed(tokens.ids[first:end], self.tokenizer.cls_id, self.tokenizer.sep_id)
             )
@@ -82,7 +92,13 @@ class SpanWindows:
                 len(text) if number == len(borders) - 1 else _middle(tokens, borders[number + 1][0], end),
             ))  # fmt: skip
             self._record.append(record)
-        self.note("entities longer than a window's part of the text", len(set(spans) - learnt))
+        overlapping = len(whole - tagged) if self.by_tags else 0
+        longer = len(set(spans) - whole)
+        self._note("entities no token border expresses", lost)
+        self._note("entities longer than a window's part of the text", longer)
+        self._note("overlapping entities that tags cannot hold", overlapping)
+        self._total += len(set(spans)) + lost
+        self._lost += lost + longer + overlapping
 
     def rows(self) -> Rows:
         """Return everything that was added."""
@@ -104,6 +120,7 @@ class SpanWindows:
             group=np.arange(len(self._record), dtype=np.int64),
             notes=self._notes,
             host_columns=frozenset({"starts", "ends", "owned"}),
+            gold=GoldAnswers(self._total, self._lost),
         )
 
 

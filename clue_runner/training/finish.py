@@ -32,13 +32,20 @@ def finish(job: Job) -> RunResult:
     setup = job.setup
     probabilities = setup.run.output.probabilities
     predictions = job.best_dev()
-    scores = setup.adapter.score(predictions, setup.data.records["dev"])
+    adapter = setup.adapter
+    scores = adapter.score(predictions, setup.data.records["dev"])
+    notes = setup.notes
+    notes["dev"] |= adapter.answer_notes(predictions)
+    nothing_learnt = adapter.degenerate(predictions, scores)
+    if nothing_learnt:
+        job.warn(nothing_learnt)
     write_predictions(job.folder.predictions / "dev.jsonl", predictions, probabilities=probabilities)
     written: list[WrittenSubmission] = []
     for split in setup.card.test_splits:
         if split not in setup.data.records:
             continue
         answers = job.predict(split)
+        notes[split] |= adapter.answer_notes(answers)
         write_predictions(job.folder.predictions / f"{split}.jsonl", answers, probabilities=probabilities)
         written += write_submissions(
             job.folder.submission,
@@ -54,7 +61,7 @@ def finish(job: Job) -> RunResult:
             **_score_fields(scores, job),
             **_measured(job),
             "data_complete": setup.data.complete,
-            "notes": setup.notes,
+            "notes": {split: counts for split, counts in notes.items() if counts},
             "submission": _submission(job, written),
         }
     )

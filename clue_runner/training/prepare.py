@@ -107,13 +107,15 @@ def encode_records(
     key = {"split": records.split, "data": records.sha256, "records": str(len(records))}
     settings = json.dumps(adapter.row_settings(tokenizer), sort_keys=True)
     key["settings"] = hashlib.sha256(settings.encode()).hexdigest()
-    return cached_rows(
+    rows = cached_rows(
         key,
         lambda: note_unknown(adapter.encode(records, tokenizer), tokenizer.unk_id),
         cache,
         limits={**tokenizer.id_limits, "record": len(records)},
         warn=warn,
     )
+    adapter.check_rows(rows, records)
+    return rows
 
 
 def padded_lengths(train: Rows, run: Run, *, jit: bool) -> tuple[int, ...] | None:

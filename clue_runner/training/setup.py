@@ -84,7 +84,7 @@ class Setup(Inputs):
     @property
     def notes(self) -> dict[str, dict[str, int]]:
         """Return split -> what encoding did to its records -> how many."""
-        return {split: dict(rows.notes) for split, rows in self.rows.items() if rows.notes}
+        return {split: dict(rows.notes) for split, rows in self.rows.items()}
 
     def encoding_warnings(self) -> list[str]:
         """Return what encoding lost, in words; gold answers first, since they bound the score."""

@@ -17,9 +17,9 @@ from clue_runner.adapters.base import (
     adapter_class,
     adapter_names,
     load_adapter,
-    own_settings,
 )
 from clue_runner.adapters.sections import SECTIONS, load_run
+from clue_runner.adapters.settings import own_settings
 from clue_runner.config.loader import resolve_run
 from clue_runner.config.schema import Run
 from clue_runner.config.shipped import shipped_folder

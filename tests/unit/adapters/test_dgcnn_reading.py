@@ -7,14 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clue_runner.adapters.base import Prediction, load_adapter, require_family
+from clue_runner.adapters.base import Prediction, load_adapter
 from clue_runner.adapters.dgcnn_reading import probabilities
+from clue_runner.adapters.fitting import require_family
 from clue_runner.adapters.sections import load_run
 from clue_runner.config.schema import Run
 from clue_runner.data.cards import find_card, recommended_settings
 from clue_runner.data.locate import locate
 from clue_runner.data.records import Passage, PassagesRecord, Records
 from clue_runner.errors import DataError, NotFiniteError, UsageError
+from clue_runner.metrics.votes import gated_probabilities
 
 CARD = find_card("webqa")
 
@@ -104,7 +106,7 @@ def test_logits_that_are_not_numbers_are_refused() -> None:
     outputs = logits(1, 3)
     outputs["gate"][0] = np.nan
     with pytest.raises(NotFiniteError):
-        probabilities(outputs)
+        gated_probabilities(**outputs)
 
 
 def test_several_runs_add_their_votes() -> None:

@@ -117,8 +117,10 @@ def test_pointers_keep_overlapping_and_nested_entities_and_tags_the_longest(
         "scene": {"大学东门": [[2, 5]]},
     }
     assert found_in(records, card, tokenizer, "tags") == [{"organization": {"北京大学": [[0, 3]]}}]
-    rows = load_adapter(card, run_with()).encode(records, tokenizer)
+    assert load_adapter(card, run_with()).encode(records, tokenizer).notes == {}
+    rows = load_adapter(card, run_with("model.entity_head=crf")).encode(records, tokenizer)
     assert rows.notes == {"overlapping entities that tags cannot hold": 2}
+    assert (rows.gold.total, rows.gold.lost) == (3, 2)
 
 
 def test_an_entity_without_token_border_stays_in_gold_and_counts_as_missed(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from clue_runner.adapters.base import require_droppable
+from clue_runner.adapters.fitting import require_droppable
 from clue_runner.adapters.sections import load_run
 from clue_runner.architectures.settings import build_backbone
 from clue_runner.data.cards import find_card
