@@ -14,7 +14,8 @@ from clue_runner.adapters.base import Prediction, Scores, load_adapter
 from clue_runner.commands.evaluate_kits import score_kit
 from clue_runner.data.cards import Card, find_card
 from clue_runner.data.records import Records
-from clue_runner.data.sources import DataSource, FolderSource, locate
+from clue_runner.data.locate import locate
+from clue_runner.data.sources import DataSource, FolderSource
 from clue_runner.errors import DataError, UsageError
 from clue_runner.files.foreign import kind_of, printable, read_file, user_path
 from clue_runner.submission.answers import check_values, read_predictions, refuse

@@ -11,7 +11,7 @@ from pathlib import PurePath
 from typing import Any
 
 from clue_runner.data.cards import Card
-from clue_runner.data.readers_entities import entities_of
+from clue_runner.data.readers.entities import entities_of
 from clue_runner.data.records import ChoiceRecord, ClozeRecord, Records
 from clue_runner.errors import DataError
 from clue_runner.submission.findings import Findings, shorten
