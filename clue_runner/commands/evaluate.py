@@ -17,7 +17,8 @@ from clue_runner.data.locate import locate
 from clue_runner.data.records import Records
 from clue_runner.data.sources import DataSource, FolderSource
 from clue_runner.errors import DataError, UsageError
-from clue_runner.files.foreign import kind_of, printable, read_file, user_path
+from clue_runner.files.names import read_regular, user_path
+from clue_runner.files.text import printable
 from clue_runner.submission.answers import check_values, read_predictions, refuse
 from clue_runner.submission.findings import Findings
 from clue_runner.submission.forms import Answer, scoring_form
@@ -88,17 +89,17 @@ def score_file(
         kit = score_kit(card, predictions, gold)
         if kit is not None:
             return ScoredFile(card, str(gold), False, "the kit's rules", kit.scores, kit.warnings)
-    raw = read_file(predictions, what="the prediction file")
-    answers = read_predictions(raw, str(predictions), scoring_form(card))
+    raw = read_regular(predictions)
     source, gold_card = (locate(card, data), card) if gold is None else _gold_source(card, gold)
     adapter = load_adapter(gold_card)
     records = adapter.read(source, "dev")
+    answers = read_predictions(raw, str(predictions), scoring_form(card))
     aligned = align(answers, records, str(predictions), partial=partial)
     _require_answers(aligned, card, records, predictions)
     pairs = zip(records.items, aligned.answers, strict=True)
     return ScoredFile(
         card,
-        gold=f"{source.label}:{records.file}" if gold is None else str(gold),
+        gold=records.path,
         is_sample=source.is_sample,
         matched_by=aligned.by,
         scores=adapter.score([_prediction(record.id, answer) for record, answer in pairs], records),
@@ -137,23 +138,20 @@ def _part_warnings(aligned: Aligned, records: Records[Any]) -> list[str]:
 
 
 def _gold_source(card: Card, gold: Path) -> tuple[DataSource, Card]:
-    """Return the gold file as dev, under the name that the user gave, and the card of such a dev split.
+    """Return the gold file under dev's name, and the card of a dev split that is this one file.
 
     Where the answers stand in a file of their own (ChID), it is looked for beside the gold file.
     """
-    if kind_of(gold) != "file":
+    if not gold.exists():
         raise DataError(
-            "no such gold file" if kind_of(gold) == "missing" else "the gold is no regular file",
-            where=printable(str(gold)),
-            next_step="name a labelled file, as dev.json",
+            "no such gold file", where=printable(str(gold)), next_step="name a labelled file, as dev.json"
         )
+    # Under dev's name, so that the card's rules for dev apply; messages name the file that was given.
     dev = card.splits["dev"]
-    # Messages name what the user gave; a file of one's own has no official count.
-    update: dict[str, Any] = {"file": str(gold), "also": [], "more": [], "records": []}
-    files = {str(gold): gold}
+    files = {dev.file: gold}
     if dev.answers is not None:
         names = (f"{gold.stem}_answer{gold.suffix}", *dev.answers.file_names)
-        beside = next((path for name in names if kind_of(path := gold.with_name(name)) == "file"), None)
+        beside = next((path for name in names if (path := gold.with_name(name)).is_file()), None)
         if beside is None:
             raise DataError(
                 "the answers of this gold file are not beside it",
@@ -161,7 +159,9 @@ def _gold_source(card: Card, gold: Path) -> tuple[DataSource, Card]:
                 allowed=" or ".join(dict.fromkeys(names)),
                 next_step="put the two files into one folder, or name the official zip with --data",
             )
-        files[str(beside)] = beside
-        update["answers"] = dev.answers.model_copy(update={"file": str(beside), "also": []})
-    splits = {**card.splits, "dev": dev.model_copy(update=update)}
-    return FolderSource("--gold", files), card.model_copy(update={"splits": splits})
+        files[dev.answers.file] = beside
+    # a file of one's own has no official count
+    one_file = dev.model_copy(update={"more": [], "records": []})
+    return FolderSource(str(gold), files), card.model_copy(
+        update={"splits": {**card.splits, "dev": one_file}}
+    )

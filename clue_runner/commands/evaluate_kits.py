@@ -13,7 +13,8 @@ import numpy as np
 
 from clue_runner.adapters.base import Scores
 from clue_runner.data.cards import Card
-from clue_runner.files.foreign import kind_of, read_file, unpack
+from clue_runner.files.names import read_regular
+from clue_runner.files.text import unpack
 from clue_runner.metrics.confidence import bootstrap_interval, mean_interval
 from clue_runner.metrics.sogou import GOLD, SogouGold, read_gold, score_answers
 from clue_runner.metrics.webqa import KitScore, TaggedEvidence, read_kit, score_evidences, score_votes
@@ -49,11 +50,11 @@ def score_kit(card: Card, predictions: Path, gold: Path) -> KitResult | None:
     Raises:
         DataError: files that are missing, broken or do not fit.
     """
-    if kind_of(gold / GOLD) == "file":
+    if (gold / GOLD).is_file():
         return _score_sogou(predictions, gold)
-    if card.layout != "passages" or kind_of(gold) != "file":
+    if card.layout != "passages" or not gold.is_file():
         return None
-    head = unpack(read_file(gold, what="the gold file"), str(gold), limit=LOOKED_AT)
+    head = unpack(read_regular(gold), str(gold), limit=LOOKED_AT)
     return _score_webqa(predictions, gold) if KIT_MARK in head else None
 
 
@@ -73,8 +74,7 @@ def _sogou_answers(predictions: Path) -> list[Answer]:
     Raises:
         DataError: an answer that is not a text, or an id that stands twice and would count twice.
     """
-    raw = read_file(predictions, what="the prediction file")
-    answers = read_predictions(raw, str(predictions), Form(may_be_table=True))
+    answers = read_predictions(read_regular(predictions), str(predictions), Form(may_be_table=True))
     findings = Findings(str(predictions))
     check_texts(answers, findings)
     note_repeats(answers, [str(answer.id) for answer in answers], findings)
@@ -95,7 +95,7 @@ def _score_webqa(predictions: Path, gold: Path) -> KitResult:
     """Return the kit's F1 scores over evidences and votes, in percent."""
     questions = read_kit(gold, predictions)
     folders = (gold.parent, gold.parent.parent)
-    folder = next((folder for folder in folders if kind_of(folder / SYNONYMS) == "file"), None)
+    folder = next((folder for folder in folders if (folder / SYNONYMS).is_file()), None)
     lists = FuzzyLists() if folder is None else read_lists(folder)
     fuzzy = "fuzzy" if folder else "fuzzy by rules alone"
 

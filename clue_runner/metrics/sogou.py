@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clue_runner.errors import DataError, Problem
-from clue_runner.files.foreign import kind_of, printable, read_text
+from clue_runner.files.text import printable, read_text
 from clue_runner.metrics.python2_sets import Python2Set
 
 GOLD, PUNCTUATION = "qid_answer_expand", "punctuation"
@@ -122,7 +122,7 @@ def read_gold(folder: Path) -> SogouGold:
             columns.
     """
     for name in (GOLD, PUNCTUATION):
-        if kind_of(folder / name) == "missing":
+        if not (folder / name).exists():
             raise DataError(
                 f"the SogouQA scoring data has no file {name}",
                 where=printable(str(folder)),

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from clue_runner.errors import DataError
-from clue_runner.files.foreign import printable, read_text
+from clue_runner.files.text import printable, read_text
 
 TAGS = ("B", "I", "O1", "O2")  # tag numbers 0 to 3; all but B and I are outside
 NO_ANSWER, NO_RESULT = "no_answer", "no_result"

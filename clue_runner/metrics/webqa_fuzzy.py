@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from clue_runner.errors import DataError
-from clue_runner.files.foreign import kind_of, printable, read_text
+from clue_runner.files.text import printable, read_text
 from clue_runner.metrics.webqa import strictly_same
 
 SYNONYMS, NAMES, REGIONS = FILES = ("synsets.py", "names.py", "state_names.py")
@@ -138,7 +138,7 @@ def read_lists(folder: Path) -> FuzzyLists:
     Raises:
         DataError: a file is missing or holds no such list.
     """
-    if any(kind_of(folder / name) == "missing" for name in FILES):
+    if not all((folder / name).exists() for name in FILES):
         raise DataError(
             "not all lists of WebQA's kit are here",
             where=printable(str(folder)),

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from clue_runner.data.cards import Card, Submission
 from clue_runner.data.records import Records
 from clue_runner.errors import DataError
-from clue_runner.files.foreign import printable
+from clue_runner.files.text import printable
 from clue_runner.submission.findings import Findings
 from clue_runner.submission.forms import Answer, Form, Shape
 from clue_runner.submission.labels import check_labels

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from clue_runner.errors import Problem
-from clue_runner.files.foreign import printable
+from clue_runner.files.text import printable
 
 
 @dataclass

@@ -11,7 +11,7 @@ from typing import Any
 
 from clue_runner.data.cards import Submission
 from clue_runner.data.records import Records
-from clue_runner.files.foreign import printable
+from clue_runner.files.text import printable
 from clue_runner.submission.findings import Findings, shorten
 from clue_runner.submission.forms import Answer
 from clue_runner.submission.strict_json import repeats

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from clue_runner.files.foreign import printable
+from clue_runner.files.text import printable
 from clue_runner.submission.findings import Findings, shorten
 from clue_runner.submission.forms import Answer, Form
 from clue_runner.submission.strict_json import (

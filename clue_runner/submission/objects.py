@@ -10,7 +10,7 @@ import json
 import math
 from contextlib import suppress
 
-from clue_runner.files.foreign import printable
+from clue_runner.files.text import printable
 from clue_runner.submission.findings import Findings, shorten
 from clue_runner.submission.forms import Answer
 from clue_runner.submission.strict_json import (

@@ -13,7 +13,7 @@ from typing import Any
 
 from clue_runner.data.records import ClozeRecord, ReadingRecord, Records
 from clue_runner.errors import DataError, Problem
-from clue_runner.files.foreign import printable
+from clue_runner.files.text import printable
 from clue_runner.submission.findings import problem
 from clue_runner.submission.forms import Answer
 from clue_runner.submission.strict_json import repeats
@@ -116,7 +116,7 @@ def _by_tag(answers: Sequence[Answer], given: Sequence[str], records: Records[An
         if tag not in wanted
     ]
     problems += [
-        problem(f"no answer for {tag}", f"{records.file}:{record.line}")
+        problem(f"no answer for {tag}", f"{records.path}:{record.line}")
         for tag, record in wanted.items()
         if tag not in by_tag
     ]
@@ -188,7 +188,7 @@ def _mismatch(
     for record, text in zip(records.items, wanted, strict=True):
         if text not in there:
             place = getattr(record, "line", None)  # records of a file that is one JSON value have none
-            where = f"{records.file}:{place}" if place else records.file
+            where = f"{records.path}:{place}" if place else records.path
             problems.append(problem(f"no answer for id {text}", where))
     is_part = there < known and any(isinstance(record, ReadingRecord) for record in records.items)
     return DataError(

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import gzip
 import json
+import os
+import random
 import subprocess
 import sys
 import zipfile
@@ -264,10 +267,125 @@ def test_a_part_is_for_reading_tasks_with_ids(
         assert outcome.exit_code == 3 and says in outcome.stderr
 
 
+def test_only_regular_files_are_taken_for_predictions_and_gold(
+    clue: Callable[..., Any], tmp_path: Path, gold: Records[TextRecord]
+) -> None:
+    good = write(tmp_path / "p.jsonl", answers(gold))
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path, "/dev/zero", tmp_path / ("x" * 300), "~no-such-user-here/p"):
+        for given in (("--predictions", path, "--data", "sample"), ("--predictions", good, "--gold", path)):
+            outcome = clue("evaluate", "--task", "afqmc", *given)
+            assert outcome.exit_code == 3, (given, outcome.stderr)
+            assert "bug" not in outcome.stderr and str(path)[:40] in outcome.stderr, outcome.stderr
+
+
+KIT_RECORD = {"evidences": [{"evidence_tokens": ["a", "b"], "golden_answers": [["a"]]}]}
+
+
+def test_damaged_gold_of_the_kit_is_one_error_with_the_path(clue: Callable[..., Any], tmp_path: Path) -> None:
+    tags = tmp_path / "tags.txt"
+    tags.write_text("0;\n2;\n", encoding="utf-8")
+    path = tmp_path / "gold.json.gz"
+    whole = gzip.compress(json.dumps(KIT_RECORD).encode() + b"\n" * 5000)
+    given = ("evaluate", "--task", "webqa", "--predictions", tags, "--gold", path)
+    path.write_bytes(whole)
+    assert clue(*given).exit_code == 0
+    generator = random.Random(42)
+    for _ in range(60):
+        place = generator.randrange(len(whole))
+        raw = whole[:place] if generator.random() < 0.3 else bytearray(whole)
+        if isinstance(raw, bytearray):
+            raw[place] ^= 1 << generator.randrange(8)
+        path.write_bytes(bytes(raw))
+        outcome = clue(*given)
+        assert outcome.exit_code in {0, 3}, outcome.stderr
+        assert outcome.exit_code == 0 or "gold.json.gz" in outcome.stderr, outcome.stderr
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        [],
+        1,
+        {"evidences": {}},
+        {"evidences": [1]},
+        {"evidences": [{"evidence_tokens": [1], "golden_answers": [["a"]]}]},
+        {"evidences": [{"evidence_tokens": "ab", "golden_answers": [["a"]]}]},
+        {"evidences": [{"evidence_tokens": ["a", "b"], "golden_answers": ["a"]}]},
+        {"evidences": [{"evidence_tokens": ["a", "b"], "golden_answers": [[None]]}]},
+        {"evidences": [{"evidence_tokens": ["a", "b"], "golden_answers": None}]},
+    ],
+)
+def test_other_shapes_of_the_kits_gold(clue: Callable[..., Any], tmp_path: Path, record: object) -> None:
+    tags, gold_file = tmp_path / "tags.txt", tmp_path / "gold.json"
+    tags.write_text("0;\n2;\n", encoding="utf-8")
+    text = json.dumps(KIT_RECORD) + "\n" + json.dumps(record) + "\n"
+    gold_file.write_text(text, encoding="utf-8")
+    outcome = clue("evaluate", "--task", "webqa", "--predictions", tags, "--gold", gold_file)
+    assert outcome.exit_code == 3 and "gold.json:2: not a question of WebQA's kit" in outcome.stderr
+
+
+@pytest.mark.parametrize("line", ["1" * 5000, "[" * 100_000, "{", '{"a": 1}'])
+def test_lines_of_the_kits_gold_that_are_no_json(clue: Callable[..., Any], tmp_path: Path, line: str) -> None:
+    tags, gold_file = tmp_path / "tags.txt", tmp_path / "gold.json"
+    tags.write_text("0;\n2;\n", encoding="utf-8")
+    gold_file.write_text(json.dumps(KIT_RECORD) + "\n" + line + "\n", encoding="utf-8")
+    outcome = clue("evaluate", "--task", "webqa", "--predictions", tags, "--gold", gold_file)
+    assert outcome.exit_code == 3 and "gold.json:2: not " in outcome.stderr
+
+
+@pytest.fixture
+def sogou(tmp_path: Path) -> Path:
+    """A made-up folder of the Sogou tool's gold: three questions."""
+    folder = tmp_path / "tool"
+    folder.mkdir()
+    (folder / "punctuation").write_text("、\n", encoding="utf-8")
+    rows = "1\t北京\t北京|京\n2\t上海\t上海\n3\t南京\t南京\n"
+    (folder / "qid_answer_expand").write_text(rows, encoding="utf-8")
+    return folder
+
+
+def test_the_sogou_tools_answers_must_be_texts_once_each(
+    clue: Callable[..., Any], tmp_path: Path, sogou: Path
+) -> None:
+    given = ("evaluate", "--task", "sogouqa", "--gold", sogou, "--predictions")
+    for value, says in (
+        (None, "is not a text"),
+        (["北京"], "is not a text"),
+        (N_BEST, "n-best file"),
+    ):
+        path = write(tmp_path / "p.jsonl", [{"id": 1, "label": value}])
+        outcome = clue(*given, path)
+        assert outcome.exit_code == 3 and says in outcome.stderr and "p.jsonl:1" in outcome.stderr
+    path = tmp_path / "p.txt"
+    path.write_text("1\t北京\n1\t北京\n", encoding="utf-8")
+    twice = clue(*given, path)
+    assert twice.exit_code == 3 and "p.txt:2: the id stands twice" in twice.stderr
+    path.write_text("1\t北京\n", encoding="utf-8")
+    part = clue(*given, path)
+    assert part.exit_code == 0 and "2 of 3 questions have no answer" in part.stderr
+
+
+def test_the_sogou_tools_files_may_be_broken(clue: Callable[..., Any], tmp_path: Path, sogou: Path) -> None:
+    path = tmp_path / "p.txt"
+    path.write_text("1\t北京\n", encoding="utf-8")
+    given = ("evaluate", "--task", "sogouqa", "--gold", sogou, "--predictions", path)
+    (sogou / "punctuation").write_bytes("、\n".encode("gb18030"))
+    encoded = clue(*given)
+    assert encoded.exit_code == 3 and "punctuation:1: the file is not UTF-8" in encoded.stderr
+    (sogou / "punctuation").unlink()
+    os.mkfifo(sogou / "punctuation")
+    pipe = clue(*given)
+    assert pipe.exit_code == 3 and "not a regular file" in pipe.stderr
+    (sogou / "punctuation").unlink()
+    none = clue(*given)
+    assert none.exit_code == 3 and "has no file punctuation" in none.stderr
+
+
 def test_wrong_arguments(clue: Callable[..., Any], tmp_path: Path) -> None:
     path = write(tmp_path / "p.jsonl", [{"label": "0"}])
     missing = clue("evaluate", "--task", "afqmc", "--predictions", tmp_path / "none", "--data", "sample")
-    assert missing.exit_code == 3 and "cannot read the prediction file" in missing.stderr
+    assert missing.exit_code == 3 and "cannot read the file" in missing.stderr
     no_gold = clue("evaluate", "--task", "afqmc", "--predictions", path, "--gold", tmp_path / "none")
     assert no_gold.exit_code == 3 and "no such gold file" in no_gold.stderr
     both = clue("evaluate", "--task", "afqmc", "--predictions", path, "--gold", path, "--data", "sample")

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from clue_runner.adapters.base import Prediction, load_adapter
-from clue_runner.adapters.dgcnn_reading import probabilities
 from clue_runner.adapters.fitting import require_family
 from clue_runner.adapters.sections import load_run
 from clue_runner.config.schema import Run

@@ -10,8 +10,8 @@ import pytest
 
 from clue_runner.data.cards import find_card
 from clue_runner.data.layouts import read_records
+from clue_runner.data.locate import locate
 from clue_runner.data.records import ChoiceRecord, ClozeRecord, EntityRecord, Records
-from clue_runner.data.sources import locate
 from clue_runner.errors import DataError
 from clue_runner.submission.answers import answer_kind, check_values, read_answers, read_predictions
 from clue_runner.submission.findings import Findings

@@ -50,7 +50,7 @@ BYTES = (
 
 
 def records_of(card: Card) -> Records[Any]:
-    from clue_runner.data.sources import locate
+    from clue_runner.data.locate import locate
 
     split = card.submissions[0].split
     return read_records(card, locate(card, "sample"), split)

@@ -14,7 +14,7 @@ def gold(
 ) -> Records[TextRecord]:
     places = lines or [number + 1 for number in range(len(ids))]
     items = [TextRecord(one, ("句",), "a", line) for one, line in zip(ids, places, strict=True)]
-    return Records("dev", items, "dev.json", "", total or len(items))
+    return Records("dev", items, "dev.json", "", total or len(items), path="dev.json")
 
 
 def given(pairs: list[tuple[object, str]]) -> bytes:

@@ -132,8 +132,8 @@ def test_tokens_that_the_vocabulary_does_not_know_are_noted_for_every_adapter(
     (tmp_path / "vocab.txt").write_text(whole.replace("\n的\n", "\n[unused100]\n"), encoding="utf-8")
     run = make_run(f"model.vocab={tmp_path / 'vocab.txt'}")
     tokenizer = Tokenizer(find_vocabulary(run, None), run.model.lowercase)
-    records = read_splits(CARD, open_sample(CARD), run).records["train"]
-    rows = encode_records(load_adapter(CARD, run), CARD, records, tokenizer, run, pytest.fail)
+    records = read_splits(load_adapter(CARD, run), open_sample(CARD)).records["train"]
+    rows = encode_records(load_adapter(CARD, run), records, tokenizer, cache=False, warn=pytest.fail)
     unknown = int((rows.tokens["token_ids"] == tokenizer.unk_id).sum())
     assert unknown > 0 and rows.notes[UNKNOWN_TOKENS] == unknown
 
