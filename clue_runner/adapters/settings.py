@@ -31,6 +31,7 @@ def own_settings(kind: type[SettingsT], run: Run | None) -> SettingsT:
     """
     if run is None or not kind.model_fields:
         return kind()
-    if not isinstance(run.task, kind):
+    task: object = run.task
+    if not isinstance(task, kind):
         raise RuntimeError(f"a run of a {run.task.adapter} task has no {kind.__module__} settings")
-    return run.task
+    return task
