@@ -169,11 +169,8 @@ def rule_for(name: str, known: Mapping[str, Entry], rules: Sequence[Rule], layou
     """
     if layout == "native":
         return OWN_HEAD_RULE if name.startswith(OWN_HEAD) else None
-    for rule in rules:
-        if rule.covers(name, layout):
-            return rule.name
     variable, _, slot = name.rpartition("/")
     # A slot of an unknown variable is as unknown as the variable.
-    if layout != "google" or slot not in OPTIMIZER_SLOTS:
-        return None
-    return OPTIMIZER_RULE if variable in known or rule_for(variable, known, rules, layout) else None
+    if layout == "google" and slot in OPTIMIZER_SLOTS:
+        return OPTIMIZER_RULE if variable in known or rule_for(variable, known, rules, layout) else None
+    return next((rule.name for rule in rules if rule.covers(name, layout)), None)

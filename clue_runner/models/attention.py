@@ -7,6 +7,7 @@ Knows nothing about residuals, norms or where dropout keys come from.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from keras import ops
@@ -23,7 +24,8 @@ from clue_runner.models.shape import BlockShape
 PROBABILITIES = 0
 
 
-class View(NamedTuple):
+@dataclass(frozen=True)  # no tuple: Keras takes no argument that nests tensors and numbers
+class View:
     """What the tokens of a batch may see of each other.
 
     Attributes:
@@ -57,7 +59,7 @@ class KeyValues(NamedTuple):
         key: (rows, heads, table, head width).
         value: (rows, heads, table, head width).
         position_ids: (1 or rows, table) int32, where positions work inside attention; else None.
-        filled: how many places are taken; new tokens are written behind them.
+        filled: () int32, how many places are taken; new tokens are written behind them.
     """
 
     key: Any
@@ -149,7 +151,7 @@ class SelfAttention(Part):
             more = self.positions.scores(queries, keys, seen.position_ids, key_ids)
             added = more if added is None or more is None else added + more
         drop = dropout.site(key, layer, PROBABILITIES, self.rate)
-        context = self._attend(queries, keys, values, seen._replace(added=added), drop, first_only)
+        context = self._attend(queries, keys, values, replace(seen, added=added), drop, first_only)
         context = ops.reshape(ops.transpose(context, (0, 2, 1, 3)), (-1, self.width))
         output = dense(context, self.cast(self.kernels["output"]), self.cast(self.biases["output"]))
         return output, cache

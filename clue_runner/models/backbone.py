@@ -134,6 +134,7 @@ class Backbone(Part):
         super().__init__("backbone", seed, dtype_policy)
         self.width, self.embedding_width = shape.hidden_dim, shape.embedding_dim
         self.max_positions, self.options = shape.position_limit, shape
+        self.supports_masking = True  # else Keras warns that it will not hand the mask on
         self.embeddings, self.blocks = embeddings, list(blocks)
         self.has_pooler = pooler
         if pooler:
@@ -180,6 +181,9 @@ class Backbone(Part):
         sequence = ops.reshape(found, (rows, 1 if first_only else length, self.width))
         pooled = self._pooled(sequence[:, 0]) if self.has_pooler else None
         return Encoded(sequence, pooled, None if cache is None else tuple(cache))
+
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> None:
+        """Hang no mask onto what comes out."""
 
     def _view(self, mask: Any, rows: Any, length: Any, position_ids: Any | None) -> View:
         """Return what attention is told about the batch."""
