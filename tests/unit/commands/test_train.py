@@ -6,9 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from clue_runner.commands.train import default_output, summarise, task_name
+from clue_runner.commands.train import TrainRequest, default_output, summarise, task_name
 from clue_runner.config.schema import Run
 from clue_runner.data.cards import find_card
+from clue_runner.data.locate import locate
+from clue_runner.data.sources import FolderSource
 
 CARD = find_card("afqmc")
 
@@ -22,8 +24,13 @@ def test_summary_of_seeds(make_result: Callable[..., Any]) -> None:
 
 def test_default_folders(make_run: Callable[..., Run]) -> None:
     run = make_run()
-    assert default_output(CARD, run, several=False) == Path("runs/afqmc/test-42")
-    assert default_output(CARD, run, several=True) == Path("runs/afqmc/test")
+    sample, folder = locate(CARD, "sample"), FolderSource("data", {})
+    one, several = TrainRequest(task="afqmc"), TrainRequest(task="afqmc", seeds=3)
+    assert default_output(one, CARD, run, folder) == Path("runs/afqmc/test-42")
+    assert default_output(one, CARD, run, sample) == Path("runs/afqmc/test-42-sample")
+    assert default_output(several, CARD, run, folder) == Path("runs/afqmc/test")
+    named = TrainRequest(task="afqmc", name="first")
+    assert default_output(named, CARD, run, sample) == Path("runs/afqmc/first")
     assert task_name(CARD) == "afqmc"
     own = CARD.model_copy(update={"folder": Path("/somewhere/afqmc")})
     assert task_name(own) == "/somewhere/afqmc"
