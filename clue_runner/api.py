@@ -22,17 +22,6 @@ if TYPE_CHECKING:
 
 Request = TypeVar("Request")
 
-# Settings that another value would make meaningless for these weights.
-SHAPE = {
-    "num_layers",
-    "hidden_dim",
-    "num_heads",
-    "intermediate_dim",
-    "max_positions",
-    "num_segments",
-    "checkpoint",
-}
-
 
 def train(task: str | Path, *, quiet: bool = False, **options: Any) -> dict[str, Any]:
     """Do what ``clue train`` does.
@@ -120,6 +109,7 @@ def load_backbone(
         CheckpointError: as ``read_checkpoint``.
         UsageError: an unknown or impossible option, or a backend that is not there.
     """
+    from clue_runner.architectures.settings import build_backbone
     from clue_runner.checkpoints.encoder import LoadedBackbone
     from clue_runner.checkpoints.importer import load_into, read_checkpoint
     from clue_runner.engines.attention import require_attention
@@ -129,12 +119,11 @@ def load_backbone(
     settings = _settings(checkpoint, options)
     keras_backend = backend or _current_backend()
     set_backend(keras_backend)
-    from clue_runner.models.build import build_backbone
     from clue_runner.models.naming import named_variables
 
     require_attention(settings, keras_backend, precision)
     layer = build_backbone(
-        settings, checkpoint.vocab_size, dtype_policy=precision, seed=0, pooler=checkpoint.has_pooler
+        settings, checkpoint.vocab_size, precision=precision, seed=0, pooler=checkpoint.has_pooler
     )
     load_into(named_variables(layer), checkpoint)
     return LoadedBackbone(checkpoint, settings, layer)
@@ -161,13 +150,14 @@ def _settings(checkpoint: Checkpoint, options: dict[str, Any]) -> ModelSettings:
     from clue_runner.config.schema import ModelSettings
 
     own = {**checkpoint.config, "name": checkpoint.folder.name, "checkpoint": str(checkpoint.folder)}
+    fixed = {*checkpoint.architecture.shape.SIZES, "family", "checkpoint"}
     problems = [
         Problem("unknown option", name, allowed=", ".join(ModelSettings.model_fields))
         for name in sorted(options.keys() - ModelSettings.model_fields.keys())
     ]
     problems += [
         Problem("the checkpoint decides this", name, repr(options[name]), repr(own[name]))
-        for name in sorted(options.keys() & own.keys() & SHAPE)
+        for name in sorted(options.keys() & own.keys() & fixed)
         if options[name] != own[name]
     ]
     if problems:

@@ -42,18 +42,18 @@ def batch(rows: int, question: int, passage: int) -> dict[str, np.ndarray]:
 
 def our_engine(precision: str) -> Any:
     """Return the engine with our network."""
+    from clue_runner.architectures.base import load_architecture
+    from clue_runner.architectures.settings import make_shape
     from clue_runner.engines import create_engine
     from clue_runner.engines.base import EngineSettings
-    from clue_runner.models.build import POLICIES
-    from clue_runner.models.dgcnn import ReaderShape, ReadingHead
 
     settings = EngineSettings(
         precision=precision, jit=False, beta_1=0.9, beta_2=0.999, epsilon=1e-7, weight_decay=0.0,
         clip_norm=None, ema=0.9999, seed=0, optimizer="radam",
     )  # fmt: skip
     engine = create_engine("tensorflow")
-    shape = ReaderShape(vocab_size=VOCAB)
-    engine.init(lambda: ReadingHead(shape, dtype_policy=POLICIES[precision], seed=0), settings)
+    build, shape = load_architecture("dgcnn").build, make_shape("dgcnn")
+    engine.init(lambda: build(shape, VOCAB, precision=precision, seed=0), settings)
     return engine
 
 

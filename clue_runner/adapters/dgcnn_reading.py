@@ -107,24 +107,18 @@ class DgcnnReading:
             vocab_size: rows of the character table.
             precision: ``float32`` or ``bfloat16``.
         """
-        from clue_runner.models.build import POLICIES
-        from clue_runner.models.dgcnn import ReaderShape, ReadingHead
+        from clue_runner.architectures.settings import build_backbone
 
         if backbone is not None:
             raise ValueError("this adapter brings its own network")
         vectors = open_vectors(run.model.word_vectors)
-        shape = ReaderShape(
-            vocab_size=vocab_size,
-            width=run.model.hidden_dim,
-            dropout=run.model.dropout,
-            gate_dropout=run.model.head_dropout,
-            alpha=run.train.focal_alpha,
-            gamma=run.train.focal_gamma,
-            recompute=run.model.recompute,
-            recompute_policy=run.model.recompute_policy,
-        )
-        head = ReadingHead(
-            shape, None if vectors is None else vectors.table, dtype_policy=POLICIES[precision], seed=run.seed
+        head = build_backbone(
+            run.model,
+            vocab_size,
+            precision=precision,
+            seed=run.seed,
+            vectors=None if vectors is None else vectors.table,
+            focal=(run.train.focal_alpha, run.train.focal_gamma),
         )
         return cast(Head, head)
 

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clue_runner.architectures.base import Architecture, BaseShape
+from clue_runner.architectures.name_table import Entry, Layout
 from clue_runner.checkpoints.files import TensorReader, combine_hashes, hash_files
-from clue_runner.checkpoints.names import Layout
 from clue_runner.checkpoints.plan import Source, TensorUse
 from clue_runner.errors import CheckpointError
 
@@ -81,29 +82,44 @@ class Checkpoint:
     Args:
         folder: where it lies.
         layout: whose format it is.
-        config: fields of ``ModelSettings`` that it fixes (shape, activation, dropout, lowercase).
+        architecture: its family.
+        shape: that its config describes.
+        config: settings of ``model:`` that it fixes (shape, activation, dropout, lowercase).
         vocab_size: rows of the word table.
         vocab: its vocab.txt; None where it has none.
         lowercase: whether its texts are lower-cased.
         weights: our names -> float32 arrays, read lazily.
         report: what became of each tensor.
-        has_pooler: False where the checkpoint has no pooler (rule ``no-pooler``): ``pooled`` is then None,
+        absent: groups of the family's table that it lacks as a whole. Without a pooler ``pooled`` is None,
             and a run with ``pooling: pooler`` trains a new one.
         notices: what the user should be told.
         files: every file that decides the result.
+        heads: groups of pre-training that were asked for.
     """
 
     folder: Path
     layout: Layout
+    architecture: Architecture
+    shape: BaseShape
     config: dict[str, Any]
     vocab_size: int
     vocab: Path | None
     lowercase: bool
     weights: Weights
     report: tuple[TensorUse, ...]
-    has_pooler: bool
+    absent: frozenset[str]
     notices: tuple[str, ...]
     files: tuple[Path, ...] = field(repr=False)
+    heads: tuple[str, ...] = ()
+
+    @property
+    def has_pooler(self) -> bool:
+        """Return whether it has the layer on the first token."""
+        return "pooler" not in self.absent
+
+    def entries(self) -> list[Entry]:
+        """Return the tensors of its family, heads that were asked for included."""
+        return self.architecture.names.entries(self.shape.num_layers, heads=self.heads)
 
     @cached_property
     def hashes(self) -> dict[str, str]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from clue_runner.architectures.name_table import Layout
 from clue_runner.checkpoints.google import CONFIG as GOOGLE_CONFIG
-from clue_runner.checkpoints.names import Layout
 from clue_runner.checkpoints.run_weights import WEIGHTS as NATIVE_WEIGHTS
 from clue_runner.errors import CheckpointError
 from clue_runner.runs.folder import RunFolder

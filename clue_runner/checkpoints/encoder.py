@@ -62,8 +62,10 @@ class LoadedBackbone:
         # outside a graph.
         values = [(weight, keras.ops.stop_gradient(weight.value)) for weight in self.layer.weights]
         with keras.StatelessScope(state_mapping=values):
-            sequence, pooled = self.layer(*(array.astype(np.int32) for array in (ids, segments, sizes)))
-        return _floats(sequence), None if pooled is None else _floats(pooled)
+            tokens = {"token_ids": ids.astype(np.int32), "segment_ids": segments.astype(np.int32)}
+            seen = np.arange(length) < sizes[:, None]
+            encoded = self.layer(tokens, mask=seen)
+        return _floats(encoded.sequence), None if encoded.pooled is None else _floats(encoded.pooled)
 
     def _check(self, ids: NDArray[Any], segments: NDArray[Any], sizes: NDArray[Any]) -> None:
         """Refuse what the tables would answer with another row's vector, or not at all."""

@@ -7,26 +7,31 @@ network's weights with the backbone's replaced. Knows nothing about how networks
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
-
+from clue_runner.architectures.base import (
+    Architecture,
+    BaseShape,
+    architecture_names,
+    load_architecture,
+    nameless_family,
+)
+from clue_runner.architectures.name_table import Layout
+from clue_runner.architectures.raw_config import RawConfig
 from clue_runner.checkpoints import google, huggingface, run_weights
-from clue_runner.checkpoints.bert_config import bert_settings
 from clue_runner.checkpoints.checkpoint import Checkpoint, Weights, no_vocab
-from clue_runner.checkpoints.detect import ALBERT, find_layout
+from clue_runner.checkpoints.detect import find_layout
 from clue_runner.checkpoints.files import TensorReader, read_json
 from clue_runner.checkpoints.huggingface import TOKENIZER_CONFIG, read_lowercase
-from clue_runner.checkpoints.names import Layout, is_albert, pooler_entries
-from clue_runner.checkpoints.plan import Plan, Sizes, make_plan
+from clue_runner.checkpoints.plan import Plan, Wanted, make_plan
 from clue_runner.errors import CheckpointError, Problem
-from clue_runner.files.tensors import State
 from clue_runner.tokens.vocabulary import parse_vocabulary, read_vocabulary_file
 
 VOCABULARY = "vocab.txt"
+NAMED_CONFIG = re.compile(r"([a-z0-9]+)_config")
 CAPITAL = re.compile("(##)?[A-Z]")
 NO_POOLER_NOTICE = "the checkpoint has no pooler: with pooling 'pooler' a new one starts from random weights"
 
@@ -37,12 +42,18 @@ class _Opened:
 
     reader: TensorReader
     config_path: Path
-    settings: dict[str, Any]
+    architecture: Architecture
+    shape: BaseShape
     vocab_size: int
+    lowercase: bool | None = None
 
 
-def read_checkpoint(path: str | Path) -> Checkpoint:
+def read_checkpoint(path: str | Path, *, heads: Sequence[str] = ()) -> Checkpoint:
     """Open a checkpoint folder: Google's, Hugging Face's, or the best weights of one of our runs.
+
+    Args:
+        path: the folder.
+        heads: groups of pre-training in the family's table that are taken too, where they are there.
 
     Raises:
         CheckpointError: no such folder, no known layout, an unsupported architecture, or any tensor that
@@ -51,16 +62,14 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     """
     folder, layout = find_layout(path)
     opened = _OPENERS[layout](folder)
-    shapes = opened.reader.shapes()
-    if is_albert(shapes):
-        raise CheckpointError("ALBERT is not supported yet", where=str(folder), next_step=ALBERT)
-    plan = make_plan(shapes, _sizes(opened), layout)
-    _refuse(plan, folder, opened.config_path)
-    notices = [] if plan.has_pooler else [NO_POOLER_NOTICE]
-    settings = dict(opened.settings)
-    said = "lowercase" in settings
-    if not said:
-        settings["lowercase"], said = read_lowercase(folder)
+    shape = opened.shape
+    wanted = Wanted(opened.architecture.names, shape.num_layers, shape.axes(opened.vocab_size), heads)
+    plan = make_plan(opened.reader.shapes(), wanted, layout)
+    _refuse(plan, folder, opened)
+    notices = [NO_POOLER_NOTICE] if "pooler" in plan.absent else []
+    lowercase, said = opened.lowercase, opened.lowercase is not None
+    if lowercase is None:
+        lowercase, said = read_lowercase(folder)
     vocab = folder / VOCABULARY if (folder / VOCABULARY).exists() else None
     if vocab:
         notices += _check_vocab(vocab, opened.vocab_size, said)
@@ -70,15 +79,18 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     return Checkpoint(
         folder=folder,
         layout=layout,
-        config=settings,
+        architecture=opened.architecture,
+        shape=shape,
+        config=_settings(opened.architecture, shape, lowercase),
         vocab_size=opened.vocab_size,
         vocab=vocab,
-        lowercase=settings["lowercase"],
+        lowercase=lowercase,
         weights=Weights(opened.reader, plan.sources, folder),
         report=plan.report,
-        has_pooler=plan.has_pooler,
+        absent=plan.absent,
         notices=tuple(notices),
         files=tuple(file for file in files if file.exists()),
+        heads=tuple(heads),
     )
 
 
@@ -90,10 +102,44 @@ def read_settings(path: str | Path) -> dict[str, Any]:
     """
     folder, layout = find_layout(path)
     if layout == "native":
-        return run_weights.RunReader(folder).settings
+        saved = run_weights.RunReader(folder).saved
+        return _settings(saved.architecture, saved.shape, saved.lowercase)
     config = folder / (google.CONFIG if layout == "google" else huggingface.CONFIG)
-    settings, _ = bert_settings(read_json(config), config)
-    return {**settings, "lowercase": read_lowercase(folder)[0]}
+    architecture, shape, _ = read_config(config)
+    return _settings(architecture, shape, read_lowercase(folder)[0])
+
+
+def read_config(path: Path) -> tuple[Architecture, BaseShape, int]:
+    """Return the family, the shape and the vocabulary size that a config file describes.
+
+    Raises:
+        CheckpointError: a family that is not there, an option that it does not have, or impossible values.
+    """
+    raw = read_json(path)
+    family = raw.get("model_type") or _family_in_name(path) or nameless_family()
+    if family not in architecture_names():
+        raise CheckpointError(
+            "this family of models is not supported",
+            where=str(path),
+            received=f"model_type {family!r}",
+            allowed=", ".join(architecture_names()),
+            next_step="take a checkpoint of a family that is",
+        )
+    architecture = load_architecture(family)
+    config = RawConfig(raw, str(path))
+    return architecture, architecture.shape.from_config(config), config.vocab_size
+
+
+def _family_in_name(path: Path) -> str | None:
+    """Return the family that a config's file name begins with: ``bert_config.json``."""
+    named = NAMED_CONFIG.match(path.name)
+    return named.group(1) if named else None
+
+
+def _settings(architecture: Architecture, shape: BaseShape, lowercase: bool) -> dict[str, Any]:
+    """Return the settings that a checkpoint fixes."""
+    said = shape.model_fields_set - shape.WAYS
+    return {"family": architecture.name, **shape.model_dump(include=set(said)), "lowercase": lowercase}
 
 
 def find_vocab(path: str | Path) -> tuple[Path, bool]:
@@ -107,32 +153,15 @@ def find_vocab(path: str | Path) -> tuple[Path, bool]:
     if not vocab.exists():
         raise no_vocab(folder)
     if layout == "native":
-        return vocab, bool(run_weights.RunReader(folder).settings["lowercase"])
+        return vocab, run_weights.RunReader(folder).saved.lowercase
     return vocab, read_lowercase(folder)[0]
 
 
-def initial_weights(current: Mapping[str, NDArray[Any]], checkpoint: Checkpoint) -> tuple[State, list[str]]:
-    """Return a network's weights with its backbone's taken from a checkpoint.
-
-    Args:
-        current: the network's weights by name; heads and all else outside ``backbone/`` are kept.
-        checkpoint: where the backbone comes from.
-
-    Returns:
-        The weights, and the backbone names that stay ``current``: a pooler that the checkpoint lacks.
-
-    Raises:
-        CheckpointError: network and checkpoint are not of one shape.
-    """
-    names, new = _match({name: value.shape for name, value in current.items()}, checkpoint)
-    return {**current, **{name: checkpoint.weights[name] for name in names}}, new
-
-
 def load_into(variables: Mapping[str, Any], checkpoint: Checkpoint) -> list[str]:
-    """Assign a checkpoint's weights to backbone variables (anything with ``shape`` and ``assign``).
+    """Assign a checkpoint's weights to a network's variables (anything with ``shape`` and ``assign``).
 
     Returns:
-        Backbone names that keep their first values: the pooler's, where the checkpoint has none.
+        Names that keep their first values: the pooler's, where the checkpoint has none.
 
     Raises:
         CheckpointError: network and checkpoint are not of one shape; nothing is assigned then.
@@ -144,22 +173,33 @@ def load_into(variables: Mapping[str, Any], checkpoint: Checkpoint) -> list[str]
 
 
 def _match(shapes: Mapping[str, tuple[int, ...]], checkpoint: Checkpoint) -> tuple[list[str], list[str]]:
-    """Return which backbone weights to load and which are new; all differences at once."""
-    wanted = {name: tuple(shape) for name, shape in shapes.items() if name.startswith("backbone/")}
-    poolers = {entry.ours for entry in pooler_entries()}
+    """Return which weights to load and which are new; all differences at once."""
+    names = checkpoint.architecture.names
+    groups = {entry.ours: entry.group for entry in checkpoint.entries()}
+    roots = tuple(
+        {
+            f"{ours.partition('/')[0]}/"
+            for ours, group in groups.items()
+            if names.group(group).part == "network"
+        }
+    )
+    wanted = {
+        name: tuple(shape) for name, shape in shapes.items() if name in groups or name.startswith(roots)
+    }
+    optional = {ours for ours, group in groups.items() if names.group(group).part != "network"}
     # A network that pools another way has no use for the pooler.
-    stored = {name for name in checkpoint.weights if name in wanted or name not in poolers}
+    stored = {name for name in checkpoint.weights if name in wanted or name not in optional}
     new = sorted(set(wanted) - stored)
     problems = [Problem("the model has no such tensor", name) for name in sorted(stored - set(wanted))]
     problems += [
         Problem("the checkpoint has no such tensor", name)
         for name in new
-        if checkpoint.has_pooler or name not in poolers
+        if groups.get(name) not in checkpoint.absent
     ]
-    names = sorted(stored & set(wanted))
+    loaded = sorted(stored & set(wanted))
     problems += [
         Problem("wrong shape", name, str(list(checkpoint.weights.shape(name))), str(list(wanted[name])))
-        for name in names
+        for name in loaded
         if checkpoint.weights.shape(name) != wanted[name]
     ]
     if problems:
@@ -169,27 +209,29 @@ def _match(shapes: Mapping[str, tuple[int, ...]], checkpoint: Checkpoint) -> tup
             problems=problems,
             next_step="leave the model's shape to the checkpoint: remove model.* sizes from config and --set",
         )
-    return names, new
+    return loaded, new
 
 
 def _open_google(folder: Path) -> _Opened:
     """Open a TensorFlow checkpoint of the BERT release."""
     path = folder / google.CONFIG
-    settings, vocab_size = bert_settings(read_json(path), path)
-    return _Opened(google.GoogleReader(folder), path, settings, vocab_size)
+    found = read_config(path)
+    return _Opened(google.GoogleReader(folder), path, *found)
 
 
 def _open_hugging_face(folder: Path) -> _Opened:
     """Open a Hugging Face folder."""
     path = folder / huggingface.CONFIG
-    settings, vocab_size = bert_settings(read_json(path), path)
-    return _Opened(huggingface.HuggingFaceReader(folder), path, settings, vocab_size)
+    found = read_config(path)
+    return _Opened(huggingface.HuggingFaceReader(folder), path, *found)
 
 
 def _open_native(folder: Path) -> _Opened:
     """Open the weights of a saved state of one of our runs."""
     reader = run_weights.RunReader(folder)
-    return _Opened(reader, folder / run_weights.WEIGHTS, reader.settings, reader.vocab_size)
+    saved = reader.saved
+    path = folder / run_weights.WEIGHTS
+    return _Opened(reader, path, saved.architecture, saved.shape, saved.vocab_size, saved.lowercase)
 
 
 _OPENERS: dict[Layout, Callable[[Path], _Opened]] = {
@@ -199,29 +241,26 @@ _OPENERS: dict[Layout, Callable[[Path], _Opened]] = {
 }
 
 
-def _sizes(opened: _Opened) -> Sizes:
-    """Return the lengths of all axes."""
-    settings = opened.settings
-    return Sizes(
-        num_layers=settings["num_layers"],
-        vocabulary=opened.vocab_size,
-        positions=settings["max_positions"],
-        segments=settings["num_segments"],
-        hidden=settings["hidden_dim"],
-        intermediate=settings["intermediate_dim"],
-    )
-
-
-def _refuse(plan: Plan, folder: Path, config_path: Path) -> None:
+def _refuse(plan: Plan, folder: Path, opened: _Opened) -> None:
     """Stop at a checkpoint with problems, all of them named."""
-    if plan.problems:
-        count = len(plan.problems)
-        raise CheckpointError(
-            f"the checkpoint does not fit its {config_path.name}: {count} problem{'s' * (count > 1)}",
-            where=str(folder),
-            problems=plan.problems,
-            next_step="take the config that belongs to these weights, or download the checkpoint again",
-        )
+    if not plan.problems:
+        return
+    for stranger in opened.architecture.names.strangers:
+        if any(mark in name for name in opened.reader.shapes() for mark in stranger.marks):
+            raise CheckpointError(
+                f"these tensors are not {opened.architecture.name}'s: {stranger.what}",
+                where=str(folder),
+                problems=plan.problems,
+                next_step="take a checkpoint of a family that is supported: "
+                + ", ".join(architecture_names()),
+            )
+    count = len(plan.problems)
+    raise CheckpointError(
+        f"the checkpoint does not fit its {opened.config_path.name}: {count} problem{'s' * (count > 1)}",
+        where=str(folder),
+        problems=plan.problems,
+        next_step="take the config that belongs to these weights, or download the checkpoint again",
+    )
 
 
 def _check_vocab(path: Path, vocab_size: int, case_said: bool) -> list[str]:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from clue_runner.adapters.base import BERT
+from clue_runner.architectures.base import parameter_count
+from clue_runner.architectures.settings import shape_of
 from clue_runner.config.attention import CHUNK, LONGEST_WHOLE
 from clue_runner.config.recompute import segment_size
 from clue_runner.config.schema import ModelSettings, Run
@@ -180,11 +182,8 @@ def _scores_spans(model: ModelSettings, adapter: str) -> bool:
 
 def count_weights(model: ModelSettings, vocab_size: int, labels: int) -> int:
     """Return the trainable numbers of a backbone with a classification head; ``labels`` 0: without it."""
-    width, inner = model.hidden_dim, model.intermediate_dim
-    embeddings = (vocab_size + model.max_positions + model.num_segments + 2) * width
-    block = 4 * width * (width + 1) + 2 * width * inner + inner + width + 4 * width
-    pooler = width * (width + 1) if model.pooling == "pooler" else 0
-    return embeddings + model.num_layers * block + pooler + (width + 1) * labels
+    backbone = parameter_count(shape_of(model), vocab_size, pooler=model.pooling == "pooler")
+    return backbone + (model.hidden_dim + 1) * labels
 
 
 def kept_by_block(network: Network, rows: int, length: int) -> Kept:

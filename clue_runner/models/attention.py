@@ -1,83 +1,176 @@
 """Multi-head self-attention with one matrix product for query, key and value.
 
-In: (rows * length, width) tokens and a padding bias. Out: the attended tokens, projected.
+In: (rows * length, width) tokens, and what they may see. Out: the attended tokens, projected.
 Knows nothing about residuals, norms or where dropout keys come from.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 from keras import ops
 
 from clue_runner.config.attention import LONGEST_WHOLE
+from clue_runner.errors import UsageError
 from clue_runner.models import dropout
 from clue_runner.models.attention_forms import attend_chunked, attend_fused, attend_whole
 from clue_runner.models.kernels import dense
 from clue_runner.models.part import Part
+from clue_runner.models.positions import Positions
+from clue_runner.models.shape import BlockShape
 
 PROBABILITIES = 0
 
 
+@dataclass(frozen=True)  # no tuple: Keras takes no argument that nests tensors and numbers
+class View:
+    """What the tokens of a batch may see of each other.
+
+    Attributes:
+        rows: of the batch; a number, or a tensor where a graph serves any.
+        queries: tokens in each row.
+        bias: (1 or rows, 1 or heads, 1 or queries, keys) float32, a constant; None: all see all.
+        added: trained scores in such a shape, see ``kernels.attend``; None: none.
+        position_ids: (1 or rows, queries) int32, where positions work inside attention; else None.
+    """
+
+    rows: Any
+    queries: Any
+    bias: Any | None
+    added: Any | None = None
+    position_ids: Any | None = None
+
+    def first(self) -> View:
+        """Return what the first token of each row sees."""
+        bias, added = (
+            term[:, :, :1] if term is not None and term.shape[2] != 1 else term
+            for term in (self.bias, self.added)
+        )
+        ids = None if self.position_ids is None else self.position_ids[:, :1]
+        return View(self.rows, 1, bias, added, ids)
+
+
+class KeyValues(NamedTuple):
+    """Keys and values of earlier tokens in one layer, in tables of a fixed length.
+
+    Attributes:
+        key: (rows, heads, table, head width).
+        value: (rows, heads, table, head width).
+        position_ids: (1 or rows, table) int32, where positions work inside attention; else None.
+        filled: () int32, how many places are taken; new tokens are written behind them.
+    """
+
+    key: Any
+    value: Any
+    position_ids: Any | None
+    filled: Any
+
+    def extended(self, key: Any, value: Any, position_ids: Any | None) -> KeyValues:
+        """Return the tables with the keys and values of new tokens in them."""
+        filled = self.filled + ops.shape(key)[2]
+        ids = self.position_ids
+        if ids is not None:
+            ids = ops.slice_update(ids, (0, self.filled), position_ids)
+        place = (0, 0, self.filled, 0)
+        return KeyValues(
+            ops.slice_update(self.key, place, key), ops.slice_update(self.value, place, value), ids, filled
+        )
+
+
 class SelfAttention(Part):
-    """Attention as in BERT; weights are stored apart (query, key, value) and joined in the step."""
+    """Attention as in BERT; weights are stored apart (query, key, value) and joined in the step.
+
+    Args:
+        prefix: stable name of the layer.
+        seed: source of the initial weights.
+        dtype_policy: ``float32`` or ``mixed_bfloat16``.
+        shape: sizes, the dropout rate, and the form that attention is computed in.
+        positions: turns queries and keys, or adds scores.
+
+    Raises:
+        UsageError: the fused kernel is asked to add scores.
+    """
 
     def __init__(
-        self,
-        prefix: str,
-        seed: int,
-        dtype_policy: str,
-        *,
-        layer: int,
-        width: int,
-        heads: int,
-        rate: float,
-        form: str = "auto",
+        self, prefix: str, seed: int, dtype_policy: str, *, shape: BlockShape, positions: Positions
     ) -> None:
         super().__init__(prefix, seed, dtype_policy)
-        self.form = form
-        self.layer, self.width, self.heads, self.rate = layer, width, heads, rate
+        self.form, self.positions = shape.attention, positions
+        self.width, self.heads, self.rate = shape.hidden_dim, shape.num_heads, shape.attention_dropout
+        if self.form == "fused" and positions.adds_scores:
+            raise UsageError(
+                "the fused kernel cannot add the scores of this model's positions",
+                where="model.attention",
+                received="fused",
+                allowed="auto, einsum, chunked",
+                next_step="--set model.attention=auto",
+            )
         self.kernels = {}
         self.biases = {}
         for name in ("query", "key", "value", "output"):
-            self.kernels[name] = self.weight(f"{name}/kernel", (width, width))
-            self.biases[name] = self.weight(f"{name}/bias", (width,), "zeros")
+            self.kernels[name] = self.weight(f"{name}/kernel", (self.width, self.width))
+            self.biases[name] = self.weight(f"{name}/bias", (self.width,), "zeros")
 
-    def call(self, tokens: Any, bias: Any, dropout_key: Any | None = None, first_only: bool = False) -> Any:
-        """Return (rows * queries, width).
+    def call(
+        self,
+        tokens: Any,
+        *,
+        view: View,
+        layer: int,
+        key: Any | None = None,
+        first_only: bool = False,
+        cache: KeyValues | None = None,
+    ) -> tuple[Any, KeyValues | None]:
+        """Return ((rows * queries, width), the cache with these tokens in it).
 
         Args:
-            tokens: (rows * length, width).
-            bias: (rows, 1, 1, length) float32 padding bias.
-            dropout_key: (2,) int32, or None at inference.
+            tokens: (rows * queries, width).
+            view: what they see; with a cache over all of its table.
+            layer: number of this call in the network, which dropout masks depend on.
+            key: (2,) int32 of the micro-batch; None: inference.
             first_only: attend from the first token of each row alone (queries = 1).
+            cache: of this layer; None: the tokens see each other alone.
         """
-        rows, length = ops.shape(bias)[0], ops.shape(bias)[3]
+        rows, length = view.rows, view.queries
         if first_only:
             first = ops.reshape(tokens, (rows, length, self.width))[:, 0]
-            (query,) = self._heads(first, ("query",), rows, 1)
-            key, value = self._heads(tokens, ("key", "value"), rows, length)
+            (queries,) = self._heads(first, ("query",), rows, 1)
+            keys, values = self._heads(tokens, ("key", "value"), rows, length)
         else:
-            query, key, value = self._heads(tokens, ("query", "key", "value"), rows, length)
-        drop = dropout.site(dropout_key, self.layer, PROBABILITIES, self.rate)
-        context = self._attend(query, key, value, bias, drop, first_only)
+            queries, keys, values = self._heads(tokens, ("query", "key", "value"), rows, length)
+        seen = view.first() if first_only else view
+        key_ids = view.position_ids
+        if cache is not None:
+            cache = cache.extended(keys, values, key_ids)
+            keys, values, key_ids = cache.key, cache.value, cache.position_ids
+        added = seen.added
+        if self.positions.in_attention:
+            queries, keys = self.positions.rotate(queries, keys, seen.position_ids, key_ids)
+            more = self.positions.scores(queries, keys, seen.position_ids, key_ids)
+            added = more if added is None or more is None else added + more
+        drop = dropout.site(key, layer, PROBABILITIES, self.rate)
+        context = self._attend(queries, keys, values, replace(seen, added=added), drop, first_only)
         context = ops.reshape(ops.transpose(context, (0, 2, 1, 3)), (-1, self.width))
-        return dense(context, self.cast(self.kernels["output"]), self.cast(self.biases["output"]))
+        output = dense(context, self.cast(self.kernels["output"]), self.cast(self.biases["output"]))
+        return output, cache
 
     def _attend(
-        self, query: Any, key: Any, value: Any, bias: Any, drop: dropout.Site | None, first_only: bool
+        self, query: Any, key: Any, value: Any, view: View, drop: dropout.Site | None, first_only: bool
     ) -> Any:
         """Compute attention in the form that was asked for; one query needs no form."""
-        length = ops.shape(bias)[3]
+        length = ops.shape(key)[2]
         long = self.form == "auto" and isinstance(length, int) and length > LONGEST_WHOLE
         if self.form == "fused" and drop is not None:
             raise ValueError("the fused kernel has no dropout by key: set model.attention_dropout to 0")
         if self.form == "fused" and not first_only:
-            return attend_fused(query, key, value, bias)
+            if view.added is not None or view.bias is None:
+                raise ValueError("the fused kernel knows padding, and neither other masks nor added scores")
+            return attend_fused(query, key, value, view.bias)
         if (self.form == "chunked" or long) and not first_only:
-            return attend_chunked(query, key, value, bias, drop)
-        return attend_whole(query, key, value, bias, drop)
+            return attend_chunked(query, key, value, view.bias, drop, added=view.added)
+        return attend_whole(query, key, value, view.bias, drop, view.added)
 
     def _heads(self, tokens: Any, names: tuple[str, ...], rows: Any, length: Any) -> list[Any]:
         """Project tokens by the named kernels at once; each result is (rows, heads, length, head width)."""

@@ -1,12 +1,13 @@
 """The ways to compute attention: whole score matrices, a few queries at a time, or one GPU kernel.
 
-In: queries, keys and values of all heads, a padding bias, the key of the dropout site. Out: the attended
+In: queries, keys and values of all heads, scores to add, the key of the dropout site. Out: the attended
 values. Knows nothing about weights, layers or which way a run should take.
 
-All forms compute softmax(query key^T + bias) value. ``einsum`` keeps a (length x length) matrix a head for
-the backward pass. ``chunked`` keeps its inputs and output alone and computes the scores of a few queries
-again, dropout masks included, since these are a function of the key and the chunk's number. ``fused`` is
-cuDNN's flash attention, which skips padding; it knows no dropout by key.
+All forms compute softmax(query key^T + bias + added) value, of which the bias is a constant. ``einsum`` keeps
+a (length x length) matrix a head for the backward pass. ``chunked`` keeps its inputs and output alone and
+computes the scores of a few queries again, dropout masks included, since these are a function of the key and
+the chunk's number. ``fused`` is cuDNN's flash attention, which skips padding; it knows no dropout by key and
+no added scores.
 """
 
 from __future__ import annotations
@@ -17,18 +18,33 @@ from keras import ops
 
 from clue_runner.config.attention import CHUNK
 from clue_runner.models import dropout
-from clue_runner.models.kernels import NEGATIVE, attend, attended, attention_slopes, no_slope
-from clue_runner.models.loops import in_turn
+from clue_runner.models.kernels import (
+    NEGATIVE,
+    attend,
+    attended,
+    attention_gradients,
+    gradient_of_added,
+    no_gradient,
+)
+from clue_runner.models.loops import Tensors, in_turn
 
 
-def attend_whole(query: Any, key: Any, value: Any, bias: Any, drop: dropout.Site | None) -> Any:
+def attend_whole(
+    query: Any, key: Any, value: Any, bias: Any | None, drop: dropout.Site | None, added: Any | None = None
+) -> Any:
     """Return attention from whole score matrices; arguments as in ``attend_chunked``."""
     shape = (*_shape(query)[:3], _shape(key)[2])
-    return attend(query, key, value, bias, None if drop is None else drop.mask(shape, query.dtype))
+    return attend(query, key, value, bias, None if drop is None else drop.mask(shape, query.dtype), added)
 
 
 def attend_chunked(
-    query: Any, key: Any, value: Any, bias: Any, drop: dropout.Site | None, chunk: int = CHUNK
+    query: Any,
+    key: Any,
+    value: Any,
+    bias: Any | None,
+    drop: dropout.Site | None,
+    chunk: int = CHUNK,
+    added: Any | None = None,
 ) -> Any:
     """Return attention computed for at most ``chunk`` queries at a time.
 
@@ -36,71 +52,114 @@ def attend_chunked(
         query: (rows, heads, queries, head width), already divided by the root of the head width.
         key: (rows, heads, keys, head width).
         value: (rows, heads, keys, head width).
-        bias: (rows, 1, 1, keys) float32: 0, or ``NEGATIVE`` on padding.
+        bias: as in ``kernels.attend``: a constant.
         drop: where masks come from, or None.
         chunk: queries at a time.
+        added: as in ``kernels.attend``: further scores, with their gradient.
     """
-    words = [] if drop is None else [drop.as_floats()]
+    given = {"bias": bias, "added": added, "words": None if drop is None else drop.as_floats()}
+    given = {name: tensor for name, tensor in given.items() if tensor is not None}
 
-    def forward(query: Any, key: Any, value: Any, bias: Any, *words: Any) -> Any:
-        site = None if drop is None else drop.from_floats(words[0])
-        queries = _shape(query)[2]
-        count = -(-queries // chunk)
-        size = -(-queries // count)
+    def forward(query: Any, key: Any, value: Any, *others: Any) -> Any:
+        work = _Chunks(query, key, value, dict(zip(given, others, strict=True)), drop, chunk)
+        context = work.context()
+        return context, lambda upstream: work.gradients(upstream, context)
 
-        def keep_of(index: Any) -> dropout.Mask | None:
-            """Return the mask of one chunk, the same whenever it is asked for."""
-            shape = (*_shape(query)[:2], size, _shape(key)[2])
-            return None if site is None else site.part(index).mask(shape, query.dtype)
+    return ops.custom_gradient(forward)(query, key, value, *given.values())
 
-        def one(carry: Any, part: Any) -> Any:
-            index, some = part
-            return carry, attended(some, key, value, bias, keep_of(index))[0]
 
-        cut = (ops.arange(count), _cut(query, count, size))
-        context = _joined(in_turn(one, (), cut, query.dtype)[1], queries)
+class _Chunks:
+    """The chunks of one call: their inputs, and what forward and backward pass compute from each."""
 
-        def gradient(upstream: Any) -> tuple[Any, ...]:
-            def back(carry: Any, part: Any) -> Any:
-                index, some, above, result = part
-                keep = keep_of(index)
-                _, chance, thinned = attended(some, key, value, bias, keep)
-                slopes = attention_slopes(above, result, chance, thinned, some, key, value, keep)
-                sums = tuple(
-                    total + ops.cast(slope, "float32") for total, slope in zip(carry, slopes[1:], strict=True)
-                )
-                return sums, slopes[0]
+    def __init__(
+        self, query: Any, key: Any, value: Any, of: dict[str, Any], drop: dropout.Site | None, chunk: int
+    ) -> None:
+        self.query, self.key, self.value, self.of = query, key, value, of
+        self.site = None if drop is None else drop.from_floats(of["words"])
+        self.queries = _shape(query)[2]
+        self.count = -(-self.queries // chunk)
+        self.size = -(-self.queries // self.count)
+        self.parts = [ops.arange(self.count), self.cut(query)]
+        # scores and masks with an axis of queries are cut as these are; others are the same for all
+        self.varying = [name for name in ("bias", "added") if name in of and of[name].shape[2] != 1]
+        self.parts += [self.cut(of[name]) for name in self.varying]
 
-            # sums over chunks stay float32: a product over all queries would round once, not once a chunk
-            zeros = tuple(ops.zeros(_shape(one), "float32") for one in (key, value))
-            parts = (*cut, _cut(upstream, count, size), _cut(context, count, size))
-            (key_slope, value_slope), query_slopes = in_turn(back, zeros, parts, query.dtype)
-            return (
-                _joined(query_slopes, queries),
-                ops.cast(key_slope, key.dtype),
-                ops.cast(value_slope, value.dtype),
-                *(no_slope(one) for one in (bias, *words)),
+    def cut(self, values: Any) -> Any:
+        """Return (chunks, rows, heads, size, width): the queries in chunks, zeros behind the last."""
+        return _cut(values, self.count, self.size)
+
+    def attended(self, part: Any) -> tuple[Any, Any, Any, dropout.Mask | None]:
+        """Return what ``kernels.attended`` does for one chunk, and its mask, the same whenever asked for."""
+        index, query, *cut = part
+        of = {**self.of, **dict(zip(self.varying, cut, strict=True))}
+        shape = (*_shape(self.query)[:2], self.size, _shape(self.key)[2])
+        mask = None if self.site is None else self.site.part(index).mask(shape, self.query.dtype)
+        found = attended(query, self.key, self.value, of.get("bias"), mask, of.get("added"))
+        return *found, mask
+
+    def context(self) -> Any:
+        """Return the attended values."""
+
+        def step(carry: Tensors, part: Any) -> tuple[Tensors, Tensors]:
+            return carry, (self.attended(part)[0],)
+
+        (context,) = in_turn(step, (), self.parts, [self.query.dtype])[1]
+        return _joined(context, self.queries)
+
+    def gradients(self, upstream: Any, context: Any) -> tuple[Any, ...]:
+        """Return the gradients of query, key, value and what else was given."""
+        added = self.of.get("added")
+        summed = added is not None and "added" not in self.varying
+        stacked = added is not None and not summed
+
+        def step(carry: Tensors, part: Any) -> tuple[Tensors, Tensors]:
+            *inputs, above, result = part
+            _, probabilities, dropped, mask = self.attended(inputs)
+            for_query, for_key, for_value, for_scores = attention_gradients(
+                above, result, probabilities, dropped, inputs[1], self.key, self.value, mask
             )
+            more = (for_key, for_value, *([gradient_of_added(for_scores, added)] if summed else []))
+            sums = tuple(total + ops.cast(one, "float32") for total, one in zip(carry, more, strict=True))
+            return sums, (for_query, *([gradient_of_added(for_scores, added)] if stacked else []))
 
-        return context, gradient
-
-    return ops.custom_gradient(forward)(query, key, value, bias, *words)
+        # sums over chunks stay float32: a product over all queries would round once, not once a chunk
+        totals = (self.key, self.value, *([added] if summed else []))
+        zeros = tuple(ops.zeros(_shape(one), "float32") for one in totals)
+        parts = (*self.parts, self.cut(upstream), self.cut(context))
+        dtypes = [self.query.dtype, *(["float32"] if stacked else [])]
+        (for_key, for_value, *for_added), (for_query, *pieces) = in_turn(step, zeros, parts, dtypes)
+        for_added += [_joined(piece, self.queries) for piece in pieces]
+        return (
+            _joined(for_query, self.queries),
+            ops.cast(for_key, self.key.dtype),
+            ops.cast(for_value, self.value.dtype),
+            *(for_added[0] if name == "added" else no_gradient(one) for name, one in self.of.items()),
+        )
 
 
 def attend_fused(query: Any, key: Any, value: Any, bias: Any) -> Any:
-    """Return attention from cuDNN's kernel, which raises where it cannot run; padded queries give 0."""
+    """Return attention from cuDNN's kernel, which raises where it cannot run; padded queries give 0.
+
+    Args:
+        query: as in ``attend_chunked``.
+        key: as in ``attend_chunked``.
+        value: as in ``attend_chunked``.
+        bias: (rows, 1, 1, keys), of padding: the kernel knows no other mask.
+    """
     import jax
 
+    if tuple(bias.shape[1:3]) != (1, 1):
+        raise ValueError("the fused kernel knows padding and no other mask")
     lengths = ops.sum(ops.cast(bias[:, 0, 0] > NEGATIVE / 2, "int32"), axis=-1)
-    turned = [ops.transpose(one, (0, 2, 1, 3)) for one in (query, key, value)]
-    found = jax.nn.dot_product_attention(
-        *turned,
+    transposed = [ops.transpose(one, (0, 2, 1, 3)) for one in (query, key, value)]
+    context = jax.nn.dot_product_attention(
+        *transposed,
         scale=1.0,
         query_seq_lengths=lengths,
         key_value_seq_lengths=lengths,
         implementation="cudnn",
     )
-    return ops.transpose(found, (0, 2, 1, 3))
+    return ops.transpose(context, (0, 2, 1, 3))
 
 
 def _cut(values: Any, count: Any, size: Any) -> Any:

@@ -25,22 +25,22 @@ def gated_probability(gate: Any, logits: Any) -> tuple[Any, Any]:
     return open_gate * tag, ops.sigmoid(-gate) + open_gate * ops.sigmoid(-logits)
 
 
-def focal(label: Any, chance: Any, rest: Any, *, alpha: float, gamma: float) -> Any:
+def focal_loss(label: Any, probability: Any, rest: Any, *, alpha: float, gamma: float) -> Any:
     """Return the loss of each position.
 
     A label of 1 costs ``-alpha log(p) (1 - p)^gamma``, a label of 0 ``-(1 - alpha) log(1 - p) p^gamma``.
 
     Args:
         label: 0 or 1, float32.
-        chance: p of each position.
+        probability: p of each position.
         rest: 1 - p.
         alpha: weight of the positions labelled 1.
         gamma: how little easy positions count; 0 is the plain weighted cross-entropy.
     """
-    chance = ops.clip(chance, SMALLEST, 1.0)
+    probability = ops.clip(probability, SMALLEST, 1.0)
     rest = ops.clip(rest, SMALLEST, 1.0)
-    hit = -alpha * ops.log(chance) * _power(rest, gamma)
-    miss = -(1 - alpha) * ops.log(rest) * _power(chance, gamma)
+    hit = -alpha * ops.log(probability) * _power(rest, gamma)
+    miss = -(1 - alpha) * ops.log(rest) * _power(probability, gamma)
     return ops.where(label > 0, hit, miss)
 
 

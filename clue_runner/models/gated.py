@@ -13,7 +13,7 @@ from typing import Any
 from keras import ops
 
 from clue_runner.models.dropout import Mask
-from clue_runner.models.kernels import no_slope
+from clue_runner.models.kernels import no_gradient
 
 
 def shifted(values: Any, distance: int) -> Any:
@@ -54,13 +54,13 @@ def gated_block(inputs: Any, both: Any, mask: Any, drop: Mask | None) -> Any:
         moved = gate * difference
 
         def gradient(upstream: Any) -> tuple[Any, ...]:
-            slope = upstream * mask
-            content_slope = slope * gate
-            gate_slope = content_slope * (difference - moved)
+            inside = upstream * mask
+            for_content = inside * gate
+            for_gate = for_content * (difference - moved)
             if keep:
-                gate_slope = gate_slope * keep[0]
-            both_slope = ops.concatenate([content_slope, gate_slope], axis=-1)
-            return slope - content_slope, both_slope, *(no_slope(one) for one in (mask, *keep))
+                for_gate = for_gate * keep[0]
+            for_both = ops.concatenate([for_content, for_gate], axis=-1)
+            return inside - for_content, for_both, *(no_gradient(tensor) for tensor in (mask, *keep))
 
         return (inputs + moved) * mask, gradient
 

@@ -10,6 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from keras import ops
+
+from clue_runner.models.backbone import Encoded
+from clue_runner.models.kernels import padding_mask
 from clue_runner.models.part import Part
 
 NOISE = "noise"  # batch entry: what a technique adds to the embedded tokens, (rows, length, width) float32
@@ -36,13 +40,12 @@ def encoded(
     backbone: Any, batch: Mapping[str, Any], key: Any | None, *, first_only: bool = False
 ) -> tuple[Any, Any | None]:
     """Return (sequence, pooled) of a batch: the one place where a head calls its backbone."""
-    result: tuple[Any, Any | None] = backbone(
-        batch["token_ids"],
-        batch["segment_ids"],
-        batch["lengths"],
-        position_ids=batch.get("position_ids"),
-        dropout_key=key,
+    result: Encoded = backbone(
+        batch,
+        mask=padding_mask(batch["lengths"], ops.shape(batch["token_ids"])[1]),
+        key=key,
+        positions=batch.get("position_ids"),
         first_only=first_only,
         noise=batch.get(NOISE),
     )
-    return result
+    return result.sequence, result.pooled

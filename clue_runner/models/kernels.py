@@ -45,15 +45,15 @@ def gelu(inputs: Any) -> Any:
 
 
 def trained_gelu(inputs: Any) -> Any:
-    """Return ``gelu`` computed in float32; its slope is kept from the forward pass."""
+    """Return ``gelu`` computed in float32; its derivative is kept from the forward pass."""
 
     def forward(inputs: Any) -> Any:
         x = ops.cast(inputs, "float32")
         below = ops.erf(x * _ROOT_HALF) * 0.5 + 0.5
-        slope = ops.cast(below + x * (ops.exp(ops.square(x) * -0.5) * _DENSITY), inputs.dtype)
+        derivative = ops.cast(below + x * (ops.exp(ops.square(x) * -0.5) * _DENSITY), inputs.dtype)
 
         def gradient(upstream: Any) -> Any:
-            return upstream * slope
+            return upstream * derivative
 
         return ops.cast(x * below, inputs.dtype), gradient
 
@@ -73,8 +73,8 @@ def residual_sum(inputs: Any, branch: Any, drop: Mask | None) -> Any:
         kinds = inputs.dtype, branch.dtype
 
         def gradient(upstream: Any) -> tuple[Any, ...]:
-            slopes = ops.cast(upstream, kinds[0]), apply(ops.cast(upstream, kinds[1]), given)
-            return *slopes, *(no_slope(one) for one in keep)
+            terms = ops.cast(upstream, kinds[0]), apply(ops.cast(upstream, kinds[1]), given)
+            return *terms, *(no_gradient(tensor) for tensor in keep)
 
         return ops.cast(inputs, "float32") + ops.cast(apply(branch, given), "float32"), gradient
 
@@ -93,89 +93,121 @@ def layer_norm(inputs: Any, scale: Any, offset: Any, epsilon: float) -> Any:
             product = upstream * normal
             scaled = upstream * scale
             mean_product = ops.mean(product * scale, axis=-1, keepdims=True)
-            slope = (scaled - normal * mean_product - ops.mean(scaled, axis=-1, keepdims=True)) * inverse
-            return slope, ops.sum(product, axis=0), ops.sum(upstream, axis=0)
+            below = (scaled - normal * mean_product - ops.mean(scaled, axis=-1, keepdims=True)) * inverse
+            return below, ops.sum(product, axis=0), ops.sum(upstream, axis=0)
 
         return normal * scale + offset, gradient
 
     return ops.custom_gradient(forward)(inputs, _read(scale), _read(offset))
 
 
-def attend(query: Any, key: Any, value: Any, bias: Any, drop: Mask | None) -> Any:
-    """Return softmax(query key^T + bias) value, the probabilities thinned by ``drop``.
+def attend(query: Any, key: Any, value: Any, bias: Any | None, drop: Mask | None, added: Any = None) -> Any:
+    """Return softmax(query key^T + bias + added) value, with dropout on the probabilities.
 
     Args:
         query: (rows, heads, queries, head width), already divided by the root of the head width.
         key: (rows, heads, keys, head width).
         value: (rows, heads, keys, head width).
-        bias: (rows, 1, 1, keys) float32: 0, or ``NEGATIVE`` on padding. A row that is all padding
-            gives even probabilities, no NaN.
+        bias: (1 or rows, 1 or heads, 1 or queries, keys) float32: 0, or ``NEGATIVE`` where a query does not
+            see a key; a constant without gradient. A query that sees nothing gets even probabilities, no NaN.
         drop: mask of shape (rows, heads, queries, keys), or None.
+        added: further scores, with their gradient, in a shape as ``bias`` has it: an axis of 1 must be known
+            to be 1 when the graph is made.
     """
-    keep = [] if drop is None else [drop.keep]
+    rest = _given(bias=bias, added=added, keep=None if drop is None else drop.keep)
     factor = 1.0 if drop is None else drop.factor
 
-    def forward(query: Any, key: Any, value: Any, bias: Any, *keep: Any) -> Any:
-        given = Mask(keep[0], factor) if keep else None
-        context, chance, thinned = attended(query, key, value, bias, given)
+    def forward(query: Any, key: Any, value: Any, *others: Any) -> Any:
+        of = dict(zip(rest, others, strict=True))
+        mask = Mask(of["keep"], factor) if "keep" in of else None
+        context, probabilities, dropped = attended(query, key, value, of.get("bias"), mask, of.get("added"))
 
         def gradient(upstream: Any) -> tuple[Any, ...]:
-            slopes = attention_slopes(upstream, context, chance, thinned, query, key, value, given)
-            return *slopes, *(no_slope(one) for one in (bias, *keep))
+            *found, scores = attention_gradients(
+                upstream, context, probabilities, dropped, query, key, value, mask
+            )
+            return *found, *(
+                gradient_of_added(scores, tensor) if name == "added" else no_gradient(tensor)
+                for name, tensor in of.items()
+            )
 
         return context, gradient
 
-    return ops.custom_gradient(forward)(query, key, value, bias, *keep)
+    return ops.custom_gradient(forward)(query, key, value, *rest.values())
 
 
-def attended(query: Any, key: Any, value: Any, bias: Any, drop: Mask | None) -> tuple[Any, Any, Any]:
-    """Return what ``attend`` does, the probabilities, and these thinned; no gradient of its own."""
-    scores = ops.cast(ops.matmul(query, _turned(key)), "float32") + bias
-    chance = ops.cast(ops.softmax(scores, axis=-1), query.dtype)
+def attended(
+    query: Any, key: Any, value: Any, bias: Any | None, drop: Mask | None, added: Any | None = None
+) -> tuple[Any, Any, Any]:
+    """Return what ``attend`` does, the probabilities, and these after dropout; no gradient of its own."""
+    scores = ops.cast(ops.matmul(query, _transposed(key)), "float32")
+    for term in (bias, added):
+        scores = scores if term is None else scores + term
+    probabilities = ops.cast(ops.softmax(scores, axis=-1), query.dtype)
     if drop is None:
-        return ops.matmul(chance, value), chance, chance
-    thinned = chance * drop.keep
-    return ops.matmul(thinned, value * ops.cast(drop.factor, value.dtype)), chance, thinned
+        return ops.matmul(probabilities, value), probabilities, probabilities
+    dropped = probabilities * drop.keep
+    return ops.matmul(dropped, value * ops.cast(drop.factor, value.dtype)), probabilities, dropped
 
 
-def attention_slopes(
+def attention_gradients(
     upstream: Any,
     context: Any,
-    chance: Any,
-    thinned: Any,
+    probabilities: Any,
+    dropped: Any,
     query: Any,
     key: Any,
     value: Any,
     drop: Mask | None,
-) -> tuple[Any, Any, Any]:
-    """Return the gradients for query, key and value from that for ``context``.
+) -> tuple[Any, Any, Any, Any]:
+    """Return the gradients for query, key, value and scores from that for ``context``.
 
     Args:
         upstream: (rows, heads, queries, head width), the gradient for ``context``.
-        context: what ``attended`` returned with ``chance`` and ``thinned``.
-        chance: (rows, heads, queries, keys).
-        thinned: the same with dropout.
+        context: what ``attended`` returned with ``probabilities`` and ``dropped``.
+        probabilities: (rows, heads, queries, keys).
+        dropped: the same after dropout.
         query: as in ``attend``.
         key: as in ``attend``.
         value: as in ``attend``.
         drop: as in ``attend``.
     """
-    value_slope = ops.matmul(_turned(thinned), upstream)
+    for_value = ops.matmul(_transposed(dropped), upstream)
     factor = None if drop is None else ops.cast(drop.factor, value.dtype)
-    chance_slope = ops.matmul(upstream, _turned(value if factor is None else value * factor))
+    for_probabilities = ops.matmul(upstream, _transposed(value if factor is None else value * factor))
     if drop is not None:
-        value_slope = value_slope * factor
-        chance_slope = chance_slope * drop.keep
-    # sum over keys of chance * slope, from the narrow side
+        for_value = for_value * factor
+        for_probabilities = for_probabilities * drop.keep
+    # sum over keys of probabilities * gradient, from the narrow side
     mean = ops.sum(ops.cast(upstream, "float32") * ops.cast(context, "float32"), axis=-1, keepdims=True)
-    score_slope = chance * (chance_slope - ops.cast(mean, chance.dtype))
-    return ops.matmul(score_slope, key), ops.matmul(_turned(score_slope), query), value_slope
+    for_scores = probabilities * (for_probabilities - ops.cast(mean, probabilities.dtype))
+    return ops.matmul(for_scores, key), ops.matmul(_transposed(for_scores), query), for_value, for_scores
+
+
+def gradient_of_added(for_scores: Any, added: Any) -> Any:
+    """Return the float32 gradient of ``added`` from that of the scores: summed over its axes of 1."""
+    shared = tuple(axis for axis, size in enumerate(added.shape) if size == 1)
+    whole = ops.cast(for_scores, "float32")
+    return ops.sum(whole, axis=shared, keepdims=True) if shared else whole
+
+
+def padding_mask(lengths: Any, keys: Any) -> Any:
+    """Return (rows, keys) bool: whether a key stands before the padding."""
+    return ops.arange(keys)[None, :] < ops.expand_dims(lengths, 1)
+
+
+def bias_of(mask: Any) -> Any:
+    """Return float32 scores to add: 0 where the boolean ``mask`` is true, ``NEGATIVE`` elsewhere.
+
+    (rows, keys) becomes (rows, 1, 1, keys); (rows, 1 or heads, queries, keys) stays so.
+    """
+    bias = ops.where(mask, np.float32(0), np.float32(NEGATIVE))
+    return bias[:, None, None, :] if len(mask.shape) == 2 else bias
 
 
 def padding_bias(lengths: Any, keys: Any) -> Any:
     """Return (rows, 1, 1, keys) float32: 0 on the first ``lengths`` keys, ``NEGATIVE`` behind."""
-    inside = ops.arange(keys)[None, :] < ops.expand_dims(lengths, 1)
-    return ops.where(inside, np.float32(0), np.float32(NEGATIVE))[:, None, None, :]
+    return bias_of(padding_mask(lengths, keys))
 
 
 def _read(weight: Any) -> Any:
@@ -183,11 +215,16 @@ def _read(weight: Any) -> Any:
     return ops.copy(weight)
 
 
-def _turned(values: Any) -> Any:
+def _transposed(values: Any) -> Any:
     """Return the last two axes swapped."""
     return ops.swapaxes(values, -1, -2)
 
 
-def no_slope(values: Any) -> Any:
+def _given(**tensors: Any | None) -> dict[str, Any]:
+    """Return the tensors that are there, by name: hand-written gradients take no None."""
+    return {name: tensor for name, tensor in tensors.items() if tensor is not None}
+
+
+def no_gradient(values: Any) -> Any:
     """Return the gradient of something that is not trained."""
     return None if keras.backend.backend() == "tensorflow" else ops.zeros_like(values)

@@ -14,40 +14,44 @@ from typing import Any
 import keras
 from keras import ops
 
-Carry = tuple[Any, ...]
+Tensors = tuple[Any, ...]
+Step = Callable[[Tensors, Sequence[Any]], tuple[Tensors, Tensors]]
 
 
 def in_turn(
-    step: Callable[[Carry, Sequence[Any]], tuple[Carry, Any]], carry: Carry, parts: Sequence[Any], dtype: str
-) -> tuple[Carry, Any]:
+    step: Step, carry: Tensors, parts: Sequence[Any], dtypes: Sequence[str]
+) -> tuple[Tensors, Tensors]:
     """Return the last carry and the stacked results of ``step`` on each part.
 
     It is not differentiated through: callers write their gradient by hand.
 
     Args:
-        step: (carry, slices of all ``parts``) -> (carry, one tensor); shapes stay the same.
+        step: (carry, slices of all ``parts``) -> (carry, results); shapes stay the same.
         carry: tensors for the first step.
         parts: tensors of one length along the first axis, a part being one entry.
-        dtype: type of the results.
+        dtypes: types of the results.
     """
     if keras.backend.backend() == "jax":
-        found: tuple[Carry, Any] = ops.scan(step, carry, tuple(parts))
-        return found
-    return _in_turn_tensorflow(step, carry, parts, dtype)
+        last, stacked = ops.scan(step, carry, tuple(parts))
+        return last, stacked
+    return _in_turn_tensorflow(step, carry, parts, dtypes)
 
 
 def _in_turn_tensorflow(
-    step: Callable[[Carry, Sequence[Any]], tuple[Carry, Any]], carry: Carry, parts: Sequence[Any], dtype: str
-) -> tuple[Carry, Any]:
+    step: Step, carry: Tensors, parts: Sequence[Any], dtypes: Sequence[str]
+) -> tuple[Tensors, Tensors]:
     """The loop as a TensorFlow graph has it."""
     import tensorflow as tf
 
     count = tf.shape(parts[0])[0]
 
-    def body(index: Any, carry: Carry, results: Any) -> tuple[Any, Carry, Any]:
-        carry, result = step(carry, [part[index] for part in parts])
-        return index + 1, carry, results.write(index, result)
+    def body(index: Any, carry: Tensors, stacks: Tensors) -> tuple[Any, Tensors, Tensors]:
+        carry, results = step(carry, [part[index] for part in parts])
+        written = (stack.write(index, result) for stack, result in zip(stacks, results, strict=True))
+        return index + 1, carry, tuple(written)
 
-    start = (tf.constant(0), carry, tf.TensorArray(dtype, size=count))
-    _, carry, results = tf.while_loop(lambda index, *_: index < count, body, start, parallel_iterations=1)
-    return carry, results.stack()
+    stacks = tuple(tf.TensorArray(dtype, size=count) for dtype in dtypes)
+    _, carry, stacks = tf.while_loop(
+        lambda index, *_: index < count, body, (tf.constant(0), carry, stacks), parallel_iterations=1
+    )
+    return carry, tuple(stack.stack() for stack in stacks)

@@ -15,6 +15,8 @@ from clue_runner.models.initial import glorot_uniform, truncated_normal, uniform
 from clue_runner.models.naming import give_name
 
 Start = Literal["normal", "glorot", "uniform", "zeros", "ones"]
+# What settings call a precision, and Keras's policy: float32 weights in both.
+POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "mixed_bfloat16": "mixed_bfloat16"}
 DRAWN = {"normal": truncated_normal, "glorot": glorot_uniform, "uniform": uniform}
 
 

@@ -1,20 +1,90 @@
-"""Where a token stands: the learned table of absolute positions, or that table stretched to its square.
+"""How a network tells where a token stands: added to the embedding, by turning query and key, or by scores.
 
-In: a table of n vectors, and a length or explicit position ids. Out: float32 vectors to add to the word
-vectors. Knows nothing about words or attention.
+In: lengths or explicit position ids. Out: float32 vectors, turned queries and keys, or scores to add.
+Knows nothing about words or how attention is computed.
 
-Stretched (hierarchical) positions give place k = i * n + j the vector p_j + a / (1 - a) * (p_i - p_0). It is
-linear in the table, so that a pretrained table is used and trained as it is, and the first n places are the
-table's rows themselves. At a = 1/2 the places (i, j) and (j, i) would have one vector.
+A family gives its network one ``Positions``; what it does not override costs nothing. Learned positions are
+one table of vectors. Stretched (hierarchical) positions give place k = i * n + j the vector
+p_j + a / (1 - a) * (p_i - p_0). It is linear in the table, so that a pretrained table is used and trained as
+it is, and the first n places are the table's rows themselves. At a = 1/2 the places (i, j) and (j, i) would
+have one vector.
 
 Source: kexue.fm/archives/7947.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from keras import ops
+
+
+class Positions:
+    """Positions that tell nothing; families override the hooks that theirs use.
+
+    Attributes:
+        in_attention: ``rotate`` or ``scores`` do something, so that position ids reach every block.
+        adds_scores: ``scores`` does something; the fused kernel cannot add them.
+    """
+
+    in_attention = False
+    adds_scores = False
+
+    def create(self, weight: Callable[..., Any], width: int) -> None:
+        """Make the tables of what is added to the embedding.
+
+        Args:
+            weight: ``Part.weight`` of the embeddings.
+            width: of an embedded token.
+        """
+
+    def embedded(self, length: Any, position_ids: Any | None) -> Any | None:
+        """Return what is added to the word vectors, (1 or rows, length, width) float32, or None.
+
+        Args:
+            length: tokens in a row; a number, or a tensor where a graph serves any length.
+            position_ids: (rows, length) int32; None: 0, 1, 2, ...
+        """
+        return None
+
+    def rotate(self, query: Any, key: Any, query_ids: Any, key_ids: Any) -> tuple[Any, Any]:
+        """Return query and key turned by where their tokens stand.
+
+        Args:
+            query: (rows, heads, queries, head width).
+            key: (rows, heads, keys, head width).
+            query_ids: (1 or rows, queries) int32.
+            key_ids: (1 or rows, keys) int32.
+        """
+        return query, key
+
+    def scores(self, query: Any, key: Any, query_ids: Any, key_ids: Any) -> Any | None:
+        """Return what is added to the scores, (1 or rows, 1 or heads, 1 or queries, keys) float32, or None.
+
+        Arguments as in ``rotate``. Gradients flow through it into whatever it was made from.
+        """
+        return None
+
+
+class LearnedPositions(Positions):
+    """One vector a position, added to the embedding.
+
+    Args:
+        rows: of the table.
+        alpha: None reads the table alone; a number stretches it to ``rows`` squared.
+    """
+
+    def __init__(self, rows: int, alpha: float | None = None) -> None:
+        self.rows, self.alpha = rows, alpha
+
+    def create(self, weight: Callable[..., Any], width: int) -> None:
+        """Make the table."""
+        self.table = weight("position", (self.rows, width))
+
+    def embedded(self, length: Any, position_ids: Any | None) -> Any:
+        """Return the vectors of the places."""
+        return position_vectors(ops.convert_to_tensor(self.table), length, position_ids, alpha=self.alpha)
 
 
 def position_vectors(

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import keras
 
 from clue_runner.config.recompute import segment_size
+from clue_runner.models.shape import Policy
 
-Policy = Literal["nothing", "dots", "everything"]
 Step = Callable[..., Any]
 
 
@@ -105,11 +105,13 @@ def _recomputed_jax(function: Callable[..., Any], tensors: Sequence[Any], policy
             return closed(*again)
 
         _, pull = jax.vjp(second, *[again[place] for place in places])
-        slopes = dict(zip(places, pull(upstream), strict=True))
-        own = [slope for place, slope in slopes.items() if place >= len(given)]
+        gradients = dict(zip(places, pull(upstream), strict=True))
+        own = [gradient for place, gradient in gradients.items() if place >= len(given)]
         # The part below begins when this one is done, its weights' gradients too: they hold activations.
         return tuple(
-            _jax_after(slopes[place], own) if place in slopes and place < len(given) else slopes.get(place)
+            _jax_after(gradients[place], own)
+            if place in gradients and place < len(given)
+            else gradients.get(place)
             for place in range(len(inputs))
         )
 
@@ -145,16 +147,16 @@ def _recomputed_tensorflow(function: Callable[..., Any], tensors: Sequence[Any])
                     tape.watch(sources)
                     tape.watch(list(variables))
                     result = function(*whole(again))
-                slopes = tape.gradient(result, [*sources, *variables], output_gradients=upstream)
-            below, own = slopes[: len(sources)], slopes[len(sources) :]
+                gradients = tape.gradient(result, [*sources, *variables], output_gradients=upstream)
+            below, own = gradients[: len(sources)], gradients[len(sources) :]
             # The part below begins when this one is done, its weights' gradients too: they hold activations.
-            awaited = [tf.convert_to_tensor(slope) for slope in own if slope is not None]
+            awaited = [tf.convert_to_tensor(gradient) for gradient in own if gradient is not None]
             with tf.control_dependencies(awaited):
                 found = iter(
-                    [None if slope is None else _tensorflow_after(slope, awaited) for slope in below]
+                    [None if gradient is None else _tensorflow_after(gradient, awaited) for gradient in below]
                 )
-            slopes_in = [next(found) if value.dtype.is_floating else None for value in again]
-            return (slopes_in, own) if variables else slopes_in
+            gradients_in = [next(found) if value.dtype.is_floating else None for value in again]
+            return (gradients_in, own) if variables else gradients_in
 
         return function(*whole(inputs)), gradient
 

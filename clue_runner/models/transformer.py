@@ -1,7 +1,8 @@
 """One post-norm encoder block as in BERT: attention, then feed-forward, each with dropout, sum and norm.
 
 In: (rows * length, width) tokens. Out: the same shape, or the first token of each row.
-Knows nothing about embeddings, pooling or how many blocks there are.
+Knows nothing about embeddings, pooling or how many blocks there are. A block does not know its number either:
+where one block serves every layer, each call must draw masks of its own.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from typing import Any
 from keras import ops
 
 from clue_runner.models import dropout
-from clue_runner.models.attention import SelfAttention
+from clue_runner.models.attention import KeyValues, SelfAttention, View
 from clue_runner.models.kernels import dense, gelu, layer_norm, residual_sum, trained_gelu
 from clue_runner.models.part import Part
-from clue_runner.models.recompute import Policy, Step, chain, run_steps
+from clue_runner.models.positions import Positions
+from clue_runner.models.recompute import Step, chain, run_steps
+from clue_runner.models.shape import BlockShape, Recomputation
 
 AFTER_ATTENTION = 1
 AFTER_FEED_FORWARD = 2
@@ -47,83 +50,80 @@ class Block(Part):
     """Attention and feed-forward, each followed by dropout, the residual sum and a layer norm.
 
     It is run by halves, which end with the sum: a recomputed part is best cut there (see ``run_blocks``).
+
+    Args:
+        prefix: stable name of the layer.
+        seed: source of the initial weights.
+        dtype_policy: ``float32`` or ``mixed_bfloat16``.
+        shape: sizes, rates and options.
+        attention: a layer called as ``SelfAttention`` is, for families with one of their own; None: that one.
     """
 
     def __init__(
-        self,
-        prefix: str,
-        seed: int,
-        dtype_policy: str,
-        *,
-        layer: int,
-        width: int,
-        heads: int,
-        inner: int,
-        activation: str,
-        epsilon: float,
-        rate: float,
-        attention_rate: float,
-        attention_form: str = "auto",
+        self, prefix: str, seed: int, dtype_policy: str, *, shape: BlockShape, attention: Part | None = None
     ) -> None:
         super().__init__(prefix, seed, dtype_policy)
-        shared = (seed, dtype_policy)
-        self.layer, self.width, self.rate = layer, width, rate
-        self.activation = ACTIVATIONS[activation]
-        self.attention = SelfAttention(
-            f"{prefix}/attention",
-            *shared,
-            layer=layer,
-            width=width,
-            heads=heads,
-            rate=attention_rate,
-            form=attention_form,
+        shared, width, inner = (seed, dtype_policy), shape.hidden_dim, shape.intermediate_dim
+        norm = functools.partial(Norm, width=width, epsilon=shape.layer_norm_epsilon)
+        self.width, self.rate, self.activation = width, shape.dropout, ACTIVATIONS[shape.activation]
+        self.attention = attention or SelfAttention(
+            f"{prefix}/attention", *shared, shape=shape, positions=Positions()
         )
-        self.attention_norm = Norm(f"{prefix}/attention/norm", *shared, width=width, epsilon=epsilon)
+        self.attention_norm = norm(f"{prefix}/attention/norm", *shared)
         self.inner_kernel = self.weight("feed_forward/inner/kernel", (width, inner))
         self.inner_bias = self.weight("feed_forward/inner/bias", (inner,), "zeros")
         self.outer_kernel = self.weight("feed_forward/outer/kernel", (inner, width))
         self.outer_bias = self.weight("feed_forward/outer/bias", (width,), "zeros")
-        self.output_norm = Norm(f"{prefix}/feed_forward/norm", *shared, width=width, epsilon=epsilon)
+        self.output_norm = norm(f"{prefix}/feed_forward/norm", *shared)
 
-    def attend(self, tokens: Any, bias: Any, dropout_key: Any | None, *, first_only: bool = False) -> Any:
-        """Return tokens + dropout(attention), float32, the norm still to come.
+    def attend(
+        self,
+        tokens: Any,
+        view: View,
+        layer: int,
+        key: Any | None,
+        *,
+        first_only: bool = False,
+        cache: KeyValues | None = None,
+    ) -> tuple[Any, KeyValues | None]:
+        """Return (tokens + dropout(attention), cache), float32, the norm still to come.
 
         (rows * length, width), or (rows, width) with ``first_only``; arguments as in ``SelfAttention``.
         """
-        attended = self.attention(tokens, bias, dropout_key=dropout_key, first_only=first_only)
+        attended, cache = self.attention(
+            tokens, view=view, layer=layer, key=key, first_only=first_only, cache=cache
+        )
         if first_only:
-            rows, length = ops.shape(bias)[0], ops.shape(bias)[3]
-            tokens = ops.reshape(tokens, (rows, length, self.width))[:, 0]
-        return residual_sum(tokens, attended, self._mask(tokens, AFTER_ATTENTION, dropout_key))
+            tokens = ops.reshape(tokens, (view.rows, view.queries, self.width))[:, 0]
+        return residual_sum(tokens, attended, self._mask(tokens, layer, AFTER_ATTENTION, key)), cache
 
-    def feed_forward(self, tokens: Any, dropout_key: Any | None) -> Any:
+    def feed_forward(self, tokens: Any, layer: int, key: Any | None) -> Any:
         """Return tokens + dropout(two dense layers), float32, the norm still to come."""
         activation = self.activation
-        if activation is gelu and dropout_key is not None:
+        if activation is gelu and key is not None:
             activation = trained_gelu
         inner = activation(dense(tokens, self.cast(self.inner_kernel), self.cast(self.inner_bias)))
         outer = dense(inner, self.cast(self.outer_kernel), self.cast(self.outer_bias))
-        return residual_sum(tokens, outer, self._mask(tokens, AFTER_FEED_FORWARD, dropout_key))
+        return residual_sum(tokens, outer, self._mask(tokens, layer, AFTER_FEED_FORWARD, key))
 
-    def _mask(self, tokens: Any, site: int, dropout_key: Any | None) -> dropout.Mask | None:
+    def _mask(self, tokens: Any, layer: int, site: int, key: Any | None) -> dropout.Mask | None:
         """Return the dropout mask of one site of this block.
 
         Its shape is read from the tokens that go in: read from the branch, a recomputed part would run the
         branch's last product again for its shape alone.
         """
         shape = (ops.shape(tokens)[0], self.width)
-        return dropout.mask(dropout_key, self.layer, site, shape, self.rate, self.compute_dtype)
+        return dropout.mask(key, layer, site, shape, self.rate, self.compute_dtype)
 
 
 def run_blocks(
     blocks: Sequence[Block],
     tokens: Any,
-    bias: Any,
-    dropout_key: Any | None,
+    view: View,
+    key: Any | None,
     *,
     first_only: bool,
-    recompute: str,
-    policy: Policy,
+    options: Recomputation,
 ) -> Any:
     """Return the tokens after all blocks; in training, parts of them are computed again in the backward pass.
 
@@ -131,27 +131,44 @@ def run_blocks(
     sum need not run again: its gradient does not need its value.
 
     Args:
-        blocks: in order.
+        blocks: in order; one block may stand in several places.
         tokens: (rows * length, width).
-        bias: as in ``SelfAttention``.
-        dropout_key: (2,) int32; None: inference, nothing is recomputed.
-        first_only: the last block computes the first token of each row alone.
-        recompute: ``model.recompute``.
-        policy: ``model.recompute_policy``.
+        view: as in ``SelfAttention``.
+        key: (2,) int32; None: inference, nothing is recomputed.
+        first_only: the last call computes the first token of each row alone.
+        options: ``recompute`` and ``recompute_policy``.
     """
+    last = len(blocks) - 1
 
-    def attend(block: Block, before: Block | None, state: Any, bias: Any, key: Any | None) -> Any:
-        tokens = state if before is None else before.output_norm(state)
-        return block.attend(tokens, bias, key, first_only=first_only and block is blocks[-1])
+    def attend(layer: int, state: Any, bias: Any, added: Any, ids: Any, key: Any | None) -> Any:
+        tokens = blocks[layer - 1].output_norm(state) if layer else state
+        seen = View(view.rows, view.queries, bias, added, ids)
+        return blocks[layer].attend(tokens, seen, layer, key, first_only=first_only and layer == last)[0]
 
-    def feed(block: Block, state: Any, bias: Any, key: Any | None) -> Any:
-        return block.feed_forward(block.attention_norm(state), key)
+    def feed(layer: int, state: Any, bias: Any, added: Any, ids: Any, key: Any | None) -> Any:
+        return blocks[layer].feed_forward(blocks[layer].attention_norm(state), layer, key)
 
+    recompute = "none" if key is None else options.recompute
     steps: list[Step] = []
-    for before, block in zip((None, *blocks), blocks, strict=False):
-        halves = [functools.partial(attend, block, before), functools.partial(feed, block)]
+    for layer in range(len(blocks)):
+        halves = [functools.partial(attend, layer), functools.partial(feed, layer)]
         steps += halves if recompute == "sublayer" else [functools.partial(chain, halves)]
-    if dropout_key is None:
-        recompute = "none"
-    total = run_steps(steps, tokens, bias, dropout_key, recompute=recompute, policy=policy)
+    # tensors go in as arguments: what a recomputed part takes from a closure gets no gradient on TensorFlow
+    shared = (view.bias, view.added, view.position_ids, key)
+    total = run_steps(steps, tokens, *shared, recompute=recompute, policy=options.recompute_policy)
     return blocks[-1].output_norm(total)
+
+
+def run_cached(
+    blocks: Sequence[Block], tokens: Any, view: View, caches: Sequence[KeyValues]
+) -> tuple[Any, tuple[KeyValues, ...]]:
+    """Return new tokens after all blocks and the caches with them, one for each place in ``blocks``.
+
+    Inference alone; arguments as in ``run_blocks``.
+    """
+    new = []
+    for layer, (block, cache) in enumerate(zip(blocks, caches, strict=True)):
+        state, extended = block.attend(tokens, view, layer, None, cache=cache)
+        new.append(extended)
+        tokens = block.output_norm(block.feed_forward(block.attention_norm(state), layer, None))
+    return tokens, tuple(cache for cache in new if cache is not None)

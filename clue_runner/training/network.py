@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clue_runner.adapters.base import BERT, Adapter, own_network
+from clue_runner.architectures.settings import build_backbone, header, shape_of
 from clue_runner.checkpoints.checkpoint import Checkpoint
 from clue_runner.checkpoints.importer import load_into, read_checkpoint
 from clue_runner.config.schema import Run
@@ -35,23 +36,6 @@ from clue_runner.engines.quiet import chatter_to
 from clue_runner.errors import CheckpointError
 from clue_runner.tokens.tokenizer import Tokenizer
 from clue_runner.training.prepare import find_vocabulary
-
-# What a saved backbone must say about itself so that another run can begin from it.
-SHAPE_FIELDS = (
-    "num_layers",
-    "hidden_dim",
-    "num_heads",
-    "intermediate_dim",
-    "max_positions",
-    "num_segments",
-    "activation",
-    "layer_norm_epsilon",
-    "dropout",
-    "attention_dropout",
-    "lowercase",
-    "positions",
-    "positions_alpha",
-)
 
 
 @dataclass(frozen=True)
@@ -176,12 +160,10 @@ def network_builder(
         own = own_network(adapter)
         if own is not None:
             return own.build(None, card, run, vocab_size=vocab_size, precision=precision)
-        from clue_runner.models.build import build_backbone
-
         backbone = build_backbone(
             run.model,
             vocab_size,
-            dtype_policy=precision,
+            precision=precision,
             seed=run.seed,
             pooler=run.model.pooling == "pooler",
         )
@@ -199,9 +181,8 @@ def load_pretrained(engine: Engine, checkpoint: Checkpoint) -> list[str]:
 
 
 def weights_header(run: Run, vocab_size: int) -> dict[str, Any]:
-    """Return what a saved weight file says about the backbone in it."""
-    settings = run.model.model_dump(mode="json")
-    return {"model": {name: settings[name] for name in SHAPE_FIELDS}, "vocab_size": vocab_size}
+    """Return what a saved weight file says about the network in it."""
+    return header(shape_of(run.model), vocab_size, lowercase=run.model.lowercase)
 
 
 def engine_settings(run: Run, choices: Choices) -> EngineSettings:

@@ -22,7 +22,7 @@ GIB = 2**30
 
 
 def make_engine(precision: str, dropout: float, **changes: Any) -> Any:
-    from clue_runner.models.build import build_backbone
+    from clue_runner.architectures.settings import build_backbone
     from clue_runner.models.heads import ClassificationHead
 
     overrides = [f"model.{name}={dropout}" for name in ("dropout", "attention_dropout", "head_dropout")]
@@ -41,7 +41,7 @@ def make_engine(precision: str, dropout: float, **changes: Any) -> Any:
     )
 
     def build() -> Any:
-        backbone = build_backbone(model, 21128, dtype_policy=precision, seed=1)
+        backbone = build_backbone(model, 21128, precision=precision, seed=1)
         return ClassificationHead(backbone, 3, dropout_rate=dropout, seed=1)
 
     engine = create_engine("jax")

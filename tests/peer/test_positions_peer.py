@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from keras import ops
 
+from clue_runner.architectures.settings import build_backbone
 from clue_runner.config.loader import load_run
-from clue_runner.models.build import build_backbone
 from clue_runner.models.naming import named_variables
 
 GOLDEN = Path(__file__).parents[1] / "goldens" / "positions.npz"
@@ -34,7 +34,7 @@ def test_outputs_equal_bert4keras_from_16_to_64_tokens(golden: dict[str, Any], v
     shape = {f"model.{name}": value for name, value in {**SHAPE, **VARIANTS[variant]}.items()}
     overrides = ["data.max_length=16", *(f"{name}={value}" for name, value in shape.items())]
     model = load_run(task="afqmc", card_settings={}, model="test", overrides=overrides).model
-    backbone = build_backbone(model, 30, dtype_policy="float32", seed=0, pooler=False)
+    backbone = build_backbone(model, 30, precision="float32", seed=0, pooler=False)
     for name, variable in named_variables(backbone).items():
         variable.assign(golden[f"weights/{name}"])
     lengths = [int(name.partition("/")[2]) for name in golden if name.startswith(f"{variant}/")]
@@ -42,6 +42,7 @@ def test_outputs_equal_bert4keras_from_16_to_64_tokens(golden: dict[str, Any], v
     for length in lengths:
         token_ids = golden[f"token_ids/{length}"]
         segment_ids = np.broadcast_to(np.arange(length) > length // 2, token_ids.shape).astype(np.int32)
-        found, _ = backbone(token_ids, segment_ids, np.full(2, length, np.int32))
+        tokens = {"token_ids": token_ids, "segment_ids": segment_ids}
+        found = backbone(tokens, mask=np.ones((2, length), bool)).sequence
         expected = golden[f"{variant}/{length}"]
         assert np.abs(ops.convert_to_numpy(found) - expected).max() < 1e-5

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from clue_runner.checkpoints.names import entries
-from clue_runner.checkpoints.plan import Sizes
+from clue_runner.architectures.bert.names import NAMES
+from clue_runner.architectures.bert.shape import Shape
+from clue_runner.checkpoints.plan import Wanted
 
-SIZES = Sizes(num_layers=2, vocabulary=40, positions=24, segments=2, hidden=32, intermediate=48)
+SHAPE = Shape(num_layers=2, hidden_dim=32, num_heads=4, intermediate_dim=48, max_positions=24)
+WANTED = Wanted(NAMES, SHAPE.num_layers, SHAPE.axes(40))
 CONFIG = {
     "hidden_size": 32,
     "num_hidden_layers": 2,
@@ -38,8 +40,8 @@ def our_weights(seed=0):
     """Return random weights by our names."""
     random = np.random.default_rng(seed)
     return {
-        entry.ours: random.normal(0, 0.5, SIZES.shape(entry)).astype(np.float32)
-        for entry in entries(SIZES.num_layers)
+        entry.ours: random.normal(0, 0.5, entry.shape(WANTED.axes)).astype(np.float32)
+        for entry in WANTED.entries()
     }
 
 
@@ -50,14 +52,14 @@ def face_weights(prefix=""):
         prefix + entry.hugging_face: ours[entry.ours].T
         if entry.transposed("huggingface")
         else ours[entry.ours]
-        for entry in entries(SIZES.num_layers)
+        for entry in WANTED.entries()
     }
 
 
 def google_weights():
     """Return the same weights by Google's names."""
     ours = our_weights()
-    return {entry.google: ours[entry.ours] for entry in entries(SIZES.num_layers)}
+    return {entry.google: ours[entry.ours] for entry in WANTED.entries()}
 
 
 def write_face(folder: Path, tensors=None, **config) -> Path:

@@ -12,7 +12,6 @@ from safetensors.numpy import save_file
 
 from clue_runner.checkpoints.importer import (
     find_vocab,
-    initial_weights,
     load_into,
     read_checkpoint,
     read_settings,
@@ -20,6 +19,7 @@ from clue_runner.checkpoints.importer import (
 from clue_runner.errors import CheckpointError, RefusedFileError
 
 FIELDS = {
+    "family": "bert",
     "num_layers": 2,
     "hidden_dim": 32,
     "num_heads": 4,
@@ -143,12 +143,12 @@ def test_no_pooler_is_said(folders, tmp_path):
     checkpoint = read_checkpoint(folders.write_face(tmp_path / "x", tensors))
     assert not checkpoint.has_pooler
     assert any("no pooler" in notice for notice in checkpoint.notices)
-    current = {name: np.zeros_like(value) for name, value in folders.our_weights().items()}
-    current["head/output/kernel"] = np.ones((32, 2), np.float32)
-    weights, new = initial_weights(current, checkpoint)
-    assert new == ["backbone/pooler/bias", "backbone/pooler/kernel"]
-    assert weights["head/output/kernel"] is current["head/output/kernel"]
-    assert not weights["backbone/pooler/kernel"].any() and weights["backbone/embeddings/word"].any()
+    variables = {name: Variable(value) for name, value in folders.our_weights().items()}
+    variables["head/output/kernel"] = Variable(np.ones((32, 2), np.float32))
+    assert load_into(variables, checkpoint) == ["backbone/pooler/bias", "backbone/pooler/kernel"]
+    assert variables["head/output/kernel"].value is None
+    assert variables["backbone/pooler/kernel"].value is None
+    assert variables["backbone/embeddings/word"].value.any()
 
 
 class Variable:
@@ -264,9 +264,10 @@ def test_two_checkpoints_in_a_folder_are_ambiguous(folders, tmp_path):
     [
         (
             {"model_type": "albert", "embedding_size": 128},
-            ["model_type", "'albert'", "ALBERT is not supported yet"],
+            ["this family of models is not supported", "'albert'", "bert"],
         ),
-        ({"model_type": "roberta"}, ["model_type", "'roberta'", "'bert'"]),
+        ({"embedding_size": 128}, ["embedding_size", "factorised, as in ALBERT", "32"]),
+        ({"model_type": "roberta"}, ["'roberta'", "bert"]),
         (
             {"position_embedding_type": "relative_key"},
             ["position_embedding_type", "relative_key", "absolute"],

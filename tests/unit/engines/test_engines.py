@@ -39,7 +39,7 @@ def settings(**changes: Any) -> EngineSettings:
 
 
 def make_engine(dropout: float = 0.0, backend: str = BACKEND, **changes: Any) -> Any:
-    from clue_runner.models.build import build_backbone
+    from clue_runner.architectures.settings import build_backbone
     from clue_runner.models.heads import ClassificationHead
 
     wanted = settings(**changes)
@@ -47,7 +47,7 @@ def make_engine(dropout: float = 0.0, backend: str = BACKEND, **changes: Any) ->
     model = load_run(task="afqmc", card_settings={}, model="test", overrides=overrides).model
 
     def build() -> Any:
-        backbone = build_backbone(model, 200, dtype_policy=wanted.precision, seed=1)
+        backbone = build_backbone(model, 200, precision=wanted.precision, seed=1)
         return ClassificationHead(backbone, 3, dropout_rate=dropout, seed=1)
 
     engine = create_engine(backend)

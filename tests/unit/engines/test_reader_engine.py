@@ -5,19 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from clue_runner.architectures.base import load_architecture
+from clue_runner.architectures.settings import make_shape
 from clue_runner.engines import create_engine
 from clue_runner.engines.base import EngineSettings
-from clue_runner.models.dgcnn import ReaderShape, ReadingHead
 
 BACKEND = os.environ.get("KERAS_BACKEND", "tensorflow")
-SHAPE = ReaderShape(vocab_size=30, width=16)
 VECTORS = np.random.default_rng(9).normal(size=(12, 6)).astype(np.float32)
 
 
@@ -28,10 +27,11 @@ def engine(
         precision=precision, jit=BACKEND == "jax", beta_1=0.9, beta_2=beta_2, epsilon=1e-7, weight_decay=0.0,
         clip_norm=None, ema=0.99, seed=3, optimizer="radam", ema_warmup=True,
     )  # fmt: skip
-    policy = {"float32": "float32", "bfloat16": "mixed_bfloat16"}[precision]
     found = create_engine(BACKEND)
-    vectors, shape = VECTORS if hybrid else None, replace(SHAPE, dropout=dropout, gate_dropout=dropout)
-    found.init(lambda: ReadingHead(shape, vectors, dtype_policy=policy, seed=1), settings)
+    shape = make_shape("dgcnn", hidden_dim=16, dropout=dropout, head_dropout=dropout)
+    build = load_architecture("dgcnn").build
+    vectors = VECTORS if hybrid else None
+    found.init(lambda: build(shape, 30, precision=precision, seed=1, vectors=vectors), settings)
     return found
 
 

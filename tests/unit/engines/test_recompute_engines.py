@@ -69,7 +69,7 @@ def largest_difference(one: dict[str, Any], two: dict[str, Any]) -> float:
 
 def make_engine(recompute: str, policy: str = "nothing", attention: str = "auto", **changes: Any) -> Any:
     """An engine of the ``test`` preset (2 layers of 32) with dropout 0.1 everywhere."""
-    from clue_runner.models.build import build_backbone
+    from clue_runner.architectures.settings import build_backbone
     from clue_runner.models.heads import ClassificationHead
 
     wanted = settings(**changes)
@@ -81,7 +81,7 @@ def make_engine(recompute: str, policy: str = "nothing", attention: str = "auto"
     ).model
 
     def build() -> Any:
-        backbone = build_backbone(model, 200, dtype_policy=wanted.precision, seed=1)
+        backbone = build_backbone(model, 200, precision=wanted.precision, seed=1)
         return ClassificationHead(backbone, 3, dropout_rate=0.1, seed=1)
 
     engine = create_engine(BACKEND)
@@ -207,13 +207,15 @@ def reader_batches() -> list[Update]:
 
 
 def test_the_reader_of_convolutions_recomputes_too() -> None:
-    from clue_runner.models.dgcnn import ReaderShape, ReadingHead
+    from clue_runner.architectures.base import load_architecture
+    from clue_runner.architectures.settings import make_shape
 
+    build = load_architecture("dgcnn").build
     found = []
     for recompute in ("none", "block"):
-        shape = ReaderShape(60, width=16, recompute=recompute)
+        shape = make_shape("dgcnn", hidden_dim=16, recompute=recompute)
         engine = create_engine(BACKEND)
-        engine.init(lambda shape=shape: ReadingHead(shape, dtype_policy="float32", seed=1), settings())
+        engine.init(lambda shape=shape: build(shape, 60, precision="float32", seed=1), settings())
         losses = run(engine, reader_batches())
         found.append((np.array(losses), engine.get_weights(averaged=False)))
     assert np.abs(found[1][0] - found[0][0]).max() <= 1e-6

@@ -16,6 +16,7 @@ from clue_runner.models.answer_head import (
     best_spans,
     text_tokens,
 )
+from clue_runner.models.backbone import Encoded
 from clue_runner.models.dropout import update_keys
 from clue_runner.models.kernels import NEGATIVE
 from clue_runner.models.naming import named_variables
@@ -35,12 +36,10 @@ class Words:
         self._words = generator.normal(size=(50, self.width)).astype(np.float32)
         self._places = generator.normal(size=(64, self.width)).astype(np.float32)
 
-    def __call__(
-        self, token_ids: Any, segment_ids: Any, lengths: Any, **options: Any
-    ) -> tuple[Any, Any | None]:
-        places = ops.convert_to_tensor(self._places)[: token_ids.shape[1]]
-        words = ops.take(ops.convert_to_tensor(self._words), token_ids, axis=0)
-        return ops.cast(words + places, self.compute_dtype), None
+    def __call__(self, tokens: Any, **options: Any) -> Encoded:
+        places = ops.convert_to_tensor(self._places)[: tokens["token_ids"].shape[1]]
+        words = ops.take(ops.convert_to_tensor(self._words), tokens["token_ids"], axis=0)
+        return Encoded(ops.cast(words + places, self.compute_dtype), None)
 
 
 def head(kind: str, precision: str = "float32", longest: int | None = None, dropout: float = 0.0) -> Any:

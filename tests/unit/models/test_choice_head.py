@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from keras import ops
 
+from clue_runner.architectures.settings import build_backbone
 from clue_runner.config.loader import load_run
-from clue_runner.models.build import build_backbone
 from clue_runner.models.choice_head import ChoiceHead, group_cross_entropy
 from clue_runner.models.naming import named_variables
 
@@ -17,7 +17,7 @@ LENGTH = 6
 
 def head(precision: str = "float32") -> ChoiceHead:
     run = load_run(task="c3", card_settings={}, model="test", configs=[], overrides=[], flags={})
-    return ChoiceHead(build_backbone(run.model, 50, dtype_policy=precision, seed=1), seed=1)
+    return ChoiceHead(build_backbone(run.model, 50, precision=precision, seed=1), seed=1)
 
 
 def rows_of(sizes: Sequence[int], right: Sequence[int], padding: int = 0) -> dict[str, Any]:

@@ -10,14 +10,14 @@ import pytest
 from keras import ops
 
 from clue_runner.adapters.base import require_droppable
+from clue_runner.architectures.settings import build_backbone
 from clue_runner.config.loader import load_run
 from clue_runner.data.cards import find_card
 from clue_runner.errors import UsageError
-from clue_runner.models import backbone as backbone_module
-from clue_runner.models.build import build_backbone
 from clue_runner.models.choice_head import ChoiceHead
 from clue_runner.models.drop_tokens import choose_tokens, drop_tokens, kept_length
 from clue_runner.models.heads import ClassificationHead
+from clue_runner.models.kernels import padding_mask
 
 KEY = np.array([99, -12345], np.int32)
 CLS, SEP = 40, 41
@@ -85,25 +85,23 @@ def test_the_choice_is_by_lot_and_a_function_of_the_key(batch: Batch) -> None:
 
 
 def test_kept_tokens_are_those_of_the_whole_row_with_columns_masked(
-    model_settings: Callable[..., Any], batch: Batch, monkeypatch: pytest.MonkeyPatch
+    model_settings: Callable[..., Any], batch: Batch
 ) -> None:
     network = build_backbone(
-        model_settings(dropout=0.0, attention_dropout=0.0), 50, dtype_policy="float32", seed=3
+        model_settings(dropout=0.0, attention_dropout=0.0), 50, precision="float32", seed=3
     )
     cut = drop_tokens(tensors(batch), 0.5, KEY)
     counts, places = ops.convert_to_numpy(cut["lengths"]), ops.convert_to_numpy(cut["position_ids"])
     assert np.array_equal(
         ops.convert_to_numpy(cut["token_ids"]), np.take_along_axis(batch["token_ids"], places, axis=1)
     )
-    names = ("token_ids", "segment_ids", "lengths", "position_ids")
-    short = numpy(network(*(cut[name] for name in names), dropout_key=KEY)[0])
+    mask = padding_mask(cut["lengths"], cut["token_ids"].shape[1])
+    short = numpy(network(cut, mask=mask, positions=cut["position_ids"], key=KEY).sequence)
 
     seen = np.zeros((6, 40), bool)
     for row, count in enumerate(counts):
         seen[row, places[row, :count]] = True
-    masked = np.where(seen, 0, -1e9).astype(np.float32)[:, None, None, :]
-    monkeypatch.setattr(backbone_module, "padding_bias", lambda lengths, keys: ops.convert_to_tensor(masked))
-    whole = numpy(network(**tensors(batch), dropout_key=KEY)[0])
+    whole = numpy(network(tensors(batch), mask=seen, key=KEY).sequence)
     for row, count in enumerate(counts):
         np.testing.assert_allclose(short[row, :count], whole[row, places[row, :count]], atol=1e-5)
 
@@ -112,7 +110,7 @@ def test_only_training_drops(model_settings: Callable[..., Any], batch: Batch) -
     same = tensors(batch)
     assert drop_tokens(same, 0.5, None) is same and drop_tokens(same, 0.0, KEY) is same
     settings = model_settings(dropout=0.0, attention_dropout=0.0)
-    network = build_backbone(settings, 50, dtype_policy="float32", seed=3)
+    network = build_backbone(settings, 50, precision="float32", seed=3)
     for kind in (
         lambda **more: ClassificationHead(network, 3, **more),
         lambda **more: ChoiceHead(network, **more),

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from keras import ops
 
+from clue_runner.architectures.settings import build_backbone
 from clue_runner.config.loader import load_run
-from clue_runner.models.build import build_backbone
 from clue_runner.models.dropout import update_keys
 from clue_runner.models.entity_heads import PointerHead, TagHead
 from clue_runner.models.naming import named_variables
@@ -23,7 +23,7 @@ class Network:
 
     def __init__(self, kind: str, precision: str = "float32") -> None:
         run = load_run(task="cluener", card_settings={}, model="test", configs=[], overrides=[], flags={})
-        backbone = build_backbone(run.model, 50, dtype_policy=precision, seed=1, pooler=False)
+        backbone = build_backbone(run.model, 50, precision=precision, seed=1, pooler=False)
         if kind in {"crf", "softmax"}:
             self.head: Any = TagHead(backbone, 1 + 2 * TYPES, chain=kind == "crf", seed=1)
         else:

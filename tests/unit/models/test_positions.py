@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from clue_runner.models.build import build_backbone
+from clue_runner.architectures.settings import build_backbone
 from clue_runner.models.positions import position_vectors
 
 Settings = Callable[..., Any]
@@ -107,19 +107,20 @@ def test_short_inputs_give_the_same_bits_with_and_without(model_settings: Settin
     outputs = []
     for positions in ("learned", "hierarchical"):
         settings = model_settings(positions=positions).model_copy(update={"max_positions": 11})
-        backbone = build_backbone(settings, 50, dtype_policy="float32", seed=1)
+        backbone = build_backbone(settings, 50, precision="float32", seed=1)
         ids = np.random.default_rng(0).integers(1, 50, (2, length)).astype(np.int32)
-        arguments = (ids, np.zeros_like(ids), np.array([length, 2], np.int32))
-        outputs.append([ops.convert_to_numpy(one).tobytes() for one in backbone(*arguments)])
+        tokens = {"token_ids": ids, "segment_ids": np.zeros_like(ids)}
+        encoded = backbone(tokens, mask=np.arange(length) < np.array([[length], [2]]))
+        outputs.append([ops.convert_to_numpy(one).tobytes() for one in encoded[:2]])
     assert outputs[0] == outputs[1]
 
 
 def test_long_inputs_see_where_tokens_stand(model_settings: Settings) -> None:
     settings = model_settings(positions="hierarchical").model_copy(update={"max_positions": 4})
-    backbone = build_backbone(settings, 50, dtype_policy="float32", seed=1)
+    backbone = build_backbone(settings, 50, precision="float32", seed=1)
     assert backbone.max_positions == 16
     ids = np.full((1, 16), 7, np.int32)
-    sequence, _ = backbone(ids, np.zeros_like(ids), np.array([16], np.int32))
-    tokens = ops.convert_to_numpy(sequence)[0]
+    encoded = backbone({"token_ids": ids, "segment_ids": np.zeros_like(ids)}, mask=np.ones((1, 16), bool))
+    tokens = ops.convert_to_numpy(encoded.sequence)[0]
     distance = np.abs(tokens[:, None] - tokens[None]).max(axis=-1)
     assert (distance[~np.eye(16, dtype=bool)] > 1e-4).all()

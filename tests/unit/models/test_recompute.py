@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from keras import ops
 
+from clue_runner.architectures.settings import build_backbone
 from clue_runner.config.loader import load_run
 from clue_runner.errors import UsageError
 from clue_runner.models import dropout
-from clue_runner.models.build import build_backbone
 from clue_runner.models.recompute import recomputed, run_steps
 
 TENSORFLOW = keras.backend.backend() == "tensorflow"
@@ -207,14 +207,13 @@ def test_the_product_that_ends_a_block_runs_once(model_settings: Callable[..., A
     import tensorflow as tf
 
     def products(recompute: str) -> int:
-        backbone = build_backbone(model_settings(recompute=recompute), 50, dtype_policy="float32", seed=1)
+        backbone = build_backbone(model_settings(recompute=recompute), 50, precision="float32", seed=1)
         weights = [variable.value for variable in backbone.trainable_variables]
 
         def slopes(token_ids: Any, key: Any) -> Any:
             with tf.GradientTape() as tape:
-                lengths = tf.reduce_sum(tf.sign(token_ids), axis=1)
-                tokens, _ = backbone(token_ids, tf.zeros_like(token_ids), lengths, dropout_key=key)
-                total = tf.reduce_sum(tokens)
+                batch = {"token_ids": token_ids, "segment_ids": tf.zeros_like(token_ids)}
+                total = tf.reduce_sum(backbone(batch, mask=token_ids > 0, key=key).sequence)
             return [one for one in tape.gradient(total, weights) if one is not None]
 
         given = [tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([2], tf.int32)]

@@ -11,13 +11,19 @@ pytest.importorskip("keras")
 
 from keras import ops
 
-from clue_runner.models.dgcnn import GatedConvolution, ReaderShape, ReadingHead
+from clue_runner.architectures.base import load_architecture, parameter_count
+from clue_runner.architectures.dgcnn.network import GatedConvolution
+from clue_runner.architectures.settings import make_shape
 from clue_runner.models.dropout import update_keys
-from clue_runner.models.focal import focal, gated_probability
+from clue_runner.models.focal import focal_loss, gated_probability
 from clue_runner.models.naming import named_variables
 
-SHAPE = ReaderShape(vocab_size=50)
 OUTSIDE_EMBEDDINGS = 1_002_883  # counted from the published network
+
+
+def reader(seed: int, precision: str = "float32", vectors: Any = None) -> Any:
+    build = load_architecture("dgcnn").build
+    return build(make_shape("dgcnn"), 50, precision=precision, seed=seed, vectors=vectors)
 
 
 def batch(
@@ -54,12 +60,13 @@ def chances(outputs: Any) -> np.ndarray:
 
 @pytest.mark.parametrize("hybrid", [False, True])
 def test_the_network_has_the_published_number_of_weights(hybrid: bool) -> None:
-    head = ReadingHead(SHAPE, vectors() if hybrid else None, dtype_policy="float32", seed=1)
+    head = reader(1, vectors=vectors() if hybrid else None)
     named = named_variables(head)
     outside = {name: v for name, v in named.items() if not name.startswith("reader/embeddings/")}
     assert sum(int(np.prod(variable.shape)) for variable in outside.values()) == OUTSIDE_EMBEDDINGS
     inside = sum(int(np.prod(v.shape)) for v in named.values()) - OUTSIDE_EMBEDDINGS
     assert inside == 50 * 128 + (16 * 128 if hybrid else 0)
+    assert parameter_count(make_shape("dgcnn"), 50) == OUTSIDE_EMBEDDINGS + 50 * 128
 
 
 def test_a_block_without_kernel_is_halfway_to_its_bias() -> None:
@@ -93,7 +100,7 @@ def test_a_block_sees_its_dilation_alone() -> None:
 )
 def test_focal_loss_by_hand(label: int, chance: float, wanted: float) -> None:
     p = np.float32(chance)
-    found = focal(np.float32(label), p, np.float32(1 - p), alpha=0.25, gamma=2)
+    found = focal_loss(np.float32(label), p, np.float32(1 - p), alpha=0.25, gamma=2)
     assert float(ops.convert_to_numpy(found)) == pytest.approx(wanted, rel=1e-5)
 
 
@@ -101,14 +108,16 @@ def test_focal_loss_stays_finite_where_probabilities_round_to_one() -> None:
     gate, logits = np.array([90.0], np.float32), np.array([[90.0, -90.0, 30.0]], np.float32)
     p, rest = gated_probability(gate, logits)
     for label in (0.0, 1.0):
-        loss = ops.convert_to_numpy(focal(np.full((1, 3), label, np.float32), p, rest, alpha=0.25, gamma=2))
+        loss = ops.convert_to_numpy(
+            focal_loss(np.full((1, 3), label, np.float32), p, rest, alpha=0.25, gamma=2)
+        )
         assert np.isfinite(loss).all()
 
 
 @pytest.mark.parametrize("hybrid", [False, True])
 def test_padding_changes_no_probability(hybrid: bool) -> None:
     table = vectors() if hybrid else None
-    head = ReadingHead(SHAPE, table, dtype_policy="float32", seed=2)
+    head = reader(2, vectors=table)
     short = batch(words=30 if hybrid else 0)
     long = {}
     for name, values in short.items():
@@ -122,13 +131,13 @@ def test_padding_changes_no_probability(hybrid: bool) -> None:
 
 
 def test_no_tag_is_more_probable_than_the_gate() -> None:
-    outputs = ReadingHead(SHAPE, dtype_policy="float32", seed=2).answer(batch())
+    outputs = reader(2).answer(batch())
     gate = 1 / (1 + np.exp(-ops.convert_to_numpy(outputs["gate"])))
     assert (chances(outputs).max(axis=(0, 2)) <= gate + 1e-6).all()
 
 
 def test_a_character_moves_tags_within_32_characters_only() -> None:
-    head = ReadingHead(SHAPE, dtype_policy="float32", seed=4)
+    head = reader(4)
     one = batch(rows=1, passage=120)
     other = {**one, "token_ids": one["token_ids"].copy()}
     other["token_ids"][0, 60] = one["token_ids"][0, 60] % 49 + 1
@@ -141,13 +150,13 @@ def test_a_character_moves_tags_within_32_characters_only() -> None:
 
 
 def test_bfloat16_stays_near_float32() -> None:
-    exact = chances(ReadingHead(SHAPE, dtype_policy="float32", seed=6).answer(batch()))
-    rough = chances(ReadingHead(SHAPE, dtype_policy="mixed_bfloat16", seed=6).answer(batch()))
+    exact = chances(reader(6).answer(batch()))
+    rough = chances(reader(6, "bfloat16").answer(batch()))
     assert np.abs(exact - rough).max() < 0.02
 
 
 def test_dropout_follows_its_key() -> None:
-    head = ReadingHead(SHAPE, dtype_policy="float32", seed=6)
+    head = reader(6)
     keys = update_keys(1, 0, 2)
     same = [numpy(head.logits(batch(), ops.convert_to_tensor(keys[0])))["start"] for _ in range(2)]
     other = numpy(head.logits(batch(), ops.convert_to_tensor(keys[1])))["start"]
@@ -155,7 +164,7 @@ def test_dropout_follows_its_key() -> None:
 
 
 def test_loss_counts_real_positions() -> None:
-    head = ReadingHead(SHAPE, dtype_policy="float32", seed=6)
+    head = reader(6)
     one = batch(rows=2)
     one["token_ids"][1, 25:] = 0
     one["weight"] = np.array([1.0, 0.0], np.float32)

@@ -11,50 +11,59 @@ Source: kexue.fm/archives/5409, 6671 and 6906, restated from their formulas.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
+from clue_runner.architectures.dgcnn.shape import KERNEL, PASSAGE_RATES, QUESTION_RATES
 from clue_runner.models import dropout
-from clue_runner.models.focal import focal, gated_probability
+from clue_runner.models.focal import focal_loss, gated_probability
 from clue_runner.models.gated import gated_block, shifted, weighted_sum
 from clue_runner.models.head import Head
-from clue_runner.models.part import Part
-from clue_runner.models.recompute import Policy, run_steps
+from clue_runner.models.part import POLICIES, Part
+from clue_runner.models.recompute import run_steps
 
-QUESTION_RATES = (1, 2, 1)
-PASSAGE_RATES = (1, 2, 4, 8, 16, 1)
-KERNEL = 3
 QUESTION, PASSAGE = 1 << 18, 1 << 19  # stand for layer numbers in dropout keys
 LOSS_SCALE = 100.0
 
 
-@dataclass(frozen=True)
-class ReaderShape:
-    """What decides the network beside its seed.
+class Focal(NamedTuple):
+    """How the loss weighs positions: ``train.focal_alpha`` and ``train.focal_gamma``."""
 
-    Args:
-        vocab_size: rows of the character table, padding and unknown counted.
-        width: of a character's vector.
-        dropout: after the embedding.
-        gate_dropout: on the gates' logits.
-        alpha, gamma: of the focal loss.
-        recompute: ``none``, or convolutions that the backward pass computes again: ``block`` (``sublayer`` is
-            the same here) or ``segment:k``.
-        recompute_policy: what JAX keeps all the same.
-    """
-
-    vocab_size: int
-    width: int = 128
-    dropout: float = 0.1
-    gate_dropout: float = 0.1
     alpha: float = 0.25
     gamma: float = 2.0
-    recompute: str = "none"
-    recompute_policy: Policy = "nothing"
+
+
+FOCAL = Focal()
+
+
+def build(
+    shape: Any,
+    vocab_size: int,
+    *,
+    precision: str,
+    seed: int,
+    pooler: bool = False,
+    vectors: NDArray[np.float32] | None = None,
+    focal: tuple[float, float] = FOCAL,
+) -> ReadingHead:
+    """Return the whole network, which has no pooler.
+
+    Args:
+        shape: as in ``Architecture.build``.
+        vocab_size: rows of the character table, padding and unknown counted.
+        precision: ``float32`` or ``bfloat16``.
+        seed: source of the initial weights.
+        pooler: without meaning here.
+        vectors: (words + 1, size) float32 frozen word vectors, row 0 for unknown words; None: characters
+            alone.
+        focal: alpha and gamma of the loss.
+    """
+    return ReadingHead(
+        shape, vocab_size, vectors, focal=Focal(*focal), dtype_policy=POLICIES[precision], seed=seed
+    )
 
 
 class HybridEmbedding(Part):
@@ -69,14 +78,16 @@ class HybridEmbedding(Part):
         prefix: str,
         seed: int,
         dtype_policy: str,
-        shape: ReaderShape,
+        *,
+        vocab_size: int,
+        width: int,
         vectors: NDArray[np.float32] | None,
     ) -> None:
         super().__init__(prefix, seed, dtype_policy)
-        self.character = self.weight("character", (shape.vocab_size, shape.width), "uniform", lookup=True)
+        self.character = self.weight("character", (vocab_size, width), "uniform", lookup=True)
         self.vectors = None if vectors is None else ops.convert_to_tensor(vectors)
         if vectors is not None:
-            self.word_kernel = self.weight("word/kernel", (vectors.shape[1], shape.width), "glorot")
+            self.word_kernel = self.weight("word/kernel", (vectors.shape[1], width), "glorot")
 
     def call(self, character_ids: Any, word_ids: Any | None) -> Any:
         """Return (rows, length, width) in the compute type."""
@@ -149,19 +160,32 @@ class ReadingHead(Head):
     """The whole network: the word "head" is the adapters' word for anything that trains.
 
     Args:
-        shape: sizes and rates.
+        shape: sizes and rates, and what the backward pass computes again: ``none``, convolutions (``block``;
+            ``sublayer`` is the same here) or ``segment:k``.
+        vocab_size: rows of the character table.
         vectors: frozen word vectors, row 0 for unknown words; None: characters alone.
+        focal: of the loss.
         dtype_policy: ``float32`` or ``mixed_bfloat16``.
         seed: source of the initial weights.
     """
 
     def __init__(
-        self, shape: ReaderShape, vectors: NDArray[np.float32] | None = None, *, dtype_policy: str, seed: int
+        self,
+        shape: Any,
+        vocab_size: int,
+        vectors: NDArray[np.float32] | None = None,
+        *,
+        focal: Focal = FOCAL,
+        dtype_policy: str,
+        seed: int,
     ) -> None:
         super().__init__("head", seed, dtype_policy)
-        self.shape = shape
-        shared, width = (seed, dtype_policy), shape.width
-        self.embedding = HybridEmbedding("reader/embeddings", *shared, shape, vectors)
+        self.shape, self.focal = shape, focal
+        shared, width = (seed, dtype_policy), shape.hidden_dim
+        self.width = width
+        self.embedding = HybridEmbedding(
+            "reader/embeddings", *shared, vocab_size=vocab_size, width=width, vectors=vectors
+        )
         self.question_blocks = self._blocks("question", QUESTION, QUESTION_RATES)
         self.passage_blocks = self._blocks("passage", PASSAGE, PASSAGE_RATES)
         self.question_pool = AttentionPooling("reader/question/pool", *shared, width=width)
@@ -182,10 +206,10 @@ class ReadingHead(Head):
                 f"reader/{name}/block_{place}",
                 self.seed,
                 self.dtype_policy.name,
-                width=self.shape.width,
+                width=self.width,
                 dilation=dilation,
                 layer=base + 1 + place,
-                rate=self.shape.gate_dropout,
+                rate=self.shape.head_dropout,
             )
             for place, dilation in enumerate(rates)
         ]
@@ -202,7 +226,7 @@ class ReadingHead(Head):
         """
         question = self._question(batch, dropout_key)
         passage, mask = self._embed(batch["token_ids"], batch.get("word_ids"), PASSAGE, dropout_key)
-        fuse, width = self.cast(self.fuse), self.shape.width
+        fuse, width = self.cast(self.fuse), self.width
         joined = ops.matmul(passage, fuse[:width]) + ops.expand_dims(ops.matmul(question, fuse[width:]), 1)
         passage = joined * mask
         passage = self._convolve(self.passage_blocks, passage, mask, dropout_key)
@@ -220,7 +244,7 @@ class ReadingHead(Head):
         """Return (characters, mask): (rows, length, width) with 0 behind the end, and (rows, length, 1)."""
         mask = ops.expand_dims(self.cast(ops.not_equal(ids, 0)), -1)
         found = self.embedding(ids, word_ids)
-        shape = (ops.shape(ids)[0], ops.shape(ids)[1], self.shape.width)
+        shape = (ops.shape(ids)[0], ops.shape(ids)[1], self.width)
         drop = dropout.mask(dropout_key, layer, 0, shape, self.shape.dropout, self.compute_dtype)
         return dropout.apply(found, drop) * mask, mask
 
@@ -242,7 +266,7 @@ class ReadingHead(Head):
     def _tags(self, name: str, passage: Any, question: Any) -> Any:
         """Return (rows, length) float32 logits of one tagger over characters joined with the question."""
         kernel, bias = (ops.convert_to_tensor(one) for one in self.taggers[name])
-        width = self.shape.width
+        width = self.width
         own = ops.cast(ops.matmul(passage, self.cast(kernel[:width])), "float32")[..., 0]
         return own + ops.matmul(ops.cast(question, "float32"), kernel[width:]) + bias
 
@@ -252,8 +276,8 @@ class ReadingHead(Head):
         real = ops.cast(ops.not_equal(batch["token_ids"], 0), "float32") * ops.expand_dims(batch["weight"], 1)
         total = ops.zeros((), dtype="float32")
         for name in ("start", "end"):
-            chance, rest = gated_probability(outputs["gate"], outputs[name])
+            probability, rest = gated_probability(outputs["gate"], outputs[name])
             label = ops.cast(batch[f"{name}_tags"], "float32")
-            losses = focal(label, chance, rest, alpha=self.shape.alpha, gamma=self.shape.gamma)
+            losses = focal_loss(label, probability, rest, alpha=self.focal.alpha, gamma=self.focal.gamma)
             total = total + ops.sum(losses * real)
         return total * LOSS_SCALE, ops.sum(real)

@@ -1,0 +1,68 @@
+"""The reader's shape: its width and dropout rates, and how far its convolutions look.
+
+In: values. Out: a frozen ``Shape``. Knows nothing about tensors; imports no Keras.
+Sizes as in the published network: kexue.fm/archives/5409, 6671 and 6906.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field
+
+from clue_runner.architectures.base import BaseShape, Lookup
+from clue_runner.architectures.name_table import Axes
+from clue_runner.architectures.raw_config import RawConfig
+from clue_runner.config.schema import Positive, Share
+
+QUESTION_RATES = (1, 2, 1)
+PASSAGE_RATES = (1, 2, 4, 8, 16, 1)
+KERNEL = 3  # characters that a convolution sees
+
+
+class Shape(BaseShape):
+    """Sizes and options of the reader."""
+
+    SIZES: ClassVar[frozenset[str]] = frozenset({"num_layers", "hidden_dim"})
+
+    num_layers: Literal[9] = Field(
+        default=9, description="convolutions: 3 for the question, 6 for the passage"
+    )
+    hidden_dim: Positive = Field(default=128, description="width of a character's vector")
+    max_positions: Positive = Field(
+        default=4096, description="longest passage; a convolution has no table of places"
+    )
+    dropout: Share = Field(default=0.1, description="dropout after the embedding")
+    head_dropout: Share = Field(default=0.1, description="dropout on the logits of the gates")
+
+    @property
+    def position_limit(self) -> int:
+        """Return the longest passage."""
+        return self.max_positions
+
+    @classmethod
+    def from_config(cls, config: RawConfig) -> Self:
+        """Refuse: nobody publishes its weights; see ``BaseShape``."""
+        config.require("model_type", (), "published weights of this family are not known")
+        config.finish(advice="train it: --task webqa")
+        return cls(num_layers=9)
+
+    def axes(self, vocab_size: int) -> Axes:
+        """Return the length of each axis of the name table."""
+        width = self.hidden_dim
+        return {
+            "vocabulary": vocab_size,
+            "width": width,
+            "double": 2 * width,
+            "kernel": KERNEL,
+            "one": 1,
+        }
+
+    def lookups(self, vocab_size: int) -> Sequence[Lookup]:
+        """Return the tables whose ids must be inside them."""
+        advice = "encode the rows again: --set data.cache=false"
+        return (
+            Lookup("token_ids", vocab_size, "data.min_count", advice),
+            Lookup("question_ids", vocab_size, "data.min_count", advice),
+        )

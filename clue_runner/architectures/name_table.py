@@ -1,0 +1,182 @@
+"""The one table of a family's tensors: our name, Google's, Hugging Face's, the axes; and what is left out.
+
+In: rows as a family's ``names.py`` writes them. Out: entries for a number of blocks, shapes, a count.
+Nothing is matched by suffix. Knows nothing about files, values or libraries.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Layout = Literal["google", "huggingface", "native"]
+# ours, Google's, Hugging Face's (empty: that layout has no such tensor), axes
+Row = tuple[str, str, str, tuple[str, ...]]
+Axes = Mapping[str, int]
+
+# Hugging Face files of 2019 spell the parts of a layer norm as TensorFlow does.
+OLD_NORM = {".LayerNorm.weight": ".LayerNorm.gamma", ".LayerNorm.bias": ".LayerNorm.beta"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One tensor under its names, the block's number filled in.
+
+    Args:
+        ours: name in our states, stable for ever.
+        google: name in a TensorFlow checkpoint.
+        hugging_face: name without the family's prefix.
+        axes: axes in our order, which is Google's too: a kernel is (in, out).
+        group: name of the group that it stands in.
+    """
+
+    ours: str
+    google: str
+    hugging_face: str
+    axes: tuple[str, ...]
+    group: str
+
+    def transposed(self, layout: Layout) -> bool:
+        """Return whether ``layout`` keeps this tensor with its two axes swapped: Hugging Face's kernels."""
+        return layout == "huggingface" and self.ours.endswith("/kernel")
+
+    def spellings(self, layout: Layout, prefix: str = "") -> list[str]:
+        """Return the names under which ``layout`` may store the tensor, today's first; none: it does not."""
+        if layout == "native":
+            return [self.ours]
+        if layout == "google":
+            return [self.google] if self.google else []
+        if not self.hugging_face:
+            return []
+        old = [
+            self.hugging_face.replace(new, old) for new, old in OLD_NORM.items() if new in self.hugging_face
+        ]
+        return [prefix + name for name in (self.hugging_face, *old)]
+
+    def shape(self, axes: Axes) -> tuple[int, ...]:
+        """Return the shape in our layout."""
+        return tuple(axes[axis] for axis in self.axes)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Tensors that are there together or not at all.
+
+    Args:
+        name: e.g. ``blocks``.
+        rows: of the table.
+        prefixes: before the names of each row; ``{i}`` is the block's number.
+        part: ``network``: always there; ``pooler``: a checkpoint may lack it as a whole; ``head``: a head of
+            pre-training, which is taken when it is asked for and left out by a rule when it is not.
+        outside_prefix: Hugging Face stores it beside the prefix of the family, not below it.
+    """
+
+    name: str
+    rows: Sequence[Row]
+    prefixes: tuple[str, str, str] = ("", "", "")
+    part: Literal["network", "pooler", "head"] = "network"
+    outside_prefix: bool = False
+
+    @property
+    def repeated(self) -> bool:
+        """Return whether it stands once a block."""
+        return "{i}" in self.prefixes[0]
+
+    def entries(self, num_layers: int) -> Iterator[Entry]:
+        """Yield its entries, block by block."""
+        for block in range(num_layers) if self.repeated else (0,):
+            ours, google, face = (prefix.replace("{i}", str(block)) for prefix in self.prefixes)
+            for row in self.rows:
+                yield Entry(
+                    ours + row[0],
+                    row[1] and google + row[1],
+                    row[2] and face + row[2],
+                    row[3],
+                    self.name,
+                )
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Tensors left out on purpose: exact names, or every name below a trailing ``/`` or ``.``.
+
+    Args:
+        name: of the rule, as reports say it.
+        why: what the tensors are.
+        google: names in TensorFlow checkpoints.
+        hugging_face: names in Hugging Face files, the family's prefix included.
+        head: the group whose tensors these are; where it is asked for, the rule does not hold.
+        same_as: our name of the tensor that these repeat; where that is used, their values are compared.
+    """
+
+    name: str
+    why: str
+    google: Sequence[str] = ()
+    hugging_face: Sequence[str] = ()
+    head: str | None = None
+    same_as: str | None = None
+
+    def covers(self, name: str, layout: Layout) -> bool:
+        """Return whether the rule leaves ``name`` out."""
+        patterns = {"google": self.google, "huggingface": self.hugging_face, "native": ()}[layout]
+        return any(below(name, pattern) for pattern in patterns)
+
+
+@dataclass(frozen=True)
+class Stranger:
+    """Parts of names that only another network's tensors have, and what that network is."""
+
+    what: str
+    marks: Sequence[str]
+
+
+@dataclass(frozen=True)
+class NameTable:
+    """All tensors of a family.
+
+    Args:
+        groups: in the order of the network.
+        prefix: before Hugging Face's names where the encoder lies inside a larger model.
+        rules: what is left out on purpose.
+        strangers: networks that are often taken for this one.
+    """
+
+    groups: Sequence[Group]
+    prefix: str = ""
+    rules: Sequence[Rule] = ()
+    strangers: Sequence[Stranger] = ()
+
+    def entries(self, num_layers: int, *, heads: Sequence[str] = ()) -> list[Entry]:
+        """Return every entry of a network with ``num_layers`` blocks, and of the heads that are asked for.
+
+        Raises:
+            ValueError: the family has no such head.
+        """
+        known = {group.name for group in self.groups if group.part == "head"}
+        if unknown := set(heads) - known:
+            raise ValueError(f"no such head: {', '.join(sorted(unknown))}; known: {', '.join(sorted(known))}")
+        return [
+            entry
+            for group in self.groups
+            if group.part != "head" or group.name in heads
+            for entry in group.entries(num_layers)
+        ]
+
+    def group(self, name: str) -> Group:
+        """Return a group by its name."""
+        return next(group for group in self.groups if group.name == name)
+
+    def count(self, num_layers: int, axes: Axes, *, pooler: bool) -> int:
+        """Return the numbers in all tensors of a network without heads."""
+        return sum(
+            math.prod(entry.shape(axes))
+            for entry in self.entries(num_layers)
+            if pooler or self.group(entry.group).part != "pooler"
+        )
+
+
+def below(name: str, pattern: str) -> bool:
+    """Return whether ``name`` is ``pattern``, or stands below it where that ends with ``/`` or ``.``."""
+    return name == pattern or (pattern[-1:] in {"/", "."} and name.startswith(pattern))

@@ -1,0 +1,47 @@
+"""What the parts of an encoder ask of a family's shape: the sizes and options that they read, by name.
+
+In: nothing. Out: types alone. Knows nothing about families, tensors or settings' files; imports no Keras.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+Activation = Literal["gelu", "gelu_tanh", "relu"]
+AttentionForm = Literal["auto", "einsum", "chunked", "fused"]
+Policy = Literal["nothing", "dots", "everything"]
+
+
+class Recomputation(Protocol):
+    """What the backward pass computes again; ``model.recompute`` and ``model.recompute_policy``."""
+
+    recompute: str
+    recompute_policy: Policy
+
+
+class BlockShape(Protocol):
+    """What a block of attention and feed-forward reads."""
+
+    hidden_dim: int
+    num_heads: int
+    intermediate_dim: int
+    activation: Activation
+    layer_norm_epsilon: float
+    dropout: float
+    attention_dropout: float
+    attention: AttentionForm
+
+
+class EncoderShape(BlockShape, Recomputation, Protocol):
+    """What embeddings and the stack of blocks read beyond that."""
+
+    num_layers: int
+    num_segments: int
+
+    @property
+    def embedding_dim(self) -> int:
+        """Return the width of the embedded tokens; another than ``hidden_dim`` has a layer in between."""
+
+    @property
+    def position_limit(self) -> int:
+        """Return the longest row that the positions reach."""
