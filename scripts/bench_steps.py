@@ -63,8 +63,8 @@ def classifier_engine(
     model: Any, *, backend: str, precision: str, jit: bool, vocab_size: int = 21128, drop_share: float = 0.0
 ) -> Any:
     """Return the real engine with a classifier of three labels on a backbone of these settings."""
-    from clue_runner.engines import EngineSettings, create_engine
     from clue_runner.architectures.settings import build_backbone
+    from clue_runner.engines import EngineSettings, create_engine
     from clue_runner.models.heads import ClassificationHead
 
     settings = EngineSettings(

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from clue_runner.data.cards import find_card
-from clue_runner.data.readers_passages import read_passage_records
+from clue_runner.data.locate import locate
+from clue_runner.data.readers.passages import read_passage_records
 from clue_runner.data.records import PassagesRecord
-from clue_runner.data.sources import locate
+from clue_runner.tokens.characters import open_segmenter
 from clue_runner.tokens.vectors import write_word_vectors
 
 
@@ -32,12 +33,9 @@ def texts_of(records: Sequence[PassagesRecord]) -> Iterator[str]:
 
 def cut(texts: Iterator[str]) -> list[list[str]]:
     """Return the words of each text; white space is no word, because the file's format parts with it."""
-    import logging
-
-    import jieba
-
-    jieba.setLogLevel(logging.WARNING)
-    return [[word for word in jieba.lcut(text, HMM=False) if word.strip() == word != ""] for text in texts]
+    segmenter = open_segmenter()
+    words = (segmenter.lcut(text, HMM=False) for text in texts)
+    return [[word for word in line if word.strip() == word != ""] for line in words]
 
 
 def trained(sentences: list[list[str]], options: argparse.Namespace) -> Any:

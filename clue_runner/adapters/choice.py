@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from clue_runner.adapters.base import Head, Prediction, Predictions, Scores
 from clue_runner.config.schema import Run
 from clue_runner.data.cards import Card, Submission, Template
-from clue_runner.data.readers_choice import read_choice_records
+from clue_runner.data.readers.choice import read_choice_records
 from clue_runner.data.records import ChoiceRecord, Records
 from clue_runner.data.sources import DataSource
 from clue_runner.data.template import fill_template

@@ -28,7 +28,7 @@ from clue_runner.adapters.choice import (
 )
 from clue_runner.config.schema import Run
 from clue_runner.data.cards import Card, Submission
-from clue_runner.data.readers_cloze import TAG, read_cloze_records
+from clue_runner.data.readers.cloze import TAG, read_cloze_records
 from clue_runner.data.records import ClozeRecord, Records
 from clue_runner.data.sources import DataSource
 from clue_runner.errors import CheckpointError, DataError, UsageError

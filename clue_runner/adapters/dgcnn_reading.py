@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from clue_runner.adapters.base import Head, Prediction, Predictions, Scores
 from clue_runner.config.schema import Run
 from clue_runner.data.cards import Card, Submission
-from clue_runner.data.readers_passages import read_passage_records
+from clue_runner.data.readers.passages import read_passage_records
 from clue_runner.data.records import Passage, PassagesRecord, Records
 from clue_runner.data.sources import DataSource
 from clue_runner.errors import DataError, NotFiniteError

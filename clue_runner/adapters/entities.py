@@ -18,7 +18,7 @@ import numpy as np
 from clue_runner.adapters.base import Head, Prediction, Predictions, Scores
 from clue_runner.config.schema import Run
 from clue_runner.data.cards import Card, Submission
-from clue_runner.data.readers_entities import entities_of, read_entity_records
+from clue_runner.data.readers.entities import entities_of, read_entity_records
 from clue_runner.data.records import Entity, EntityRecord, Records
 from clue_runner.data.sources import DataSource
 from clue_runner.errors import DataError, Problem

@@ -13,8 +13,9 @@ from typing import Any
 from clue_runner.adapters.base import Prediction, Scores, load_adapter
 from clue_runner.adapters.score_kits import score_kit
 from clue_runner.data.cards import Card, find_card
+from clue_runner.data.locate import locate
 from clue_runner.data.records import Records
-from clue_runner.data.sources import DataSource, FolderSource, locate
+from clue_runner.data.sources import DataSource, FolderSource
 from clue_runner.errors import DataError, Problem, UsageError
 from clue_runner.submission.findings import shorten
 from clue_runner.submission.predictions import Aligned, GivenAnswer, align, read_predictions

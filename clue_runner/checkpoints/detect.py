@@ -12,6 +12,7 @@ from clue_runner.architectures.name_table import Layout
 from clue_runner.checkpoints.google import CONFIG as GOOGLE_CONFIG
 from clue_runner.checkpoints.run_weights import WEIGHTS as NATIVE_WEIGHTS
 from clue_runner.errors import CheckpointError
+from clue_runner.runs.folder import RunFolder
 
 FACE_CONFIG = "config.json"
 FACE_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
@@ -74,19 +75,7 @@ def find_layout(path: str | Path) -> tuple[Path, Layout]:
 
 def _best_of_run(folder: Path) -> Path:
     """Return the best checkpoint of a run folder; any other folder as it is."""
-    pointer = folder / "checkpoints" / "best"
-    if not pointer.is_file():
-        return folder
-    name = pointer.read_text(encoding="utf-8").strip()
-    best = folder / "checkpoints" / name
-    if Path(name).name != name or not best.is_dir():
-        raise CheckpointError(
-            "the run's best checkpoint is not there",
-            where=str(pointer),
-            received=repr(name),
-            next_step="train again; the run folder is incomplete",
-        )
-    return best
+    return RunFolder(folder).best_state() or folder
 
 
 def _file_given(path: Path) -> CheckpointError:

@@ -81,12 +81,15 @@ def check(ctx: click.Context, files: tuple[Path, ...], json: bool) -> None:
     """Check recipes, model presets and task cards; folders are walked."""
     console = context_console(ctx, json=json)
     from clue_runner.config.check import check_file, yaml_files
+    from clue_runner.data.cards import card_problems
     from clue_runner.errors import Problem, UsageError
 
     problems: list[Problem] = []
     checked = yaml_files(files)
     for path in checked:
         kind, found = check_file(path)
+        if kind == "card":
+            found = card_problems(path)
         problems += found
         console.event(
             {

@@ -42,10 +42,11 @@ def get(ctx: click.Context, name: str, path: str | None, offline: bool, json: bo
     from clue_runner.data.cards import find_card
     from clue_runner.data.check import check_source
     from clue_runner.data.download import install
-    from clue_runner.data.sources import open_source
+    from clue_runner.data.locate import open_source
+    from clue_runner.files.names import user_path
 
     card = find_card(name)
-    zip_path = install(card, Path(path)) if path else _download(card, console, offline)
+    zip_path = install(card, user_path(path)) if path else _download(card, console, offline)
     report = check_source(card, open_source(zip_path, card))
     for warning in report.warnings:
         console.warn(warning)
@@ -209,7 +210,7 @@ def convert(
 def _open(name: str, path: str | None) -> tuple[Card, DataSource]:
     """Return the card and its data; nothing is downloaded by looking."""
     from clue_runner.data.cards import find_card
-    from clue_runner.data.sources import locate
+    from clue_runner.data.locate import locate
 
     card = find_card(name)
     return card, locate(card, path, offline=True)

@@ -76,7 +76,7 @@ def show(ctx: click.Context, name: str, json: bool) -> None:
             console.result(line)
         own = "train" in card.splits
         trial = f"clue train --task {name}" if own else f"clue predict --run RUN --task {name}"
-        console.say(f"\ntry it: {trial} --data sample")
+        console.say(f"\ntry it: {trial}{' --data sample' if card.sample else ''}")
 
 
 def _listed(card: Card) -> dict[str, object]:
@@ -94,7 +94,7 @@ def _listed(card: Card) -> dict[str, object]:
 
 def _kind(card: Card) -> str:
     """Return the task's kind in words: the adapter, and for texts how many go into one row."""
-    if card.adapter == "classification" and card.template is not None:
+    if card.layout == "lines" and card.template is not None:
         return "pair" if len(card.template.parts) == 2 else "text"
     return card.adapter
 
@@ -106,24 +106,24 @@ def _records(card: Card, split: str) -> int | None:
 
 
 def _data_at_hand(card: Card) -> bool:
-    """Return whether the official data lies under $CLUE_HOME; its contents are not looked at."""
-    from clue_runner.config.shipped import clue_home
+    """Return whether the data lies where it is looked for; its contents are not looked at."""
+    from clue_runner.data.locate import data_at_hand
 
-    folder = clue_home() / "data" / card.name
-    return folder.is_dir() and any(folder.iterdir())
+    return data_at_hand(card) is not None
 
 
 def _card_lines(card: Card) -> list[str]:
     """Return a card as lines for people."""
+    names = "  ".join(dict.fromkeys((card.name, card.title.zh, card.title.en)))
     lines = [
-        f"{card.name}  {card.title.zh}  {card.title.en}  (card version {card.version})",
+        f"{names}  (card version {card.version})",
         f"kind         {_kind(card)} ({card.adapter}), scored by {card.metric}",
         f"max length   {card.max_length} tokens",
     ]
     for name, split in card.splits.items():
         counts = " or ".join(f"{count:,}" for count in split.records)
         unlabelled = "" if split.labelled else ", no labels"
-        lines.append(f"{name:<12} {counts} records in {split.file}{unlabelled}")
+        lines.append(f"{name:<12} {f'{counts} records in ' if counts else ''}{split.file}{unlabelled}")
     if card.labels:
         lines.append(f"labels       {len(card.labels)}, in index order:")
         lines += [
@@ -137,16 +137,21 @@ def _card_lines(card: Card) -> list[str]:
         )
     for group, values in card.recommended.items():
         settings = ", ".join(f"{group}.{key}={value}" for key, value in values.items())
-        lines.append(f"recommended  {settings} ({card.recommended_source})")
+        source = f" ({card.recommended_source})" if card.recommended_source else ""
+        lines.append(f"recommended  {settings}{source}")
     lines += [
         f"published    {entry.score:.2f} {entry.split}: {entry.model} ({entry.source})"
         for entry in card.published
     ]
-    lines += [f"licence      {card.licence}", f"paper        {card.paper}"]
+    if card.licence:
+        lines.append(f"licence      {card.licence}")
+    if card.paper:
+        lines.append(f"paper        {card.paper}")
     if card.sample is not None:
         counts = ", ".join(f"{count:,} {name}" for name, count in card.sample.records.items())
         lines.append(f"sample       {counts} records ship with the card")
+    get = f"clue data get {card.name}" if card.download else "name it with --data FOLDER"
     return [
         *lines,
-        f"data         {'at hand' if _data_at_hand(card) else f'not here: clue data get {card.name}'}",
+        f"data         {'at hand' if _data_at_hand(card) else f'not here: {get}'}",
     ]

@@ -15,12 +15,13 @@ from typing import Any
 from clue_runner.adapters.base import Predictions, load_adapter
 from clue_runner.console import Console
 from clue_runner.data.cards import Card, find_card
+from clue_runner.data.locate import locate
 from clue_runner.data.records import Records
-from clue_runner.data.sources import DataSource, locate, missing_file, split_file
+from clue_runner.data.sources import DataSource, FolderSource, missing_file, split_file
 from clue_runner.errors import DataError, UsageError
 from clue_runner.files.atomic import make_folder, probe_folder
 from clue_runner.files.lock import FolderLock
-from clue_runner.runs.events import read_events
+from clue_runner.runs.events import remembered_data
 from clue_runner.runs.folder import RunFolder
 from clue_runner.training.answers import (
     WrittenSubmission,
@@ -44,36 +45,6 @@ class PredictRequest:
     split: str = "test"
     data: str | None = None
     output: Path | None = None
-
-
-@dataclass(frozen=True)
-class FileSource:
-    """One file of the user's in the place of a split."""
-
-    path: Path
-    file: str
-    is_sample: bool = False
-    archive: Path | None = None
-
-    @property
-    def label(self) -> str:
-        """Return the path."""
-        return str(self.path)
-
-    def names(self) -> list[str]:
-        """Return the one name under which the file answers."""
-        return [self.file]
-
-    def has(self, file: str) -> bool:
-        """Return whether it answers to this name."""
-        return file == self.file
-
-    def read(self, file: str) -> bytes:
-        """Return the file's bytes; raises ``DataError`` where it cannot be read."""
-        try:
-            return self.path.read_bytes()
-        except OSError as error:
-            raise DataError("cannot read the file", where=str(self.path), received=error.strerror) from None
 
 
 @dataclass(frozen=True)
@@ -107,7 +78,7 @@ def fulfil(request: PredictRequest, console: Console) -> dict[str, Any]:
     members = find_members(request.run, wanted.name if wanted else None, console)
     card = find_card(members[0].run.task)
     home = members[0].folder if len(members) == 1 else _ensemble_folder(members)
-    remembered = _remembered_data(members[0].folder)
+    remembered = remembered_data(members[0].folder.path)
     if wanted is not None and wanted.name != card.name:
         card, remembered = borrowed_card(wanted, card), None
         home = RunFolder(home.path / wanted.name)  # beside the run's own answers, never over them
@@ -246,17 +217,9 @@ def _read_file(card: Card, text: str) -> Question:
             next_step="name a split, or a file of records in the task's layout",
         )
     name = (*card.test_splits, *card.splits)[0]
-    source = FileSource(path, card.splits[name].file)
+    source = FolderSource(text, {card.splits[name].file: path})
     records = load_adapter(card).read(card, source, name)
     return Question(source, {path.stem: replace(records, file=str(path))}, is_file=True, is_test=False)
-
-
-def _remembered_data(folder: RunFolder) -> str | None:
-    """Return the ``--data`` that a run was trained with; None where it had none."""
-    given = [
-        event.get("data") for event in read_events(folder.events) if event["event"] in {"start", "resume"}
-    ]
-    return given[-1] if given else None
 
 
 def _ensemble_folder(members: Sequence[Member]) -> RunFolder:

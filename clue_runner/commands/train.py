@@ -19,11 +19,12 @@ from clue_runner.config.loader import load_run, require_checkpoint
 from clue_runner.config.schema import Run
 from clue_runner.console import Console
 from clue_runner.data.cards import Card, all_cards, find_card, recommended_settings
-from clue_runner.data.sources import locate
+from clue_runner.data.locate import locate
 from clue_runner.errors import ScoreTooLowError, UsageError
 from clue_runner.files.atomic import write_json
 from clue_runner.memory.batch_size import as_begun
 from clue_runner.runs.folder import seed_folder
+from clue_runner.runs.results import SCHEMA, RunResult
 from clue_runner.training.borrow import require_train
 from clue_runner.training.run import train
 
@@ -64,10 +65,10 @@ def fulfil(request: TrainRequest, console: Console) -> dict[str, Any]:
         return show_plan(run, card, source, output, console, seeds=request.seeds, fresh=request.fresh)
     data = _remembered(request.data)
     if request.seeds is None:
-        metrics = train(run, card, source, output, console, fresh=request.fresh, data_argument=data)
-        _refuse_low_score(metrics["score"], request.fail_under)
-        return metrics
-    results: list[dict[str, Any]] = []
+        result = train(run, card, source, output, console, fresh=request.fresh, data_argument=data)
+        _refuse_low_score(result.scored.score, request.fail_under)
+        return result.to_json()
+    results: list[RunResult] = []
     for number in range(request.seeds):
         one = run.model_copy(update={"seed": run.seed + number})
         first = seed_folder(output, run.seed).run() if results else None
@@ -128,24 +129,24 @@ def default_output(card: Card, run: Run, *, several: bool) -> Path:
     return Path("runs") / card.name / name
 
 
-def summarise(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def summarise(results: Sequence[RunResult]) -> dict[str, Any]:
     """Return mean and standard deviation over seeds; the deviation of one run is 0."""
-    scores = [float(one["score"]) for one in results]
+    scores = [result.scored.score for result in results]
     first = results[0]
     return {
-        "schema": first["schema"],
+        "schema": SCHEMA,
         "ok": True,
-        "task": first["task"],
-        "card_version": first["card_version"],
-        "model": first["model"],
-        "split": first["split"],
-        "metric": first["metric"],
-        "seeds": [one["seed"] for one in results],
+        "task": first.task,
+        "card_version": first.card_version,
+        "model": first.model,
+        "split": first.split,
+        "metric": first.metric,
+        "seeds": [result.seed for result in results],
         "values": scores,
         "mean": fmean(scores),
         "std": stdev(scores) if len(scores) > 1 else 0.0,
-        "chance": first["chance"],
-        "data_complete": first["data_complete"],
+        "chance": first.chance,
+        "data_complete": first.data_complete,
     }
 
 

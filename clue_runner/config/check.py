@@ -1,7 +1,7 @@
 """Checks YAML files of the project by what they are: defaults, model presets, recipes, task cards.
 
-In: paths. Out: findings with file and line. Knows the schema of settings; a card's own schema belongs to
-``data/cards.py``, so a card is checked here for its syntax and its recommended settings only.
+In: paths. Out: findings with file and line. Knows the schema of settings; a card's own belongs to
+``data/cards.py``, which asks this file about the settings that a card recommends.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from clue_runner.config.layers import check_types, layer_from_mapping
 from clue_runner.config.loader import default_layer
 from clue_runner.config.presets import read_preset
 from clue_runner.config.recipes import recipe_layers
-from clue_runner.config.yaml_reader import read_yaml
+from clue_runner.config.yaml_reader import Document, read_yaml
 from clue_runner.errors import ClueError, DataError, Problem
 
 Kind = Literal["card", "model preset", "settings"]
@@ -38,7 +38,7 @@ def yaml_files(paths: Sequence[Path]) -> list[Path]:
 
 
 def check_file(path: Path) -> tuple[Kind, list[Problem]]:
-    """Return what a file is taken for and all problems in it."""
+    """Return what a file is taken for and its problems; a card's: ``data.cards.card_problems``."""
     kind = _kind(path)
     problems: list[Problem] = []
     try:
@@ -59,23 +59,28 @@ def _kind(path: Path) -> Kind:
     return "model preset" if "kind" in values or path.parent.name == "models" else "settings"
 
 
-def _check(path: Path, kind: Kind, problems: list[Problem]) -> None:
-    """Append the problems of one file."""
-    base = {**default_layer().values, "task": "none"}
-    if kind == "card":
-        document = read_yaml(path)
-        recommended = document.values.get("recommended") or {}
+def recommended_problems(document: Document) -> list[Problem]:
+    """Return what is wrong with the settings that a task card recommends."""
+    problems: list[Problem] = []
+    recommended = document.values.get("recommended") or {}
+    if isinstance(recommended, dict):  # the card's schema refuses anything else
         layer = layer_from_mapping(
-            str(path),
+            document.name,
             recommended,
             problems,
             document=document,
             prefix=("recommended",),
             only=("data", "model", "train"),
         )
-        check_types(layer, base, problems)
-    elif kind == "model preset":
+        check_types(layer, {**default_layer().values, "task": "none"}, problems)
+    return problems
+
+
+def _check(path: Path, kind: Kind, problems: list[Problem]) -> None:
+    """Append the problems of one file."""
+    base = {**default_layer().values, "task": "none"}
+    if kind == "model preset":
         check_types(read_preset(path).layer, base, problems)
-    else:
+    elif kind == "settings":
         for layer in recipe_layers(path, None, problems):
             check_types(layer, base, problems)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import stat
 import zipfile
-import zlib
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from clue_runner.errors import DataError, Problem, RefusedFileError
+from clue_runner.errors import DataError, Problem, RefusedFileError, StorageError
+from clue_runner.files.litter import is_litter
+from clue_runner.files.names import open_regular
 
 MAX_MEMBERS = 1_000
 MAX_TOTAL_BYTES = 2 * 1024**3
@@ -26,19 +27,20 @@ def open_archive(path: Path) -> dict[str, tuple[str, ...]]:
     """Return base name -> member paths of the zip's regular files.
 
     Args:
-        path: the zip. Folder entries, ``__MACOSX`` and dot files are left out.
+        path: the zip. Folder entries and litter are left out.
 
     Raises:
         DataError: not a zip, or a damaged one.
         RefusedFileError: a zip built to harm; every reason is listed.
+        StorageError: the file cannot be read now.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_regular(path) as stream, zipfile.ZipFile(stream) as archive:
             members = archive.infolist()
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError) as error:
+    except (DataError, StorageError, MemoryError):
+        raise
+    except Exception as error:  # whatever the library makes of bytes that are no zip
         raise _not_a_zip(path, error) from None
-    except OSError as error:
-        raise DataError("cannot read the file", where=str(path), received=error.strerror) from None
     problems = _attacks(members)
     if problems:
         raise RefusedFileError(
@@ -47,12 +49,11 @@ def open_archive(path: Path) -> dict[str, tuple[str, ...]]:
             problems=problems,
             next_step="take the official zip again: clue data get",
         )
-    found: dict[str, list[str]] = defaultdict(list)
+    kept: dict[str, list[str]] = defaultdict(list)
     for member in members:
-        parts = _parts(member.filename)
-        if not member.is_dir() and parts[0] != "__MACOSX" and not parts[-1].startswith("."):
-            found[parts[-1]].append(member.filename)
-    return {name: tuple(paths) for name, paths in found.items()}
+        if not member.is_dir() and not is_litter(member.filename):
+            kept[_parts(member.filename)[-1]].append(member.filename)
+    return {name: tuple(paths) for name, paths in kept.items()}
 
 
 def read_member(path: Path, member: str) -> bytes:
@@ -60,26 +61,28 @@ def read_member(path: Path, member: str) -> bytes:
 
     Raises:
         DataError: the member is damaged, cut short or encrypted.
+        StorageError: the file cannot be read now.
     """
     where = f"{path}:{member}"
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_regular(path) as stream, zipfile.ZipFile(stream) as archive:
             info = archive.getinfo(member)
             if info.flag_bits & 0x1:
                 raise DataError(
                     "the member is encrypted", where=where, next_step="give a zip without a password"
                 )
-            with archive.open(info) as stream:
-                return stream.read(info.file_size + 1)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, KeyError) as error:
+            with archive.open(info) as content:
+                return content.read(info.file_size + 1)
+    except (DataError, StorageError, MemoryError):
+        raise
+    # Deflate, bzip2 and LZMA each have exceptions of their own for bytes that are damaged.
+    except Exception as error:
         raise DataError(
             "the zip is damaged: the member cannot be read",
             where=where,
-            received=str(error),
+            received=str(error) or type(error).__name__,
             next_step="get it again: clue data get",
         ) from None
-    except OSError as error:
-        raise DataError("cannot read the file", where=where, received=error.strerror) from None
 
 
 def verify_archive(path: Path) -> None:
@@ -149,7 +152,7 @@ def _parts(name: str) -> list[str]:
 
 def _not_a_zip(path: Path, error: Exception) -> DataError:
     """Return the error for a file that does not open as a zip, with what it looks like instead."""
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         head = stream.read(HEAD_BYTES)
     if head[:2] == b"PK":
         what, received = "the zip is damaged or cut short", str(error)

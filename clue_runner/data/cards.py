@@ -1,228 +1,42 @@
-"""Task cards: one ``task.yaml`` a dataset, found by walking the folder, validated, frozen.
+"""Finds, reads and checks task cards; ``config check``, ``tasks show`` and ``train`` all read one with this.
 
-In: a task name or a folder. Out: a ``Card``. Knows nothing about records, tokens or tensors.
+In: a task name or a folder. Out: a ``Card``, or every problem in it with file and line.
+Knows nothing about records, tokens or tensors.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from clue_runner.config.check import recommended_problems
 from clue_runner.config.shipped import shipped_folder
-from clue_runner.config.yaml_reader import Document, read_yaml
-from clue_runner.errors import Problem, UsageError, unknown_name
+from clue_runner.config.yaml_reader import Document, KeyPath, read_yaml
+from clue_runner.data.card import Card, CardPart, Submission, Template
+from clue_runner.data.kinds import Kind, all_kinds, with_defaults
+from clue_runner.errors import ClueError, DataError, Problem, UsageError, suggest, unknown_name
+from clue_runner.files.litter import entries
+from clue_runner.files.names import user_path
+
+__all__ = [
+    "Card",
+    "Submission",
+    "Template",
+    "all_cards",
+    "card_problems",
+    "find_card",
+    "load_card",
+    "recommended_settings",
+]
 
 CARD_FILE = "task.yaml"
-PLACEHOLDER = re.compile(r"\{(?P<field>[A-Za-z0-9_.]+)(?:\|join\((?P<separator>[^)]*)\))?\}")
-FileName = Annotated[str, Field(pattern=r"^[^/\\\x00]+$")]
-FieldType = Literal["string", "strings", "integer"]
-
-
-class CardPart(BaseModel):
-    """Base of all parts: frozen, unknown keys refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class Title(CardPart):
-    """A title in both languages."""
-
-    zh: str
-    en: str
-
-
-class Label(CardPart):
-    """One label in index order; ``name`` is the string in files, quoted in YAML."""
-
-    name: str
-    description: str = ""
-
-
-class Mark(CardPart):
-    """Marks put around a span of the text: WSC's ``_noun_`` and ``[pronoun]``.
-
-    ``text`` and ``start`` are dotted field paths to the span's text and its character offset.
-    """
-
-    text: str
-    start: str
-    before: str
-    after: str
-
-
-class Template(CardPart):
-    """How a record becomes one or two texts; three where a passage, a question and a choice are read.
-
-    Each part is literal text with ``{field}`` or ``{field|join(SEPARATOR)}`` for a list of strings;
-    ``marks`` are inserted into the named field before the template is applied.
-    """
-
-    parts: Annotated[list[str], Field(min_length=1, max_length=3)]
-    marks: list[Mark] = []
-    marked_field: str | None = None
-
-    @property
-    def used_fields(self) -> tuple[str, ...]:
-        """Return every field path that the parts and marks read."""
-        used = [match["field"] for part in self.parts for match in PLACEHOLDER.finditer(part)]
-        for mark in self.marks:
-            used += [mark.text, mark.start]
-        return tuple(dict.fromkeys(used))
-
-
-class SplitFile(CardPart):
-    """A further file that belongs to a split; ``also`` are older spellings of its name."""
-
-    file: FileName
-    also: list[FileName] = []
-
-    @property
-    def file_names(self) -> tuple[str, ...]:
-        """Return the file's name, then its older spellings."""
-        return (self.file, *self.also)
-
-
-class Split(SplitFile):
-    """One split of the official zip: one file, or several.
-
-    ``records`` counts all records of the split; several values where published copies differ,
-    none where the count is not known (then it is not checked).
-    ``also`` are older spellings of the file name.
-    ``more`` are files whose records follow those of ``file`` (C3: mixed texts after dialogues);
-    ``answers`` is the file that holds the answers where the records do not (ChID).
-    """
-
-    records: list[int] = []
-    labelled: bool = True
-    more: list[SplitFile] = []
-    answers: SplitFile | None = None
-
-
-class Download(CardPart):
-    """The official zip: mirrors in order, known hashes (``md5:...`` or ``sha256:...``)."""
-
-    file: FileName
-    urls: list[str]
-    hashes: list[Annotated[str, Field(pattern=r"^(md5:[0-9a-f]{32}|sha256:[0-9a-f]{64})$")]] = []
-
-
-class Submission(CardPart):
-    """One file of the leaderboard's zip.
-
-    ``wrong_names`` are names that people have handed this file in under, and what is known of each.
-    ``shape`` is how the answers stand in it: ``lines`` of id and label, one ``object`` from id (question id,
-    blank tag) to answer, ``entities``: lines of id and {type: {surface: [[start, end]]}}, or a ``table`` of
-    id, tab and answer. ``answer_key`` is what lines call the answer (FewCLUE's ChID: ``answer``).
-    """
-
-    split: str
-    file: FileName
-    id_type: Literal["int", "str"] = "int"
-    label_type: Literal["str", "int"] = "str"
-    shape: Literal["lines", "object", "entities", "table"] = "lines"
-    answer_key: Literal["label", "answer"] = "label"
-    benchmarks: list[str]
-    source: str
-    wrong_names: Mapping[str, str] = {}
-
-
-class Published(CardPart):
-    """A published score in percent, with its source."""
-
-    model: str
-    split: str
-    score: float
-    source: str
-
-
-class Sample(CardPart):
-    """What makes the records in ``sample/`` learnable, and how many there are."""
-
-    records: Mapping[str, int]
-    learnable_by: str
-
-
-class Card(CardPart):
-    """A task: where its data is, what it means, how it is scored and handed in.
-
-    ``fields`` names what the reader requires of every record (dotted paths into objects) and its type;
-    the id and the label are named by ``id_field`` and ``label_field``. ``layout`` is how the files are
-    built, and so which reader takes them (``data/layouts.py``); ``script`` is what the texts are written
-    in. ``labels_file`` is the member that repeats the label list, checked by ``clue data check``.
-    """
-
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
-    title: Title
-    version: str
-    adapter: str
-    layout: Literal["lines", "cluener", "squad", "c3", "chid", "passages"] = "lines"
-    fields: Mapping[str, FieldType] = {}
-    id_field: str | None = None
-    label_field: str = "label"
-    labels: list[Label] = []
-    labels_file: FileName | None = None
-    skip_labels: list[str] = []
-    template: Template | None = None
-    script: Literal["simplified", "traditional"] = "simplified"
-    metric: str
-    download: Download | None = None
-    splits: Mapping[str, Split]
-    submissions: list[Submission] = []
-    max_length: Annotated[int, Field(gt=2)]
-    recommended: Mapping[Literal["data", "model", "train"], Mapping[str, object]] = {}
-    recommended_source: str = ""
-    published: list[Published] = []
-    licence: str
-    paper: str
-    sample: Sample | None = None
-    folder: Path = Path()
-
-    @property
-    def test_splits(self) -> tuple[str, ...]:
-        """Return the names of the splits without labels, in the card's order."""
-        return tuple(name for name, split in self.splits.items() if not split.labelled)
-
-    @property
-    def label_names(self) -> tuple[str, ...]:
-        """Return the labels in index order."""
-        return tuple(label.name for label in self.labels)
-
-    @model_validator(mode="after")
-    def _check_references(self) -> Self:
-        """Refuse names that point nowhere, so that a typo is found when the card is read."""
-        faults = [*self._label_faults(), *self._template_faults()]
-        for submission in self.submissions:
-            if submission.split not in self.splits:
-                faults.append(
-                    f"submission {submission.file} names split {submission.split!r}, which is not in splits"
-                )
-        if faults:
-            raise ValueError("; ".join(faults))
-        return self
-
-    def _label_faults(self) -> list[str]:
-        """Return what is wrong with the label list."""
-        names = self.label_names
-        faults = [f"label {name!r} is listed twice" for name in sorted(set(names)) if names.count(name) > 1]
-        return faults + [
-            f"{name!r} is in labels and in skip_labels" for name in self.skip_labels if name in names
-        ]
-
-    def _template_faults(self) -> list[str]:
-        """Return what is wrong with the template's field names."""
-        if self.template is None:
-            return []
-        missing = [name for name in self.template.used_fields if name not in self.fields]
-        faults = [f"the template reads {name!r}, which is not in fields" for name in missing]
-        if self.template.marks and self.template.marked_field not in self.fields:
-            faults.append("template.marked_field must name the field that the marks go into")
-        return faults
+Fault = tuple[KeyPath, str]
 
 
 def find_card(name: str) -> Card:
@@ -230,13 +44,14 @@ def find_card(name: str) -> Card:
 
     Raises:
         UsageError: no such task or folder, or a card that does not validate.
+        DataError: a path that cannot be one, or a card that cannot be read.
     """
     shipped = _shipped_folders()
     if name in shipped:
         return load_card(shipped[name])
-    folder = Path(name).expanduser()
+    folder = user_path(name)
     if (folder / CARD_FILE).is_file():
-        return load_card(folder.resolve())
+        return load_card(folder)
     if folder.is_dir() or "/" in name:
         raise UsageError(
             "not a task folder: it holds no task.yaml" if folder.is_dir() else "no such task folder",
@@ -257,38 +72,157 @@ def all_cards() -> dict[str, Card]:
     return {name: load_card(folder) for name, folder in _shipped_folders().items()}
 
 
-@lru_cache(maxsize=64)
 def load_card(folder: Path) -> Card:
-    """Return the validated card of ``folder``.
+    """Return the validated card of ``folder``, with what it leaves out filled in as its kind has it.
 
     Raises:
         UsageError: the file is not valid YAML, or not a valid card; every problem with file:line.
+        DataError: it cannot be read.
     """
     path = folder / CARD_FILE
-    document = read_yaml(path)
+    if not path.is_file():
+        raise DataError("no such card", where=str(path), next_step="name a folder that holds a task.yaml")
+    facts = path.stat()
+    # A long-lived process sees that a card was edited, or that it is in another folder.
+    return _load(folder, folder.resolve(), (facts.st_mtime_ns, facts.st_size))
+
+
+def card_problems(path: Path) -> list[Problem]:
+    """Return everything that is wrong with the card in a file, as ``load_card`` without raising."""
     try:
-        return Card.model_validate({**document.values, "folder": folder})
+        load_card(path.parent)
+    except ClueError as error:
+        return list(error.problems) or [error.headline]
+    return []
+
+
+@lru_cache(maxsize=64)
+def _load(folder: Path, resolved: Path, version: tuple[int, int]) -> Card:
+    """Return the card of ``folder``; messages name the folder as it was given."""
+    path = folder / CARD_FILE
+    document = read_yaml(path)
+    kind, problems = _kind_of(document)
+    if kind is not None:
+        card, further = _validated(document, kind, resolved)
+        problems += [*further, *recommended_problems(document)]
+        if card is not None and not problems:
+            return card
+    raise UsageError(
+        "the task card is not valid",
+        where=str(path),
+        problems=problems,
+        next_step="correct the lines named; tasks/afqmc/task.yaml is a commented example",
+    )
+
+
+def _kind_of(document: Document) -> tuple[Kind | None, list[Problem]]:
+    """Return the kind that the card names, or why there is none."""
+    name, kinds = document.values.get("adapter"), all_kinds()
+    if isinstance(name, str) and name in kinds:
+        return kinds[name], []
+    guess = suggest(name, kinds) if isinstance(name, str) else None
+    hint = f", did you mean {guess}?" if guess else ""
+    what = "adapter: no such kind of task" if "adapter" in document.values else "adapter: Field required"
+    received = repr(name)[:80] if "adapter" in document.values else None
+    return None, [Problem(f"{what}{hint}", document.where(("adapter",)), received, ", ".join(sorted(kinds)))]
+
+
+def _validated(document: Document, kind: Kind, folder: Path) -> tuple[Card | None, list[Problem]]:
+    """Return the card and what is wrong with it; no card where it has not even the right types."""
+    try:
+        values: dict[str, Any] = with_defaults(document.values, kind)
+        card = Card.model_validate({**values, "folder": folder})
     except ValidationError as error:
-        problems = [_card_problem(document, item) for item in error.errors()]
-        raise UsageError(
-            "the task card is not valid",
-            where=str(path),
-            problems=problems,
-            next_step="correct the lines named; tasks/afqmc/task.yaml is a commented example",
-        ) from None
+        return None, [_card_problem(document, item) for item in error.errors()]
+    problems = [
+        Problem(f"{'.'.join(map(str, path))}: {what}", document.where(path))
+        for path, what in (*_kind_faults(card, kind), *_label_faults(card), *_split_faults(card))
+    ]
+    return card, problems + [
+        Problem(f"template: {what}", document.where(path)) for path, what in _template_faults(card)
+    ]
+
+
+def _kind_faults(card: Card, kind: Kind) -> Iterator[Fault]:
+    """Yield what the card's kind of task does not allow."""
+    if card.layout not in kind.layouts:
+        yield ("layout",), f"{card.adapter} does not read {card.layout} (allowed: {', '.join(kind.layouts)})"
+    if card.metric not in kind.metrics:
+        guess = suggest(card.metric, kind.metrics)
+        hint = f", did you mean {guess}?" if guess else ""
+        yield ("metric",), f"no score called {card.metric!r}{hint} (allowed: {', '.join(kind.metrics)})"
+    if len(card.labels) < kind.labels:
+        yield ("labels",), f"{len(card.labels)} labels, {card.adapter} needs {kind.labels} or more"
+    if card.labels and not kind.labels:
+        yield ("labels",), f"{card.adapter} has no labels"
+    if kind.needs_fields and not card.fields:
+        yield ("fields",), f"{card.adapter} needs the fields of a record and their types"
+    texts = len(card.template.parts) if card.template else 0
+    if texts and texts not in kind.texts:
+        allowed = " or ".join(map(str, kind.texts)) or "no template"
+        yield ("template", "parts"), f"{texts} texts, {card.adapter} takes {allowed}"
+    if kind.needs_fields and card.fields and not texts:
+        yield ("fields",), f"{len(card.fields)} fields need a template that says which texts they make"
+
+
+def _label_faults(card: Card) -> Iterator[Fault]:
+    """Yield what is wrong with the label list."""
+    seen: set[str] = set()
+    for number, name in enumerate(card.label_names):
+        if name in seen:
+            yield ("labels", number), f"label {name!r} is listed twice"
+        seen.add(name)
+    for number, name in enumerate(card.skip_labels):
+        if name in seen:
+            yield ("skip_labels", number), f"{name!r} is in labels and in skip_labels"
+
+
+def _split_faults(card: Card) -> Iterator[Fault]:
+    """Yield what is wrong with splits and with the submissions made from them."""
+    folded = Counter(name.casefold() for name in card.splits)
+    for name, split in card.splits.items():
+        if folded[name.casefold()] > 1:
+            yield ("splits", name), "another split's name differs only in upper and lower case"
+        if name in {"train", "dev"} and not split.labelled:
+            yield ("splits", name, "labelled"), f"the {name} split needs labels"
+    if "train" in card.splits and "dev" not in card.splits:
+        yield ("splits",), "train without dev: the best epoch is chosen by the dev score"
+    files = Counter(submission.file.casefold() for submission in card.submissions)
+    for number, submission in enumerate(card.submissions):
+        if submission.split not in card.splits:
+            yield ("submissions", number), f"names split {submission.split!r}, which is not in splits"
+        if files[submission.file.casefold()] > 1:
+            yield ("submissions", number), f"{submission.file} is also the file of another submission"
+
+
+def _template_faults(card: Card) -> Iterator[Fault]:
+    """Yield what is wrong with the template's field names."""
+    if card.template is None:
+        return
+    for name in card.template.used_fields:
+        if name not in card.fields:
+            yield ("template",), f"the template reads {name!r}, which is not in fields"
+    if card.template.marks and card.template.marked_field not in card.fields:
+        yield ("template",), "template.marked_field must name the field that the marks go into"
 
 
 def _card_problem(document: Document, item: ErrorDetails) -> Problem:
     """Return pydantic's finding with the card's file:line."""
     path = tuple(part for part in item["loc"] if part != "[key]")
+    message = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "extra_forbidden":
+        parts = [part for part in CardPart.__subclasses__() if part.__module__ == Card.__module__]
+        known = {key for part in parts for key in part.model_fields}
+        guess = suggest(str(path[-1]), known - {"folder"})
+        message = f"no such key{f', did you mean {guess}?' if guess else ''}"
     return Problem(
-        f"{'.'.join(map(str, path)) or 'card'}: {item['msg'].removeprefix('Value error, ')}",
+        f"{'.'.join(map(str, path)) or 'card'}: {message}",
         where=document.where(path),
-        received=None if item["type"] in {"missing", "value_error"} else f"{item['input']!r:.80}",
+        received=None if item["type"] == "missing" else f"{item['input']!r:.80}",
     )
 
 
 def _shipped_folders() -> dict[str, Path]:
     """Return name -> folder of every shipped card; the folder is the list."""
     root = shipped_folder("tasks")
-    return {path.parent.name: path.parent for path in sorted(root.glob(f"*/{CARD_FILE}"))}
+    return {folder.name: folder for folder in entries(root) if (folder / CARD_FILE).is_file()}

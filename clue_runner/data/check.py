@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from itertools import chain, combinations
 from typing import Any
 
-from clue_runner.data.cards import Card
+from clue_runner.data.card import Card
 from clue_runner.data.contents import answer_of, labels_of, texts_of
 from clue_runner.data.download import hash_warning
 from clue_runner.data.layouts import read_records
-from clue_runner.data.readers import parse_json_lines
+from clue_runner.data.readers.json_lines import parse_json_lines
 from clue_runner.data.records import Records
 from clue_runner.data.sources import DataSource, split_file
 from clue_runner.errors import DataError, Problem
@@ -162,7 +162,7 @@ def _check_labels_file(report: Report, card: Card, source: DataSource) -> None:
     """Note a label list in the zip that differs from the card's; the card's is used."""
     if card.labels_file is None or not source.has(card.labels_file):
         return
-    rows, problems = parse_json_lines(source.read(card.labels_file), card.labels_file)
+    rows, problems = parse_json_lines(source.read(card.labels_file), source.shown(card.labels_file))
     listed = {str(row.get(card.label_field)) for _, row in rows}
     differing = sorted(listed.symmetric_difference(card.label_names))
     if problems or differing:

@@ -13,10 +13,12 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from clue_runner.data.archives import verify_archive
-from clue_runner.data.cards import Card, Download
-from clue_runner.data.sources import DataSource, data_folder, is_offline, open_source, split_file
+from clue_runner.config.shipped import clue_home
+from clue_runner.data.archives import open_archive, verify_archive
+from clue_runner.data.card import Card, Download
+from clue_runner.data.sources import DataSource, ZipSource, require_some_file, split_file
 from clue_runner.errors import ClueError, DataError, Problem, StorageError
+from clue_runner.files.names import read_regular
 
 CONNECT_SECONDS = 10.0
 STALL_SECONDS = 60.0  # longest silence in the middle of a download
@@ -68,13 +70,8 @@ def install(card: Card, path: Path) -> Path:
         RefusedFileError: a zip built to harm.
         StorageError: the folder cannot be written.
     """
-    archive = open_source(path, card).archive
-    if archive is None:
-        raise DataError(
-            "a folder of files, not a zip",
-            where=str(path),
-            next_step=f"use the folder as it is: --data {path}, or copy its files into {data_folder(card)}",
-        )
+    archive = _zip_at(card, path)
+    require_some_file(_opened(archive), card)
     verify_archive(archive)
     download = card.download or Download(file=archive.name, urls=[])
     part = _part_file(card, download)
@@ -98,8 +95,39 @@ def hash_warning(card: Card, archive: Path | None) -> str | None:
 
 def has_known_hash(path: Path, hashes: Sequence[str]) -> bool:
     """Return whether the file has one of ``hashes``, given as ``md5:...`` or ``sha256:...``."""
-    raw = path.read_bytes()
+    raw = read_regular(path)
     return any(hashlib.new(known.split(":")[0], raw).hexdigest() == known.split(":")[1] for known in hashes)
+
+
+def _zip_at(card: Card, path: Path) -> Path:
+    """Return the zip at ``path``: the file itself, or the official one in a folder."""
+    if path.is_dir():
+        inside = path / card.download.file if card.download else path
+        if inside.is_file():
+            return inside
+        raise DataError(
+            "a folder of files, not a zip",
+            where=str(path),
+            next_step=f"use the folder as it is: --data {path}, or copy its files into {data_folder(card)}",
+        )
+    if not path.exists():
+        raise DataError("no such file or folder", where=str(path), next_step="give --from the official zip")
+    return path
+
+
+def _opened(archive: Path) -> ZipSource:
+    """Return the source of a zip's files; raises as ``open_archive``."""
+    return ZipSource(str(archive), archive, open_archive(archive))
+
+
+def data_folder(card: Card) -> Path:
+    """Return where ``clue data get`` puts the task's zip: ``$CLUE_HOME/data/<task>``."""
+    return clue_home() / "data" / card.name
+
+
+def is_offline(offline: bool | None = None) -> bool:
+    """Return whether downloads are off, by the flag or by ``$CLUE_OFFLINE``."""
+    return offline if offline is not None else os.environ.get("CLUE_OFFLINE", "") not in {"", "0"}
 
 
 def _fetch_from(url: str, part: Path, card: Card, on_progress: OnProgress | None) -> Problem | None:
@@ -158,7 +186,8 @@ def _verify(card: Card, path: Path) -> None:
     verify_archive(path)
     if card.download and has_known_hash(path, card.download.hashes):
         return
-    source = open_source(path, card)
+    source = _opened(path)
+    require_some_file(source, card)
     for name, split in card.splits.items():
         file = split_file(source, split)
         if file is None:

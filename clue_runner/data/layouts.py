@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from clue_runner.data.cards import Card
-from clue_runner.data.readers import read_text_records
-from clue_runner.data.readers_choice import read_choice_records
-from clue_runner.data.readers_cloze import read_cloze_records
-from clue_runner.data.readers_entities import read_entity_records
-from clue_runner.data.readers_passages import read_passage_records
-from clue_runner.data.readers_reading import read_reading_records
+from clue_runner.data.card import Card
+from clue_runner.data.readers.choice import read_choice_records
+from clue_runner.data.readers.cloze import read_cloze_records
+from clue_runner.data.readers.entities import read_entity_records
+from clue_runner.data.readers.passages import read_passage_records
+from clue_runner.data.readers.reading import read_reading_records
+from clue_runner.data.readers.text import read_text_records
 from clue_runner.data.records import Records
 from clue_runner.data.sources import DataSource
 

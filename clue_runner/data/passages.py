@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from clue_runner.data.readers_passages import Questions, parse_questions
+from clue_runner.data.readers.passages import Questions, parse_questions
 from clue_runner.data.records import PassagesRecord
-from clue_runner.data.sources import DataSource, missing_file
+from clue_runner.data.sources import DataSource, MemorySource
 from clue_runner.errors import DataError, StorageError, UsageError
+from clue_runner.files.names import read_regular
 
 SPLIT_SEED = 42
 DEV_SHARE = 0.2
@@ -50,31 +51,6 @@ class Converted:
         ]
 
 
-@dataclass(frozen=True)
-class SplitSource:
-    """A single file of questions served as train and dev; ``notes``: what was left out and noticed in it."""
-
-    label: str
-    contents: Mapping[str, bytes]
-    notes: tuple[str, ...] = ()
-    is_sample: bool = False
-    archive: Path | None = None
-
-    def names(self) -> list[str]:
-        """Return the names of the splits' files."""
-        return sorted(self.contents)
-
-    def has(self, file: str) -> bool:
-        """Return whether there is such a split."""
-        return file in self.contents
-
-    def read(self, file: str) -> bytes:
-        """Return the split in the list layout."""
-        if file not in self.contents:
-            raise missing_file(self, [file])
-        return self.contents[file]
-
-
 def open_questions(path: Path) -> DataSource:
     """Return one file of questions, split 4 to 1 by the order of seed 42, as train and dev.
 
@@ -83,7 +59,7 @@ def open_questions(path: Path) -> DataSource:
     """
     converted = convert(path)
     contents = {FILES[split]: to_bytes(records) for split, records in converted.splits.items()}
-    return SplitSource(str(path), contents, tuple(converted.notes()))
+    return MemorySource(str(path), contents, tuple(converted.notes()))
 
 
 def convert(
@@ -113,10 +89,10 @@ def convert(
     if path.is_dir():
         splits = _official(path, read)
     else:
-        read[path.name] = questions = parse_questions(_bytes(path), path.name)
+        read[path.name] = questions = parse_questions(read_regular(path), path.name)
         splits = split_by_order(questions.items, seed, dev_share)
     if mix is not None:
-        read[mix.name] = parse_questions(_bytes(mix), mix.name)
+        read[mix.name] = parse_questions(read_regular(mix), mix.name)
         own = [replace(record, repeat=times) for record in splits["train"]]
         splits["train"] = tuple(own + _renamed(read[mix.name].items, own, mix.name))
     return Converted(splits, read)
@@ -198,7 +174,7 @@ def _official(folder: Path, read: dict[str, Questions]) -> dict[str, tuple[Passa
     for split, names in OFFICIAL.items():
         for name in (one for base in names for one in (base, f"{base}.gz")):
             if (folder / name).is_file():
-                read[name] = parse_questions(_bytes(folder / name), name)
+                read[name] = parse_questions(read_regular(folder / name), name)
                 splits[split] = read[name].items
                 break
     if not splits:
@@ -215,16 +191,3 @@ def _renamed(
     """Return the records with ids that no other has."""
     taken = {str(one.id) for one in others}
     return [replace(one, id=f"{file}#{one.id}") if str(one.id) in taken else one for one in items]
-
-
-def _bytes(path: Path) -> bytes:
-    """Return a file's bytes."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(
-            "cannot read the file",
-            where=str(path),
-            received=error.strerror,
-            next_step="name a file of questions, as WebQA.json or me_test.ann.json.gz",
-        ) from None

@@ -168,7 +168,8 @@ class Records(Generic[RecordT_co]):
     Args:
         split: the split's name in the card.
         items: the usable records.
-        file: the member's name, for messages.
+        file: the file's name without folders, for warnings and figures.
+        path: what messages call it: the path that the user gave; of a zip, the member too.
         sha256: hash of the member's bytes.
         total: records in the file, left-out ones counted.
         skipped: why records were left out -> how many ("label '-'" -> 50).
@@ -185,6 +186,7 @@ class Records(Generic[RecordT_co]):
     skipped: dict[str, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     complete: bool = True
+    path: str = ""
     counts: dict[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:

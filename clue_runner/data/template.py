@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from clue_runner.data.cards import PLACEHOLDER, Card, FieldType, Mark, Template
+from clue_runner.data.card import PLACEHOLDER, Card, FieldType, Mark, Template
 
 Record = Mapping[str, Any]
 MISSING = object()

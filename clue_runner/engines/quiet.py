@@ -1,8 +1,8 @@
 """Keeps a backend's start-up chatter off the screen and in a file.
 
-In: a log file. Out: a block in which the process's standard error goes there, our own lines excepted.
-The chatter is written by C++ code before any setting of its own is read, so only the descriptor can be
-turned away. Knows nothing about backends.
+In: a log file. Out: a block in which the process's standard error goes there, except for our own lines.
+C++ code writes the chatter before it reads any setting of its own, so the file descriptor itself has to be
+redirected. Knows nothing about backends.
 """
 
 from __future__ import annotations
@@ -14,19 +14,22 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO, cast
 
-STANDARD_ERROR = 2
+STANDARD_INPUT, STANDARD_OUTPUT, STANDARD_ERROR = 0, 1, 2
 
 
 @contextmanager
 def chatter_to(log: Path) -> Iterator[None]:
     """Send what libraries write to descriptor 2 to ``log``; ``sys.stderr`` still reaches the user."""
+    _occupy_standard_descriptors()
     target = _open_log(log)
     ours = sys.stderr
     kept = os.dup(STANDARD_ERROR)
     around = os.fdopen(os.dup(kept), "w", encoding="utf-8", errors="backslashreplace", buffering=1)
     through = _Stream(around)
     try:
-        ours.flush()
+        if ours is not None:
+            with suppress(OSError, ValueError):  # a reader that has gone, a stream that is closed
+                ours.flush()
         os.dup2(target, STANDARD_ERROR)
         if _writes_to_descriptor(ours):
             sys.stderr = cast(TextIO, through)
@@ -43,7 +46,7 @@ def chatter_to(log: Path) -> Iterator[None]:
 
 
 class _Stream:
-    """Standard error by another way; what a library's log handler keeps of it goes on working afterwards."""
+    """Stands in for ``sys.stderr``; a library's log handler that keeps it goes on working afterwards."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
@@ -52,11 +55,26 @@ class _Stream:
         return getattr(self.stream, name)
 
 
+def _occupy_standard_descriptors() -> None:
+    """Open the null device for every standard stream that was closed when the process started.
+
+    They stay open. The next file opened would otherwise get the number, a saved state for instance, and
+    whatever a library prints would be written into it.
+    """
+    for descriptor in (STANDARD_INPUT, STANDARD_OUTPUT, STANDARD_ERROR):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+
+
 def _open_log(log: Path) -> int:
     """Return a descriptor to write to; a log that cannot be kept must not stop a run."""
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
-        return os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        # Always a new file: an old name may be a link, and what it points to must not be emptied.
+        log.unlink(missing_ok=True)
+        return os.open(log, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     except OSError:
         return os.open(os.devnull, os.O_WRONLY)
 

@@ -1,1 +1,1 @@
-"""Bytes that are whole: atomic writes, locks, tensors on disk. Knows nothing about runs."""
+"""Bytes and names that can be relied on: whole files, locks, tensors, litter. Knows nothing about runs."""

@@ -16,7 +16,7 @@ import numpy as np
 from clue_runner.adapters.base import load_adapter
 from clue_runner.config.schema import Run
 from clue_runner.data.cards import Card
-from clue_runner.data.sources import open_sample
+from clue_runner.data.locate import open_sample
 from clue_runner.engines import create_engine
 from clue_runner.engines.base import Foresight
 from clue_runner.memory.model import Need, Network, step_need

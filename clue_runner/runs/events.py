@@ -1,10 +1,9 @@
-"""What happened in a run, one JSON object a line.
+"""What happened in a run: one type for each kind of event, one JSON object a line.
 
-Names: start, step, evaluate, save, resume, warning, error, result.
-
-In: events as mappings. Out: ``events.jsonl``, and the same on stdout under ``--json``.
-After a crash the steps since the last saved state are done again: a ``resume`` event says from where,
-and ``read_events`` leaves out what it supersedes. Knows nothing about training.
+In: events. Out: ``events.jsonl``, the same on stdout under ``--json``, and the events of a file that count.
+After a crash the steps since the last saved state are done again: a ``resume`` event says from where, and
+``read_events`` leaves out what it supersedes. Lines that are none of these are passed over: a later version
+may have written them, or a kill cut them off. Knows nothing about training.
 """
 
 from __future__ import annotations
@@ -15,12 +14,160 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+from clue_runner.errors import CheckpointError
 from clue_runner.files.atomic import disk_faults
+from clue_runner.files.reading import DamagedFileError, parse_object, read_file
+from clue_runner.runs.results import SCHEMA, Part, RunResult, parse_result
 
-SCHEMA = 1
-STEPPED = frozenset({"step", "evaluate", "save"})  # events that belong to an update and can be superseded
+LIMIT = 1024**3
+
+
+class Event(Part):
+    """Base of all events: its name, its schema, and when it was written."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    event: str
+    """The kind of event."""
+    schema_: Annotated[int, Field(alias="schema")] = SCHEMA
+    """Version of this description; 1 is read too."""
+    time: str = ""
+    """UTC, ISO 8601 with milliseconds; for people, since a clock can jump."""
+
+
+class Sitting(Event):
+    """A process begins to work on the run."""
+
+    step: int
+    """Updates done before."""
+    task: str | None = None
+    """Name of the task card."""
+    card_version: str | None = None
+    """Version of the task card."""
+    model: str | None = None
+    """``model.name`` of the settings."""
+    seed: int | None = None
+    """Seed of the run."""
+    backend: str | None = None
+    """tensorflow or jax."""
+    data: str | None = None
+    """``--data`` as an absolute path, or "sample"; null where the default place was used."""
+    data_sha256: dict[str, str] = {}
+    """Split -> SHA-256 of its file."""
+    config_sha256: str | None = None
+    """SHA-256 of all settings."""
+
+
+class Start(Sitting):
+    """The first sitting of a run."""
+
+    event: Literal["start"] = "start"
+    step: int = 0
+    """Always 0."""
+
+
+class Resume(Sitting):
+    """The run goes on from a saved state: events of later steps that stand before this one are superseded."""
+
+    event: Literal["resume"] = "resume"
+    reason: str | None = None
+    """Why within the same process ("out of memory"); the sitting's other fields are then left out."""
+
+
+class Stepped(Event):
+    """Base of events that belong to an update."""
+
+    step: int
+    """Updates done."""
+
+
+class Step(Stepped):
+    """Means over the updates since the step event before; about 200 in a run."""
+
+    event: Literal["step"] = "step"
+    epoch: int
+    """From 1."""
+    loss: float
+    """Train loss, weighted by examples."""
+    learning_rate: float
+    """Of this update."""
+    gradient_norm: float
+    """Of this update, before clipping."""
+    examples_per_second: float | None = None
+    """Since the sitting began; null while the time is too short to tell."""
+
+
+class Evaluate(Stepped):
+    """Dev was scored."""
+
+    event: Literal["evaluate"] = "evaluate"
+    epoch: int
+    """From 1."""
+    score: float
+    """The main score in percent."""
+    scores: dict[str, float]
+    """All scores in percent."""
+    loss: float | None
+    """Train loss since the evaluation before."""
+    best: bool
+    """Whether it is the best so far."""
+
+
+class Save(Stepped):
+    """A state was saved."""
+
+    event: Literal["save"] = "save"
+    folder: str
+    """Its folder within the run folder."""
+    best: bool
+    """Whether it belongs to the best evaluation so far."""
+
+
+class Drop(Stepped):
+    """The best weights were put back and training goes on at a lower learning rate."""
+
+    event: Literal["drop"] = "drop"
+    learning_rate: float | None
+    """From here on."""
+
+
+class Warned(Event):
+    """Something that the user was told and that did not stop the run."""
+
+    event: Literal["warning"] = "warning"
+    message: str
+    """As it was said."""
+    step: int | None = None
+    """Updates done, where it is about one."""
+    token_budget: int | None = None
+    """Tokens in a micro-batch that memory was found to hold."""
+    evaluate_tokens: int | None = None
+    """Tokens in a prediction batch that memory was found to hold."""
+
+
+class Failed(Event):
+    """The sitting ended without a result: a failure, or a signal."""
+
+    event: Literal["error"] = "error"
+    message: str
+    """As it was said."""
+    exit_code: int
+    """Of the process."""
+
+
+class Result(RunResult):
+    """The run has ended: the fields of metrics.json."""
+
+    event: Literal["result"] = "result"
+    time: str = ""
+
+
+AnyEvent = Start | Resume | Step | Evaluate | Save | Drop | Warned | Failed | Result
+_EVENTS: TypeAdapter[AnyEvent] = TypeAdapter(Annotated[AnyEvent, Field(discriminator="event")])
 
 
 class EventSink(Protocol):
@@ -37,29 +184,31 @@ class EventLog:
         """Open the file, after cutting off a line that a kill left unfinished.
 
         Raises:
+            CheckpointError: something else than a file stands there.
             StorageError: it cannot be written.
         """
         self.path = path
         self._sink = sink
+        _drop_unfinished_line(path)
         with disk_faults(path):
-            _drop_unfinished_line(path)
             self._file = path.open("ab")
 
-    def write(self, event: str, *, echo: bool = True, **fields: Any) -> None:
-        """Append one event with its time and schema.
+    def write(self, event: AnyEvent, *, echo: bool = True) -> None:
+        """Append one event with its time and schema; fields that were not given are left out.
 
         Args:
-            event: its name.
+            event: what happened.
             echo: also pass it on; False for what the console has said itself.
-            **fields: what JSON can hold.
 
         Raises:
             StorageError: the disk refused.
         """
-        entry: dict[str, object] = {"event": event, "schema": SCHEMA, "time": _now(), **fields}
+        fields = event.model_dump(mode="json", by_alias=True, exclude_unset=not isinstance(event, Result))
+        entry = {"event": event.event, "schema": SCHEMA, **fields, "time": _now()}
         line = json.dumps(entry, ensure_ascii=False, allow_nan=False) + "\n"
         with disk_faults(self.path):
-            self._file.write(line.encode())
+            # Names of files can hold bytes that are no UTF-8; as an escape they come back as they were.
+            self._file.write(line.encode("utf-8", "backslashreplace"))
             self._file.flush()
         if echo:
             self._sink.event(entry)
@@ -80,34 +229,83 @@ class EventLog:
         self.close()
 
 
-def read_events(path: Path) -> list[Mapping[str, Any]]:
-    """Return the events that count, in order; superseded steps and an unfinished last line are left out."""
-    events: list[Mapping[str, Any]] = []
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except FileNotFoundError:
-        return []
-    for line in lines:
-        try:
-            event = json.loads(line)
-        except ValueError:
-            continue  # the empty end, or a line that a kill cut off
-        if event.get("event") == "resume":
-            events = [
-                old for old in events if old["event"] not in STEPPED or int(old["step"]) <= int(event["step"])
-            ]
-        events.append(event)
+def read_events(path: Path) -> list[AnyEvent]:
+    """Return the events that count, in order; superseded ones and lines that are no events are left out.
+
+    Raises:
+        CheckpointError: something else than a file stands there.
+        StorageError: it cannot be read just now.
+    """
+    events: list[AnyEvent] = []
+    for line in _read(path).split(b"\n"):
+        event = parse_event(line)
+        if isinstance(event, Resume):
+            events = [old for old in events if not _superseded(old, event.step)]
+        if event is not None:
+            events.append(event)
     return events
+
+
+def remembered_data(folder: Path) -> str | None:
+    """Return the ``--data`` of the last sitting in a run folder; None where it had none, or none is known.
+
+    Raises:
+        CheckpointError, StorageError: as ``read_events``.
+    """
+    given = [
+        event.data
+        for event in read_events(folder / "events.jsonl")
+        # After an out-of-memory reload the sitting goes on, and its resume event says nothing about data.
+        if isinstance(event, Sitting) and "data" in event.model_fields_set
+    ]
+    return given[-1] if given else None
+
+
+def parse_event(line: bytes) -> AnyEvent | None:
+    """Return the event on a line; None for a line that is none."""
+    try:
+        content = parse_object(line)
+        if content.get("event") == "result":
+            known = parse_result(content).model_dump(by_alias=True)
+            content = {**known, "event": "result", "time": content.get("time", "")}
+        return _EVENTS.validate_python(content)
+    except (DamagedFileError, ValidationError):
+        return None
+
+
+def events_schema() -> dict[str, Any]:
+    """Return the JSON Schema of one line of ``events.jsonl``."""
+    return _EVENTS.json_schema(by_alias=True, mode="serialization")
+
+
+def _superseded(event: AnyEvent, step: int) -> bool:
+    """Return whether an event is done again by a run that goes on from a state saved at ``step``."""
+    if isinstance(event, Drop):  # done between two updates, after the state of its step was saved
+        return event.step >= step
+    return isinstance(event, Stepped) and event.step > step
+
+
+def _read(path: Path) -> bytes:
+    """Return the file's bytes; none where there is no file."""
+    try:
+        return read_file(path, LIMIT)
+    except FileNotFoundError:
+        return b""
+    except DamagedFileError as error:
+        raise CheckpointError(
+            f"the list of events of this run {error}",
+            where=str(path),
+            next_step="take it away, or train into another folder with --output",
+        ) from error
 
 
 def _drop_unfinished_line(path: Path) -> None:
     """Cut the file after its last newline."""
-    if not path.exists():
-        return
-    data = path.read_bytes()
-    end = data.rfind(b"\n") + 1
-    if end != len(data):
-        os.truncate(path, end)
+    content = _read(path)
+    end = content.rfind(b"\n") + 1
+    if end != len(content):
+        with disk_faults(path):
+            os.truncate(path, end)
 
 
 def _now() -> str:

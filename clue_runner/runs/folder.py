@@ -10,14 +10,18 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+
+from pydantic import ValidationError
 
 from clue_runner.config.loader import difference, dump_run, load_resolved
 from clue_runner.config.schema import Run
-from clue_runner.errors import CheckpointError, ClueError, Problem, UsageError
-from clue_runner.files.lock import FolderLock
-from clue_runner.runs.snapshots import list_snapshots, sweep
+from clue_runner.errors import CheckpointError, DataError, Problem, UsageError
 from clue_runner.files.atomic import TEMPORARY, disk_faults, probe_folder, write_atomic
+from clue_runner.files.lock import FolderLock
+from clue_runner.files.reading import DamagedFileError, read_file
+from clue_runner.runs.results import RunResult, describe, read_result
+from clue_runner.runs.snapshots import BEST, list_snapshots, pointed, sweep
 
 # Settings that change neither weights nor answers: a run may go on with other values.
 FREE_SETTINGS = frozenset({"data.cache", "train.save_minutes", "train.save_steps", "output.keep_checkpoints"})
@@ -40,9 +44,13 @@ OWN_NAMES = frozenset(
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Paths of one run."""
+    """Paths of one run, and what its files hold."""
 
     path: Path
+
+    CHECKPOINTS: ClassVar[str] = "checkpoints"
+    PREDICTIONS: ClassVar[str] = "predictions"
+    SUBMISSION: ClassVar[str] = "submission"
 
     @property
     def settings(self) -> Path:
@@ -62,52 +70,68 @@ class RunFolder:
     @property
     def checkpoints(self) -> Path:
         """Return the folder of saved states."""
-        return self.path / "checkpoints"
+        return self.path / self.CHECKPOINTS
 
     @property
     def predictions(self) -> Path:
         """Return the folder of ``<split>.jsonl``."""
-        return self.path / "predictions"
+        return self.path / self.PREDICTIONS
 
     @property
     def submission(self) -> Path:
         """Return the folder of files under their official names."""
-        return self.path / "submission"
+        return self.path / self.SUBMISSION
 
-    def results(self) -> dict[str, Any] | None:
-        """Return ``metrics.json``; None where the run has not ended.
+    def result(self) -> RunResult | None:
+        """Return what the run found; None where it has not ended.
 
         Raises:
             CheckpointError: the file is damaged.
+            StorageError: it cannot be read just now.
         """
-        try:
-            content = json.loads(self.metrics.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError) as error:
-            raise _damaged(self.metrics, str(error)) from error
-        if not isinstance(content, dict):
-            raise _damaged(self.metrics, "not an object")
-        return content
+        return read_result(self.metrics)
 
     def run(self) -> Run | None:
         """Return the settings of the run in this folder; None where there is none.
 
         Raises:
             CheckpointError: the file is damaged.
+            StorageError: it cannot be read just now.
         """
-        if not self.settings.exists():
-            return None
         try:
+            read_file(self.settings)
             return load_resolved(self.settings)
-        except ClueError as error:
-            raise _damaged(self.settings, str(error.headline)) from error
+        except FileNotFoundError:
+            return None
+        except DamagedFileError as error:
+            raise _damaged(self.settings, str(error)) from error
+        except (UsageError, DataError) as error:
+            findings = "; ".join(map(str, error.problems[:3])) or str(error.headline)
+            raise _damaged(self.settings, f"cannot be used: {findings}") from error
+        except ValidationError as error:
+            raise _damaged(self.settings, f"cannot be used: {describe(error)}") from error
+
+    def best_state(self) -> Path | None:
+        """Return the folder of the best saved state, unchecked; None where none was kept yet.
+
+        Raises:
+            CheckpointError: the file that names it is damaged, or names a folder that is not there.
+            StorageError: it cannot be read just now.
+        """
+        pointer = self.checkpoints / BEST
+        try:
+            best = pointed(self.checkpoints, BEST)
+        except DamagedFileError as error:
+            raise _damaged(pointer, str(error)) from error
+        if best is not None and not best.is_dir():
+            raise _damaged(pointer, f"names {best.name}, which is not there")
+        return best
 
     @property
     def finished(self) -> bool:
         """Return whether a run ended here with a score."""
-        results = self.results()
-        return results is not None and bool(results.get("ok"))
+        result = self.result()
+        return result is not None and result.ok
 
 
 def seed_folder(output: Path, seed: int) -> RunFolder:
@@ -162,8 +186,8 @@ def saved_data(folder: RunFolder) -> Mapping[str, str] | None:
             return {**state["data_sha256"], "vocabulary": state["vocabulary_sha256"]}
         except (OSError, ValueError, KeyError, TypeError):
             continue  # a corrupt state is dealt with when one is to be loaded
-    results = folder.results()
-    return dict(results["data_sha256"]) if results and results.get("data_sha256") else None
+    result = folder.result()
+    return dict(result.data_sha256) if result and result.data_sha256 else None
 
 
 def _refuse_foreign(path: Path) -> None:
@@ -230,7 +254,7 @@ def _sweep_files(folder: Path) -> None:
 def _damaged(path: Path, reason: str) -> CheckpointError:
     """Return the error for a file of the run folder that cannot be read."""
     return CheckpointError(
-        f"a file of the run is damaged: {reason}",
+        f"a file of the run {reason}",
         where=str(path),
         next_step="begin anew with --fresh (the old folder is kept), or take another folder with --output",
     )

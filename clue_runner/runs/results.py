@@ -1,174 +1,269 @@
-"""What a run found: ``metrics.json`` and the block of text at its end.
+"""What a run found: ``RunResult``, the content of ``metrics.json``.
 
-In: scores, progress, clocks, hashes. Out: one mapping of fixed fields (schema 1), scores in percent.
-Knows nothing about how training was done.
+In: plain values measured by a run, or the file. Out: one frozen type, scores in percent; the file.
+Schema 2 is written; schema 1 is read for ever. Knows nothing about how training was done, or about text.
 """
 
 from __future__ import annotations
 
-import resource
-import subprocess
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Final, Literal, NamedTuple, Self
 
-from clue_runner.adapters.base import Scores
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
 from clue_runner.config.loader import config_hash
 from clue_runner.config.schema import Run
-from clue_runner.console import Console, duration
-from clue_runner.data.cards import Card
-from clue_runner.errors import ClueError
-from clue_runner.runs.progress import Progress
+from clue_runner.errors import CheckpointError, ClueError
+from clue_runner.files.atomic import write_json
+from clue_runner.files.reading import DamagedFileError, read_object
 
-SCHEMA = 1
+SCHEMA: Final = 2
+OLD_SCHEMAS = (1,)
 SECONDS = ("prepare", "compile", "train", "evaluate", "predict", "total")
+Pair = Annotated[tuple[float, float], Field(strict=False)]  # JSON has lists alone
 
 
-def base_metrics(
-    run: Run, card: Card, *, versions: Mapping[str, str], data_sha256: Mapping[str, str]
+class Part(BaseModel):
+    """Base of all parts: frozen, exact types, finite numbers; keys of a later version are passed over."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", allow_inf_nan=False)
+
+
+class PretrainedWeights(Part):
+    """The checkpoint that a run began from: its folder, and one hash over all its files."""
+
+    path: str
+    sha256: str | None
+
+
+class Evaluation(Part):
+    """One evaluation of dev: when, its scores, and the train loss since the one before."""
+
+    step: int
+    epoch: int
+    score: float
+    scores: dict[str, float]
+    loss: float | None
+
+
+class SubmissionFile(Part):
+    """One official file: its path in the run folder, its answers, and what the checker said."""
+
+    file: str
+    split: str
+    lines: int
+    ok: bool
+    problems: list[str]
+
+
+class WrittenSubmissions(Part):
+    """All official files of a run; ``zip`` and ``note`` where answers to a sample were packed."""
+
+    files: list[SubmissionFile]
+    ok: bool
+    zip: str | None = None
+    note: str | None = None
+
+
+class Failure(Part):
+    """Why a run failed."""
+
+    type: str
+    message: str
+    exit_code: int
+
+
+class Scored(NamedTuple):
+    """What every finished run has: the main score with its interval, beside chance and the examples."""
+
+    score: float
+    interval: tuple[float, float]
+    chance: float
+    examples: int
+
+
+class RunResult(Part):
+    """The content of ``metrics.json``, there only when a run has ended; scores in percent.
+
+    Args:
+        ok: the run ended with a score; False: it failed, and ``error`` says why.
+        checkpoint: the pretrained weights; None where weights began random, or in results of schema 1.
+        split: what the scores are of, with the best weights.
+        chance: the score of the commonest answer.
+        notes: split -> what happened to its records or rows -> how many.
+        steps, best_step: updates; ``ended`` says why there were no more.
+        padding_share: share of the computed train tokens.
+        commit: of the program's own working tree; None where it was installed from a wheel.
+    """
+
+    schema_: Annotated[Literal[2], Field(alias="schema")] = SCHEMA
+    ok: bool
+    task: str
+    card_version: str
+    model: str
+    checkpoint: PretrainedWeights | None
+    init: str | None
+    seed: int
+    batch_size: int | str | None
+    split: str
+    metric: str
+    score: float | None = None
+    scores: dict[str, float] = {}
+    confidence_interval: Pair | None = None
+    chance: float | None = None
+    examples: int | None = None
+    data_complete: bool | None = None
+    notes: dict[str, dict[str, int]] = {}
+    backend: str
+    device: str | None = None
+    precision: str | None = None
+    epochs: int | None = None
+    steps: int | None = None
+    best_step: int | None = None
+    best_epoch: int | None = None
+    ended: str | None = None
+    history: list[Evaluation] = []
+    seconds: dict[str, float] = {}
+    examples_per_second: dict[str, float | None] = {}
+    padding_share: float | None = None
+    peak_memory_bytes: int | None = None
+    data_sha256: dict[str, str]
+    config_sha256: str
+    commit: str | None
+    versions: dict[str, str]
+    submission: WrittenSubmissions | None = None
+    error: Failure | None = None
+
+    @model_validator(mode="after")
+    def _check_score(self) -> Self:
+        """Refuse a finished run without its numbers, and a failed one with a score."""
+        if self.ok and None in {self.score, self.confidence_interval, self.chance, self.examples}:
+            raise ValueError("ok is true, but score, confidence_interval, chance or examples is missing")
+        if not self.ok and self.score is not None:
+            raise ValueError("ok is false, but there is a score")
+        return self
+
+    @property
+    def scored(self) -> Scored:
+        """Return the numbers of a finished run.
+
+        Raises:
+            ValueError: the run failed.
+        """
+        score, interval, chance, examples = self.score, self.confidence_interval, self.chance, self.examples
+        if not self.ok or score is None or interval is None or chance is None or examples is None:
+            raise ValueError("a run that failed has no score")
+        return Scored(score, interval, chance, examples)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data with every field, as the file holds it."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+def run_fields(
+    run: Run,
+    *,
+    task: str,
+    card_version: str,
+    metric: str,
+    checkpoint_sha256: str | None,
+    data_sha256: Mapping[str, str],
+    versions: Mapping[str, str],
+    commit: str | None,
 ) -> dict[str, Any]:
-    """Return the fields that are known before anything has run, the others empty."""
+    """Return the fields of a result that are known before the first step.
+
+    Args:
+        run: the settings.
+        task: the card's name, with its ``card_version`` and its main ``metric``.
+        checkpoint_sha256: hash of the pretrained weights.
+        data_sha256: split -> hash of its file.
+        versions: package -> version.
+        commit: of the program.
+    """
+    pretrained = run.model.init != "random" and run.model.checkpoint is not None
     return {
-        "schema": SCHEMA,
-        "ok": False,
-        "task": card.name,
-        "card_version": card.version,
+        "task": task,
+        "card_version": card_version,
         "model": run.model.name,
+        "checkpoint": {"path": str(run.model.checkpoint), "sha256": checkpoint_sha256} if pretrained else None,
         "init": run.model.init,
         "seed": run.seed,
         "batch_size": run.train.batch_size,
         "split": "dev",
-        "metric": card.metric,
-        "score": None,
-        "scores": {},
-        "confidence_interval": None,
-        "chance": None,
-        "examples": None,
-        "data_complete": None,
+        "metric": metric,
         "backend": run.backend,
-        "device": None,
-        "precision": None,
-        "epochs": None,
-        "steps": None,
-        "seconds": {},
-        "examples_per_second": {},
-        "padding_share": None,
-        "peak_memory_bytes": None,
         "data_sha256": dict(data_sha256),
         "config_sha256": config_hash(run),
-        "commit": commit(),
+        "commit": commit,
         "versions": dict(versions),
-        "submission": None,
     }
 
 
-def score_metrics(scores: Scores, progress: Progress) -> dict[str, Any]:
-    """Return the fields that the best dev evaluation fills."""
-    return {
-        "ok": True,
-        "score": scores.score,
-        "scores": dict(scores.values),
-        "confidence_interval": list(scores.confidence_interval),
-        "chance": scores.chance,
-        "examples": scores.examples,
-        "epochs": progress.history[-1]["epoch"] if progress.history else 0,
-        "steps": progress.step,
-        "best_step": progress.best_step,
-        "best_epoch": progress.best_epoch,
-        "ended": progress.ended,
-        "history": progress.history,
-    }
-
-
-def failure_metrics(error: Exception) -> dict[str, Any]:
-    """Return the fields of a run that failed: no score, the reason."""
+def failed_result(fields: Mapping[str, Any], error: Exception) -> RunResult:
+    """Return the result of a run that failed: what ``run_fields`` gave, no score, the reason."""
     code = error.exit_code if isinstance(error, ClueError) else 1
-    return {"ok": False, "error": {"type": type(error).__name__, "message": str(error), "exit_code": code}}
+    failure = {"type": type(error).__name__, "message": str(error), "exit_code": code}
+    return RunResult.model_validate({**fields, "ok": False, "error": failure})
 
 
-def seconds_spent(progress: Progress, prepare: float, total: float) -> dict[str, float]:
-    """Return the clock readings, all sittings together where they were saved."""
-    spent = {**progress.seconds, "prepare": prepare, "total": total}
-    return {name: round(max(spent.get(name, 0.0), 0.0), 3) for name in SECONDS}
+def write_result(path: Path, result: RunResult) -> None:
+    """Write ``metrics.json`` in one move.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    write_json(path, result.to_json())
 
 
-def padding_share(progress: Progress) -> float | None:
-    """Return the share of computed train tokens that were padding."""
-    if not progress.computed_tokens:
-        return None
-    return round(1 - progress.real_tokens / progress.computed_tokens, 4)
+def read_result(path: Path) -> RunResult | None:
+    """Return the content of a ``metrics.json`` of this or an earlier version; None where there is no file.
 
-
-def peak_memory_bytes() -> int:
-    """Return the most memory that this process has held."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux kibibytes
-
-
-def commit() -> str | None:
-    """Return the commit of this project's working tree; None where it was installed from a wheel."""
-    home = Path(__file__).resolve().parents[2]
-    if not (home / ".git").exists():
-        return None
+    Raises:
+        CheckpointError: damaged, of a later version, or not what a result holds; names the file.
+        StorageError: it cannot be read just now.
+    """
     try:
-        found = subprocess.run(
-            ["git", "-C", str(home), "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
+        content = read_object(path)
+        return parse_result(content)
+    except FileNotFoundError:
         return None
-    return found.stdout.strip() or None
+    except DamagedFileError as error:
+        raise CheckpointError(
+            f"the result of this run {error}",
+            where=str(path),
+            next_step="train again with --fresh (the old folder is kept), or name another folder with --output",
+        ) from error
 
 
-def show_results(console: Console, metrics: Mapping[str, Any], card: Card, folder: Path) -> None:
-    """Print the score beside chance and published ones, then where everything is."""
-    low, high = metrics["confidence_interval"]
-    console.say("")
-    console.say(f"{metrics['task']} · {metrics['split']} · {metrics['model']} · seed {metrics['seed']}")
-    console.say(
-        f"  {metrics['metric']}  {metrics['score']:.2f}   [{low:.1f}, {high:.1f}] 95 %   "
-        f"chance {metrics['chance']:.1f}   {metrics['examples']:,} examples"
-    )
-    others = [
-        f"{name} {value:.2f}"
-        for name, value in metrics["scores"].items()
-        if name != metrics["metric"] and "/" not in name
+def parse_result(content: Mapping[str, Any]) -> RunResult:
+    """Return a result from plain data of any schema that was ever written.
+
+    Raises:
+        DamagedFileError: it is not one.
+    """
+    schema = content.get("schema")
+    if schema in OLD_SCHEMAS and type(schema) is int:
+        content = _from_schema_1(content)
+    elif schema != SCHEMA or type(schema) is not int:
+        raise DamagedFileError(f"has schema {schema!r}; this version reads {(*OLD_SCHEMAS, SCHEMA)}")
+    try:
+        return RunResult.model_validate(content)
+    except ValidationError as error:
+        raise DamagedFileError(f"cannot be used: {describe(error)}") from None
+
+
+def describe(error: ValidationError) -> str:
+    """Return the first findings about a file's content on one line: key, what is wrong, what stands there."""
+    findings = [
+        f"{'.'.join(map(str, item['loc'])) or 'content'}: {item['msg'].removeprefix('Value error, ')}"
+        for item in error.errors(include_url=False)
     ]
-    if others:
-        console.say(f"  beside it  {'   '.join(others)}")
-    if not metrics["data_complete"]:
-        console.say("  not comparable with published scores: a sample, a part, or not the card's data")
-    for line in published_lines(card):
-        console.say(f"  published  {line}")
-    total = metrics["seconds"].get("total", 0.0)
-    console.say(
-        f"  best at epoch {metrics['best_epoch']}, step {metrics['best_step']} of {metrics['steps']}; "
-        f"{duration(total)}"
-    )
-    if card.submissions:
-        _show_submissions(console, metrics["submission"], folder)
-    else:
-        console.say("  submission none: no leaderboard takes this task")
-    console.say(f"  results    {folder / 'metrics.json'}")
+    more = f" and {len(findings) - 3} more" if len(findings) > 3 else ""
+    return "; ".join(findings[:3]) + more
 
 
-def published_lines(card: Card, limit: int = 4) -> list[str]:
-    """Return published scores, each with its split and source."""
-    return [f"{one.model} {one.split} {one.score:.2f} ({one.source})" for one in card.published[:limit]]
-
-
-def _show_submissions(console: Console, submission: Mapping[str, Any] | None, folder: Path) -> None:
-    """Print which files can be sent, and the zip where one was packed."""
-    if submission is None:
-        console.say("  submission none: there is no test file")
-        return
-    files: Sequence[Mapping[str, Any]] = submission["files"]
-    for one in files:
-        verdict = "accepted by clue submit check" if one["ok"] else f"not accepted: {one['problems'][0]}"
-        console.say(f"  submission {folder / one['file']}   {one['lines']:,} lines, {verdict}")
-    if submission.get("zip"):
-        console.say(f"  packed     {folder / submission['zip']}   {submission['note']}")
+def _from_schema_1(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a result of schema 1 as schema 2 writes it; what it did not record stays empty."""
+    return {"init": None, "batch_size": None, **content, "schema": SCHEMA, "checkpoint": None, "notes": {}}

@@ -1,4 +1,4 @@
-"""From the saved states of a run to the one it goes on from, and what it was made on.
+"""From the saved states of a run to the one it goes on from.
 
 In: the folder of saved states. Out: the newest whole state, or none where nothing was ever saved.
 A corrupt one is named, set aside, and the one before it is taken; where all are corrupt the run stops,
@@ -7,21 +7,19 @@ because beginning again in silence would throw work away. Knows nothing about en
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from clue_runner.errors import CheckpointError, Problem
-from clue_runner.engines.devices import core_count
 from clue_runner.runs.progress import Progress
-from clue_runner.runs.snapshots import PREFIX, Snapshot, list_snapshots, pointed, read_snapshot, set_aside
-
-PACKAGES = {
-    "tensorflow": ("tensorflow", "tensorflow-cpu", "keras", "numpy"),
-    "jax": ("jax", "jaxlib", "keras", "numpy"),
-}
+from clue_runner.runs.snapshots import (
+    LAST,
+    PREFIX,
+    Snapshot,
+    list_snapshots,
+    read_snapshot,
+    set_aside,
+)
 
 
 def newest_state(root: Path, warn: Callable[[str], None]) -> Snapshot | None:
@@ -49,7 +47,7 @@ def newest_state(root: Path, warn: Callable[[str], None]) -> Snapshot | None:
         problems.append(
             Problem(f"the best state, {PREFIX}{best}, is missing or corrupt", where=str(snapshot.folder))
         )
-    if problems or pointed(root, "last") is not None:
+    if problems or (root / LAST).exists():
         raise CheckpointError(
             "no saved state of this run can be used",
             where=str(root),
@@ -57,29 +55,3 @@ def newest_state(root: Path, warn: Callable[[str], None]) -> Snapshot | None:
             next_step="begin anew with --fresh (the old folder is kept)",
         )
     return None
-
-
-def machine(backend: str) -> dict[str, Any]:
-    """Return what bit-equality depends on besides settings and data: versions, processor, cores."""
-    versions = {"python": platform.python_version()}
-    for package in ("clue-runner", *PACKAGES[backend]):
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue  # the same backend comes under several names
-    return {"cores": core_count(), "processor": platform.machine(), "versions": versions}
-
-
-def machine_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return what has changed since the state was saved; equal results are then likely but not certain."""
-    changes = [
-        f"{name}: was {before.get(name)}, is now {now.get(name)}"
-        for name in sorted((before.keys() | now.keys()) - {"versions"})
-        if before.get(name) != now.get(name)
-    ]
-    old, new = dict(before.get("versions", {})), dict(now.get("versions", {}))
-    return changes + [
-        f"{name}: was {old.get(name)}, is now {new.get(name)}"
-        for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name)
-    ]

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clue_runner.files.tensors import load_weights, save_weights
-from clue_runner.engines.base import State
 from clue_runner.files.atomic import (
     TEMPORARY,
     disk_faults,
@@ -26,11 +24,15 @@ from clue_runner.files.atomic import (
     write_atomic,
     write_synced,
 )
+from clue_runner.files.reading import DamagedFileError, read_file
+from clue_runner.files.tensors import State, load_weights, save_weights
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
 STATE_FILE = "state.json"
 WEIGHTS_FILE = "weights.safetensors"
+VOCABULARY = "vocab.txt"
+BEST, LAST = "best", "last"  # one-line files that name a saved state
 PREFIX = "step-"
 REPLACED = ".replaced-"  # the folder that a second save of the same step is about to replace
 CORRUPT = "corrupt-"
@@ -141,12 +143,20 @@ def point(root: Path, name: str, target: Path) -> None:
 
 
 def pointed(root: Path, name: str) -> Path | None:
-    """Return the saved state that ``root/name`` names; None where there is no such file."""
+    """Return the saved state that ``root/name`` names, unchecked; None where there is no such file.
+
+    Raises:
+        DamagedFileError: it names something else.
+        StorageError: it cannot be read just now.
+    """
     try:
-        text = (root / name).read_text(encoding="utf-8").strip()
+        text = read_file(root / name, limit=255).strip()
     except FileNotFoundError:
         return None
-    return root / text if text.startswith(PREFIX) and "/" not in text else None
+    number = text.removeprefix(PREFIX.encode())
+    if not text.startswith(PREFIX.encode()) or not number.isdigit():
+        raise DamagedFileError(f"does not name a saved state: {text[:40]!r}")
+    return root / text.decode("ascii")
 
 
 def repoint(root: Path, snapshot: Snapshot, best_step: int | None) -> None:

@@ -16,8 +16,8 @@ from typing import Any
 
 from clue_runner.data.cards import Card, Submission
 from clue_runner.data.layouts import read_records
+from clue_runner.data.locate import locate
 from clue_runner.data.records import Records
-from clue_runner.data.sources import locate
 from clue_runner.errors import Problem
 from clue_runner.submission.entities import check_entities
 from clue_runner.submission.findings import Findings

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from clue_runner.data.cards import Card
-from clue_runner.data.readers_entities import entities_of
+from clue_runner.data.readers.entities import entities_of
 from clue_runner.data.records import Records
 from clue_runner.submission.findings import Findings, shorten
 from clue_runner.submission.lines import Answer

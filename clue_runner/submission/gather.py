@@ -14,8 +14,10 @@ from shlex import quote
 
 from clue_runner.data.archives import open_archive, read_member
 from clue_runner.errors import DataError, Problem
+from clue_runner.runs.find import submission_folders
+from clue_runner.runs.folder import RunFolder
 
-SUBMISSION_FOLDER = "submission"
+SUBMISSION_FOLDER = RunFolder.SUBMISSION
 SAMPLE_MARK = "NOT-FOR-UPLOAD.txt"
 UPLOAD_NAME = "submit.zip"
 MAX_BYTES = 64 * 1024**2  # the largest official file has 1.5 MB
@@ -69,9 +71,7 @@ def gather(paths: Sequence[str | Path]) -> Gathered:
 def newest_submissions(root: Path) -> list[Path]:
     """Return the submission files under ``root``, of each name the one from the newest run."""
     newest: dict[str, Path] = {}
-    for folder in root.rglob(SUBMISSION_FOLDER):
-        if not folder.is_dir():
-            continue
+    for folder in submission_folders(root):
         for file in sorted(folder.glob("*.json")):
             known = newest.get(file.name)
             if known is None or file.stat().st_mtime_ns > known.stat().st_mtime_ns:

@@ -6,7 +6,6 @@ Knows nothing about submissions.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,9 +13,11 @@ from typing import Any
 
 from clue_runner.data.cards import Card
 from clue_runner.data.layouts import read_records
+from clue_runner.data.locate import locate, open_source
 from clue_runner.data.records import Records
-from clue_runner.data.sources import DataSource, locate, open_source, split_file
+from clue_runner.data.sources import DataSource, split_file
 from clue_runner.errors import DataError
+from clue_runner.runs.events import remembered_data
 
 
 @dataclass
@@ -71,7 +72,7 @@ class TestFiles:
     def _find_unnamed(self, card: Card) -> DataSource | None:
         """Return the data that the run used, else what lies in the cache; None is said with the result."""
         run = self.runs.get(card.name)
-        used = run_data(run) if run else None
+        used = remembered_data(run) if run else None
         if used == "sample":
             return None  # answers to the sample are refused by their count
         for place in (used, None):
@@ -80,14 +81,3 @@ class TestFiles:
             except DataError:
                 continue  # moved or deleted since
         return None
-
-
-def run_data(run: Path) -> str | None:
-    """Return where a run read its data, as its ``start`` event says, or None."""
-    try:
-        with (run / "events.jsonl").open(encoding="utf-8") as lines:
-            first = json.loads(lines.readline())
-    except (OSError, ValueError):
-        return None
-    data = first.get("data") if isinstance(first, dict) and first.get("event") == "start" else None
-    return data if isinstance(data, str) else None

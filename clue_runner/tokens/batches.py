@@ -11,7 +11,8 @@ of length 0 would be 0/0. Knows nothing about tasks or tensors.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -25,9 +26,12 @@ __all__ = [
     "epoch_plan",
     "evaluation_plan",
     "padding_share",
+    "split_batch",
     "update_arrays",
     "update_shape",
 ]
+
+Value = TypeVar("Value")
 
 # Updates sorted by length together. More: less padding; fewer: more random updates.
 _POOL = 64
@@ -157,6 +161,25 @@ def batch_arrays(
     slots = np.full(width, -1, np.int64)
     slots[: len(indices)] = indices
     return padded(rows, slots, length)
+
+
+def split_batch(
+    batch: Mapping[str, Value], host_columns: frozenset[str]
+) -> tuple[dict[str, Value], dict[str, Value]]:
+    """Return what of a batch the device needs, and what only the host reads.
+
+    Args:
+        batch: from ``update_arrays`` or ``batch_arrays``.
+        host_columns: ``Rows.host_columns`` of the rows that it was cut from.
+
+    Raises:
+        ValueError: the batch lacks a host column, so it was cut from other rows.
+    """
+    missing = host_columns - batch.keys()
+    if missing:
+        raise ValueError(f"the batch has no column {', '.join(sorted(missing))}")
+    device = {name: values for name, values in batch.items() if name not in host_columns}
+    return device, {name: values for name, values in batch.items() if name in host_columns}
 
 
 def padding_share(

@@ -3,6 +3,9 @@
 In: key parts and a function that makes the rows. Out: the rows, from the file or made.
 A cache never stops a run: what cannot be read is made again, what cannot be written is not kept, and
 either is said. Knows nothing about tasks; the caller names the parts.
+
+An entry is believed only if it is a regular file of this user's (or root's), if the hash over its arrays is
+right, and if every id in it exists: an embedding table would answer a wrong id with other rows or zeros.
 """
 
 from __future__ import annotations
@@ -10,23 +13,27 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import tempfile
 import warnings
 import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from importlib.metadata import version
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
 from clue_runner.config.shipped import clue_home
-from clue_runner.tokens.rows import Array, Rows
+from clue_runner.tokens.rows import Array, GoldAnswers, Rows
 
 # Raise it when the code in clue_runner/tokens or an adapter's encode would give other rows.
-TOKENS_VERSION = 2
-_UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError)
+TOKENS_VERSION = 3
+LIBRARIES = ("tokenizers", "jieba", "opencc")  # another version may split or convert text in another way
+_ALWAYS = {"key", "sha256", "described", "offsets", "record", "group"}
+_NUMBERS = "biuf"  # kinds of NumPy types that rows are made of
 
 
 def cached_rows(
@@ -34,6 +41,7 @@ def cached_rows(
     make: Callable[[], Rows],
     enabled: bool = True,
     *,
+    limits: Mapping[str, int] | None = None,
     folder: Path | None = None,
     warn: Callable[[str], None] = warnings.warn,
 ) -> Rows:
@@ -42,9 +50,11 @@ def cached_rows(
     Args:
         key_parts: everything that decides the rows: card content, vocabulary sha256, lower-casing,
             max length, segments, split and its data sha256, limits. This module adds its own version and
-            the tokenising library's.
+            those of the libraries that split text.
         make: encodes the rows.
         enabled: False: neither read nor write.
+        limits: name of a token column, a column or ``record`` -> how many ids there are. A stored entry
+            with an id outside 0 to the limit - 1 is made again.
         folder: default ``$CLUE_HOME/cache/rows``.
         warn: called with one sentence where the cache is broken or not writable.
     """
@@ -54,10 +64,13 @@ def cached_rows(
     key = _key(key_parts)
     path = folder / f"{hashlib.sha256(key).hexdigest()}.npz"
     try:
-        if path.exists():
-            return _read(path, key)
-    except _UNREADABLE as error:
-        warn(f"{path}: cached rows cannot be used ({error}); they are made again")
+        return _read(path, key, limits or {})
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    # Anything can be in the file, and NumPy raises whatever its parsers stumble over; rows can be made again.
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        warn(f"{path}: cached rows cannot be used ({reason}); they are made again")
     rows = make()
     try:
         _write(path, key, rows)
@@ -70,24 +83,95 @@ def cached_rows(
 
 def _key(key_parts: Mapping[str, str]) -> bytes:
     """Return the key as canonical JSON."""
-    own = {"tokens_version": TOKENS_VERSION, "tokenizers": version("tokenizers")}
+    own = {"tokens_version": TOKENS_VERSION, **{name: _version(name) for name in LIBRARIES}}
     return json.dumps([own, dict(key_parts)], sort_keys=True, ensure_ascii=False).encode()
 
 
-def _read(path: Path, key: bytes) -> Rows:
-    """Return the rows of one file; the zip's checksums and ``Rows`` itself refuse broken ones."""
-    with np.load(path, allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
+def _version(library: str) -> str | None:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return None
+
+
+def _read(path: Path, key: bytes, limits: Mapping[str, int]) -> Rows:
+    """Return the rows of one file.
+
+    Raises:
+        FileNotFoundError: there is none.
+        Exception: it cannot be read or must not be believed, for whatever reason.
+    """
+    with _open(path) as file:
+        _refuse_packed(file)
+        with np.load(file, allow_pickle=False) as archive:
+            arrays: dict[str, Array] = {name: archive[name] for name in archive.files}
+    if not arrays.keys() >= _ALWAYS:
+        raise ValueError("no such entry holds these arrays")
     if arrays["key"].tobytes() != key:
         raise ValueError("the file belongs to another key")
-    return Rows(
-        arrays["offsets"],
+    if arrays.pop("sha256").tobytes() != _digest(arrays):
+        raise ValueError("its bytes do not match their hash")
+    described = json.loads(arrays["described"].tobytes())
+    rows = Rows(
+        np.asarray(arrays["offsets"], np.int64),
         _under(arrays, "tokens/"),
         _under(arrays, "columns/"),
-        arrays["record"],
-        arrays["group"],
-        notes=json.loads(arrays["notes"].tobytes()),
+        np.asarray(arrays["record"], np.int64),
+        np.asarray(arrays["group"], np.int64),
+        notes=described["notes"],
+        host_columns=frozenset(described["host_columns"]),
+        gold=GoldAnswers(**described["gold"]),
     )
+    _check_range(rows, limits)
+    return rows
+
+
+def _open(path: Path) -> IO[bytes]:
+    """Open an entry for reading; a link, a pipe or somebody else's file is refused."""
+    # Without O_NONBLOCK a pipe would keep the run waiting for ever.
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
+    status = os.fstat(file.fileno())
+    problem = None
+    if not stat.S_ISREG(status.st_mode):
+        problem = "not a regular file"
+    elif status.st_uid not in {os.geteuid(), 0}:
+        problem = f"it belongs to user {status.st_uid}"
+    if problem:
+        file.close()
+        raise ValueError(problem)
+    return file
+
+
+def _refuse_packed(file: IO[bytes]) -> None:
+    """Refuse members that unpack to more than the file holds; entries are written uncompressed."""
+    size = os.fstat(file.fileno()).st_size
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+    if sum(member.file_size for member in members) > size:
+        raise ValueError(f"it would unpack to more than its {size:,} bytes")
+    file.seek(0)
+
+
+def _digest(arrays: Mapping[str, Array]) -> bytes:
+    """Return one sha256 over the names, types, shapes and bytes of all arrays."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        values = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {values.dtype.str} {arrays[name].shape}\n".encode())
+        digest.update(values.data)
+    return digest.digest()
+
+
+def _check_range(rows: Rows, limits: Mapping[str, int]) -> None:
+    """Refuse arrays that are not numbers, and ids that do not exist."""
+    arrays = {"record": rows.record, "group": rows.group, **rows.tokens, **rows.columns}
+    for name, values in arrays.items():
+        if values.dtype.kind not in _NUMBERS:
+            raise ValueError(f"{name} holds {values.dtype}, not numbers")
+    for name, limit in limits.items():
+        values = arrays.get(name, np.zeros(0, np.int64))
+        if values.size and not 0 <= int(values.min()) <= int(values.max()) < limit:
+            raise ValueError(f"{name} from {values.min()} to {values.max()}, possible are 0 to {limit - 1}")
 
 
 def _under(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:
@@ -97,18 +181,24 @@ def _under(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:
 
 def _write(path: Path, key: bytes, rows: Rows) -> None:
     """Write one file under another name and rename it: a reader never sees half of it."""
+    described = {
+        "notes": dict(rows.notes),
+        "host_columns": sorted(rows.host_columns),
+        "gold": asdict(rows.gold),
+    }
     arrays: dict[str, Array] = {
         "key": np.frombuffer(key, np.uint8),
-        "notes": np.frombuffer(json.dumps(dict(rows.notes), ensure_ascii=False).encode(), np.uint8),
+        "described": np.frombuffer(json.dumps(described, ensure_ascii=False).encode(), np.uint8),
         "offsets": rows.offsets,
         "record": rows.record,
         "group": rows.group,
     }
     arrays |= {f"tokens/{name}": values for name, values in rows.tokens.items()}
     arrays |= {f"columns/{name}": values for name, values in rows.columns.items()}
-    objects = [name for name, values in arrays.items() if values.dtype.hasobject]
-    if objects:
-        raise ValueError(f"arrays of Python objects cannot be kept: {', '.join(objects)}")
+    others = [name for name, values in arrays.items() if values.dtype.kind not in _NUMBERS]
+    if others:
+        raise ValueError(f"only numbers can be kept, not {', '.join(others)}")
+    arrays["sha256"] = np.frombuffer(_digest(arrays), np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, part = tempfile.mkstemp(prefix=path.stem[:16], suffix=".part", dir=path.parent)
     try:

@@ -48,6 +48,13 @@ class CharacterTokenizer:
         """Return the number of ids, padding and unknown counted."""
         return len(self.characters) + len(SPECIAL)
 
+    @property
+    def id_limits(self) -> dict[str, int]:
+        """Return name of a column -> how many ids it can hold, for rows that come from a file."""
+        characters = dict.fromkeys(("token_ids", "question_ids"), self.vocab_size)
+        words = 1 if self.vectors is None else len(self.vectors.table)
+        return {**characters, **dict.fromkeys(("word_ids", "question_words"), words)}
+
     @cached_property
     def vocab_bytes(self) -> bytes:
         """Return the vocabulary as a file holds it."""
@@ -67,7 +74,7 @@ class CharacterTokenizer:
         """Return (characters,) int32: the row of each character's word, 0 where the word has no vector."""
         if self.vectors is None:
             return np.zeros(len(text), np.int32)
-        words = self._cutter.lcut(text, HMM=False)
+        words = self._segmenter.lcut(text, HMM=False)
         rows = [self.vectors.words.get(word, 0) for word in words]
         found = np.repeat(np.array(rows, np.int32), [len(word) for word in words])
         if len(found) != len(text):
@@ -75,19 +82,29 @@ class CharacterTokenizer:
         return found
 
     @cached_property
-    def _cutter(self) -> Any:
-        """Return a segmenter that knows every word of the vectors."""
-        import logging
+    def _segmenter(self) -> Any:
+        return open_segmenter(self.vectors.words if self.vectors else ())
 
-        import jieba
 
-        jieba.setLogLevel(logging.WARNING)
-        cutter = jieba.Tokenizer()
-        cutter.initialize()
-        for word in self.vectors.words if self.vectors else ():
-            if word not in cutter.FREQ:
-                cutter.add_word(word)
-        return cutter
+def open_segmenter(words: Iterable[str] = ()) -> Any:
+    """Return a jieba segmenter that knows ``words`` as well.
+
+    Left alone, jieba loads its dictionary from ``jieba.cache`` in the shared temporary folder, with
+    ``marshal`` and whoever wrote it. Parsing the dictionary that ships with jieba takes no longer, so no
+    cache is read or written.
+    """
+    import logging
+
+    import jieba
+
+    jieba.setLogLevel(logging.WARNING)
+    segmenter = jieba.Tokenizer()
+    segmenter.FREQ, segmenter.total = segmenter.gen_pfdict(segmenter.get_dict_file())
+    segmenter.initialized = True
+    for word in words:
+        if word not in segmenter.FREQ:
+            segmenter.add_word(word)
+    return segmenter
 
 
 def count_characters(texts: Iterable[str], min_count: int) -> list[str]:

@@ -154,7 +154,14 @@ def _taken(rows: Rows, own: IntArray, chosen: IntArray, begin: IntArray, length:
     tokens["start_tags"] = np.where(foreign | (starts > room), 0, starts).astype(np.int16)
     tokens["end_tags"] = np.where(foreign | (ends > inside + 1), 0, ends).astype(np.int16)
     columns = {name: values[own] for name, values in rows.columns.items()}
-    return Rows(offsets, tokens, columns, rows.record[own], np.arange(len(own), dtype=np.int64))
+    return Rows(
+        offsets,
+        tokens,
+        columns,
+        rows.record[own],
+        np.arange(len(own), dtype=np.int64),
+        host_columns=rows.host_columns,
+    )
 
 
 class _Searcher:

@@ -1,6 +1,6 @@
 """Encoded examples as a few flat numpy arrays: what adapters encode into and batches are cut from.
 
-In: ragged token columns (one flat array each, shared ``offsets``) and one-value-a-row columns.
+In: ragged token columns (one flat array each, shared ``offsets``) and columns with one value per row.
 Out: ``Rows``, which can be taken apart and saved. Knows nothing about tasks or tensors.
 """
 
@@ -16,6 +16,31 @@ from numpy.typing import NDArray
 Array = NDArray[np.generic]
 IntArray = NDArray[np.int64]
 
+ROW = "row"  # the batch column that says which row a slot holds; no network reads it
+
+
+@dataclass(frozen=True)
+class GoldAnswers:
+    """How many gold answers the encoded records hold, and how many of them no row can express.
+
+    Args:
+        total: gold answers (entities, spans, blanks) of all records; 0 where a split has no labels.
+        lost: those that no token border expresses, or that cutting left out of every row.
+    """
+
+    total: int = 0
+    lost: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse counts that cannot be meant."""
+        if not 0 <= self.lost <= self.total:
+            raise ValueError(f"{self.lost} of {self.total} gold answers lost")
+
+    @property
+    def lost_share(self) -> float:
+        """Return the share of gold answers that are lost, 0 to 1; 0 where there are none."""
+        return self.lost / self.total if self.total else 0.0
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -27,10 +52,14 @@ class Rows:
         columns: name -> (rows, ...) array: ``label`` int32 (-1 where there is none), ...
         record: (rows,) int64, the record each row came from.
         group: (rows,) int64, non-decreasing; rows of one group are one example and stay together.
-        notes: what happened while encoding -> how many rows ("cut to 128 tokens" -> 37); no entry for 0.
+        notes: what encoding lost -> how often ("cut to 128 tokens" -> 37); no entry for 0.
+        host_columns: names of token columns and columns that no network reads (character borders, the
+            owner of a window); always includes ``row``. ``batches.split_batch`` keeps them off the device.
+        gold: gold answers of the records, and how many the rows lost.
 
     Raises:
-        ValueError: arrays that do not fit together, an empty row, or groups that are not in order.
+        ValueError: arrays that do not fit together, an empty row, groups that are not in order, or a host
+            column that does not exist.
     """
 
     offsets: IntArray
@@ -39,6 +68,8 @@ class Rows:
     record: IntArray
     group: IntArray
     notes: Mapping[str, int] = field(default_factory=dict)
+    host_columns: frozenset[str] = frozenset({ROW})
+    gold: GoldAnswers = GoldAnswers()
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not fit together: found here, not as a NaN in the middle of a run."""
@@ -57,6 +88,10 @@ class Rows:
                 raise ValueError(f"column {name!r}: {len(values)} values for {count} rows")
         if count and int(np.diff(self.group, append=self.group[-1]).min()) < 0:
             raise ValueError("groups must be non-decreasing")
+        object.__setattr__(self, "host_columns", frozenset(self.host_columns) | {ROW})
+        unknown = self.host_columns - {ROW, *self.tokens, *self.columns}
+        if unknown:
+            raise ValueError(f"host columns that do not exist: {', '.join(sorted(unknown))}")
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -88,7 +123,10 @@ class Rows:
         return int(np.diff(self.group_starts).max(initial=1))
 
     def take(self, indices: IntArray) -> Rows:
-        """Return the rows at ``indices`` (groups must stay in order) as ``Rows`` of their own."""
+        """Return the rows at ``indices`` (groups must stay in order) as ``Rows`` of their own.
+
+        Notes and gold answers stay those of the whole encoding: they count records, not rows.
+        """
         indices = np.asarray(indices, np.int64)
         lengths = self.lengths[indices]
         offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
@@ -99,4 +137,7 @@ class Rows:
             {name: values[indices] for name, values in self.columns.items()},
             self.record[indices],
             self.group[indices],
+            self.notes,
+            self.host_columns,
+            self.gold,
         )

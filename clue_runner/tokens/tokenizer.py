@@ -91,6 +91,11 @@ class Tokenizer:
         )
         self._backend.pre_tokenizer = BertPreTokenizer()
 
+    @property
+    def id_limits(self) -> dict[str, int]:
+        """Return name of a column -> how many ids it can hold, for rows that come from a file."""
+        return {"token_ids": self.vocab_size, "segment_ids": 2}
+
     def token_id(self, piece: str) -> int:
         """Return the id of a piece such as ``[unused1]``.
 

@@ -1,4 +1,4 @@
-"""What a user sees of a run between its first line and its result.
+"""What a user sees of a run, from its first line to its result.
 
 In: a run, its data, its machine, the loop's progress. Out: lines and a bar on the console.
 Knows nothing about files or tensors.
@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from clue_runner.config.schema import Run
-from clue_runner.console import Console
+from clue_runner.console import Console, duration
 from clue_runner.console import Progress as Bar
 from clue_runner.data.cards import Card
 from clue_runner.data.sources import DataSource
 from clue_runner.runs.folder import RunFolder
 from clue_runner.runs.progress import Progress
+from clue_runner.runs.results import RunResult, WrittenSubmissions
 from clue_runner.training.network import Choices
 from clue_runner.training.prepare import SplitData
 
@@ -56,6 +58,54 @@ def say_machine(console: Console, run: Run, choices: Choices, folder: RunFolder)
     if run.model.family == "bert":
         console.say(f"attention {choices.attention.value} ({choices.attention.reason})")
     console.say(f"{run.task} · {run.model.name} · seed {run.seed} · {folder.path}")
+
+
+def say_result(console: Console, result: RunResult, card: Card, folder: Path) -> None:
+    """Print the score beside chance and published ones, then where everything is."""
+    score, (low, high), chance, examples = result.scored
+    console.say("")
+    console.say(f"{result.task} · {result.split} · {result.model} · seed {result.seed}")
+    console.say(
+        f"  {result.metric}  {score:.2f}   [{low:.1f}, {high:.1f}] 95 %   "
+        f"chance {chance:.1f}   {examples:,} examples"
+    )
+    others = [
+        f"{name} {value:.2f}"
+        for name, value in result.scores.items()
+        if name != result.metric and "/" not in name
+    ]
+    if others:
+        console.say(f"  beside it  {'   '.join(others)}")
+    if not result.data_complete:
+        console.say("  not comparable with published scores: a sample, a part, or not the card's data")
+    for line in published_lines(card):
+        console.say(f"  published  {line}")
+    console.say(
+        f"  best at epoch {result.best_epoch}, step {result.best_step} of {result.steps}; "
+        f"{duration(result.seconds.get('total', 0.0))}"
+    )
+    if card.submissions:
+        _say_submissions(console, result.submission, folder)
+    else:
+        console.say("  submission none: no leaderboard takes this task")
+    console.say(f"  results    {folder / 'metrics.json'}")
+
+
+def published_lines(card: Card, limit: int = 4) -> list[str]:
+    """Return published scores, each with its split and source."""
+    return [f"{one.model} {one.split} {one.score:.2f} ({one.source})" for one in card.published[:limit]]
+
+
+def _say_submissions(console: Console, submission: WrittenSubmissions | None, folder: Path) -> None:
+    """Print which files can be sent, and the zip where one was packed."""
+    if submission is None:
+        console.say("  submission none: there is no test file")
+        return
+    for file in submission.files:
+        verdict = "accepted by clue submit check" if file.ok else f"not accepted: {file.problems[0]}"
+        console.say(f"  submission {folder / file.file}   {file.lines:,} lines, {verdict}")
+    if submission.zip:
+        console.say(f"  packed     {folder / submission.zip}   {submission.note}")
 
 
 class LoopDisplay(AbstractContextManager["LoopDisplay"]):

@@ -7,26 +7,28 @@ Knows nothing about the loop.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from clue_runner.adapters.base import Scores
 from clue_runner.data.sources import DataSource
-from clue_runner.files.atomic import write_atomic, write_json
-from clue_runner.runs.results import (
-    base_metrics,
-    padding_share,
-    peak_memory_bytes,
-    score_metrics,
-    seconds_spent,
-)
-from clue_runner.runs.resume import machine
+from clue_runner.files.atomic import write_atomic
+from clue_runner.runs.measure import padding_share, peak_memory_bytes, seconds_spent
+from clue_runner.runs.progress import Progress
+from clue_runner.runs.results import RunResult, write_result
 from clue_runner.submission.gather import SAMPLE_MARK
 from clue_runner.submission.pack import SAMPLE_TEXT, SAMPLE_ZIP, zip_bytes
 from clue_runner.training.answers import WrittenSubmission, describe, write_predictions, write_submissions
 from clue_runner.training.job import Job
 
 
-def finish(job: Job, source: DataSource) -> dict[str, Any]:
-    """Predict with the best weights, write everything, and return the content of ``metrics.json``.
+def finish(job: Job, source: DataSource, fields: Mapping[str, Any]) -> RunResult:
+    """Predict with the best weights, write everything, and return what ``metrics.json`` holds.
+
+    Args:
+        job: a job whose training has ended.
+        source: where its records are from.
+        fields: what the result says before anything was measured.
 
     Raises:
         InterruptedRunError: a signal arrived; the same command does the rest.
@@ -52,15 +54,36 @@ def finish(job: Job, source: DataSource) -> dict[str, Any]:
             data.records[split],
             sample=source.is_sample,
         )
-    metrics = {
-        **base_metrics(job.run, card, versions=machine(job.run.backend)["versions"], data_sha256=data.sha256),
-        **score_metrics(scores, job.progress),
-        **_measured(job),
-        "data_complete": data.complete,
-        "submission": _submission(job, written, sample=source.is_sample),
+    result = RunResult.model_validate(
+        {
+            **fields,
+            **_scored(scores, job.progress),
+            **_measured(job),
+            "data_complete": data.complete,
+            "notes": {split: dict(rows.notes) for split, rows in job.material.rows.items() if rows.notes},
+            "submission": _submission(job, written, sample=source.is_sample),
+        }
+    )
+    write_result(job.folder.metrics, result)
+    return result
+
+
+def _scored(scores: Scores, progress: Progress) -> dict[str, Any]:
+    """Return what the best dev evaluation found, and how training went."""
+    return {
+        "ok": True,
+        "score": scores.score,
+        "scores": dict(scores.values),
+        "confidence_interval": list(scores.confidence_interval),
+        "chance": scores.chance,
+        "examples": scores.examples,
+        "epochs": progress.history[-1]["epoch"] if progress.history else 0,
+        "steps": progress.step,
+        "best_step": progress.best_step,
+        "best_epoch": progress.best_epoch,
+        "ended": progress.ended,
+        "history": progress.history,
     }
-    write_json(job.folder.metrics, metrics)
-    return metrics
 
 
 def _measured(job: Job) -> dict[str, Any]:

@@ -20,11 +20,21 @@ from clue_runner.console import Console
 from clue_runner.engines.base import Engine
 from clue_runner.engines.states import AVERAGE
 from clue_runner.errors import CheckpointError
-from clue_runner.runs.events import EventLog, read_events
+from clue_runner.runs.events import EventLog, Resume, Save, Warned, read_events
 from clue_runner.runs.folder import RunFolder
+from clue_runner.runs.machine import machine
 from clue_runner.runs.progress import Progress
-from clue_runner.runs.resume import machine, newest_state
-from clue_runner.runs.snapshots import PREFIX, point, prune, read_snapshot, write_snapshot
+from clue_runner.runs.resume import newest_state
+from clue_runner.runs.snapshots import (
+    BEST,
+    LAST,
+    PREFIX,
+    VOCABULARY,
+    point,
+    prune,
+    read_snapshot,
+    write_snapshot,
+)
 from clue_runner.tokens.batches import epoch_plan, update_arrays, update_shape
 from clue_runner.tokens.rows import Array, IntArray, Rows
 from clue_runner.training.evaluation import Predictor, Stopwatch
@@ -34,7 +44,6 @@ from clue_runner.training.prepare import Material
 from clue_runner.training.signals import Signals
 
 STATE_SCHEMA = 1
-VOCABULARY = "vocab.txt"
 
 
 class TrainBatches:
@@ -116,7 +125,7 @@ class Job:
     def warn(self, text: str, **fields: Any) -> None:
         """Tell the user and the event log."""
         self.console.warn(text)
-        self.log.write("warning", echo=False, message=text, **fields)
+        self.log.write(Warned(message=text, **fields), echo=False)
 
     def evaluate(self) -> Scores:
         """Score dev with the present weights, averaged ones where they are kept."""
@@ -172,15 +181,15 @@ class Job:
             self.engine.set_state(snapshot.tensors())
         progress = Progress() if snapshot is None else Progress.from_json(snapshot.state["progress"])
         self._recall(progress)
-        self.log.write("resume", step=progress.step, reason="out of memory")
+        self.log.write(Resume(step=progress.step, reason="out of memory"))
         return progress
 
     def _recall(self, progress: Progress) -> None:
         """Put in what memory was found to hold: it was noted at once, and perhaps not saved since."""
         for event in read_events(self.folder.events):
-            if event["event"] == "warning":
-                progress.token_budget = event.get("token_budget", progress.token_budget)
-                progress.evaluate_tokens = event.get("evaluate_tokens", progress.evaluate_tokens)
+            if isinstance(event, Warned):
+                progress.token_budget = event.token_budget or progress.token_budget
+                progress.evaluate_tokens = event.evaluate_tokens or progress.evaluate_tokens
 
     def best_dev(self) -> Predictions:
         """Return the best weights' answers to dev; kept ones where the last evaluation was the best."""
@@ -218,10 +227,10 @@ class Job:
             files={VOCABULARY: self.material.tokenizer.vocab_bytes},
         )
         if best:
-            point(root, "best", target)
-        point(root, "last", target)
+            point(root, BEST, target)
+        point(root, LAST, target)
         prune(root, keep=self.run.output.keep_checkpoints, best_step=progress.best_step)
-        self.log.write("save", step=progress.step, folder=f"checkpoints/{target.name}", best=best)
+        self.log.write(Save(step=progress.step, folder=f"checkpoints/{target.name}", best=best))
 
     def state(self) -> dict[str, Any]:
         """Return the content of ``state.json``."""

@@ -20,6 +20,7 @@ import numpy as np
 from clue_runner.config.schema import TrainSettings
 from clue_runner.engines.base import Engine, StepResult
 from clue_runner.errors import InterruptedRunError, NotFiniteError
+from clue_runner.runs.events import AnyEvent, Drop, Evaluate, Step
 from clue_runner.runs.progress import Progress
 from clue_runner.tokens.rows import Array
 from clue_runner.training.out_of_memory import (
@@ -55,7 +56,7 @@ class Hooks:
     Args:
         evaluate: score dev with the present weights; may raise ``InterruptedRunError``.
         save: keep the present state; True: it is the best so far.
-        event: note an event by name and fields.
+        event: note an event.
         show: tell the user how far it is: progress and what stands beside it.
         drop: put the best weights back and forget the optimizer's moments.
         warn: tell the user and note a warning; further fields are for the note.
@@ -64,7 +65,7 @@ class Hooks:
 
     evaluate: Callable[[], Evaluated]
     save: Callable[[Progress, bool], None]
-    event: Callable[..., None]
+    event: Callable[[AnyEvent], None]
     show: Callable[[Progress, Mapping[str, Any]], None]
     drop: Callable[[], None] = lambda: None
     warn: Callable[..., None] = lambda text, **fields: None
@@ -252,13 +253,14 @@ class Loop:
         examples = self.progress.examples - self._began_examples
         rate = round(examples / seconds, 2) if seconds >= RATE_AFTER_SECONDS else None
         self._hooks.event(
-            "step",
-            step=pending.step,
-            epoch=pending.epoch + 1,
-            loss=loss,
-            learning_rate=pending.learning_rate,
-            gradient_norm=self._window[-1].gradient_norm,
-            examples_per_second=rate,
+            Step(
+                step=pending.step,
+                epoch=pending.epoch + 1,
+                loss=loss,
+                learning_rate=pending.learning_rate,
+                gradient_norm=self._window[-1].gradient_norm,
+                examples_per_second=rate,
+            )
         )
         self._window.clear()
         self._hooks.show(self.progress, {"loss": loss, "rate": rate, "total": self.total})
@@ -306,7 +308,7 @@ class Loop:
             self._save(best=False)
             raise
         improved = progress.best_score is None or scores.score > progress.best_score
-        entry = {
+        entry: dict[str, Any] = {
             "step": progress.step,
             "epoch": progress.epoch + 1,
             "score": scores.score,
@@ -320,7 +322,7 @@ class Loop:
         progress.evaluations_without_gain = 0 if improved else progress.evaluations_without_gain + 1
         progress.drop_due = progress.drop_due or self._drop_wanted(scores.score)
         progress.loss_sum = progress.loss_weight = 0.0
-        self._hooks.event("evaluate", **entry, best=improved)
+        self._hooks.event(Evaluate(**entry, best=improved))
         self._hooks.show(progress, {"total": self.total, "evaluated": entry, "improved": improved})
         return improved
 
@@ -332,7 +334,7 @@ class Loop:
         self.progress.drop_due, self.progress.dropped_at = False, self.progress.step
         # the better weights of before the drop are no reason to stop after it
         self.progress.evaluations_without_gain = 0
-        self._hooks.event("drop", step=self.progress.step, learning_rate=self._settings.drop_learning_rate)
+        self._hooks.event(Drop(step=self.progress.step, learning_rate=self._settings.drop_learning_rate))
 
     def _drop_wanted(self, score: float) -> bool:
         """Return whether the evaluation at the end of this epoch is the one to go back after."""

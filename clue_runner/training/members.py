@@ -6,7 +6,6 @@ Knows nothing about splits, files to write or argv.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +16,13 @@ from clue_runner.config.schema import Run
 from clue_runner.console import Console
 from clue_runner.data.cards import Card
 from clue_runner.data.records import Records
-from clue_runner.errors import CheckpointError, DataError, UsageError
+from clue_runner.errors import CheckpointError, UsageError
 from clue_runner.files.tensors import NativeReader
+from clue_runner.runs.find import load_run, newest_finished, open_run
 from clue_runner.runs.folder import RunFolder
-from clue_runner.runs.snapshots import WEIGHTS_FILE, Snapshot, pointed, read_snapshot
+from clue_runner.runs.snapshots import VOCABULARY, WEIGHTS_FILE, Snapshot, read_snapshot
 from clue_runner.tokens.tokenizer import Tokenizer
 from clue_runner.training.evaluation import Predictor
-from clue_runner.training.job import VOCABULARY
 from clue_runner.training.network import choose, start_engine
 from clue_runner.training.prepare import encode_records
 from clue_runner.training.signals import Signals
@@ -53,7 +52,7 @@ def find_members(folders: Sequence[Path], task: str | None, console: Console) ->
         CheckpointError: no finished run, or one without a whole best state.
         UsageError: runs of different tasks.
     """
-    chosen = list(folders) or [newest_finished(ROOT, task)]
+    chosen = list(folders) or [newest_finished(ROOT, task, warn=console.warn).folder.path]
     if not folders:
         console.say(f"using {chosen[0]}")
     members = [open_member(folder, console) for folder in chosen]
@@ -67,31 +66,6 @@ def find_members(folders: Sequence[Path], task: str | None, console: Console) ->
     return members
 
 
-def newest_finished(root: Path, task: str | None) -> Path:
-    """Return the folder under ``root`` whose run ended last with a score.
-
-    Raises:
-        CheckpointError: there is none.
-    """
-    finished: list[tuple[float, Path]] = []
-    for metrics in root.rglob("metrics.json") if root.is_dir() else []:
-        try:
-            content = json.loads(metrics.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue  # a damaged result is no finished run
-        right = isinstance(content, dict) and content.get("ok") and task in {None, content.get("task")}
-        # A folder that --fresh has moved aside is old on purpose.
-        if right and (metrics.parent / "run.yaml").exists() and ".old-" not in metrics.parent.name:
-            finished.append((metrics.stat().st_mtime, metrics.parent))
-    if not finished:
-        raise CheckpointError(
-            f"no finished run{f' of {task}' if task else ''} here",
-            where=str(root),
-            next_step=f"clue train --task {task or 'NAME'}, or name a run folder with --run",
-        )
-    return max(finished)[1]
-
-
 def open_member(path: Path, console: Console) -> Member:
     """Return one run with its best state.
 
@@ -99,15 +73,8 @@ def open_member(path: Path, console: Console) -> Member:
         DataError: no such folder.
         CheckpointError: no run in it, nothing saved, or a damaged state.
     """
-    if not path.is_dir():
-        raise DataError(
-            "no such run folder", where=str(path), next_step="name a folder under runs/ with --run"
-        )
-    folder = RunFolder(path)
-    run = folder.run()
-    if run is None:
-        raise CheckpointError("no run in this folder", where=str(path), allowed="a folder with a run.yaml")
-    best = pointed(folder.checkpoints, "best")
+    folder, run = open_run(path), load_run(path)
+    best = folder.best_state()
     if best is None:
         raise CheckpointError(
             "the run has no best state yet",

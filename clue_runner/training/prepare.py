@@ -134,7 +134,13 @@ def encode_records(
         "simplify": str(run.data.simplify),
         "choice_decoding": run.model.choice_decoding,
     }
-    rows = cached_rows(key, lambda: adapter.encode(records, card, tokenizer, run), run.data.cache, warn=warn)
+    rows = cached_rows(
+        key,
+        lambda: adapter.encode(records, card, tokenizer, run),
+        run.data.cache,
+        limits={**tokenizer.id_limits, "record": len(records)},
+        warn=warn,
+    )
     for what in rows.notes:
         if "the vocabulary has no" in what:  # an emergency measure, unlike rows that are cut
             warn(f"{records.split}: {what}")

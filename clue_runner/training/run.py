@@ -2,7 +2,7 @@
 
 read -> look at the folder -> encode -> start the engine -> resume -> train -> predict -> write results
 
-In: settings, a card, a data source, a folder. Out: the content of ``metrics.json``.
+In: settings, a card, a data source, a folder. Out: a ``RunResult``.
 Everything that can fail cheaply fails before a backend is loaded, also where memory is to say the batch size.
 Knows nothing about argv.
 """
@@ -25,16 +25,18 @@ from clue_runner.console import Console
 from clue_runner.data.cards import Card
 from clue_runner.data.sources import DataSource
 from clue_runner.errors import ClueError, InterruptedRunError
-from clue_runner.files.atomic import remove, write_json
+from clue_runner.files.atomic import remove
 from clue_runner.memory.batch_size import Resolved, as_begun, buckets_of, resolve_examples
-from clue_runner.runs.events import EventLog
+from clue_runner.runs.events import EventLog, Failed, Result, Resume, Start, Warned
 from clue_runner.runs.folder import RunFolder, open_folder, write_settings
+from clue_runner.runs.machine import machine, machine_differences, package_versions
+from clue_runner.runs.measure import program_commit
 from clue_runner.runs.progress import Progress
-from clue_runner.runs.results import base_metrics, failure_metrics, show_results
-from clue_runner.runs.resume import machine, machine_differences, newest_state
+from clue_runner.runs.results import RunResult, failed_result, run_fields, write_result
+from clue_runner.runs.resume import newest_state
 from clue_runner.runs.snapshots import Snapshot, repoint
 from clue_runner.tokens.tokenizer import Tokenizer
-from clue_runner.training.display import LoopDisplay, say_data, say_machine, say_weights
+from clue_runner.training.display import LoopDisplay, say_data, say_machine, say_result, say_weights
 from clue_runner.training.finish import finish
 from clue_runner.training.job import Job, TrainBatches
 from clue_runner.training.loop import Hooks, Loop
@@ -67,6 +69,19 @@ class Inputs:
         """Return the rows of the word table."""
         return self.checkpoint.vocab_size if self.checkpoint else self.tokenizer.vocab_size
 
+    def result_fields(self) -> dict[str, Any]:
+        """Return what a result says before anything was measured."""
+        return run_fields(
+            self.run,
+            task=self.card.name,
+            card_version=self.card.version,
+            metric=self.card.metric,
+            checkpoint_sha256=self.checkpoint.sha256 if self.checkpoint else None,
+            data_sha256=self.data.sha256,
+            versions=package_versions(self.run.backend),
+            commit=program_commit(),
+        )
+
 
 def read_inputs(run: Run, card: Card, source: DataSource, console: Console) -> Inputs:
     """Read and check data, checkpoint and vocabulary, and say what is unusual about them.
@@ -95,8 +110,8 @@ def train(
     *,
     fresh: bool = False,
     data_argument: str | None = None,
-) -> dict[str, Any]:
-    """Train, keep the best, predict and write; return the content of ``metrics.json``.
+) -> RunResult:
+    """Train, keep the best, predict and write; return what ``metrics.json`` holds.
 
     Args:
         run: the resolved settings.
@@ -119,8 +134,9 @@ def train(
         identity = {**inputs.data.sha256, "vocabulary": inputs.tokenizer.sha256}
         folder, lock = open_folder(output, inputs.run, identity, fresh=fresh)
         stack.enter_context(lock)
-        if folder.finished:
-            return _show_finished(console, card, folder)
+        earlier = folder.result()
+        if earlier is not None and earlier.ok:
+            return _show_finished(console, card, folder, earlier)
         choices = choose(inputs.run)  # what it refuses must leave no run.yaml behind: settings will change
         inputs = _with_number(inputs, choices, console)
         run = inputs.run
@@ -133,16 +149,16 @@ def train(
             with memory_faults():
                 job = _start(inputs, choices, folder, snapshot, log, console, signals, began)
                 _train(job)
-                metrics = finish(job, inputs.source)
+                result = finish(job, inputs.source, inputs.result_fields())
         except InterruptedRunError as error:
-            log.write("error", echo=False, message=str(error), exit_code=error.exit_code)
+            log.write(Failed(message=str(error), exit_code=error.exit_code), echo=False)
             raise
         except Exception as error:
             _write_failure(folder, inputs, log, error)
             raise
-        show_results(console, metrics, card, folder.path)
-        log.write("result", **metrics)
-        return metrics
+        say_result(console, result, card, folder.path)
+        log.write(Result.model_validate(result.to_json()))
+        return result
 
 
 def _as_begun(inputs: Inputs, output: Path, console: Console) -> Inputs:
@@ -166,32 +182,32 @@ def _numbered(inputs: Inputs, resolved: Resolved, console: Console) -> Inputs:
     return replace(inputs, run=resolved.run)
 
 
-def _show_finished(console: Console, card: Card, folder: RunFolder) -> dict[str, Any]:
+def _show_finished(console: Console, card: Card, folder: RunFolder, result: RunResult) -> RunResult:
     """Say what an earlier run of the same command found."""
-    metrics = folder.results() or {}
     console.say(f"this run has already ended: {folder.path}")
-    show_results(console, metrics, card, folder.path)
-    console.event({"event": "result", **metrics})
-    return metrics
+    say_result(console, result, card, folder.path)
+    console.event({"event": "result", **result.to_json()})
+    return result
 
 
 def _note_start(log: EventLog, inputs: Inputs, snapshot: Snapshot | None, data_argument: str | None) -> None:
     """Write the start event, or the resume event that supersedes what came after the saved step."""
     again = snapshot is not None or log.path.stat().st_size > 0
     log.write(
-        "resume" if again else "start",
-        step=snapshot.step if snapshot else 0,
-        task=inputs.card.name,
-        card_version=inputs.card.version,
-        model=inputs.run.model.name,
-        seed=inputs.run.seed,
-        backend=inputs.run.backend,
-        data=data_argument,
-        data_sha256=inputs.data.sha256,
-        config_sha256=config_hash(inputs.run),
+        (Resume if again else Start)(
+            step=snapshot.step if snapshot else 0,
+            task=inputs.card.name,
+            card_version=inputs.card.version,
+            model=inputs.run.model.name,
+            seed=inputs.run.seed,
+            backend=inputs.run.backend,
+            data=data_argument,
+            data_sha256=inputs.data.sha256,
+            config_sha256=config_hash(inputs.run),
+        )
     )
     for text in inputs.data.warnings:
-        log.write("warning", echo=False, message=text)
+        log.write(Warned(message=text), echo=False)
 
 
 def _start(
@@ -276,16 +292,9 @@ def _train(job: Job) -> None:
 def _write_failure(folder: RunFolder, inputs: Inputs, log: EventLog, error: Exception) -> None:
     """Leave a result without a score, so that nobody takes the run for a finished one."""
     try:
-        metrics = {
-            **base_metrics(
-                inputs.run,
-                inputs.card,
-                versions=machine(inputs.run.backend)["versions"],
-                data_sha256=inputs.data.sha256,
-            ),
-            **failure_metrics(error),
-        }
-        write_json(folder.metrics, metrics)
-        log.write("error", echo=False, message=str(error), exit_code=metrics["error"]["exit_code"])
+        result = failed_result(inputs.result_fields(), error)
+        write_result(folder.metrics, result)
+        code = result.error.exit_code if result.error else 1
+        log.write(Failed(message=str(error), exit_code=code), echo=False)
     except (ClueError, MemoryError):
         return  # what refuses the note, a full disk or no memory, is the error that is on its way to the user

@@ -13,8 +13,8 @@ import pytest
 from clue_runner.adapters.classification import read
 from clue_runner.config.shipped import shipped_folder
 from clue_runner.data.cards import find_card
+from clue_runner.data.locate import locate
 from clue_runner.data.records import Records, TextRecord
-from clue_runner.data.sources import locate
 
 
 @pytest.fixture

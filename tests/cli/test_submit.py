@@ -23,7 +23,7 @@ def sample_answers(folder: Path, label: str = "0") -> Path:
     """A file of answers to AFQMC's sample test records."""
     from clue_runner.adapters.classification import read
     from clue_runner.data.cards import find_card
-    from clue_runner.data.sources import locate
+    from clue_runner.data.locate import locate
 
     card = find_card("afqmc")
     records = read(card, locate(card, "sample"), "test")

@@ -202,7 +202,7 @@ def finished(folder: Path, cache: Path) -> tuple[Path, str]:
 def test_metrics(finished: tuple[Path, str]) -> None:
     path, _ = finished
     metrics = json.loads((path / "metrics.json").read_text(encoding="utf-8"))
-    assert metrics["schema"] == 1
+    assert metrics["schema"] == 2
     assert metrics["ok"] is True
     assert (metrics["task"], metrics["model"], metrics["seed"], metrics["split"]) == (
         "afqmc",
@@ -261,7 +261,7 @@ def test_json_is_one_event_a_line_and_the_result_last(finished: tuple[Path, str]
     assert names[0] == "start"
     assert names[-1] == "result"
     assert {"step", "evaluate", "save"} < set(names)
-    assert all(event["schema"] == 1 for event in events)
+    assert all(event["schema"] == 2 for event in events)
     metrics = json.loads((path / "metrics.json").read_text(encoding="utf-8"))
     assert {key: events[-1][key] for key in metrics} == metrics
     kept = (path / "events.jsonl").read_text(encoding="utf-8").split("\n")[:-1]

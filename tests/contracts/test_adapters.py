@@ -18,7 +18,8 @@ from clue_runner.adapters.base import Adapter, Prediction, load_adapter, own_net
 from clue_runner.config.loader import load_run
 from clue_runner.config.shipped import shipped_folder
 from clue_runner.data.cards import Card, all_cards, recommended_settings
-from clue_runner.data.sources import locate
+from clue_runner.data.kinds import all_kinds
+from clue_runner.data.locate import locate
 from clue_runner.submission.check import check_file
 from clue_runner.tokens.batches import batch_arrays, evaluation_plan
 from clue_runner.tokens.rows import Array, Rows
@@ -150,6 +151,10 @@ def test_every_adapter_has_its_oracle(card: Card) -> None:
     assert card.adapter in GOLD and card.adapter in OUTPUTS
 
 
+def test_every_adapter_says_what_a_card_of_its_kind_needs(card: Card) -> None:
+    assert card.adapter in all_kinds()
+
+
 def test_rows_belong_to_records_in_order(card: Card, adapter: Adapter, tokenizer: Tokenizer) -> None:
     records, rows = encode(card, adapter, tokenizer, "train")
     assert set(rows.record.tolist()) == set(range(len(records)))
@@ -169,6 +174,9 @@ def test_gold_answers_score_100(name: str) -> None:
     card, adapter = CARDS[name], load_adapter(CARDS[name])
     records = adapter.read(card, locate(card, "sample"), "dev")
     gold = [Prediction(record.id, GOLD[card.adapter](record)) for record in records.items]
+    for metric in all_kinds()[card.adapter].metrics:
+        other = adapter.score(gold, records, card.model_copy(update={"metric": metric}))
+        assert other.main == metric and other.score == pytest.approx(100.0)
     scores = adapter.score(gold, records, card)
     assert scores.main == card.metric and scores.score == pytest.approx(100.0)
     assert scores.examples == len(records)

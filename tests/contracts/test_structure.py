@@ -84,6 +84,42 @@ def test_imports_never_point_up(path: Path) -> None:
     assert not wrong
 
 
+def file_of(name: str) -> Path | None:
+    """Return the file of a module of ours, None for a name inside a module or a foreign one."""
+    parts = name.split(".")
+    if parts[0] != "clue_runner" or len(parts) == 1:
+        return None
+    path = PACKAGE.joinpath(*parts[1:])
+    return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
+
+
+def imported_files(path: Path) -> set[Path]:
+    """Return the files of ours that a file imports, wherever in it."""
+    files = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            files |= {file_of(alias.name) for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            inner = {file_of(f"{node.module}.{alias.name}") for alias in node.names}
+            files |= inner if inner - {None} else {file_of(node.module)}
+    return {file for file in files if file is not None}
+
+
+@pytest.mark.parametrize("name", ["data", "files"])
+def test_a_room_has_no_circle_of_files(name: str) -> None:
+    graph = {path: imported_files(path) for path in FILES if room(path) == name}
+    while free := {path for path, needs in graph.items() if not needs & graph.keys()}:
+        graph = {path: needs for path, needs in graph.items() if path not in free}
+    assert not graph, f"these files import one another: {', '.join(map(relative, graph))}"
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent for path in FILES if room(path) == "data"}))
+def test_a_folder_of_the_data_room_has_one_job(folder: Path) -> None:
+    files = [path for path in FILES if path.parent == folder]
+    assert len(files) <= 20
+    assert sum(len(path.read_text(encoding="utf-8").split("\n")) for path in files) <= 2_500
+
+
 @pytest.mark.parametrize("path", FILES, ids=relative)
 def test_backends_are_imported_in_their_rooms_only(path: Path) -> None:
     names = {name.split(".")[0] for _, name in imported(ast.parse(path.read_text(encoding="utf-8")))}

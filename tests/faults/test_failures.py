@@ -130,7 +130,7 @@ def test_refused_result_file(tmp_path: Path, train_here: Train, monkeypatch: pyt
         raise storage.storage_error(OSError(errno.EDQUOT, "Disk quota exceeded"), path)
 
     with monkeypatch.context() as disk:
-        disk.setattr(finish, "write_json", refuse)
+        disk.setattr(finish, "write_result", refuse)
         outcome = train_here(tmp_path / "r")
     assert outcome.exit_code == 8
     assert "metrics.json" in outcome.stderr

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from clue_runner.config.loader import load_run
 from clue_runner.architectures.settings import build_backbone
+from clue_runner.config.loader import load_run
 from clue_runner.models.naming import named_variables
 
 GOLDEN = Path(__file__).parents[1] / "goldens" / "positions.npz"

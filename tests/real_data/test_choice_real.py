@@ -13,7 +13,7 @@ from clue_runner.adapters import choice, cloze
 from clue_runner.config.loader import load_run
 from clue_runner.config.shipped import shipped_folder
 from clue_runner.data.cards import Card, find_card, recommended_settings
-from clue_runner.data.sources import open_source
+from clue_runner.data.locate import open_source
 from clue_runner.submission.check import check_file, count_warning
 from clue_runner.tokens.batches import batch_arrays, evaluation_plan
 from clue_runner.tokens.rows import Rows

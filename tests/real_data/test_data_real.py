@@ -11,9 +11,11 @@ import pytest
 
 from clue_runner.data.cards import find_card
 from clue_runner.data.check import check_source
-from clue_runner.data.readers import read_json_lines, read_text_records
+from clue_runner.data.locate import locate, open_source
+from clue_runner.data.readers.json_lines import read_json_lines
+from clue_runner.data.readers.text import read_text_records
 from clue_runner.data.records import Records, TextRecord
-from clue_runner.data.sources import DataSource, locate, open_source
+from clue_runner.data.sources import DataSource
 from clue_runner.data.statistics import split_statistics
 
 pytestmark = pytest.mark.real_data

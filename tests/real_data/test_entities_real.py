@@ -12,8 +12,8 @@ from clue_runner.adapters import entities
 from clue_runner.adapters.base import Predictions
 from clue_runner.config.loader import load_run
 from clue_runner.data.cards import Card, find_card, recommended_settings
+from clue_runner.data.locate import open_source
 from clue_runner.data.records import EntityRecord, Records
-from clue_runner.data.sources import open_source
 from clue_runner.submission.check import check_file
 from clue_runner.tokens.batches import batch_arrays, evaluation_plan
 from clue_runner.tokens.rows import Rows

@@ -10,13 +10,15 @@ from typing import Any
 
 import pytest
 
-from clue_runner.data import readers_choice, readers_reading
 from clue_runner.data.cards import Card
-from clue_runner.data.readers_choice import read_choice_records
-from clue_runner.data.readers_cloze import read_cloze_records
-from clue_runner.data.readers_entities import read_entity_records
-from clue_runner.data.readers_reading import read_reading_records
-from clue_runner.data.sources import DataSource, open_source
+from clue_runner.data.locate import open_source
+from clue_runner.data.readers import choice as readers_choice
+from clue_runner.data.readers import reading as readers_reading
+from clue_runner.data.readers.choice import read_choice_records
+from clue_runner.data.readers.cloze import read_cloze_records
+from clue_runner.data.readers.entities import read_entity_records
+from clue_runner.data.readers.reading import read_reading_records
+from clue_runner.data.sources import DataSource
 from clue_runner.errors import DataError
 
 pytestmark = pytest.mark.real_data

@@ -13,8 +13,8 @@ from clue_runner.adapters import reading
 from clue_runner.adapters.base import Prediction
 from clue_runner.config.loader import load_run
 from clue_runner.data.cards import find_card, recommended_settings
+from clue_runner.data.locate import locate
 from clue_runner.data.records import Answer, ReadingRecord, Records
-from clue_runner.data.sources import locate
 from clue_runner.tokens.rows import Rows
 from clue_runner.tokens.script import simplified
 from clue_runner.tokens.spans import chars_to_tokens, covering_tokens, tokens_to_chars

@@ -149,6 +149,40 @@ def make_run() -> Callable[..., Run]:
 
 
 @pytest.fixture
+def make_result(make_run: Callable[..., Run]) -> Callable[..., Any]:
+    """The result of a finished run of afqmc; fields as ``metrics.json`` names them."""
+    from clue_runner.runs.results import RunResult, run_fields
+
+    def make(**fields: Any) -> RunResult:
+        known = run_fields(
+            make_run(),
+            task="afqmc",
+            card_version="1.0",
+            metric="accuracy",
+            checkpoint_sha256=None,
+            data_sha256={"train": "a", "dev": "b"},
+            versions={"keras": "3"},
+            commit=None,
+        )
+        scored = {
+            "ok": True,
+            "score": 74.1,
+            "scores": {"accuracy": 74.1, "macro_f1": 70.0},
+            "confidence_interval": [72.8, 75.4],
+            "chance": 69.0,
+            "examples": 4316,
+            "data_complete": True,
+            "steps": 30,
+            "best_step": 20,
+            "best_epoch": 2,
+            "seconds": {"total": 65.0},
+        }
+        return RunResult.model_validate({**known, **scored, **fields})
+
+    return make
+
+
+@pytest.fixture
 def snapshot_state() -> dict[str, Any]:
     """The content of a ``state.json`` after three updates."""
     from clue_runner.runs.progress import Progress

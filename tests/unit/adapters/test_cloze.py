@@ -13,8 +13,8 @@ from clue_runner.config.loader import load_run
 from clue_runner.config.schema import Run
 from clue_runner.config.shipped import shipped_folder
 from clue_runner.data.cards import Card, find_card
+from clue_runner.data.locate import open_source
 from clue_runner.data.records import ClozeRecord, Records
-from clue_runner.data.sources import open_source
 from clue_runner.errors import DataError, UsageError
 from clue_runner.metrics.assignment import DECODINGS
 from clue_runner.submission.check import check_file

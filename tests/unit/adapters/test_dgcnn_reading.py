@@ -12,8 +12,8 @@ from clue_runner.adapters.dgcnn_reading import probabilities
 from clue_runner.config.loader import load_run
 from clue_runner.config.schema import Run
 from clue_runner.data.cards import find_card, recommended_settings
+from clue_runner.data.locate import locate
 from clue_runner.data.records import Passage, PassagesRecord, Records
-from clue_runner.data.sources import locate
 from clue_runner.errors import DataError, NotFiniteError, UsageError
 
 CARD = find_card("webqa")

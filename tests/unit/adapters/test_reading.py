@@ -15,8 +15,8 @@ from clue_runner.config.loader import load_run
 from clue_runner.config.schema import Run
 from clue_runner.config.shipped import shipped_folder
 from clue_runner.data.cards import Card, find_card, recommended_settings
+from clue_runner.data.locate import locate
 from clue_runner.data.records import Answer, ReadingRecord, Records
-from clue_runner.data.sources import locate
 from clue_runner.errors import DataError
 from clue_runner.submission.check import check_file
 from clue_runner.tokens.batches import batch_arrays, evaluation_plan

@@ -13,7 +13,7 @@ import pytest
 from clue_runner.data import archives
 from clue_runner.data.archives import open_archive, read_member, verify_archive
 from clue_runner.data.cards import Card
-from clue_runner.data.sources import open_source
+from clue_runner.data.locate import open_source
 from clue_runner.errors import DataError, RefusedFileError
 
 pytestmark = pytest.mark.faults

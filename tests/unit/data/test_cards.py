@@ -11,6 +11,13 @@ from clue_runner.errors import UsageError
 
 CARDS = all_cards()
 CLASSIFICATION = ["afqmc", "cluewsc2020", "cmnli", "csl", "iflytek", "ocnli", "tnews"]
+LEAST = """\
+name: mine
+adapter: classification
+fields: {sentence: string}
+labels: [{name: "a"}, {name: "b"}]
+splits: {train: {file: train.json}, dev: {file: dev.json}}
+"""
 MINIMAL = """\
 name: mine
 title: {zh: 我的, en: mine}
@@ -87,6 +94,56 @@ def test_a_users_own_folder_is_a_task(tmp_path: Path) -> None:
     assert (card.name, card.label_names, card.test_splits) == ("mine", ("a", "b"), ())
 
 
+def test_a_users_own_card_needs_five_keys(tmp_path: Path) -> None:
+    card = load_card(write_card(tmp_path / "mine", LEAST))
+    assert (card.metric, card.layout, card.max_length, card.id_field) == ("accuracy", "lines", 128, "id")
+    assert (
+        card.template and card.template.parts == ["{sentence}"] and card.title.zh == card.title.en == "mine"
+    )
+    two = LEAST.replace("{sentence: string}", "{words: strings, text: string}")
+    template = load_card(write_card(tmp_path / "two", two)).template
+    assert template and template.parts == ["{words|join(;)}", "{text}"]
+
+
+@pytest.mark.parametrize(
+    ("adapter", "labels", "expected"),
+    [
+        ("entities", True, ("cluener", "strict_micro_f1", 128)),
+        ("reading", False, ("squad", "exact_match", 512)),
+        ("choice", False, ("c3", "accuracy", 512)),
+        ("cloze", False, ("chid", "accuracy", 64)),
+        ("dgcnn_reading", False, ("passages", "exact", 2048)),
+    ],
+)
+def test_every_kind_has_defaults(
+    adapter: str, labels: bool, expected: tuple[str, str, int], tmp_path: Path
+) -> None:
+    text = LEAST.replace("classification", adapter).replace("fields: {sentence: string}\n", "")
+    text = text if labels else text.replace('labels: [{name: "a"}, {name: "b"}]\n', "")
+    card = load_card(write_card(tmp_path / "mine", text))
+    assert (card.layout, card.metric, card.max_length) == expected
+    assert recommended_settings(card).get("model", {}).get("name") == (
+        "dgcnn" if adapter == "dgcnn_reading" else None
+    )
+
+
+def test_a_card_that_was_edited_is_read_again(tmp_path: Path) -> None:
+    folder = write_card(tmp_path / "mine", MINIMAL)
+    assert load_card(folder).max_length == 64
+    (folder / "task.yaml").write_text(MINIMAL.replace("64", "128"), encoding="utf-8")
+    assert load_card(folder).max_length == 128
+
+
+def test_a_message_names_the_card_as_it_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_card(tmp_path / "mine", MINIMAL.replace("metric", "metrik"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError) as caught:
+        find_card("./mine")
+    assert str(caught.value).startswith(
+        "mine/task.yaml: the task card is not valid\n  mine/task.yaml:5: metrik"
+    )
+
+
 @pytest.mark.parametrize("missing", ["nowhere/mine", "."])
 def test_a_folder_without_a_card_is_said(
     missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -104,6 +161,70 @@ def test_a_folder_without_a_card_is_said(
         ('{name: "b"}', "{name: 1}", 7, "labels.1.name"),
         ("file: dev.json", "file: ../dev.json", 11, "splits.dev.file"),
         ("max_length: 64", "max_length: 1e3", 12, "max_length"),
+        ("adapter: classification", "adapter: clasification", 4, "adapter: no such kind of task, did you"),
+        ("adapter: classification", "adapter: ../adapters/base", 4, "adapter: no such kind of task"),
+        ("adapter: classification", "adapter: base", 4, "adapter: no such kind of task"),
+        (
+            "metric: accuracy",
+            "metric: acuracy",
+            5,
+            "metric: no score called 'acuracy', did you mean accuracy?",
+        ),
+        (
+            "metric: accuracy",
+            "metric: accuracy\nlayout: squad",
+            6,
+            "layout: classification does not read squad",
+        ),
+        ("{sentence: string}", "{}", 6, "fields: classification needs the fields"),
+        (', {name: "b"}', "", 7, "labels: 1 labels, classification needs 2 or more"),
+        ('{name: "b"}', '{name: "a"}', 7, "labels.1: label 'a' is listed twice"),
+        ('{name: "b"}', '{name: ""}', 7, "labels.1.name"),
+        (
+            '["{sentence}"]',
+            '["{sentence}", "x", "y"]',
+            8,
+            "template.parts: 3 texts, classification takes 1 or 2",
+        ),
+        ("  dev: {file: dev.json}\n", "", 9, "splits: train without dev"),
+        (
+            "train.json}",
+            "train.json, labelled: false}",
+            10,
+            "splits.train.labelled: the train split needs labels",
+        ),
+        ("  dev:", "  ../../dev:", 11, "splits.../../dev"),
+        ("  dev:", "  Train: {file: a.json}\n  dev:", 11, "splits.Train: another split's name differs only"),
+        ("file: dev.json", "file: nul.json", 11, "splits.dev.file: the name is reserved"),
+        ("file: dev.json", "file: dev.json~", 11, "splits.dev.file: the name is one of a hidden file"),
+        ("file: dev.json", f"file: {'n' * 101}", 11, "splits.dev.file: a name has at most 100"),
+        ("file: dev.json", "file: dev.json, answers: {file: /dev/zero}", 11, "splits.dev.answers.file"),
+        (
+            "licence: none",
+            "recommended: {train: {epocs: 3}}",
+            13,
+            "train.epocs: no such setting, did you mean",
+        ),
+        (
+            "licence: none",
+            "recommended: {train: {epochs: none}}",
+            13,
+            "train.epochs has a value it cannot take",
+        ),
+        ("name: mine", "name: ../mine", 1, "name"),
+        ("name: mine", "name: con", 1, "name: the name is reserved"),
+        (
+            "licence: none",
+            "submissions: [{split: dev, file: ../a, benchmarks: [], source: a}]",
+            13,
+            "submissions.0.file: a name may not contain",
+        ),
+        (
+            "licence: none",
+            "submissions: [{split: tset, file: a, benchmarks: [], source: a}]",
+            13,
+            "submissions.0: names split 'tset'",
+        ),
     ],
 )
 def test_a_bad_card_is_refused_with_its_line(
@@ -113,6 +234,7 @@ def test_a_bad_card_is_refused_with_its_line(
     with pytest.raises(UsageError) as caught:
         load_card(folder)
     assert f"task.yaml:{line}: {said}" in str(caught.value)
+    assert caught.value.exit_code == 2
 
 
 @pytest.mark.parametrize(

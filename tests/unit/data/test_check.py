@@ -9,8 +9,8 @@ import pytest
 
 from clue_runner.data.cards import Card
 from clue_runner.data.check import Report, check_source
-from clue_runner.data.readers import read_text_records
-from clue_runner.data.sources import open_source
+from clue_runner.data.locate import open_source
+from clue_runner.data.readers.text import read_text_records
 from clue_runner.data.statistics import percentile, split_statistics
 
 MakeCard = Callable[..., Card]
@@ -70,7 +70,10 @@ def test_other_counts_in_test_are_said_but_training_data_is_complete(
 def test_bad_lines_of_all_splits_are_problems(check: Check) -> None:
     report = check({"train.json": "{", "test.json": "[]"})
     assert not report.ok and not report.complete
-    assert [str(problem).split(": ")[0] for problem in report.problems] == ["train.json:1", "test.json:1"]
+    assert [problem.where for problem in report.problems] == [
+        f"{report.source}/train.json:1",
+        f"{report.source}/test.json:1",
+    ]
     assert report.as_dict()["ok"] is False
 
 

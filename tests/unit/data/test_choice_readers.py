@@ -8,11 +8,12 @@ from typing import Any, get_args
 
 import pytest
 
-from clue_runner.data import readers_choice, readers_cloze
-from clue_runner.data.cards import Card
+from clue_runner.data.cards import Card, find_card
 from clue_runner.data.layouts import READERS, read_records
-from clue_runner.data.readers_choice import read_choice_records
-from clue_runner.data.readers_cloze import read_cloze_records
+from clue_runner.data.readers import choice as readers_choice
+from clue_runner.data.readers import cloze as readers_cloze
+from clue_runner.data.readers.choice import read_choice_records
+from clue_runner.data.readers.cloze import read_cloze_records
 from clue_runner.data.sources import FolderSource
 from clue_runner.errors import DataError
 
@@ -122,7 +123,7 @@ def test_c3_an_answer_that_is_no_choice_is_named_with_its_line(tmp_path: Path) -
     error = c3_fault(tmp_path, text)
     before = text[: text.index("三")].split("\n")
     opening = max(number for number, row in enumerate(before, 1) if row.strip() == "{")
-    assert error.problems[0].where == f"d-train.json:{opening}"
+    assert error.problems[0].where == f"{tmp_path}/d-train.json:{opening}"
     assert "the answer '三' is not among the choices (allowed: 一, 二)" in str(error)
 
 
@@ -224,7 +225,7 @@ def test_fewclue_layout_has_the_answer_in_the_record(tmp_path: Path) -> None:
             cloze("#idiom000000#"),
             '{"#idiom000001#": 0}',
             "train.json:1",
-            "no answer for #idiom000000# in train_answer.json",
+            "no answer for #idiom000000# in ",
         ),
         (cloze("#idiom000000#"), '{"#idiom000000#": 4}', "train.json:1", "no index into 4 candidates"),
         (
@@ -245,13 +246,13 @@ def test_fewclue_layout_has_the_answer_in_the_record(tmp_path: Path) -> None:
 )
 def test_chid_broken_files(tmp_path: Path, records: str, answers: str, where: str, message: str) -> None:
     error = chid_fault(tmp_path, records, answers)
-    assert error.problems[0].where == where
+    assert error.problems[0].where == f"{tmp_path}/{where}"
     assert message in str(error.problems[0])
 
 
 def test_chid_a_tag_answered_twice_is_refused_with_its_line(tmp_path: Path) -> None:
     error = chid_fault(tmp_path, cloze("#idiom000000#"), '{"#idiom000000#": 0,\n\n"#idiom000000#": 1}')
-    assert error.headline.where == "train_answer.json:3"
+    assert error.headline.where == f"{tmp_path}/train_answer.json:3"
     assert "the key '#idiom000000#' stands twice" in str(error)
 
 
@@ -270,3 +271,25 @@ def test_the_layout_of_the_card_chooses_the_reader(tmp_path: Path) -> None:
     card = CHID.model_copy(update={"layout": "chid"})
     assert read_records(card, files, "test").items == read_cloze_records(CHID, files, "test").items
     assert set(get_args(Card.model_fields["layout"].annotation)) == set(READERS)
+
+
+def test_ids_are_compared_as_text(tmp_path: Path) -> None:
+    question = {"question": "?", "choice": ["一", "二"], "answer": "一"}
+    passages = [[["文"], [question | {"id": 1}, question | {"id": "1"}], "d"]]
+    (tmp_path / "d-train.json").write_text(json.dumps(passages), encoding="utf-8")
+    with pytest.raises(DataError, match="the question id '1' stands twice"):
+        read_choice_records(
+            find_card("c3").model_copy(
+                update={"splits": {"train": find_card("c3").splits["train"].model_copy(update={"more": []})}}
+            ),
+            FolderSource("c3", {"d-train.json": tmp_path / "d-train.json"}),
+            "train",
+        )
+    rows = [{"id": name, "content": f"#idiom00000{name}#", "candidates": ["一", "二"]} for name in (1, "1")]
+    (tmp_path / "test1.1.json").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    with pytest.raises(DataError, match="id '1' is also on line 1"):
+        read_cloze_records(
+            find_card("chid").model_copy(update={"id_field": "id"}),
+            FolderSource("chid", {"test1.1.json": tmp_path / "test1.1.json"}),
+            "test1.1",
+        )

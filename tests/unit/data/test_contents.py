@@ -8,7 +8,7 @@ from clue_runner.data.cards import Card, all_cards
 from clue_runner.data.check import check_source
 from clue_runner.data.contents import answer_of, labels_of, texts_of
 from clue_runner.data.layouts import read_records
-from clue_runner.data.sources import locate
+from clue_runner.data.locate import locate
 from clue_runner.data.statistics import split_statistics
 
 CARDS = {name: card for name, card in all_cards().items() if card.sample}

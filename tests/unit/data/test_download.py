@@ -12,8 +12,7 @@ import pytest
 
 from clue_runner.data import download
 from clue_runner.data.cards import Card
-from clue_runner.data.download import fetch, hash_warning, install
-from clue_runner.data.sources import data_folder
+from clue_runner.data.download import data_folder, fetch, hash_warning, install
 from clue_runner.errors import DataError, StorageError
 
 MakeCard = Callable[..., Card]

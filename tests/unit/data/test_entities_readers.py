@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from clue_runner.data.cards import Card
-from clue_runner.data.readers_entities import entities_of, read_entity_records
+from clue_runner.data.readers.entities import entities_of, read_entity_records
 from clue_runner.data.records import Entity
 from clue_runner.data.sources import FolderSource
 from clue_runner.errors import DataError
@@ -54,7 +54,7 @@ def fault(tmp_path: Path, label: Any) -> str:
     with pytest.raises(DataError) as caught:
         read_entity_records(make_card(), source(tmp_path, train=lines(good, bad)), "train")
     assert caught.value.exit_code == 3
-    assert {problem.where for problem in caught.value.problems} == {"train.json:2"}
+    assert {problem.where for problem in caught.value.problems} == {f"{tmp_path}/train.json:2"}
     return str(caught.value)
 
 
@@ -141,6 +141,10 @@ def test_all_faults_are_gathered_and_twenty_are_shown(tmp_path: Path) -> None:
         (
             '{"id": 1, "text": "甲", "label": {}}\n{"id": 1, "text": "乙", "label": {}}',
             "train.json:2: id 1 is also on line 1",
+        ),
+        (
+            '{"id": 1, "text": "甲", "label": {}}\n{"id": "1", "text": "乙", "label": {}}',
+            "train.json:2: id '1' is also on line 1",
         ),
         ("\n", "empty"),
     ],

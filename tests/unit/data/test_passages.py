@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from clue_runner.data.cards import find_card
+from clue_runner.data.locate import locate, open_source
 from clue_runner.data.passages import convert, open_questions, split_by_order, to_bytes, write_splits
-from clue_runner.data.readers_passages import NO_QUESTION, NOWHERE, parse_questions, read_passage_records
+from clue_runner.data.readers.passages import NO_QUESTION, NOWHERE, parse_questions, read_passage_records
 from clue_runner.data.records import Passage, PassagesRecord
-from clue_runner.data.sources import locate, open_source
 from clue_runner.errors import DataError
 
 CARD = find_card("webqa")
@@ -88,6 +88,11 @@ def test_bad_records_are_named_with_their_line(record: Any, says: str) -> None:
     with pytest.raises(DataError, match=says) as caught:
         parse_questions(raw(GOOD, record), "f.json")
     assert caught.value.exit_code == 3 and "f.json:3" in str(caught.value)
+
+
+def test_ids_are_compared_as_text() -> None:
+    with pytest.raises(DataError, match="the id stands twice"):
+        parse_questions(raw({**GOOD, "id": 7}, {**GOOD, "id": "7"}), "f.json")
 
 
 @pytest.mark.parametrize("evidence", ["", None, 3])

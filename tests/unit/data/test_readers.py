@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from clue_runner.data.cards import Card
-from clue_runner.data.readers import read_json_lines, read_text_records
+from clue_runner.data.locate import open_source
+from clue_runner.data.readers.json_lines import read_json_lines
+from clue_runner.data.readers.text import read_text_records
 from clue_runner.data.records import Records, TextRecord
-from clue_runner.data.sources import open_source
+from clue_runner.data.sources import FolderSource
 from clue_runner.errors import DataError
 
 Read = Callable[..., Records[TextRecord]]
@@ -37,7 +39,7 @@ def read(
 
 def problems_of(error: pytest.ExceptionInfo[DataError]) -> list[str]:
     assert error.value.exit_code == 3
-    return [str(problem) for problem in error.value.problems]
+    return [str(problem).rpartition("/files/")[2] for problem in error.value.problems]
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", ""])
@@ -92,7 +94,7 @@ def test_all_bad_lines_are_listed_together_twenty_shown(line: Callable[..., str]
         f"train.json:{number}" for number in (2, 3, 4, 5)
     ]
     text = str(caught.value)
-    assert "33 bad lines in train.json" in text and "train.json:21: " in text and "... and 13 more" in text
+    assert "33 bad lines in /" in text and "train.json:21: " in text and "... and 13 more" in text
     assert "label '9' is not in the list (allowed: 0, 1)" in text and "no key 'b'" in text
 
 
@@ -149,6 +151,35 @@ def test_own_ids_are_kept_in_file_order(line: Callable[..., str], read: Read) ->
     records = read("\n".join([line(id=2415), line(id=3), line(id="x1")]), split="test")
     assert [record.id for record in records.items] == [2415, 3, "x1"]
     assert [record.label for record in records.items] == [None] * 3
+
+
+def test_ids_are_compared_as_text(line: Callable[..., str], read: Read) -> None:
+    with pytest.raises(DataError) as caught:
+        read("\n".join([line(id=5), line(id="5")]), split="test")
+    assert problems_of(caught) == ["test.json:2: id '5' is also on line 1"]
+
+
+def test_a_message_names_the_users_own_file(
+    line: Callable[..., str], make_card: Callable[..., Card], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("own.txt").write_text("{", encoding="utf-8")
+    source = FolderSource("own.txt", {"test.json": Path("own.txt")})
+    with pytest.raises(DataError, match=r"(?s)1 bad line in own\.txt\n  own\.txt:1: not JSON"):
+        read_text_records(make_card(), source, "test")
+    Path("own.txt").write_text(line(id=1, label="0"), encoding="utf-8")
+    records = read_text_records(make_card(), source, "test")
+    assert (records.file, records.path) == ("own.txt", "own.txt")
+    assert "own.txt has labels; they are not used" in records.warnings
+
+
+def test_a_message_about_a_zip_names_zip_and_member(
+    make_card: Callable[..., Card], archive: Callable[..., Path], good: dict[str, bytes]
+) -> None:
+    path = archive({"inner/train.json": b"{", "inner/dev.json": good["dev.json"]})
+    with pytest.raises(DataError) as caught:
+        read_text_records(make_card(), open_source(path, make_card()), "train")
+    assert caught.value.problems[0].where == f"{path}:inner/train.json:1"
 
 
 def test_rows_without_ids_are_numbered(line: Callable[..., str], read: Read) -> None:

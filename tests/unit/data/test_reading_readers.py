@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from clue_runner.data import readers_reading
 from clue_runner.data.cards import Card
-from clue_runner.data.json_document import parse_document
-from clue_runner.data.readers_reading import nearest_occurrence, read_reading_records
+from clue_runner.data.readers import reading as readers_reading
+from clue_runner.data.readers.json_document import parse_document
+from clue_runner.data.readers.reading import nearest_occurrence, read_reading_records
 from clue_runner.data.records import Answer, ReadingRecord, Records
 from clue_runner.data.sources import FolderSource
 from clue_runner.errors import DataError
@@ -107,13 +107,15 @@ def test_an_answer_with_an_offset_that_stands_nowhere_is_refused(tmp_path: Path)
     text = document(question("Q1", answer("河北", 3)), question("Q2", answer("湖北", 3)))
     error = refused(tmp_path, text)
     line = next(number for number, row in enumerate(text.split("\n"), 1) if "湖北" in row)
-    assert error.problems[0].where == f"train.json:{line - 1}"  # the answer's opening brace
+    assert error.problems[0].where == f"{tmp_path}/train.json:{line - 1}"  # the answer's opening brace
     assert "question Q2: the answer '湖北' is not in the context" in str(error)
 
 
 def test_two_questions_of_one_id_are_refused(tmp_path: Path) -> None:
     error = refused(tmp_path, document(question("Q", answer("河北", 3)), question("Q", answer("河南", 9))))
     assert "question Q: the id stands twice" in str(error)
+    numbered = [{**question("1", answer("河北", 3)), "id": name} for name in (1, "1")]
+    assert "question 1: the id stands twice" in str(refused(tmp_path, document(*numbered)))
 
 
 def test_placeholders_are_no_answers(tmp_path: Path) -> None:
@@ -155,7 +157,7 @@ def test_wrong_counts_are_a_warning(tmp_path: Path) -> None:
         ("[]", "expected an object with a list 'data'"),
         ('{"data": [3]}', "expected an object, got 3"),
         (document(context=""), "'context' must be a string that is not empty"),
-        (document({"id": 3, "question": "?"}), "'id' must be a string, got 3"),
+        (document({"id": 3.5, "question": "?"}), "'id' must be a string or an integer, got 3.5"),
         (document({"id": "Q", "question": None}), "'question' must be a string"),
         (document({"id": "Q", "question": "?"}), "no answer, the split needs one"),
         (document({"id": "Q", "question": "?", "answers": {}}), "'answers' must be a list"),
@@ -171,7 +173,7 @@ def test_a_cut_file_is_named_with_line_and_column(tmp_path: Path) -> None:
     whole = document(question("Q1", answer("河北", 3)), question("Q2", answer("河南", 9)))
     cut = whole[: whole.index("Q2") + 1]
     error = refused(tmp_path, cut)
-    assert error.headline.where == f"train.json:{len(cut.split(chr(10)))}"
+    assert error.headline.where == f"{tmp_path}/train.json:{len(cut.split(chr(10)))}"
     assert "the file is cut in the middle of a record" in str(error) and "column" in str(error)
     assert "the file is cut" in str(refused(tmp_path, whole[:-1]))
     assert "the file is cut" not in str(refused(tmp_path, whole.replace('"Q1",', '"Q1"')))

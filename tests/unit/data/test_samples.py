@@ -12,8 +12,8 @@ import pytest
 
 from clue_runner.data.cards import all_cards
 from clue_runner.data.check import check_source
-from clue_runner.data.readers import read_text_records
-from clue_runner.data.sources import locate
+from clue_runner.data.locate import locate
+from clue_runner.data.readers.text import read_text_records
 
 SCRIPT = Path(__file__).parents[3] / "scripts" / "make_samples.py"
 CARDS = {

@@ -12,7 +12,7 @@ import pytest
 from clue_runner.data.cards import find_card
 from clue_runner.data.check import check_source
 from clue_runner.data.layouts import read_records
-from clue_runner.data.sources import locate
+from clue_runner.data.locate import locate
 
 SCRIPT = Path(__file__).parents[3] / "scripts" / "make_samples_choices.py"
 TASKS = ("c3", "chid", "diagnostics")

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from clue_runner.data.cards import Card, find_card
-from clue_runner.data.readers import read_text_records
-from clue_runner.data.sources import data_folder, locate, open_source, split_file
+from clue_runner.data.download import data_folder
+from clue_runner.data.locate import locate, open_source
+from clue_runner.data.readers.text import read_text_records
+from clue_runner.data.sources import split_file
 from clue_runner.errors import DataError
 
 MakeCard = Callable[..., Card]
@@ -20,10 +22,22 @@ DOWNLOAD = {"file": "pairs_public.zip", "urls": ["http://127.0.0.1:9/pairs_publi
 def test_zip_members_are_found_by_base_name(
     inner: str, make_card: MakeCard, archive: Callable[..., Path], good: dict[str, bytes]
 ) -> None:
-    litter = {"__MACOSX/._train.json": b"x", "__MACOSX/train.json": b"x", f"{inner}.DS_Store": b"x"}
+    names = ("__MACOSX/._train.json", "__MACOSX/train.json", "old~/train.json", "Thumbs.db", "#dev.json#")
+    litter = dict.fromkeys((*names, f"{inner}.DS_Store", f"{inner}desktop.ini", f"{inner}train.json~"), b"x")
     source = open_source(archive({inner + name: raw for name, raw in good.items()} | litter), make_card())
     assert source.names() == ["dev.json", "test.json", "train.json"]
     assert source.read("train.json") == good["train.json"]
+
+
+def test_litter_in_a_folder_is_not_listed(
+    make_card: MakeCard, folder: Callable[..., Path], good: dict[str, bytes]
+) -> None:
+    litter = ("._train.json", ".DS_Store", "Thumbs.db", "desktop.ini", "train.json~", ".dev.json.swp", "#x#")
+    path = folder(good | dict.fromkeys(litter, b"x"))
+    (path.parent / "files~").mkdir()  # beside it, so that the parent still has one inner folder
+    (path.parent / "files~" / "train.json").write_bytes(b"x")
+    assert open_source(path, make_card()).names() == ["dev.json", "test.json", "train.json"]
+    assert open_source(path.parent, make_card()).read("train.json") == good["train.json"]
 
 
 def test_the_same_name_in_two_inner_folders_is_not_guessed(

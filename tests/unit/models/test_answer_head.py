@@ -16,8 +16,8 @@ from clue_runner.models.answer_head import (
     best_spans,
     text_tokens,
 )
-from clue_runner.models.dropout import update_keys
 from clue_runner.models.backbone import Encoded
+from clue_runner.models.dropout import update_keys
 from clue_runner.models.kernels import NEGATIVE
 from clue_runner.models.naming import named_variables
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,9 @@ import pytest
 
 from clue_runner.config.schema import Run
 from clue_runner.errors import BusyError, CheckpointError, StorageError, UsageError
-from clue_runner.runs.folder import RunFolder, open_folder, write_settings
 from clue_runner.files.lock import FolderLock
+from clue_runner.runs.folder import RunFolder, open_folder, write_settings
+from clue_runner.runs.results import write_result
 from clue_runner.runs.snapshots import write_snapshot
 
 IDENTITY = {"train": "a", "dev": "b", "vocabulary": "v", "test": "t"}
@@ -121,9 +121,11 @@ def test_a_damaged_file_of_the_run_is_named(tmp_path: Path, make_run: MakeRun) -
         begin(folder.path, make_run())
 
 
-def test_only_a_result_with_a_score_is_finished(tmp_path: Path, make_run: MakeRun) -> None:
+def test_only_a_result_with_a_score_is_finished(
+    tmp_path: Path, make_run: MakeRun, make_result: Callable[..., Any]
+) -> None:
     folder = begin(tmp_path / "r", make_run())
-    folder.metrics.write_text(json.dumps({"ok": False}), encoding="utf-8")
+    write_result(folder.metrics, make_result(ok=False, score=None))
     assert not folder.finished
-    folder.metrics.write_text(json.dumps({"ok": True}), encoding="utf-8")
+    write_result(folder.metrics, make_result())
     assert folder.finished

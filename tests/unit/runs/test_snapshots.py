@@ -15,7 +15,8 @@ from clue_runner.errors import CheckpointError, StorageError
 from clue_runner.files import atomic as storage
 from clue_runner.runs import snapshots
 from clue_runner.runs.progress import Progress
-from clue_runner.runs.resume import machine_differences, newest_state
+from clue_runner.runs.machine import machine_differences
+from clue_runner.runs.resume import newest_state
 from clue_runner.runs.snapshots import (
     list_snapshots,
     point,
@@ -246,7 +247,8 @@ def test_pointers_are_one_line_and_lead_nowhere_else(root: Path, tensors: State)
     assert pointed(root, "best") == folder
     assert pointed(root, "last") is None
     (root / "best").write_text("step-5/../../elsewhere\n", encoding="utf-8")
-    assert pointed(root, "best") is None
+    with pytest.raises(ValueError, match="does not name a saved state"):
+        pointed(root, "best")
 
 
 def test_signing_again_makes_an_altered_state_whole(root: Path, tensors: State) -> None:

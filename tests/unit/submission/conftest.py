@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from clue_runner.data.cards import Card, load_card
-from clue_runner.data.readers import read_text_records
+from clue_runner.data.locate import open_source
+from clue_runner.data.readers.text import read_text_records
 from clue_runner.data.records import Records, TextRecord
-from clue_runner.data.sources import open_source
 
 CARD = """
 name: topics

@@ -11,8 +11,8 @@ import pytest
 
 from clue_runner.data.cards import Card, Submission, all_cards, find_card
 from clue_runner.data.layouts import read_records
+from clue_runner.data.locate import locate
 from clue_runner.data.records import Answer, ChoiceRecord, ClozeRecord, ReadingRecord, Records
-from clue_runner.data.sources import locate
 from clue_runner.errors import DataError
 from clue_runner.submission.check import check_file, count_warning
 from clue_runner.submission.pack import pack

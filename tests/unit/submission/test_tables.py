@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from clue_runner.data.cards import find_card
-from clue_runner.data.readers_passages import read_passage_records
-from clue_runner.data.sources import locate
+from clue_runner.data.locate import locate
+from clue_runner.data.readers.passages import read_passage_records
 from clue_runner.errors import DataError
 from clue_runner.submission.check import check_file
 from clue_runner.submission.tables import read_table, table

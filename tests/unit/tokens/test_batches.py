@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from clue_runner.tokens.batches import (
     epoch_plan,
     evaluation_plan,
     padding_share,
+    split_batch,
     update_arrays,
     update_shape,
 )
@@ -274,6 +276,24 @@ def test_reserved_column_names_are_refused() -> None:
     clash = Rows(rows.offsets, rows.tokens, {"weight": rows.record}, rows.record, rows.group)
     with pytest.raises(ValueError, match="weight"):
         batch_arrays(clash, np.arange(2), tokens=100, buckets=None)
+
+
+# --- host and device -------------------------------------------------------------------------------
+
+
+def test_a_batch_is_split_into_what_the_device_needs_and_what_the_host_reads() -> None:
+    rows = replace(make_rows([2, 3]), host_columns=frozenset({"segment_ids", "spans"}))
+    batch = batch_arrays(rows, np.arange(2), tokens=100, buckets=None)
+    device, host = split_batch(batch, rows.host_columns)
+    assert set(device) == {"token_ids", "label", "lengths", "weight"}
+    assert set(host) == {"row", "segment_ids", "spans"}
+    assert all(batch[name] is values for name, values in {**device, **host}.items())
+
+
+def test_a_batch_of_other_rows_is_not_split() -> None:
+    batch = batch_arrays(make_rows([2, 3]), np.arange(2), tokens=100, buckets=None)
+    with pytest.raises(ValueError, match="no column starts"):
+        split_batch(batch, frozenset({"row", "starts"}))
 
 
 # --- evaluation ------------------------------------------------------------------------------------

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import marshal
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from clue_runner.errors import CheckpointError, DataError
-from clue_runner.tokens.characters import CharacterTokenizer, count_characters, read_characters
+from clue_runner.tokens.characters import (
+    CharacterTokenizer,
+    count_characters,
+    open_segmenter,
+    read_characters,
+)
 from clue_runner.tokens.vectors import WordVectors
 
 
@@ -51,3 +58,23 @@ def test_each_character_carries_its_words_vector() -> None:
     assert tokenizer.word_ids(text).tolist() == [0, 0, 1, 1, 2, 2, 2, 0, *[3] * 7]
     assert CharacterTokenizer(["北"]).word_ids(text).tolist() == [0] * len(text)
     assert CharacterTokenizer(["北"]).sha256 != tokenizer.sha256
+
+
+def test_a_planted_jieba_cache_is_neither_read_nor_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jieba = pytest.importorskip("jieba")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "empty"))
+    (tmp_path / "empty").mkdir()
+    text = "我们在北京大学学习自然语言处理"
+    expected = jieba.Tokenizer().lcut(text, HMM=False)
+    planted = tmp_path / "shared" / "jieba.cache"
+    planted.parent.mkdir()
+    planted.write_bytes(marshal.dumps(({"我们在北京大学学习": 10**9, "我": 1}, 10**9)))
+    monkeypatch.setattr(tempfile, "tempdir", str(planted.parent))
+    assert jieba.Tokenizer().lcut(text, HMM=False) != expected  # the attack works on jieba as it comes
+    assert open_segmenter().lcut(text, HMM=False) == expected
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    vectors = WordVectors({"北京大学": 1}, np.zeros((2, 2), np.float32), "x")
+    assert CharacterTokenizer(["北"], vectors).word_ids(text).tolist() == [0, 0, 0, 1, 1, 1, 1, *[0] * 8]
+    assert not (tmp_path / "jieba.cache").exists()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -50,6 +52,11 @@ def test_an_epoch_asks_each_question_once_and_is_a_function_of_seed_and_epoch() 
     assert texts[0] == texts[1] and texts[0] != texts[2] and texts[0] != texts[3]
     seen = {sample_passages(rows, 1, e, Sampling(256, 0)).tokens["token_ids"][1] for e in range(40)}
     assert len(seen) == 4
+
+
+def test_a_draw_keeps_the_host_columns() -> None:
+    rows = replace(encode(record(0, ("一丁", ("一",)))), host_columns=frozenset({"repeat"}))
+    assert sample_passages(rows, 0, 0, Sampling(256, 0)).host_columns == {"row", "repeat"}
 
 
 def test_a_repeated_question_is_asked_as_often_with_draws_of_its_own() -> None:

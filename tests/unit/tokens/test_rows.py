@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from clue_runner.tokens.rows import Rows
+from clue_runner.tokens.rows import GoldAnswers, Rows
 
 
 def rows() -> Rows:
@@ -17,6 +17,9 @@ def rows() -> Rows:
         columns={"label": np.array([5, 6, 7, 8], np.int32)},
         record=np.array([0, 0, 1, 3]),
         group=np.array([0, 0, 1, 4]),
+        notes={"cut to 3 tokens": 2},
+        host_columns=frozenset({"label"}),
+        gold=GoldAnswers(4, 1),
     )
 
 
@@ -27,12 +30,25 @@ def test_lengths_and_groups() -> None:
     assert rows().largest_group == 2
 
 
+def test_row_is_always_a_host_column() -> None:
+    assert replace(rows(), host_columns=frozenset()).host_columns == {"row"}
+    assert rows().host_columns == {"row", "label"}
+
+
+def test_the_share_of_gold_answers_lost() -> None:
+    assert rows().gold.lost_share == 0.25
+    assert GoldAnswers().lost_share == 0.0
+    with pytest.raises(ValueError, match="5 of 4"):
+        GoldAnswers(4, 5)
+
+
 def test_take() -> None:
     part = rows().take(np.array([0, 2]))
     assert part.offsets.tolist() == [0, 2, 5]
     assert part.tokens["token_ids"].tolist() == [0, 1, 3, 4, 5]
     assert part.columns["label"].tolist() == [5, 7]
     assert part.record.tolist() == [0, 1]
+    assert (part.notes, part.host_columns, part.gold) == (rows().notes, {"row", "label"}, GoldAnswers(4, 1))
     none = rows().take(np.array([], np.int64))
     assert len(none) == 0
     assert none.group_starts.tolist() == [0]
@@ -48,6 +64,7 @@ def test_take() -> None:
         ({"columns": {"label": np.arange(3)}}, "label"),
         ({"record": np.arange(5)}, "record"),
         ({"group": np.array([0, 1, 0, 1])}, "non-decreasing"),
+        ({"host_columns": frozenset({"starts"})}, "do not exist: starts"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(changes: dict, message: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from clue_runner.config.schema import Run
 from clue_runner.errors import OutOfMemoryError
-from clue_runner.runs.events import EventLog
+from clue_runner.runs.events import EventLog, Start, remembered_data
 from clue_runner.runs.folder import RunFolder
 from clue_runner.runs.progress import Progress
 from clue_runner.training.evaluation import Predictor
@@ -78,6 +78,14 @@ def test_what_memory_holds_survives_a_reload_and_a_kill(
     again = make_job()
     assert (again.progress.evaluate_tokens, again.progress.token_budget) == (32, 128)
     assert again.evaluating.tokens == again.predicting.tokens == 32
+
+
+def test_a_reload_does_not_forget_where_the_data_came_from(make_job: Callable[[], Job]) -> None:
+    """``clue predict`` and ``clue submit check`` ask the events for it afterwards."""
+    job = make_job()
+    job.log.write(Start(step=0, data="sample"))
+    job.reload()
+    assert remembered_data(job.folder.path) == "sample"
 
 
 def test_an_evaluation_that_never_fits_is_not_advised_to_recompute(

@@ -10,6 +10,7 @@ import pytest
 
 from clue_runner.config.schema import Run
 from clue_runner.errors import InterruptedRunError, NotFiniteError, OutOfMemoryError
+from clue_runner.runs.events import AnyEvent, Warned
 from clue_runner.runs.progress import Progress
 from clue_runner.training.loop import Hooks, Loop, total_updates
 from clue_runner.training.signals import Signals
@@ -44,9 +45,10 @@ class Bench:
         assert self.engine.unread == 0, "saved before every update was read"
         self.saved.append((progress.to_json(), best, self.engine.get_state()))
 
-    def event(self, name: str, **fields: Any) -> None:
-        self.events.append((name, fields))
-        self.on_event(name, fields)
+    def event(self, event: AnyEvent) -> None:
+        fields = event.model_dump(exclude_unset=True)
+        self.events.append((event.event, fields))
+        self.on_event(event.event, fields)
 
     def reload(self) -> Progress:
         if not self.saved:
@@ -62,7 +64,7 @@ class Bench:
             self.save,
             self.event,
             lambda progress, shown: None,
-            warn=lambda text, **fields: self.event("warning", message=text, **fields),
+            warn=lambda text, **fields: self.event(Warned(message=text, **fields)),
             reload=self.reload,
         )
 

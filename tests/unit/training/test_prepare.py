@@ -10,7 +10,7 @@ import pytest
 from clue_runner.config.schema import Run
 from clue_runner.config.shipped import shipped_folder
 from clue_runner.data.cards import find_card
-from clue_runner.data.sources import open_sample, open_source
+from clue_runner.data.locate import open_sample, open_source
 from clue_runner.errors import DataError
 from clue_runner.tokens.tokenizer import Tokenizer
 from clue_runner.training.borrow import answer_by_another, lenders

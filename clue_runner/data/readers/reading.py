@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from clue_runner.data.cards import Card
-from clue_runner.data.gathered import Found, Origin, gathered, read_part
-from clue_runner.data.json_document import Findings, JsonDocument, Step, parse_document
+from clue_runner.data.card import Card
+from clue_runner.data.readers.common import Noticed, Origin, make_records, read_part
+from clue_runner.data.readers.json_document import Findings, JsonDocument, Step, parse_document
 from clue_runner.data.records import Answer, ReadingRecord, Records
 from clue_runner.data.sources import DataSource
 
@@ -46,11 +46,15 @@ def read_reading_records(
             or an answer with an offset that stands nowhere in the context; every finding with file:line.
     """
     declared = card.splits[split]
-    file, raw = read_part(source, declared)
-    reading = _Reading(parse_document(raw, file), declared.labelled if labelled is None else labelled)
+    part = read_part(source, declared)
+    reading = _Reading(
+        parse_document(part.raw, part.path), declared.labelled if labelled is None else labelled
+    )
     reading.read()
-    origin = Origin(card, source, split, file, hashlib.sha256(raw).hexdigest())
-    return gathered(origin, tuple(reading.items.values()), Found(reading.findings.problems, reading.counts))
+    origin = Origin(card, source, split, [part], hashlib.sha256(part.raw).hexdigest())
+    return make_records(
+        origin, tuple(reading.items.values()), Noticed(reading.findings.problems, reading.counts)
+    )
 
 
 def nearest_occurrence(text: str, context: str, start: int) -> int | None:
@@ -114,9 +118,10 @@ class _Reading:
     def _take(self, context: str, question: dict[str, Any], path: tuple[Step, ...]) -> None:
         """Keep one question, or note what is wrong with it."""
         name, text = question.get("id"), question.get("question")
-        if not isinstance(name, str) or not name:
-            self.findings.add(f"the question's 'id' must be a string, got {name!r:.60}", *path)
+        if isinstance(name, bool) or not isinstance(name, int | str) or name == "":
+            self.findings.add(f"the question's 'id' must be a string or an integer, got {name!r:.60}", *path)
             return
+        name = str(name)  # predictions name it as a key, which is always text
         if not isinstance(text, str):
             self.findings.add(f"question {name}: 'question' must be a string, got {text!r:.60}", *path)
             return

@@ -1,4 +1,4 @@
-"""What every reader does around its own work: take a file's bytes, make ``Records`` of what it found.
+"""What every reader does around its own work: take a file's bytes, make ``Records`` of what it noticed.
 
 In: a card, a source, what was read. Out: bytes, ``Records``, or one error with every finding.
 Knows nothing about any layout.
@@ -8,12 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePath
 
-from clue_runner.data.cards import Card, SplitFile
-from clue_runner.data.json_document import bad_records
+from clue_runner.data.card import Card, SplitFile
+from clue_runner.data.readers.json_document import bad_records
 from clue_runner.data.records import Records, RecordT_co
 from clue_runner.data.sources import DataSource, missing_file, split_file
 from clue_runner.errors import DataError, Problem
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file of a split.
+
+    Args:
+        name: its name without folders, for warnings and figures.
+        path: what messages call it: the path that the user gave; of a zip, the member too.
+        raw: its bytes.
+    """
+
+    name: str
+    path: str
+    raw: bytes
 
 
 @dataclass(frozen=True)
@@ -24,19 +40,29 @@ class Origin:
         card: the task.
         source: where its files are.
         split: a name in ``card.splits``.
-        file: name of the file, or of several joined by " + ".
+        parts: its files in the order of the records.
         sha256: hash of the bytes.
     """
 
     card: Card
     source: DataSource
     split: str
-    file: str
+    parts: Sequence[Part]
     sha256: str
+
+    @property
+    def file(self) -> str:
+        """Return the name of the file, or of several joined by " + "."""
+        return " + ".join(part.name for part in self.parts)
+
+    @property
+    def path(self) -> str:
+        """Return what messages call the file, or several joined by " + "."""
+        return " + ".join(part.path for part in self.parts)
 
 
 @dataclass
-class Found:
+class Noticed:
     """What was noticed in the records of a split.
 
     Args:
@@ -54,60 +80,63 @@ class Found:
     remarks: Sequence[str] = ()
 
 
-def read_part(source: DataSource, part: SplitFile) -> tuple[str, bytes]:
-    """Return (name, bytes) of a file of a split, under whichever of its names it is there.
+def read_part(source: DataSource, declared: SplitFile) -> Part:
+    """Return a file of a split, under whichever of its names it is there.
 
     Raises:
         DataError: it is not there; the error says what is.
     """
-    file = split_file(source, part)
+    file = split_file(source, declared)
     if file is None:
-        raise missing_file(source, list(part.file_names))
-    return file, source.read(file)
+        raise missing_file(source, list(declared.file_names))
+    path = source.shown(file)
+    # A file of the user's own answers to the name that the card gives.
+    return Part(file if path.endswith(file) else PurePath(path).name, path, source.read(file))
 
 
-def gathered(
-    origin: Origin, items: Sequence[RecordT_co], found: Found, *, total: int | None = None
+def make_records(
+    origin: Origin, items: Sequence[RecordT_co], noticed: Noticed, *, total: int | None = None
 ) -> Records[RecordT_co]:
     """Return the records of a split; what was repaired is also said as a warning.
 
     Args:
         origin: where they come from.
         items: the usable records in file order.
-        found: what was noticed.
+        noticed: what was noticed.
         total: records in the file; None: as many as are usable.
 
     Raises:
         DataError: something is wrong, or there is no record.
     """
-    if found.problems:
-        raise bad_records(origin.file, found.problems)
+    if noticed.problems:
+        raise bad_records(origin.path, noticed.problems)
     if not items and total:
-        left_out = ", ".join(f"{number:,} {why}" for why, number in found.skipped.items())
+        left_out = ", ".join(f"{number:,} {why}" for why, number in noticed.skipped.items())
         raise DataError(
             f"no usable record in the {origin.split} split",
-            where=f"{origin.source.label}:{origin.file}",
+            where=origin.path,
             received=f"left out: {left_out}",
         )
     if not items:
         raise DataError(
             f"the {origin.split} split is empty",
-            where=f"{origin.source.label}:{origin.file}",
+            where=origin.path,
             next_step="get the data again: clue data get",
         )
     total = len(items) if total is None else total
     count = wrong_count(origin.card, origin.split, total, is_sample=origin.source.is_sample)
-    counted = [f"{origin.file}: {number:,} {what}" for what, number in found.counts.items()]
+    counted = [f"{origin.file}: {number:,} {what}" for what, number in noticed.counts.items()]
     return Records(
         split=origin.split,
         items=tuple(items),
         file=origin.file,
         sha256=origin.sha256,
         total=total,
-        skipped=dict(found.skipped),
-        warnings=tuple(filter(None, [count, *counted, *found.remarks])),
+        skipped=dict(noticed.skipped),
+        path=origin.path,
+        warnings=tuple(filter(None, [count, *counted, *noticed.remarks])),
         complete=count is None,
-        counts={**found.counts, **found.figures},
+        counts={**noticed.counts, **noticed.figures},
     )
 
 

@@ -21,9 +21,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from clue_runner.data.cards import Card
-from clue_runner.data.gathered import Found, Origin, gathered, read_part
-from clue_runner.data.json_document import Findings, JsonDocument, Step, bad_records, parse_document
+from clue_runner.data.card import Card
+from clue_runner.data.readers.common import Noticed, Origin, make_records, read_part
+from clue_runner.data.readers.json_document import Findings, JsonDocument, Step, bad_records, parse_document
 from clue_runner.data.records import Passage, PassagesRecord, Records
 from clue_runner.data.sources import DataSource
 from clue_runner.errors import DataError, RefusedFileError
@@ -61,14 +61,15 @@ def read_passage_records(
         DataError: no such file, not JSON, or records that are wrong, each with file:line.
     """
     declared = card.splits[split]
-    file, raw = read_part(source, declared)
-    found = parse_questions(raw, file, labelled=declared.labelled if labelled is None else labelled)
-    origin = Origin(card, source, split, file, hashlib.sha256(raw).hexdigest())
-    left_out = [f"{file}: {count:,} {why}" for why, count in found.skipped.items()]
+    part = read_part(source, declared)
+    wants_labels = declared.labelled if labelled is None else labelled
+    questions = parse_questions(part.raw, part.path, labelled=wants_labels)
+    origin = Origin(card, source, split, [part], hashlib.sha256(part.raw).hexdigest())
+    left_out = [f"{part.name}: {count:,} {why}" for why, count in questions.skipped.items()]
     if split == "train":  # a single file that is split was read as a whole before; said once
-        left_out += getattr(source, "notes", ())
-    noticed = Found(counts=found.counts, skipped=found.skipped, remarks=left_out)
-    return gathered(origin, found.items, noticed, total=found.total)
+        left_out += source.notes
+    noticed = Noticed(counts=questions.counts, skipped=questions.skipped, remarks=left_out)
+    return make_records(origin, questions.items, noticed, total=questions.total)
 
 
 def parse_questions(raw: bytes, file: str, *, labelled: bool = True) -> Questions:
@@ -107,7 +108,7 @@ class _Reading:
 
     document: JsonDocument
     labelled: bool
-    items: dict[int | str, PassagesRecord] = field(default_factory=dict)
+    items: dict[str, PassagesRecord] = field(default_factory=dict)
     skipped: Counter[str] = field(default_factory=Counter)
     counts: Counter[str] = field(default_factory=Counter)
     total: int = 0
@@ -236,7 +237,7 @@ class _Reading:
             self.findings.add(f"'id' must be a number or a text, got {name!r:.60}", *path)
         elif not isinstance(question, str):
             self.findings.add(f"question {name}: 'question' must be a string, got {question!r:.60}", *path)
-        elif name in self.items:
+        elif str(name) in self.items:  # 1 and "1" are one id
             self.findings.add(f"question {name}: the id stands twice", *path)
         else:
             return True
@@ -255,4 +256,4 @@ class _Reading:
             )
         else:
             passages = [Passage(passage.text) for passage in passages]
-        self.items[name] = PassagesRecord(name, question, tuple(passages), answers, repeat)
+        self.items[str(name)] = PassagesRecord(name, question, tuple(passages), answers, repeat)

@@ -1,20 +1,20 @@
-"""Bytes of a split to records, every bad line named with file and line.
+"""Texts and pairs of texts as JSON lines: the card's fields, its template and its labels.
 
-In: a card and a source. Out: ``Records``. Knows nothing about tokens, models or scores.
+In: a card and a source. Out: ``Records[TextRecord]``, every bad line named with file and line.
+Knows nothing about tokens, models or scores.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any
 
-from clue_runner.data.cards import Card
-from clue_runner.data.gathered import Found, Origin, gathered, read_part
+from clue_runner.data.card import Card
+from clue_runner.data.readers.common import Noticed, Origin, Part, make_records, read_part
+from clue_runner.data.readers.json_lines import JsonLine, bad_lines, parse_json_lines
 from clue_runner.data.records import Records, TextRecord
 from clue_runner.data.sources import DataSource
 from clue_runner.data.template import FieldError, check_fields, fill_template
@@ -22,39 +22,6 @@ from clue_runner.errors import DataError, Problem
 
 ALLOWED_SHOWN = 10
 WHOLE_FILE = 20  # records from which a key that none of them has means another task's file
-SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
-UTF8_BOM = b"\xef\xbb\xbf"
-
-JsonLine = tuple[int, dict[str, Any]]
-
-
-def read_json_lines(raw: bytes, file: str) -> list[JsonLine]:
-    r"""Return (line number from 1, object) for every line that is not blank.
-
-    Lines end at ``\n`` alone: U+2028 and its kind stand inside real records. One ``\r`` before it and
-    a byte order mark at the start of the file are dropped.
-
-    Raises:
-        DataError: a line that is not a JSON object in UTF-8; all of them are listed.
-    """
-    rows, problems = parse_json_lines(raw, file)
-    if problems:
-        raise _bad_lines(file, problems)
-    return rows
-
-
-def parse_json_lines(raw: bytes, file: str) -> tuple[list[JsonLine], list[Problem]]:
-    """Return the good lines and the problems of the others, as ``read_json_lines`` without raising."""
-    rows: list[JsonLine] = []
-    problems: list[Problem] = []
-    for number, line in enumerate(raw.removeprefix(UTF8_BOM).split(b"\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            rows.append((number, _parse_line(line)))
-        except ValueError as error:
-            problems.append(Problem(str(error), where=f"{file}:{number}"))
-    return rows, problems
 
 
 def read_text_records(
@@ -73,19 +40,19 @@ def read_text_records(
             (all are listed with file:line), or nothing usable is left.
     """
     declared = card.splits[split]
-    file, raw = read_part(source, declared)
-    rows, problems = parse_json_lines(raw, file)
-    _refuse_other_task(card, source, file, rows)
-    reading = _Reading(card, file, declared.labelled if labelled is None else labelled, problems)
+    part = read_part(source, declared)
+    rows, problems = parse_json_lines(part.raw, part.path)
+    _refuse_other_task(card, part, rows)
+    reading = _Reading(card, part, declared.labelled if labelled is None else labelled, problems)
     reading.read(rows)
     if reading.problems:
-        raise _bad_lines(file, reading.problems)
-    origin = Origin(card, source, split, file, hashlib.sha256(raw).hexdigest())
-    found = Found(skipped=reading.skipped, remarks=reading.warnings)
-    return gathered(origin, reading.items, found, total=len(rows))
+        raise bad_lines(part.path, reading.problems)
+    origin = Origin(card, source, split, [part], hashlib.sha256(part.raw).hexdigest())
+    noticed = Noticed(skipped=reading.skipped, remarks=reading.warnings)
+    return make_records(origin, reading.items, noticed, total=len(rows))
 
 
-def _refuse_other_task(card: Card, source: DataSource, file: str, rows: Sequence[JsonLine]) -> None:
+def _refuse_other_task(card: Card, part: Part, rows: Sequence[JsonLine]) -> None:
     """Raise one sentence instead of thousands where no record at all has a key that the card needs."""
     if len(rows) < WHOLE_FILE:
         return
@@ -94,7 +61,7 @@ def _refuse_other_task(card: Card, source: DataSource, file: str, rows: Sequence
     if absent:
         raise DataError(
             f"these are not the records of {card.name}: not one has {', '.join(map(repr, absent))}",
-            where=f"{source.label}:{file}",
+            where=part.path,
             received=", ".join(map(str, rows[0][1])),
             next_step="check that this is the data of the task you named",
         )
@@ -112,7 +79,7 @@ class _Reading:
     """What is gathered while one split is read."""
 
     card: Card
-    file: str
+    part: Part
     labelled: bool
     problems: list[Problem]
     items: list[TextRecord] = field(default_factory=list)
@@ -126,7 +93,7 @@ class _Reading:
             and self.card.id_field is not None
             and any(self.card.id_field in row for _, row in rows)
         )
-        seen: dict[int | str, int] = {}
+        seen: dict[str, int] = {}
         for index, (line, row) in enumerate(rows):
             try:
                 record_id = self._id(row, index, has_ids)
@@ -141,10 +108,10 @@ class _Reading:
                 texts = fill_template(row, self.card.template) if self.card.template else ()
                 self.items.append(TextRecord(record_id, texts, label, line))
             except FieldError as error:
-                self.problems.append(Problem(str(error), where=f"{self.file}:{line}"))
+                self.problems.append(Problem(str(error), where=f"{self.part.path}:{line}"))
         self.problems.sort(key=_line_of)
         if not self.labelled and any(self.card.label_field in row for _, row in rows[:1]):
-            self.warnings.append(f"{self.file} has labels; they are not used")
+            self.warnings.append(f"{self.part.name} has labels; they are not used")
 
     def _id(self, row: dict[str, Any], index: int, has_ids: bool) -> int | str:
         """Return the record's own id, or its row number from 0 in a file without ids."""
@@ -157,9 +124,9 @@ class _Reading:
             raise FieldError(f"{self.card.id_field!r} must be an integer or a string, got {value!r:.60}")
         return value
 
-    def _refuse_duplicate(self, record_id: int | str, line: int, seen: dict[int | str, int]) -> None:
-        """Raise for an id that an earlier line has."""
-        first = seen.setdefault(record_id, line)
+    def _refuse_duplicate(self, record_id: int | str, line: int, seen: dict[str, int]) -> None:
+        """Raise for an id that an earlier line has; ids are compared as text: 1 and "1" are one."""
+        first = seen.setdefault(str(record_id), line)
         if first != line:
             raise FieldError(f"id {record_id!r} is also on line {first}")
 
@@ -181,70 +148,6 @@ class _Reading:
         return label
 
 
-def _parse_line(line: bytes) -> dict[str, Any]:
-    """Return the line's object; raises ``ValueError`` with the reason."""
-    try:
-        text = line.removesuffix(b"\r").decode("utf-8")
-    except UnicodeDecodeError as error:
-        hint = ", the file looks like GBK" if _is_gbk(line) else ""
-        raise ValueError(f"not UTF-8 (byte {error.start + 1} of the line){hint}") from None
-    try:
-        value = _DECODER.decode(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"not JSON: {error.msg}, column {error.colno}") from None
-    except RecursionError:
-        raise ValueError("not a record: nested too deeply") from None
-    if not isinstance(value, dict):
-        raise ValueError(f"not a JSON object: {text[:40]!r}")
-    if SURROGATE.search(text):
-        _refuse_half_characters(value)
-    return value
-
-
-def _refuse_half_characters(value: dict[str, Any]) -> None:
-    """Raise for a surrogate without its other half: it has no UTF-8 form."""
-    try:
-        json.dumps(value, ensure_ascii=False).encode("utf-8")
-    except UnicodeEncodeError:
-        raise ValueError("half a character: a \\ud8xx escape without its second half") from None
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    """Raise for NaN and Infinity, which JSON does not have."""
-    raise ValueError(f"{name} is not JSON")
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return the object, refusing a key that stands twice: which value counts would be a guess."""
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        twice = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
-        raise ValueError(f"the key {twice[0]!r} stands twice")
-    return value
-
-
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_unique_keys)
-
-
-def _is_gbk(line: bytes) -> bool:
-    """Return whether the bytes read as GBK, the usual cause of broken UTF-8 here."""
-    try:
-        line.decode("gbk")
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
 def _line_of(problem: Problem) -> int:
     """Return the line number in a problem's ``file:line``."""
     return int((problem.where or ":0").rsplit(":", 1)[1])
-
-
-def _bad_lines(file: str, problems: Sequence[Problem]) -> DataError:
-    """Return the error that lists the lines; the first 20 are shown."""
-    count = len(problems)
-    return DataError(
-        f"{count:,} bad line{'' if count == 1 else 's'} in {file}",
-        problems=problems,
-        next_step="correct the lines, or get the official file: clue data get; all findings: clue data check",
-    )

@@ -15,10 +15,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from clue_runner.data.cards import Card, Split
-from clue_runner.data.gathered import Found, Origin, gathered, read_part
-from clue_runner.data.json_document import Findings, JsonDocument, parse_document, texts_of
-from clue_runner.data.readers import JsonLine, parse_json_lines
+from clue_runner.data.card import Card, Split
+from clue_runner.data.readers.common import Noticed, Origin, make_records, read_part
+from clue_runner.data.readers.json_document import Findings, JsonDocument, parse_document, texts_of
+from clue_runner.data.readers.json_lines import JsonLine, parse_json_lines
 from clue_runner.data.records import ClozeRecord, Records
 from clue_runner.data.sources import DataSource
 from clue_runner.errors import Problem
@@ -45,34 +45,34 @@ def read_cloze_records(
             or an answer is no index into the candidates; every finding with file:line.
     """
     declared = card.splits[split]
-    file, raw = read_part(source, declared)
-    digest = hashlib.sha256(raw)
-    rows, problems = parse_json_lines(raw, file)
-    reading = _Reading(file, declared.labelled if labelled is None else labelled, problems)
+    part = read_part(source, declared)
+    digest = hashlib.sha256(part.raw)
+    rows, problems = parse_json_lines(part.raw, part.path)
+    reading = _Reading(part.path, declared.labelled if labelled is None else labelled, problems)
     if reading.labelled and declared.answers:
         answers = _read_answers(source, declared)
         digest.update(answers.text.encode("utf-8"))
         reading.take_answers(answers)
     reading.read(rows, card)
-    origin = Origin(card, source, split, file, digest.hexdigest())
+    origin = Origin(card, source, split, [part], digest.hexdigest())
     blanks = sum(len(record.tags) for record in reading.items)
-    found = Found(reading.problems, reading.counts, figures={"blanks": blanks})
-    return gathered(origin, reading.items, found)
+    found = Noticed(reading.problems, reading.counts, figures={"blanks": blanks})
+    return make_records(origin, reading.items, found)
 
 
 def _read_answers(source: DataSource, declared: Split) -> JsonDocument:
     """Return the parsed answers file of a split that names one."""
     if declared.answers is None:
         raise ValueError("the split names no answers file")
-    file, raw = read_part(source, declared.answers)
-    return parse_document(raw, file)
+    part = read_part(source, declared.answers)
+    return parse_document(part.raw, part.path)
 
 
 @dataclass
 class _Reading:
     """What is gathered while one split is read."""
 
-    file: str
+    path: str
     labelled: bool
     problems: list[Problem]
     items: list[ClozeRecord] = field(default_factory=list)
@@ -80,7 +80,7 @@ class _Reading:
     answers: dict[str, int] | None = None
     answers_file: str = ""
     lines_of_tags: dict[str, int] = field(default_factory=dict)
-    ids: dict[int | str, int] = field(default_factory=dict)
+    ids: dict[str, int] = field(default_factory=dict)
 
     def take_answers(self, document: JsonDocument) -> None:
         """Take the answers of a separate file: one object from tag to index."""
@@ -103,7 +103,7 @@ class _Reading:
         for index, (line, row) in enumerate(rows):
             name = row.get(card.id_field, index) if card.id_field else index
             faults = self._record(row, name, line)
-            self.problems += [Problem(fault, where=f"{self.file}:{line}") for fault in faults]
+            self.problems += [Problem(fault, where=f"{self.path}:{line}") for fault in faults]
         unused = len((self.answers or {}).keys() - self.lines_of_tags.keys())
         if unused:
             self.counts[UNUSED] += unused
@@ -112,8 +112,8 @@ class _Reading:
         """Keep one record; return what is wrong with it."""
         if isinstance(name, bool) or not isinstance(name, int | str):
             return [f"the id must be an integer or a string, got {name!r:.60}"]
-        if self.ids.setdefault(name, line) != line:
-            return [f"id {name!r} is also on line {self.ids[name]}"]
+        if self.ids.setdefault(str(name), line) != line:  # 1 and "1" are one id
+            return [f"id {name!r} is also on line {self.ids[str(name)]}"]
         content, candidates = row.get("content"), texts_of(row.get("candidates"))
         passages = (content,) if isinstance(content, str) else texts_of(content)
         if not passages or len(candidates) < 2:

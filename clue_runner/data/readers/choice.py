@@ -11,9 +11,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from clue_runner.data.cards import Card
-from clue_runner.data.gathered import Found, Origin, gathered, read_part
-from clue_runner.data.json_document import Findings, JsonDocument, parse_document, texts_of
+from clue_runner.data.card import Card
+from clue_runner.data.readers.common import Noticed, Origin, Part, make_records, read_part
+from clue_runner.data.readers.json_document import Findings, JsonDocument, parse_document, texts_of
 from clue_runner.data.records import ChoiceRecord, Records
 from clue_runner.data.sources import DataSource
 from clue_runner.errors import Problem
@@ -39,15 +39,14 @@ def read_choice_records(
     """
     declared = card.splits[split]
     reading = _Reading(declared.labelled if labelled is None else labelled)
-    names: list[str] = []
+    parts: list[Part] = []
     digest = hashlib.sha256()
-    for part in (declared, *declared.more):
-        file, raw = read_part(source, part)
-        names.append(file)
-        digest.update(raw)
-        reading.read(parse_document(raw, file))
-    origin = Origin(card, source, split, " + ".join(names), digest.hexdigest())
-    return gathered(origin, reading.items, Found(reading.problems, reading.counts))
+    for file in (declared, *declared.more):
+        parts.append(part := read_part(source, file))
+        digest.update(part.raw)
+        reading.read(parse_document(part.raw, part.path))
+    origin = Origin(card, source, split, parts, digest.hexdigest())
+    return make_records(origin, reading.items, Noticed(reading.problems, reading.counts))
 
 
 @dataclass
@@ -58,7 +57,7 @@ class _Reading:
     items: list[ChoiceRecord] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     problems: list[Problem] = field(default_factory=list)
-    ids: set[int | str] = field(default_factory=set)
+    ids: set[str] = field(default_factory=set)
     passages: int = 0
 
     def read(self, document: JsonDocument) -> None:
@@ -96,7 +95,7 @@ class _Reading:
         name = question.get("id", len(self.items))
         if isinstance(name, bool) or not isinstance(name, int | str):
             return f"'id' must be an integer or a string, got {name!r:.60}"
-        if name in self.ids:
+        if str(name) in self.ids:  # 1 and "1" are one id
             return f"the question id {name!r} stands twice"
         answer: Any = question.get("answer")
         if self.labelled and answer not in choices:
@@ -105,7 +104,7 @@ class _Reading:
             self.counts[REPEATED] += 1
             if self.labelled and choices.count(answer) > 1:
                 self.counts[REPEATED_ANSWER] += 1
-        self.ids.add(name)
+        self.ids.add(str(name))
         number = choices.index(answer) if self.labelled else None
         self.items.append(ChoiceRecord(name, passage, question["question"], choices, number, self.passages))
         return None

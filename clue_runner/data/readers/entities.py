@@ -10,9 +10,9 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from clue_runner.data.cards import Card
-from clue_runner.data.gathered import Found, Origin, gathered, read_part
-from clue_runner.data.readers import parse_json_lines
+from clue_runner.data.card import Card
+from clue_runner.data.readers.common import Noticed, Origin, make_records, read_part
+from clue_runner.data.readers.json_lines import parse_json_lines
 from clue_runner.data.records import Entity, EntityRecord, Records
 from clue_runner.data.sources import DataSource
 from clue_runner.errors import Problem, suggest
@@ -34,25 +34,26 @@ def read_entity_records(
             or a surface that is not the text at its span; every finding with file:line.
     """
     declared = card.splits[split]
-    file, raw = read_part(source, declared)
-    rows, problems = parse_json_lines(raw, file)
+    part = read_part(source, declared)
+    rows, problems = parse_json_lines(part.raw, part.path)
     wants_labels = declared.labelled if labelled is None else labelled
     items: list[EntityRecord] = []
-    seen: dict[int | str, int] = {}
+    seen: dict[str, int] = {}
     for index, (line, row) in enumerate(rows):
         record, faults = _read_row(row, index, line, card, wants_labels)
-        first = seen.setdefault(record.id, line)
+        first = seen.setdefault(str(record.id), line)  # 1 and "1" are one id
         if first != line:
             faults.append(f"id {record.id!r} is also on line {first}")
-        problems += [Problem(fault, where=f"{file}:{line}") for fault in faults]
+        problems += [Problem(fault, where=f"{part.path}:{line}") for fault in faults]
         items.append(record)
     unused = not wants_labels and any(card.label_field in row for _, row in rows[:1])
-    found = Found(
+    noticed = Noticed(
         problems,
         figures={"entities": sum(len(record.entities or ()) for record in items)},
-        remarks=(f"{file} has labels; they are not used",) if unused else (),
+        remarks=(f"{part.name} has labels; they are not used",) if unused else (),
     )
-    return gathered(Origin(card, source, split, file, hashlib.sha256(raw).hexdigest()), items, found)
+    origin = Origin(card, source, split, [part], hashlib.sha256(part.raw).hexdigest())
+    return make_records(origin, items, noticed)
 
 
 def entities_of(

@@ -1,0 +1,107 @@
+"""Whole small files, read so that a damaged one is told apart from one that cannot be read just now.
+
+In: a path. Out: its bytes, or the JSON object in it. Only regular files are opened: a folder, a device or a
+pipe in the place of a file is damage, and is never waited for. Knows nothing about what the content means.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+from clue_runner.errors import StorageError
+
+LIMIT = 64 * 1024**2
+# What is wrong with the path itself. Everything else (permission, input/output error, no descriptor left)
+# says nothing about the content, and trying again may find it whole.
+_WRONG_PATH = frozenset(
+    {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO, errno.EINVAL}
+)
+
+
+class DamagedFileError(ValueError):
+    """A file that is not what it should be; the text says how, without naming the file."""
+
+
+def read_file(path: Path, limit: int = LIMIT) -> bytes:
+    """Return the bytes of a regular file.
+
+    Raises:
+        FileNotFoundError: there is nothing at the path.
+        DamagedFileError: something else than a file, or one larger than ``limit`` bytes.
+        StorageError: it cannot be read just now; nothing is known about its content.
+    """
+    try:
+        # A pipe without a writer would block an ordinary open for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            mode = os.fstat(descriptor).st_mode
+            if not stat.S_ISREG(mode):
+                raise DamagedFileError(f"is {_kind(mode)}, not a file")
+            with open(descriptor, "rb", closefd=False) as file:
+                content = file.read(limit + 1)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise _reading_error(error, path) from error
+    if len(content) > limit:
+        raise DamagedFileError(f"has more than {limit:,} bytes")
+    return content
+
+
+def read_object(path: Path, limit: int = LIMIT) -> dict[str, Any]:
+    """Return the object in a JSON file.
+
+    Raises:
+        FileNotFoundError, DamagedFileError, StorageError: as ``read_file``, and damaged where the content is
+            no JSON object in UTF-8.
+    """
+    return parse_object(read_file(path, limit))
+
+
+def parse_object(raw: bytes) -> dict[str, Any]:
+    """Return the object in JSON text.
+
+    Raises:
+        DamagedFileError: not UTF-8, not JSON, nested without end, or no object.
+    """
+    try:
+        content = json.loads(raw.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise DamagedFileError(f"is not UTF-8 (byte {error.start + 1})") from None
+    except json.JSONDecodeError as error:
+        raise DamagedFileError(f"is not JSON: {error.msg} (line {error.lineno})") from None
+    except (RecursionError, ValueError):  # nested without end; a number of thousands of digits
+        raise DamagedFileError("is not JSON that can be read") from None
+    if not isinstance(content, dict):
+        raise DamagedFileError("is not a JSON object")
+    return content
+
+
+def _reading_error(error: OSError, path: Path) -> Exception:
+    """Return what a failed read means: nothing there, a wrong path, or a disk that does not answer."""
+    if isinstance(error, FileNotFoundError):
+        return error
+    if error.errno in _WRONG_PATH:
+        return DamagedFileError(f"cannot be read: {error.strerror}")
+    return unreadable(error, path)
+
+
+def unreadable(error: OSError, path: Path) -> StorageError:
+    """Return the user's message for a file that is there and cannot be read just now."""
+    return StorageError(
+        f"cannot read: {error.strerror or error}",
+        where=str(path),
+        next_step="check its permissions and the disk, then run the same command again; nothing was changed",
+    )
+
+
+def _kind(mode: int) -> str:
+    """Return what stands in the place of a file."""
+    if stat.S_ISDIR(mode):
+        return "a folder"
+    return "a pipe" if stat.S_ISFIFO(mode) else "a device or a socket"
