@@ -42,7 +42,7 @@ def shape_of(model: ModelSettings) -> Any:
 
 
 def make_shape(family: str, **values: Any) -> Any:
-    """Return a family's shape with ``recompute`` and ``recompute_policy``; what is not given has its default."""
+    """Return a family's shape with ``recompute`` and ``recompute_policy``; the rest has its defaults."""
     return _with_recompute(load_architecture(family).shape).model_validate(values)
 
 

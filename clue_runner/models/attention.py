@@ -71,7 +71,7 @@ class KeyValues(NamedTuple):
         """Return the tables with the keys and values of new tokens in them."""
         filled = self.filled + ops.shape(key)[2]
         ids = self.position_ids
-        if ids is not None:
+        if ids is not None and position_ids is not None:
             ids = ops.slice_update(ids, (0, self.filled), position_ids)
         place = (0, 0, self.filled, 0)
         return KeyValues(
