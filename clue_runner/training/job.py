@@ -19,22 +19,14 @@ from clue_runner.config.schema import Run
 from clue_runner.console import Console
 from clue_runner.engines.base import Engine
 from clue_runner.engines.states import AVERAGE
-from clue_runner.errors import CheckpointError
 from clue_runner.runs.events import EventLog, Resume, Save, Warned, read_events
 from clue_runner.runs.folder import RunFolder
+from clue_runner.runs.identity import Identity
 from clue_runner.runs.machine import machine
 from clue_runner.runs.progress import Progress
-from clue_runner.runs.resume import newest_state
-from clue_runner.runs.snapshots import (
-    BEST,
-    LAST,
-    PREFIX,
-    VOCABULARY,
-    point,
-    prune,
-    read_snapshot,
-    write_snapshot,
-)
+from clue_runner.runs.resume import newest_state, read_whole
+from clue_runner.runs.snapshots import BEST, LAST, point, prune, write_snapshot
+from clue_runner.runs.states import PREFIX, VOCABULARY, SavedState
 from clue_runner.tokens.batches import epoch_plan, update_arrays, update_shape
 from clue_runner.tokens.rows import Array, IntArray, Rows
 from clue_runner.training.evaluation import Predictor, Stopwatch
@@ -42,8 +34,6 @@ from clue_runner.training.network import Choices, weights_header
 from clue_runner.training.out_of_memory import is_out_of_memory, smallest_step_error
 from clue_runner.training.prepare import Material
 from clue_runner.training.signals import Signals
-
-STATE_SCHEMA = 1
 
 
 class TrainBatches:
@@ -100,6 +90,7 @@ class Job:
 
     run: Run
     material: Material
+    identity: Identity
     folder: RunFolder
     engine: Engine
     choices: Choices
@@ -174,12 +165,12 @@ class Job:
         Raises:
             CheckpointError: states were saved and none can be used.
         """
-        snapshot = newest_state(self.folder.checkpoints, self.warn)
+        snapshot = newest_state(self.folder, self.warn)
         if snapshot is None:
             self.begin()
         else:
             self.engine.set_state(snapshot.tensors())
-        progress = Progress() if snapshot is None else Progress.from_json(snapshot.state["progress"])
+        progress = Progress() if snapshot is None else snapshot.state.progress
         self._recall(progress)
         self.log.write(Resume(step=progress.step, reason="out of memory"))
         return progress
@@ -219,7 +210,6 @@ class Job:
         root = self.folder.checkpoints
         target = write_snapshot(
             root,
-            progress.step,
             self.engine.get_state(),
             self.state(),
             header=weights_header(self.run, self.vocab_size),
@@ -232,17 +222,17 @@ class Job:
         prune(root, keep=self.run.output.keep_checkpoints, best_step=progress.best_step)
         self.log.write(Save(step=progress.step, folder=f"checkpoints/{target.name}", best=best))
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> SavedState:
         """Return the content of ``state.json``."""
-        return {
-            "schema": STATE_SCHEMA,
-            "progress": self.progress.to_json(),
-            "config_sha256": config_hash(self.run),
-            "data_sha256": self.material.data.sha256,
-            "vocabulary_sha256": self.material.tokenizer.sha256,
-            "buckets": self.buckets,
-            "machine": {**machine(self.run.backend), **self.choices.described()},
-        }
+        return SavedState(
+            progress=self.progress,
+            identity=self.identity,
+            config_sha256=config_hash(self.run),
+            data_sha256=self.material.data.sha256,
+            vocabulary_sha256=self.material.tokenizer.sha256,
+            buckets=None if self.buckets is None else list(self.buckets),
+            machine={**machine(self.run.backend), **self.choices.described()},
+        )
 
     def restore_best(self) -> None:
         """Put the best weights back.
@@ -253,16 +243,7 @@ class Job:
         best = self.progress.best_step
         if best is None or best == self.progress.step:
             return
-        folder = self.folder.checkpoints / f"{PREFIX}{best}"
-        try:
-            snapshot = read_snapshot(folder)
-        except ValueError as error:
-            raise CheckpointError(
-                f"the best state is damaged: {error}",
-                where=str(folder),
-                next_step="run the same command again: it goes on from an older state",
-            ) from error
-        self.engine.set_state(snapshot.tensors())
+        self.engine.set_state(read_whole(self.folder.checkpoints / f"{PREFIX}{best}").tensors())
 
     def drop(self) -> None:
         """Begin anew from the best (averaged) weights, without moments; the average equals them."""

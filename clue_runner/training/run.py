@@ -28,13 +28,16 @@ from clue_runner.errors import ClueError, InterruptedRunError
 from clue_runner.files.atomic import remove
 from clue_runner.memory.batch_size import Resolved, as_begun, buckets_of, resolve_examples
 from clue_runner.runs.events import EventLog, Failed, Result, Resume, Start, Warned
-from clue_runner.runs.folder import RunFolder, open_folder, write_settings
+from clue_runner.runs.folder import RunFolder, write_settings
+from clue_runner.runs.identity import RANDOM, Identity, card_content
 from clue_runner.runs.machine import machine, machine_differences, package_versions
 from clue_runner.runs.measure import program_commit
+from clue_runner.runs.opening import open_folder
 from clue_runner.runs.progress import Progress
 from clue_runner.runs.results import RunResult, failed_result, run_fields, write_result
 from clue_runner.runs.resume import newest_state
-from clue_runner.runs.snapshots import Snapshot, repoint
+from clue_runner.runs.snapshots import repoint
+from clue_runner.runs.states import Snapshot
 from clue_runner.tokens.tokenizer import Tokenizer
 from clue_runner.training.display import LoopDisplay, say_data, say_machine, say_result, say_weights
 from clue_runner.training.finish import finish
@@ -49,7 +52,7 @@ from clue_runner.training.network import (
     start_engine,
 )
 from clue_runner.training.out_of_memory import memory_faults
-from clue_runner.training.prepare import SplitData, encode_splits, read_splits
+from clue_runner.training.prepare import TRAINED_ON, SplitData, encode_splits, read_splits
 from clue_runner.training.signals import Signals
 
 
@@ -69,6 +72,16 @@ class Inputs:
         """Return the rows of the word table."""
         return self.checkpoint.vocab_size if self.checkpoint else self.tokenizer.vocab_size
 
+    @property
+    def identity(self) -> Identity:
+        """Return what the weights and answers follow from besides the settings."""
+        return Identity(
+            data={split: self.data.sha256[split] for split in TRAINED_ON},
+            vocabulary=self.tokenizer.sha256,
+            weights=self.checkpoint.sha256 if self.checkpoint else RANDOM,
+            card=card_content(self.card.model_dump(mode="json")),
+        )
+
     def result_fields(self) -> dict[str, Any]:
         """Return what a result says before anything was measured."""
         return run_fields(
@@ -76,7 +89,7 @@ class Inputs:
             task=self.card.name,
             card_version=self.card.version,
             metric=self.card.metric,
-            checkpoint_sha256=self.checkpoint.sha256 if self.checkpoint else None,
+            identity=self.identity,
             data_sha256=self.data.sha256,
             versions=package_versions(self.run.backend),
             commit=program_commit(),
@@ -131,8 +144,7 @@ def train(
         inputs = read_inputs(run, card, source, console)
         if not fresh:
             inputs = _as_begun(inputs, output, console)
-        identity = {**inputs.data.sha256, "vocabulary": inputs.tokenizer.sha256}
-        folder, lock = open_folder(output, inputs.run, identity, fresh=fresh)
+        folder, lock = open_folder(output, inputs.run, inputs.identity, fresh=fresh)
         stack.enter_context(lock)
         earlier = folder.result()
         if earlier is not None and earlier.ok:
@@ -140,7 +152,7 @@ def train(
         choices = choose(inputs.run)  # what it refuses must leave no run.yaml behind: settings will change
         inputs = _with_number(inputs, choices, console)
         run = inputs.run
-        snapshot = newest_state(folder.checkpoints, console.warn)
+        snapshot = newest_state(folder, console.warn)
         remove(folder.metrics)  # of a run that failed and is tried again
         write_settings(folder, run)
         log = stack.enter_context(EventLog(folder.events, console))
@@ -234,9 +246,21 @@ def _start(
         vocab_size=vocab_size,
     )
     engine = start()
-    progress = Progress() if snapshot is None else Progress.from_json(snapshot.state["progress"])
+    progress = Progress() if snapshot is None else snapshot.state.progress
     job = Job(
-        run, material, folder, engine, choices, buckets, progress, log, console, signals, vocab_size, began
+        run,
+        material,
+        inputs.identity,
+        folder,
+        engine,
+        choices,
+        buckets,
+        progress,
+        log,
+        console,
+        signals,
+        vocab_size,
+        began,
     )
 
     def begin() -> None:
@@ -266,7 +290,7 @@ def _resume(job: Job, snapshot: Snapshot) -> None:
     job.engine.set_state(snapshot.tensors())
     repoint(job.folder.checkpoints, snapshot, job.progress.best_step)
     now: Mapping[str, Any] = {**machine(job.run.backend), **job.choices.described()}
-    for change in machine_differences(snapshot.state["machine"], now):
+    for change in machine_differences(snapshot.state.machine, now):
         job.warn(f"resuming elsewhere, the last bits of the result may differ: {change}")
     where = (
         "after training" if job.progress.ended else f"at epoch {job.progress.epoch + 1}, step {snapshot.step}"
