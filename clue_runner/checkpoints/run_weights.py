@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from clue_runner.config.resolved import BEFORE
 from clue_runner.errors import CheckpointError, Problem
+from clue_runner.files.reading import DamagedFileError
 from clue_runner.files.tensors import NativeReader
+from clue_runner.runs.states import signed_names
 
 WEIGHTS = "weights.safetensors"
 AVERAGED = "ema.safetensors"
@@ -49,9 +51,10 @@ class RunReader:
     def __init__(self, folder: Path) -> None:
         """Read the headers."""
         weights, averaged = NativeReader(folder / WEIGHTS), folder / AVERAGED
+        kept = _has_average(folder)
         self.settings, self.vocab_size = _parse(folder / WEIGHTS, weights.meta)
-        self._prefix = AVERAGED_PREFIX if averaged.exists() else ""
-        self._reader = NativeReader(averaged) if averaged.exists() else weights
+        self._prefix = AVERAGED_PREFIX if kept else ""
+        self._reader = NativeReader(averaged) if kept else weights
         # The header is part of what decides the result, so both files count.
         self.files: tuple[Path, ...] = tuple(dict.fromkeys((*weights.files, *self._reader.files)))
 
@@ -62,6 +65,19 @@ class RunReader:
     def read(self, name: str) -> NDArray[Any]:
         """Return one tensor's values."""
         return self._reader.read(self._prefix + name)
+
+
+def _has_average(folder: Path) -> bool:
+    """Return whether averaged weights belong to the state: a file that its manifest does not sign is none."""
+    try:
+        signed = signed_names(folder)
+    except DamagedFileError as error:
+        raise CheckpointError(
+            f"the saved state is damaged: {error}",
+            where=str(folder),
+            next_step="put a copy of it back where there is one, or train it again",
+        ) from error
+    return (folder / AVERAGED).exists() if signed is None else AVERAGED in signed
 
 
 def _parse(path: Path, meta: Mapping[str, Any]) -> tuple[dict[str, Any], int]:

@@ -107,12 +107,15 @@ def check(ctx: click.Context, files: tuple[Path, ...], json: bool) -> None:
 
 
 @command.command()
+@click.option("--events", is_flag=True, help="Of one line of events.jsonl, which --json prints too.")
 @click.pass_context
-def schema(ctx: click.Context) -> None:
+def schema(ctx: click.Context, events: bool) -> None:
     """Print the JSON Schema of a resolved run, for editors."""
     console = context_console(ctx, json=False)
     import json
 
     from clue_runner.config.describe import json_schema
+    from clue_runner.runs.events import events_schema
 
-    console.result(json.dumps(json_schema(), ensure_ascii=False, indent=2))
+    content = events_schema() if events else json_schema()
+    console.result(json.dumps(content, ensure_ascii=False, indent=2))

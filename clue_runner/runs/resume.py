@@ -127,13 +127,14 @@ def _refuse_older_version(folder: RunFolder, snapshot: Snapshot) -> None:
     """Refuse to go on with updates that would draw other dropout masks than the ones before."""
     if snapshot.state.schema_ == SCHEMA or snapshot.state.progress.ended is not None:
         return
+    ask = f"clue predict --run {folder.path} answers with its best state so far"
     raise CheckpointError(
         f"an earlier version of clue-runner began this run and saved it at step {snapshot.step}: what came "
         "after would be another run, since dropout is drawn by other keys now",
         where=str(snapshot.folder / STATE_FILE),
         received=f"schema {snapshot.state.schema_}",
         allowed=f"schema {SCHEMA}",
-        next_step=f"{ANEW}; clue predict --run {folder.path} answers with its best state so far",
+        next_step=ANEW + ("" if snapshot.state.progress.best_step is None else f"; {ask}"),
     )
 
 

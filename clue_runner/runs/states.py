@@ -19,7 +19,14 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, ValidationError
 
 from clue_runner.errors import CheckpointError, RefusedFileError
-from clue_runner.files.reading import DamagedFileError, open_file, parse_object, read_file, read_object
+from clue_runner.files.reading import (
+    DamagedFileError,
+    exists,
+    open_file,
+    parse_object,
+    read_file,
+    read_object,
+)
 from clue_runner.files.tensors import State, read_weights
 from clue_runner.runs.identity import Identity
 from clue_runner.runs.progress import Progress
@@ -169,6 +176,17 @@ def open_snapshot(folder: Path) -> Snapshot:
             f"{state.progress.step}"
         )
     return Snapshot(folder, state.progress.step, state, files)
+
+
+def signed_names(folder: Path) -> frozenset[str] | None:
+    """Return the names of the files of a state; None for a folder that has no manifest.
+
+    Weights that a user has copied into a folder of their own are whole without one.
+
+    Raises:
+        DamagedFileError, StorageError: as ``open_snapshot``.
+    """
+    return frozenset(_manifest(folder)) if exists(folder / MANIFEST) else None
 
 
 def _manifest(folder: Path) -> dict[str, SignedFile]:
