@@ -1,7 +1,7 @@
 """Proves that a killed run loses nothing: kill -9 at random moments, continued by the same command.
 
 In: a backend, a number of kills, a seed. Out: exit 0 where weights, optimizer, metrics and predictions of
-the broken run equal those of an unbroken one bit for bit, and where a run whose saved step was altered
+the broken run equal those of an unbroken one bit for bit, and where a run whose saved state was altered
 on purpose does not (the negative control). On a CPU; about 10 seconds a kill.
 
     python scripts/check_resume.py --backend tensorflow --kills 20
@@ -184,12 +184,12 @@ def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str
     return [name for name in sorted(first.keys() | second.keys()) if first.get(name) != second.get(name)]
 
 
-def alter_saved_step(folder: Path) -> Path:
-    """Turn the newest saved state's step back by one and sign it again; return that state."""
+def alter_saved_state(folder: Path) -> Path:
+    """Move the newest saved state's place in the epoch by one update and sign it again; return that state."""
     newest = list_snapshots(folder / "checkpoints")[0]
     path = newest / "state.json"
     state = json.loads(path.read_text(encoding="utf-8"))
-    state["progress"]["step"] -= 1
+    state["progress"]["position"] += -1 if state["progress"]["position"] else 1
     path.write_text(json.dumps(state), encoding="utf-8")
     sign(newest)
     return newest
@@ -236,10 +236,10 @@ def check(backend: str, kills: int, seed: int, work: Path, task: str = "afqmc") 
 
     control = Command(work / "control", backend, cache, SETTINGS, task)
     control.stop(Moment(total // 2, "save"), signal.SIGKILL)
-    altered = alter_saved_step(control.folder)
+    altered = alter_saved_state(control.folder)
     control.finish()
     wrong = differences(expected, content(control.folder))
-    print(f"negative control ({altered.name} says one step less): {len(wrong)} differences", flush=True)
+    print(f"negative control ({altered.name} stands at another update): {len(wrong)} differences", flush=True)
     if not any(name in wrong for name in ("best", "last")):
         failures.append("the negative control ended with the same weights: the comparison proves nothing")
     return failures

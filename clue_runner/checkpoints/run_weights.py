@@ -14,7 +14,10 @@ from typing import Any
 from numpy.typing import NDArray
 
 from clue_runner.architectures.settings import from_header
+from clue_runner.errors import CheckpointError
+from clue_runner.files.reading import DamagedFileError
 from clue_runner.files.tensors import NativeReader
+from clue_runner.runs.states import signed_names
 
 WEIGHTS = "weights.safetensors"
 AVERAGED = "ema.safetensors"
@@ -32,9 +35,10 @@ class RunReader:
     def __init__(self, folder: Path) -> None:
         """Read the headers."""
         weights, averaged = NativeReader(folder / WEIGHTS), folder / AVERAGED
+        kept = _has_average(folder)
         self.saved = from_header(weights.meta, str(folder / WEIGHTS))
-        self._prefix = AVERAGED_PREFIX if averaged.exists() else ""
-        self._reader = NativeReader(averaged) if averaged.exists() else weights
+        self._prefix = AVERAGED_PREFIX if kept else ""
+        self._reader = NativeReader(averaged) if kept else weights
         # The header is part of what decides the result, so both files count.
         self.files: tuple[Path, ...] = tuple(dict.fromkeys((*weights.files, *self._reader.files)))
 
@@ -45,3 +49,16 @@ class RunReader:
     def read(self, name: str) -> NDArray[Any]:
         """Return one tensor's values."""
         return self._reader.read(self._prefix + name)
+
+
+def _has_average(folder: Path) -> bool:
+    """Return whether averaged weights belong to the state: a file that its manifest does not sign is none."""
+    try:
+        signed = signed_names(folder)
+    except DamagedFileError as error:
+        raise CheckpointError(
+            f"the saved state is damaged: {error}",
+            where=str(folder),
+            next_step="put a copy of it back where there is one, or train it again",
+        ) from error
+    return (folder / AVERAGED).exists() if signed is None else AVERAGED in signed

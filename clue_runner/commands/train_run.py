@@ -19,7 +19,8 @@ from clue_runner.data.cards import Card
 from clue_runner.data.sources import DataSource
 from clue_runner.files.atomic import remove
 from clue_runner.memory.batch_size import as_begun, resolve_examples
-from clue_runner.runs.folder import RunFolder, open_folder, write_settings
+from clue_runner.runs.folder import RunFolder, write_settings
+from clue_runner.runs.opening import open_folder
 from clue_runner.runs.results import RunResult
 from clue_runner.runs.resume import newest_state
 from clue_runner.training.display import say_result
@@ -66,9 +67,9 @@ def train_run(
             return _show_finished(console, card, folder, finished)
         choices = choose(inputs.run)  # what it refuses must leave no run.yaml behind: settings will change
         setup = _with_number(complete(inputs, choices, console.warn), console)
-        snapshot = newest_state(folder.checkpoints, console.warn)
+        snapshot = newest_state(folder, console.warn)
         remove(folder.metrics)  # of a run that failed and is tried again
-        write_settings(folder, setup.run)
+        write_settings(folder, setup.run, SECTIONS)
         sitting = Sitting(console, signals, began, data_argument)
         result = train(setup, folder, snapshot, sitting)
         say_result(console, result, card, folder.path)

@@ -10,7 +10,7 @@ import errno
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -27,6 +27,7 @@ _ADVICE = {
     errno.EPERM: "take a folder that you may write with --output",
     errno.EROFS: "the disk is read-only: take another one with --output",
     errno.ENOTDIR: "a part of the path is a file: take another folder with --output",
+    errno.ENAMETOOLONG: "take a shorter name with --output",
     errno.EEXIST: "a file stands where a folder should be: take another folder with --output",
 }
 
@@ -42,11 +43,19 @@ def storage_error(error: OSError, path: Path) -> StorageError:
 
 @contextmanager
 def disk_faults(path: Path) -> Iterator[None]:
-    """Turn every ``OSError`` inside into a ``StorageError`` that names ``path``."""
+    """Turn every ``OSError`` inside into a ``StorageError`` that names ``path``; so too what is no path."""
     try:
         yield
     except OSError as error:
         raise storage_error(error, path) from error
+    except ValueError as error:
+        if not isinstance(error, UnicodeEncodeError) and "null byte" not in str(error):
+            raise
+        raise StorageError(
+            f"cannot write: not a path ({error})",
+            where=ascii(str(path))[1:-1][:200],
+            next_step="take another folder with --output",
+        ) from error
 
 
 def make_folder(path: Path) -> None:
@@ -95,22 +104,31 @@ def write_atomic(path: Path, data: bytes) -> None:
     Raises:
         StorageError: the disk refused; the old content is still there.
     """
-    with disk_faults(path):
-        # Beside the target, never in $TMPDIR: a rename across disks is a copy.
-        descriptor, name = tempfile.mkstemp(prefix=TEMPORARY, dir=path.parent)
-        temporary = Path(name)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.chmod(0o666 & ~_umask())
-            temporary.replace(path)
-        except BaseException:
-            with suppress(OSError):
-                temporary.unlink()
-            raise
+    with disk_faults(path), temporary_beside(path) as (descriptor, temporary):
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(data)
+            file.flush()
+            os.fsync(descriptor)
+        temporary.replace(path)
         sync_folder(path.parent)
+
+
+@contextmanager
+def temporary_beside(path: Path) -> Iterator[tuple[int, Path]]:
+    """Give an open new file in the folder of ``path``, as readable as the user's other files.
+
+    It is closed at the end, and removed where it still exists.
+    """
+    # Beside the target, never in $TMPDIR: a rename across disks is a copy. Not by mkstemp, whose files are
+    # private: the umask cannot be asked for without changing it for all threads.
+    temporary = path.parent / f"{TEMPORARY}{secrets.token_hex(8)}"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        yield descriptor, temporary
+    finally:
+        os.close(descriptor)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -129,10 +147,3 @@ def sha256_file(path: Path) -> str:
     """Return the hex digest of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _umask() -> int:
-    """Return the process's umask; mkstemp makes private files, results are for everyone."""
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask

@@ -17,9 +17,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
-from clue_runner.errors import BusyError
+from clue_runner.errors import BusyError, UsageError
 from clue_runner.files.atomic import disk_faults, make_folder, storage_error
 
+_OURS = b'{"pid": '  # how the content of a lock of ours begins; a kill leaves it, or a part of it
 _ATTEMPTS = 50  # a holder that leaves removes the file; whoever waits at the old one starts over
 
 
@@ -36,6 +37,7 @@ class FolderLock:
 
         Raises:
             BusyError: another process holds it.
+            UsageError: a file of that name belongs to somebody else.
             StorageError: the folder or the lock file cannot be written.
         """
         for _ in range(_ATTEMPTS):
@@ -50,10 +52,8 @@ class FolderLock:
                     raise self._busy() from None
                 raise storage_error(error, self.path) from error
             if self._still_there(descriptor):
+                self._sign(descriptor)
                 self._descriptor = descriptor
-                with disk_faults(self.path):
-                    os.ftruncate(descriptor, 0)
-                    os.pwrite(descriptor, _holder(), 0)
                 return self
             os.close(descriptor)
             time.sleep(0.01)
@@ -90,6 +90,23 @@ class FolderLock:
             return None
         except OSError as error:
             raise storage_error(error, self.path) from error
+
+    def _sign(self, descriptor: int) -> None:
+        """Write who holds the lock into its file; one that somebody else wrote is left alone."""
+        try:
+            with disk_faults(self.path):
+                content = os.pread(descriptor, len(_OURS), 0)
+                if not _OURS.startswith(content):
+                    raise UsageError(
+                        "a file called lock stands in the folder and is not this program's",
+                        where=str(self.path),
+                        next_step="take another folder with --output, or give that file another name",
+                    )
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, _holder(), 0)
+        except BaseException:
+            os.close(descriptor)
+            raise
 
     def _still_there(self, descriptor: int) -> bool:
         """Return whether the path still leads to the file that was locked."""

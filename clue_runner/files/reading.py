@@ -10,10 +10,14 @@ import errno
 import json
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
 from clue_runner.errors import StorageError
+from clue_runner.files.names import KINDS, OPEN_FLAGS
 
 LIMIT = 64 * 1024**2
 # What is wrong with the path itself. Everything else (permission, input/output error, no descriptor left)
@@ -27,27 +31,65 @@ class DamagedFileError(ValueError):
     """A file that is not what it should be; the text says how, without naming the file."""
 
 
-def read_file(path: Path, limit: int = LIMIT) -> bytes:
-    """Return the bytes of a regular file.
+@contextmanager
+def open_file(path: Path) -> Iterator[BufferedReader]:
+    """Open a regular file for reading; failures inside the block are told apart too.
 
     Raises:
         FileNotFoundError: there is nothing at the path.
-        DamagedFileError: something else than a file, or one larger than ``limit`` bytes.
+        DamagedFileError: something else than a file.
         StorageError: it cannot be read just now; nothing is known about its content.
     """
     try:
         # A pipe without a writer would block an ordinary open for ever.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(path, OPEN_FLAGS)
         try:
             mode = os.fstat(descriptor).st_mode
             if not stat.S_ISREG(mode):
-                raise DamagedFileError(f"is {_kind(mode)}, not a file")
+                kind = KINDS.get(stat.S_IFMT(mode), "something else")
+                raise DamagedFileError(f"is {kind}, not a file")
             with open(descriptor, "rb", closefd=False) as file:
-                content = file.read(limit + 1)
+                yield file
         finally:
             os.close(descriptor)
     except OSError as error:
         raise _reading_error(error, path) from error
+
+
+def exists(path: Path) -> bool:
+    """Return whether anything stands at a path, a link that leads nowhere included.
+
+    Raises:
+        StorageError: that cannot be told just now.
+    """
+    try:
+        os.lstat(path)
+    except (OSError, ValueError) as error:
+        if isinstance(error, ValueError) or error.errno in _WRONG_PATH:
+            return False  # a name too long, or one with a zero byte, is nobody's
+        raise unreadable(error, path) from error
+    return True
+
+
+def check_regular(path: Path) -> None:
+    """Open a file and close it again, for a library that would wait for a pipe or misname what is wrong.
+
+    Raises:
+        FileNotFoundError, DamagedFileError, StorageError: as ``open_file``.
+    """
+    with open_file(path):
+        return
+
+
+def read_file(path: Path, limit: int = LIMIT) -> bytes:
+    """Return the bytes of a regular file.
+
+    Raises:
+        FileNotFoundError, DamagedFileError, StorageError: as ``open_file``; a file with more than ``limit``
+            bytes is damaged.
+    """
+    with open_file(path) as file:
+        content = file.read(limit + 1)
     if len(content) > limit:
         raise DamagedFileError(f"has more than {limit:,} bytes")
     return content
@@ -85,7 +127,7 @@ def parse_object(raw: bytes) -> dict[str, Any]:
 def _reading_error(error: OSError, path: Path) -> Exception:
     """Return what a failed read means: nothing there, a wrong path, or a disk that does not answer."""
     if isinstance(error, FileNotFoundError):
-        return error
+        return FileNotFoundError(error.errno, error.strerror, str(path))
     if error.errno in _WRONG_PATH:
         return DamagedFileError(f"cannot be read: {error.strerror}")
     return unreadable(error, path)
@@ -98,10 +140,3 @@ def unreadable(error: OSError, path: Path) -> StorageError:
         where=str(path),
         next_step="check its permissions and the disk, then run the same command again; nothing was changed",
     )
-
-
-def _kind(mode: int) -> str:
-    """Return what stands in the place of a file."""
-    if stat.S_ISDIR(mode):
-        return "a folder"
-    return "a pipe" if stat.S_ISFIFO(mode) else "a device or a socket"

@@ -7,24 +7,36 @@ Knows nothing about networks, run folders or other layouts.
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
 import os
-import tempfile
+import stat
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from clue_runner.errors import CheckpointError, Problem, RefusedFileError, StorageError
+from clue_runner.errors import CheckpointError, RefusedFileError, StorageError
+from clue_runner.files.atomic import sync_folder, temporary_beside
+from clue_runner.files.reading import DamagedFileError, check_regular, open_file, unreadable
 
 State = dict[str, NDArray[Any]]
 
 FORMAT = 1
+DTYPES: Mapping[str, Any] = {
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": ml_dtypes.bfloat16,
+    "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "<i1",
+    "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "<u1", "BOOL": "?",
+}  # fmt: skip
 _HEADER = "clue_runner"  # one key: the order of several keys is not fixed by the library
 
 
@@ -36,7 +48,7 @@ def save_weights(
     Args:
         path: the target; an existing file is replaced in one move.
         state: arrays by name; equal states give equal bytes.
-        meta: what JSON can hold; returned by ``load_weights``.
+        meta: what JSON can hold; returned by ``read_weights``.
 
     Raises:
         StorageError: the disk refused; an existing file is untouched.
@@ -47,12 +59,13 @@ def save_weights(
     # (ascontiguousarray makes a scalar an array of one, hence asarray.)
     arrays = {name: np.asarray(value, order="C") for name, value in sorted(state.items())}
     try:
-        with _temporary_beside(path) as temporary:
+        with temporary_beside(path) as (descriptor, temporary):
             save_file(arrays, temporary, metadata=metadata)
-            _sync(temporary)
-            temporary.chmod(0o644)  # the library makes private files
+            sync_folder(temporary)
+            # The library puts a private file of its own in the place of ours.
+            temporary.chmod(stat.S_IMODE(os.fstat(descriptor).st_mode))
             temporary.replace(path)
-        _sync(path.parent)
+        sync_folder(path.parent)
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise StorageError(
@@ -63,25 +76,76 @@ def save_weights(
         ) from error
 
 
-def load_weights(
-    path: Path, expected: Mapping[str, tuple[int, ...]] | None = None
-) -> tuple[State, dict[str, Any]]:
-    """Return the state and the header of a file that ``save_weights`` wrote.
+@dataclass(frozen=True)
+class WeightsFile:
+    """One file that ``save_weights`` wrote: its state, its header, and the hash of its bytes."""
 
-    Args:
-        path: the file.
-        expected: name -> shape that the state must have, no more and no less; None: anything.
+    tensors: State
+    meta: dict[str, Any]
+    sha256: str
+
+
+def read_weights(path: Path) -> WeightsFile:
+    """Return everything in a file that ``save_weights`` wrote; its bytes are read once.
 
     Raises:
-        CheckpointError: missing, of another program, or not the expected tensors.
+        CheckpointError: missing, or of another program.
         RefusedFileError: malformed.
+        StorageError: it cannot be read just now.
     """
-    with open_safetensors(path) as file:
-        header = _parse_header(path, file.metadata())
-        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-        if expected is not None:
-            _check(path, shapes, expected)
-        return {name: file.get_tensor(name) for name in sorted(shapes)}, header
+    file = read_safetensors(path)
+    return WeightsFile(file.tensors, _parse_header(path, file.metadata), file.sha256)
+
+
+@dataclass(frozen=True)
+class SafetensorsFile:
+    """Everything in one safetensors file, and the hash of its bytes."""
+
+    tensors: State
+    metadata: Mapping[str, str]
+    sha256: str
+
+
+def read_safetensors(path: Path) -> SafetensorsFile:
+    """Return all tensors of a safetensors file of any origin, names sorted; its bytes are read once.
+
+    Raises:
+        CheckpointError: missing, not a file, or a type that numpy does not have.
+        RefusedFileError: malformed.
+        StorageError: it cannot be read just now.
+    """
+    with open_safetensors(path) as checked, open_file(path) as stream:
+        digest = hashlib.sha256()
+        head = stream.read(8)
+        text = stream.read(int.from_bytes(head, "little"))
+        digest.update(head + text)
+        # The library has checked the header: no overlap, no gap, every type known, every size right.
+        entries = {name: entry for name, entry in json.loads(text).items() if name != "__metadata__"}
+        tensors: State = {}
+        for name, entry in sorted(entries.items(), key=lambda item: item[1]["data_offsets"]):
+            tensors[name] = _read_tensor(stream, digest, path, entry)
+        if stream.read(1):
+            raise _malformed(path, "it became longer while it was read")
+        metadata = dict(checked.metadata() or {})
+        return SafetensorsFile(dict(sorted(tensors.items())), metadata, digest.hexdigest())
+
+
+def _read_tensor(stream: BufferedReader, digest: Any, path: Path, entry: Mapping[str, Any]) -> NDArray[Any]:
+    """Return the next tensor of a file whose position is at its first byte."""
+    if entry["dtype"] not in DTYPES:
+        raise CheckpointError(
+            "a tensor has a type that is not supported",
+            where=str(path),
+            received=str(entry["dtype"]),
+            allowed=", ".join(DTYPES),
+        )
+    value: NDArray[Any] = np.empty(entry["shape"], DTYPES[entry["dtype"]])
+    if value.size:
+        buffer = value.reshape(-1).view(np.uint8).data
+        if stream.readinto(buffer) != len(buffer):
+            raise _malformed(path, "it became shorter while it was read")
+        digest.update(buffer)
+    return value
 
 
 class NativeReader:
@@ -111,36 +175,35 @@ def open_safetensors(path: Path) -> Iterator[Any]:
     """Open a safetensors file of any origin; its limits (header size, offsets, overlaps) are the library's.
 
     Raises:
-        CheckpointError: the file is missing or cannot be read.
+        CheckpointError: the file is missing, or something else than a file.
         RefusedFileError: it is malformed.
+        StorageError: it cannot be read just now.
     """
     try:
+        check_regular(path)
         with safe_open(path, framework="numpy") as file:
             yield file
     except SafetensorError as error:
-        raise RefusedFileError(
-            f"malformed safetensors file: {error}",
-            where=str(path),
-            next_step="cut short or tampered with: download it again from its publisher",
-        ) from error
-    except OSError as error:
+        raise _malformed(path, str(error)) from error
+    except FileNotFoundError as error:
+        if path.exists():  # the library says so too where the process has no descriptor left
+            raise unreadable(OSError(errno.EMFILE, os.strerror(errno.EMFILE)), path) from error
         raise CheckpointError(
-            f"file cannot be read: {error.strerror or error}", where=str(path), next_step="check the path"
+            "file cannot be read: No such file or directory", where=str(path), next_step="check the path"
         ) from error
+    except DamagedFileError as error:
+        raise CheckpointError(f"the file {error}", where=str(path), next_step="check the path") from error
+    except OSError as error:
+        raise unreadable(error, path) from error
 
 
-@contextmanager
-def _temporary_beside(path: Path) -> Iterator[Path]:
-    """Give a new file in the folder of ``path``; it is removed where it still exists at the end."""
-    # Never in $TMPDIR: a rename across disks is a copy. The prefix is the one that a starting run sweeps.
-    descriptor, name = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)
-    os.close(descriptor)
-    temporary = Path(name)
-    try:
-        yield temporary
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
+def _malformed(path: Path, reason: str) -> RefusedFileError:
+    """Return the error for a file that breaks the format's rules."""
+    return RefusedFileError(
+        f"malformed safetensors file: {reason}",
+        where=str(path),
+        next_step="cut short or tampered with: download it again from its publisher",
+    )
 
 
 def _parse_header(path: Path, metadata: Mapping[str, str] | None) -> dict[str, Any]:
@@ -165,30 +228,3 @@ def _parse_header(path: Path, metadata: Mapping[str, str] | None) -> dict[str, A
     if not isinstance(meta, dict):
         raise CheckpointError("the header is not an object", where=str(path))
     return meta
-
-
-def _check(path: Path, found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> None:
-    """Compare names and shapes, all differences at once."""
-    problems = [Problem("missing tensor", name) for name in expected if name not in found]
-    problems += [Problem("unexpected tensor", name) for name in found if name not in expected]
-    problems += [
-        Problem("wrong shape", name, str(list(found[name])), str(list(shape)))
-        for name, shape in expected.items()
-        if name in found and found[name] != tuple(shape)
-    ]
-    if problems:
-        raise CheckpointError(
-            "weights do not fit the model",
-            where=str(path),
-            problems=problems,
-            next_step="use the settings that the weights were trained with",
-        )
-
-
-def _sync(path: Path) -> None:
-    """Wait until the disk has a file, or a folder's entries."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -16,6 +16,8 @@ from pathlib import Path
 from clue_runner.config.schema import Run
 from clue_runner.config.sections import Sections
 from clue_runner.errors import CheckpointError, ClueError, DataError
+from clue_runner.files.names import user_path
+from clue_runner.files.reading import exists
 from clue_runner.runs.folder import RunFolder
 from clue_runner.runs.results import RunResult
 
@@ -44,9 +46,9 @@ def finished_runs(
     runs = []
     for path in _folders(root):
         folder = RunFolder(path)
-        if not (folder.metrics.exists() and folder.settings.exists()):
-            continue
         try:
+            if not (exists(folder.metrics) and exists(folder.settings)):
+                continue
             result = folder.result()
             ended = folder.metrics.stat().st_mtime_ns
         except (ClueError, OSError) as error:
@@ -76,7 +78,7 @@ def newest_finished(
 
 
 def submission_folders(root: Path) -> list[Path]:
-    """Return the folders below ``root`` that hold submission files of runs, borrowed heads or ensembles."""
+    """Return the folders below ``root`` with submission files: of a run, a borrowed head or an ensemble."""
     return [
         folder
         for path in _folders(root)
@@ -124,7 +126,7 @@ def open_run(path: str | Path) -> RunFolder:
     Raises:
         DataError: no such folder.
     """
-    folder = Path(path).expanduser()
+    folder = user_path(path)
     if not folder.is_dir():
         raise DataError(
             "no such run folder", where=str(path), next_step="name a folder under runs/ with --run"

@@ -1,4 +1,4 @@
-"""What the last bits of a run depend on besides settings and data: versions, processor, cores.
+"""What the last bits of a run depend on besides settings and data: processor, cores, versions, environment.
 
 In: the backend's name, this machine. Out: plain values for a saved state, and what has changed since.
 Knows nothing about engines; no backend is imported.
@@ -10,17 +10,66 @@ import importlib.metadata
 import os
 import platform
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+import psutil
 
 PACKAGES = {
     "tensorflow": ("tensorflow", "tensorflow-cpu", "keras", "numpy"),
     "jax": ("jax", "jaxlib", "keras", "numpy"),
 }
+# Variables of these libraries choose kernels, threads and so the order of sums ...
+DECIDING = (
+    "OMP_",
+    "KMP_",
+    "GOMP_",
+    "MKL_",
+    "OPENBLAS_",
+    "BLIS_",
+    "VECLIB_",
+    "ONEDNN_",
+    "DNNL_",
+    "TF_",
+    "XLA_",
+    "JAX_",
+    "CUBLAS_",
+    "CUDNN_",
+    "CUDA_",
+    "NVIDIA_TF32_",
+)
+# ... except these: what is logged, what is kept between processes, how memory is taken, which GPU it is.
+INDIFFERENT = (
+    "TF_CPP_",
+    "TF_GPU_ALLOCATOR",
+    "TF_FORCE_GPU_ALLOW_GROWTH",
+    "XLA_PYTHON_CLIENT_",
+    "XLA_CLIENT_MEM_FRACTION",
+    "JAX_COMPILATION_CACHE_",
+    "JAX_PERSISTENT_CACHE_",
+    "JAX_LOG_",
+    "JAX_LOGGING_",
+    "CUDA_VISIBLE_DEVICES",
+    "CUDA_CACHE_",
+    "CUDA_HOME",
+    "CUDA_PATH",
+    "CUDA_VERSION",
+)
 
 
 def machine(backend: str) -> dict[str, Any]:
-    """Return what bit-equality depends on besides settings and data."""
-    return {"cores": core_count(), "processor": platform.machine(), "versions": package_versions(backend)}
+    """Return what bit-equality depends on besides settings and data.
+
+    Keys: ``processor`` (its architecture), ``processor_model``, ``cores``, and mappings ``versions`` and
+    ``environment``.
+    """
+    return {
+        "processor": platform.machine(),
+        "processor_model": processor_model(),
+        "cores": core_count(),
+        "versions": package_versions(backend),
+        "environment": deciding_environment(os.environ),
+    }
 
 
 def package_versions(backend: str) -> dict[str, str]:
@@ -36,21 +85,49 @@ def package_versions(backend: str) -> dict[str, str]:
 
 def core_count() -> int:
     """Return the cores that this process may use; sums may differ in the last bit between counts."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    try:
+        return len(psutil.Process().cpu_affinity() or ())
+    except AttributeError:  # macOS has no affinity
+        return psutil.cpu_count() or 1
+
+
+def processor_model() -> str:
+    """Return the processor's name: kernels are chosen by it. Its architecture where it has no name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return (names[0] if names else platform.processor()) or platform.machine()
+
+
+def deciding_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that choose kernels and threads."""
+    return {
+        name: value
+        for name, value in sorted(environment.items())
+        if name.startswith(DECIDING) and not name.startswith(INDIFFERENT)
+    }
 
 
 def machine_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return what has changed since the state was saved; equal results are then likely but not certain."""
-    changes = [
-        f"{name}: was {before.get(name)}, is now {now.get(name)}"
-        for name in sorted((before.keys() | now.keys()) - {"versions"})
-        if before.get(name) != now.get(name)
-    ]
-    old, new = dict(before.get("versions", {})), dict(now.get("versions", {}))
-    return changes + [
-        f"{name}: was {old.get(name)}, is now {new.get(name)}"
-        for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name)
-    ]
+    """Return what has changed since a state was saved; equal results are then likely but not certain.
+
+    What one of the two did not record is not compared.
+    """
+    changes = []
+    for name in sorted(before.keys() & now.keys()):
+        old, new = before[name], now[name]
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            changes += [_change(key, old.get(key), new.get(key)) for key in sorted(old.keys() | new.keys())]
+        else:
+            changes.append(_change(name.replace("_", " "), old, new))
+    return [change for change in changes if change]
+
+
+def _change(name: str, before: Any, now: Any) -> str:
+    """Return how a value has changed; empty where it has not."""
+    if before == now:
+        return ""
+    was, is_now = ("not set" if value is None else value for value in (before, now))
+    return f"{name}: was {was}, is now {is_now}"

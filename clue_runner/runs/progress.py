@@ -7,13 +7,25 @@ Knows nothing about files, tensors or engines.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Self
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from clue_runner.errors import CheckpointError
+from clue_runner.files.reading import DamagedFileError
+from clue_runner.runs.results import Evaluation, describe
 
+Count = Annotated[int, Field(ge=0)]
 ADDED = {"token_budget", "evaluate_tokens"}  # since the first states were written; their defaults fit those
+
+
+def _check_evaluation(entry: dict[str, Any]) -> dict[str, Any]:
+    """Refuse a history entry that is no evaluation."""
+    Evaluation.model_validate(entry)
+    return entry
 
 
 @dataclass
@@ -39,14 +51,16 @@ class Progress:
         token_budget, evaluate_tokens: what memory was found to hold, where the settings say more.
     """
 
-    step: int = 0
-    epoch: int = 0
-    position: int = 0
-    best_step: int | None = None
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+    step: Count = 0
+    epoch: Count = 0
+    position: Count = 0
+    best_step: Count | None = None
     best_epoch: int | None = None
     best_score: float | None = None
     evaluations_without_gain: int = 0
-    history: list[dict[str, Any]] = field(default_factory=list)
+    history: list[Annotated[dict[str, Any], AfterValidator(_check_evaluation)]] = field(default_factory=list)
     loss_sum: float = 0.0
     loss_weight: float = 0.0
     last_loss: float | None = None
@@ -84,17 +98,27 @@ class Progress:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Self:
+    def from_json(cls, content: Any) -> Progress:
         """Return the saved progress.
 
         Raises:
-            CheckpointError: a field is missing or unknown.
+            CheckpointError: a field is missing or unknown: another version wrote it.
+            DamagedFileError: a value of a wrong type, or one that cannot be.
         """
         names = {one.name for one in fields(cls)}
+        if not isinstance(content, Mapping):
+            raise DamagedFileError("has a progress that is no object")
         if set(content) | ADDED != names:
             odd = ", ".join(sorted(names.symmetric_difference(set(content) | ADDED)))
             raise CheckpointError(
                 f"the saved state is of another version of clue-runner (fields {odd})",
                 next_step="finish it with the version that began it, or start anew with --fresh",
             )
-        return cls(**content)
+        try:
+            # As JSON, since exact types are asked for and a dataclass has no plain form in Python.
+            return _ADAPTER.validate_json(json.dumps(content))
+        except ValidationError as error:
+            raise DamagedFileError(f"has a progress that cannot be used: {describe(error)}") from None
+
+
+_ADAPTER = TypeAdapter(Progress)

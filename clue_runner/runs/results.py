@@ -17,6 +17,7 @@ from clue_runner.config.schema import Run
 from clue_runner.errors import CheckpointError, ClueError
 from clue_runner.files.atomic import write_json
 from clue_runner.files.reading import DamagedFileError, read_object
+from clue_runner.runs.identity import RANDOM, Identity
 
 SCHEMA: Final = 2
 OLD_SCHEMAS = (1,)
@@ -94,6 +95,7 @@ class RunResult(Part):
         notes: split -> what happened to its records or rows -> how many.
         steps, best_step: updates; ``ended`` says why there were no more.
         padding_share: share of the computed train tokens.
+        identity: what the weights follow from besides the settings; None in results of schema 1.
         commit: of the program's own working tree; None where it was installed from a wheel.
     """
 
@@ -129,6 +131,7 @@ class RunResult(Part):
     padding_share: float | None = None
     peak_memory_bytes: int | None = None
     data_sha256: dict[str, str]
+    identity: Identity | None = None
     config_sha256: str
     commit: str | None
     versions: dict[str, str]
@@ -167,7 +170,7 @@ def run_fields(
     task: str,
     card_version: str,
     metric: str,
-    checkpoint_sha256: str | None,
+    identity: Identity,
     data_sha256: Mapping[str, str],
     versions: Mapping[str, str],
     commit: str | None,
@@ -177,21 +180,21 @@ def run_fields(
     Args:
         run: the settings.
         task: the card's name.
-        card_version: the card's.
-        metric: the card's main one.
-        checkpoint_sha256: hash of the pretrained weights.
+        card_version: its version.
+        metric: its main metric.
+        identity: what the weights follow from besides the settings.
         data_sha256: split -> hash of its file.
         versions: package -> version.
         commit: of the program.
     """
-    pretrained = run.model.init != "random" and run.model.checkpoint is not None
+    began = None
+    if identity.weights not in {None, RANDOM}:
+        began = {"path": str(run.model.checkpoint), "sha256": identity.weights}
     return {
         "task": task,
         "card_version": card_version,
         "model": run.model.name,
-        "checkpoint": {"path": str(run.model.checkpoint), "sha256": checkpoint_sha256}
-        if pretrained
-        else None,
+        "checkpoint": began,
         "init": run.model.init,
         "seed": run.seed,
         "batch_size": run.train.batch_size,
@@ -199,6 +202,7 @@ def run_fields(
         "metric": metric,
         "backend": run.backend,
         "data_sha256": dict(data_sha256),
+        "identity": identity.model_dump(),
         "config_sha256": config_hash(run),
         "commit": commit,
         "versions": dict(versions),
@@ -237,7 +241,7 @@ def read_result(path: Path) -> RunResult | None:
         raise CheckpointError(
             f"the result of this run {error}",
             where=str(path),
-            next_step="train again with --fresh (the old one is kept), or into another folder with --output",
+            next_step="train again with --fresh (the old folder is kept), or take another one with --output",
         ) from error
 
 

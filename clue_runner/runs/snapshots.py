@@ -11,10 +11,12 @@ import json
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from clue_runner.errors import NotFiniteError
 from clue_runner.files.atomic import (
     TEMPORARY,
     disk_faults,
@@ -24,60 +26,50 @@ from clue_runner.files.atomic import (
     write_atomic,
     write_synced,
 )
-from clue_runner.files.reading import DamagedFileError, read_file
-from clue_runner.files.tensors import State, load_weights, save_weights
+from clue_runner.files.reading import DamagedFileError, exists, read_file, unreadable
+from clue_runner.files.tensors import State, save_weights
+from clue_runner.runs.states import (
+    CORRUPT,
+    MANIFEST,
+    MANIFEST_SCHEMA,
+    PREFIX,
+    STATE_FILE,
+    WEIGHTS_FILE,
+    SavedState,
+    Snapshot,
+)
 
-SCHEMA = 1
-MANIFEST = "manifest.json"
-STATE_FILE = "state.json"
-WEIGHTS_FILE = "weights.safetensors"
-VOCABULARY = "vocab.txt"
 BEST, LAST = "best", "last"  # one-line files that name a saved state
-PREFIX = "step-"
 REPLACED = ".replaced-"  # the folder that a second save of the same step is about to replace
-CORRUPT = "corrupt-"
 # Which file a tensor goes to, by its name; everything else is a weight of the network.
 FILES = {"optimizer/": "optimizer.safetensors", "ema/": "ema.safetensors"}
 
 
-@dataclass(frozen=True)
-class Snapshot:
-    """One saved state whose files agree with its manifest."""
-
-    folder: Path
-    step: int
-    state: Mapping[str, Any]
-
-    def tensors(self) -> State:
-        """Return weights, optimizer and averaged weights by name."""
-        tensors: State = {}
-        for file in sorted(self.folder.glob("*.safetensors")):
-            tensors.update(load_weights(file)[0])
-        return tensors
-
-
 def write_snapshot(
     root: Path,
-    step: int,
     tensors: State,
-    state: Mapping[str, Any],
+    state: SavedState,
     *,
     header: Mapping[str, Any] | None = None,
     files: Mapping[str, bytes] | None = None,
 ) -> Path:
     """Save a state as ``root/step-<step>``; one of the same step is replaced.
 
+    Nothing but files in ``root`` is touched, so that a thread may do it while the run goes on.
+
     Args:
         root: the run's ``checkpoints`` folder.
-        step: updates done.
-        tensors: weights, optimizer and averaged weights by name.
-        state: the content of ``state.json``.
+        tensors: weights, optimizer and averaged weights by name; nobody may change them meanwhile.
+        state: the content of ``state.json``; it says the step.
         header: what the weight file says about its network.
         files: other files to keep beside, such as the vocabulary.
 
     Raises:
+        NotFiniteError: a tensor holds NaN or infinity; nothing was written.
         StorageError: the disk refused; states saved before are untouched.
     """
+    step = state.progress.step
+    _refuse_not_finite(tensors, step)
     target = root / f"{PREFIX}{step}"
     temporary = root / f"{TEMPORARY}{PREFIX}{step}"
     with disk_faults(target):
@@ -93,31 +85,6 @@ def write_snapshot(
     return target
 
 
-def read_snapshot(folder: Path) -> Snapshot:
-    """Return a saved state after checking every byte against the manifest.
-
-    Raises:
-        ValueError: what is wrong, with the file's name.
-    """
-    signed = _manifest(folder)
-    for name in sorted({STATE_FILE, WEIGHTS_FILE} - signed.keys()):
-        raise ValueError(f"{MANIFEST} does not list {name}")
-    for name, entry in sorted(signed.items()):
-        path = folder / name
-        try:
-            size = path.stat().st_size
-            if size != entry["size"]:
-                raise ValueError(f"{name} has {size} bytes instead of {entry['size']}")
-            if sha256_file(path) != entry["sha256"]:
-                raise ValueError(f"{name} does not have the content that was saved (sha256)")
-        except OSError as error:
-            raise ValueError(f"{name} cannot be read: {error.strerror}") from None
-        except (KeyError, TypeError):
-            raise ValueError(f"{MANIFEST} has no size and sha256 of {name}") from None
-    state = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
-    return Snapshot(folder, int(state["progress"]["step"]), state)
-
-
 def sign(folder: Path) -> None:
     """Write the manifest: size and sha256 of every other file."""
     files = {
@@ -125,16 +92,29 @@ def sign(folder: Path) -> None:
         for path in sorted(folder.iterdir())
         if path.name != MANIFEST
     }
-    text = json.dumps({"schema": SCHEMA, "files": files}, indent=2)
+    text = json.dumps({"schema": MANIFEST_SCHEMA, "files": files}, indent=2)
     write_synced(folder / MANIFEST, f"{text}\n".encode())
 
 
-def list_snapshots(root: Path) -> list[Path]:
-    """Return the folders of saved states, newest first, unchecked."""
-    if not root.is_dir():
+def list_snapshots(root: Path, prefix: str = PREFIX) -> list[Path]:
+    """Return the folders of saved states, newest first, unchecked.
+
+    Raises:
+        StorageError: the folder cannot be read just now.
+    """
+    try:
+        names = [path.name for path in root.iterdir() if path.name.startswith(prefix)]
+    except (FileNotFoundError, NotADirectoryError):
         return []
-    found = [path for path in root.glob(f"{PREFIX}*") if path.name.removeprefix(PREFIX).isdigit()]
-    return sorted(found, key=lambda path: int(path.name.removeprefix(PREFIX)), reverse=True)
+    except OSError as error:
+        raise unreadable(error, root) from error
+    steps = sorted((int(text) for name in names if _is_step(text := name.removeprefix(prefix))), reverse=True)
+    return [root / f"{prefix}{step}" for step in steps]
+
+
+def _is_step(text: str) -> bool:
+    """Return whether a text is a step as we write it: ``٣`` and ``007`` are digits too."""
+    return text.isascii() and text.isdigit() and str(int(text[:18])) == text
 
 
 def point(root: Path, name: str, target: Path) -> None:
@@ -153,10 +133,10 @@ def pointed(root: Path, name: str) -> Path | None:
         text = read_file(root / name, limit=255).strip()
     except FileNotFoundError:
         return None
-    number = text.removeprefix(PREFIX.encode())
-    if not text.startswith(PREFIX.encode()) or not number.isdigit():
+    name_of_state = text.decode("ascii", "replace")
+    if not name_of_state.startswith(PREFIX) or not _is_step(name_of_state.removeprefix(PREFIX)):
         raise DamagedFileError(f"does not name a saved state: {text[:40]!r}")
-    return root / text.decode("ascii")
+    return root / name_of_state
 
 
 def repoint(root: Path, snapshot: Snapshot, best_step: int | None) -> None:
@@ -196,18 +176,43 @@ def sweep(root: Path) -> None:
 
 
 def set_aside(folder: Path) -> Path:
-    """Rename a corrupt state so that it is not looked at again; return its new place."""
+    """Rename a corrupt state so that a later save may take its name; return its new place."""
     aside = folder.with_name(f"{CORRUPT}{folder.name}")
+    number = 1
+    while exists(aside):
+        number += 1
+        aside = folder.with_name(f"{CORRUPT}{folder.name}.{number}")
     with disk_faults(folder):
-        shutil.rmtree(aside, ignore_errors=True)
         folder.rename(aside)
     return aside
+
+
+def take_back(aside: Path) -> Path:
+    """Give a state that was set aside and proved whole its name again; return its new place."""
+    folder = aside.with_name(aside.name.removeprefix(CORRUPT))
+    with disk_faults(aside):
+        aside.rename(folder)
+        sync_folder(folder.parent)
+    return folder
+
+
+def _refuse_not_finite(tensors: State, step: int) -> None:
+    """Refuse a state that nobody could go on from, though the losses so far were finite."""
+    for name, values in tensors.items():
+        # bfloat16 is no subtype of numpy's own floating types, and integers are always finite
+        if values.dtype.kind in "fV" and not np.isfinite(values).all():
+            count = int((~np.isfinite(values)).sum())
+            raise NotFiniteError(
+                f"the state after step {step} is not a number: {name}",
+                received=f"NaN or infinity in {count:,} of {values.size:,} values",
+                next_step="lower train.learning_rate or raise train.warmup_ratio; no bad state was saved",
+            )
 
 
 def _write_files(
     folder: Path,
     tensors: State,
-    state: Mapping[str, Any],
+    state: SavedState,
     header: Mapping[str, Any],
     files: Mapping[str, bytes],
 ) -> None:
@@ -217,10 +222,11 @@ def _write_files(
         file = next((file for prefix, file in FILES.items() if name.startswith(prefix)), WEIGHTS_FILE)
         parts.setdefault(file, {})[name] = values
     for file, content in parts.items():
-        save_weights(folder / file, content, header if file == WEIGHTS_FILE else {})
+        meta = {"step": state.progress.step}
+        save_weights(folder / file, content, {**header, **meta} if file == WEIGHTS_FILE else meta)
     for name, raw in files.items():
         write_synced(folder / name, raw)
-    text = json.dumps(state, ensure_ascii=False, indent=2, allow_nan=False)
+    text = json.dumps(state.to_json(), ensure_ascii=False, indent=2, allow_nan=False)
     write_synced(folder / STATE_FILE, f"{text}\n".encode())
     sign(folder)
     sync_folder(folder)
@@ -240,19 +246,3 @@ def _move_into_place(temporary: Path, target: Path) -> None:
         raise
     sync_folder(target.parent)
     shutil.rmtree(replaced, ignore_errors=True)
-
-
-def _manifest(folder: Path) -> Mapping[str, Any]:
-    """Return file name -> size and sha256."""
-    try:
-        content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        if content["schema"] != SCHEMA:
-            raise ValueError(f"{MANIFEST} is of format {content['schema']}, this version reads {SCHEMA}")
-        files = content["files"]
-        if not isinstance(files, dict):
-            raise TypeError
-    except OSError as error:
-        raise ValueError(f"{MANIFEST} cannot be read: {error.strerror}") from None
-    except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError):
-        raise ValueError(f"{MANIFEST} is damaged") from None
-    return files

@@ -76,7 +76,7 @@ def result_fields(setup: Setup) -> dict[str, Any]:
         task=setup.card.name,
         card_version=setup.card.version,
         metric=setup.card.metric,
-        checkpoint_sha256=setup.checkpoint.sha256 if setup.checkpoint else None,
+        identity=setup.identity,
         data_sha256=setup.data.sha256,
         versions=package_versions(setup.run.backend),
         commit=program_commit(),

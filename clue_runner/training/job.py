@@ -23,18 +23,9 @@ from clue_runner.runs.events import EventLog, Resume, Save, Warned, read_events
 from clue_runner.runs.folder import RunFolder
 from clue_runner.runs.machine import machine
 from clue_runner.runs.progress import Progress
-from clue_runner.runs.resume import newest_state
-from clue_runner.runs.snapshots import (
-    BEST,
-    LAST,
-    PREFIX,
-    VOCABULARY,
-    Snapshot,
-    point,
-    prune,
-    read_snapshot,
-    write_snapshot,
-)
+from clue_runner.runs.resume import newest_state, read_whole
+from clue_runner.runs.snapshots import BEST, LAST, PREFIX, point, prune, write_snapshot
+from clue_runner.runs.states import VOCABULARY, SavedState, Snapshot
 from clue_runner.tokens.batches import epoch_plan, split_batch, update_arrays, update_shape
 from clue_runner.tokens.rows import Array, IntArray, Rows
 from clue_runner.training.evaluation import Predictor, Stopwatch
@@ -43,7 +34,6 @@ from clue_runner.training.out_of_memory import is_out_of_memory, smallest_step_e
 from clue_runner.training.setup import Setup
 from clue_runner.training.signals import Signals
 
-STATE_SCHEMA = 1
 
 
 class TrainBatches:
@@ -138,7 +128,7 @@ class Job:
         Raises:
             CheckpointError: states were saved and none can be used.
         """
-        snapshot = newest_state(self.folder.checkpoints, self.warn)
+        snapshot = newest_state(self.folder, self.warn)
         if snapshot is None:
             self.begin()
         else:
@@ -165,7 +155,6 @@ class Job:
         root = self.folder.checkpoints
         target = write_snapshot(
             root,
-            progress.step,
             self.engine.get_state(),
             self.state(),
             header=weights_header(self.setup.run, self.setup.vocab_size),
@@ -178,18 +167,18 @@ class Job:
         prune(root, keep=self.setup.run.output.keep_checkpoints, best_step=progress.best_step)
         self.log.write(Save(step=progress.step, folder=f"checkpoints/{target.name}", best=best))
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> SavedState:
         """Return the content of ``state.json``."""
-        setup = self.setup
-        return {
-            "schema": STATE_SCHEMA,
-            "progress": self.progress.to_json(),
-            "config_sha256": config_hash(setup.run),
-            "data_sha256": setup.data.sha256,
-            "vocabulary_sha256": setup.tokenizer.sha256,
-            "buckets": setup.buckets,
-            "machine": {**machine(setup.run.backend), **setup.choices.described()},
-        }
+        setup, buckets = self.setup, self.setup.buckets
+        return SavedState(
+            progress=self.progress,
+            identity=setup.identity,
+            config_sha256=config_hash(setup.run),
+            data_sha256=setup.data.sha256,
+            vocabulary_sha256=setup.tokenizer.sha256,
+            buckets=None if buckets is None else list(buckets),
+            machine={**machine(setup.run.backend), **setup.choices.described()},
+        )
 
     def restore_best(self) -> None:
         """Put the best weights back.
@@ -200,16 +189,7 @@ class Job:
         best = self.progress.best_step
         if best is None or best == self.progress.step:
             return
-        folder = self.folder.checkpoints / f"{PREFIX}{best}"
-        try:
-            snapshot = read_snapshot(folder)
-        except ValueError as error:
-            raise CheckpointError(
-                f"the best state is damaged: {error}",
-                where=str(folder),
-                next_step="run the same command again: it goes on from an older state",
-            ) from error
-        self.engine.set_state(snapshot.tensors())
+        self.engine.set_state(read_whole(self.folder.checkpoints / f"{PREFIX}{best}").tensors())
 
     def drop(self) -> None:
         """Begin anew from the best (averaged) weights, without moments; the average equals them."""
@@ -297,4 +277,4 @@ class Job:
 
 def progress_of(snapshot: Snapshot | None) -> Progress:
     """Return where a saved state stands; the beginning where there is none."""
-    return Progress() if snapshot is None else Progress.from_json(snapshot.state["progress"])
+    return Progress() if snapshot is None else snapshot.state.progress

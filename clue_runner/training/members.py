@@ -15,13 +15,15 @@ from clue_runner.adapters.base import Predictions, load_adapter
 from clue_runner.adapters.sections import SECTIONS
 from clue_runner.config.schema import Run
 from clue_runner.console import Console
-from clue_runner.data.cards import Card
+from clue_runner.data.cards import Card, find_card
 from clue_runner.data.records import Records
 from clue_runner.errors import CheckpointError, UsageError
 from clue_runner.files.tensors import NativeReader
 from clue_runner.runs.find import load_run, newest_finished, open_run
 from clue_runner.runs.folder import RunFolder
-from clue_runner.runs.snapshots import VOCABULARY, WEIGHTS_FILE, Snapshot, read_snapshot
+from clue_runner.runs.identity import card_content, card_differences
+from clue_runner.runs.resume import best_snapshot
+from clue_runner.runs.states import VOCABULARY, WEIGHTS_FILE, Snapshot
 from clue_runner.tokens.tokenizer import Tokenizer
 from clue_runner.training.evaluation import Predictor
 from clue_runner.training.network import build_engine, choose, without_kernel
@@ -75,21 +77,26 @@ def open_member(path: Path, console: Console) -> Member:
         CheckpointError: no run in it, nothing saved, or a damaged state.
     """
     folder, run = open_run(path), load_run(path, SECTIONS)
-    best = folder.best_state()
-    if best is None:
-        raise CheckpointError(
-            "the run has no best state yet",
-            where=str(path),
-            next_step="let it go on: the same clue train again",
-        )
+    best = best_snapshot(folder)
     if not folder.finished:
-        console.warn(f"{path}: the run has not ended; its best state so far is used ({best.name})")
-    try:
-        return Member(folder, run, read_snapshot(best))
-    except ValueError as error:
+        console.warn(f"{path}: the run has not ended; its best state so far is used ({best.folder.name})")
+    _refuse_another_card(folder, run, best)
+    return Member(folder, run, best)
+
+
+def _refuse_another_card(folder: RunFolder, run: Run, best: Snapshot) -> None:
+    """Refuse a card that would give the weights' answers another meaning."""
+    if best.state.identity is None:
+        return  # an earlier version, which did not keep it
+    card = card_content(find_card(run.task.name).model_dump(mode="json"))
+    problems = card_differences(best.state.identity, card, scoring=False)
+    if problems:
         raise CheckpointError(
-            f"the best state is damaged: {error}", where=str(best), next_step="train again with --fresh"
-        ) from error
+            "the task card is not the one that this run was trained with",
+            where=str(folder.path),
+            problems=problems,
+            next_step="put the card back as it was, or train again with this one: clue train --fresh",
+        )
 
 
 class Asker:
@@ -112,7 +119,7 @@ class Asker:
             vocabulary, run.model.lowercase
         )
         choices = choose(run)
-        saved = member.best.state["buckets"]
+        saved = member.best.state.buckets
         self._buckets = None if saved is None else tuple(int(length) for length in saved)
         header = NativeReader(member.best.folder / WEIGHTS_FILE).meta
         self._engine = build_engine(self._adapter, choices, vocab_size=int(header["vocab_size"]))
@@ -121,7 +128,9 @@ class Asker:
     def answer(self, records: Records[Any], signals: Signals, console: Console) -> Predictions:
         """Return one prediction a record."""
         run = self._adapter.run
-        rows = encode_records(self._adapter, records, self._tokenizer, cache=run.data.cache, warn=self._warn)
+        rows = encode_records(
+            self._adapter, records, self._tokenizer, cache=run.data.cache, warn=self._warn
+        )
         predictor = Predictor(
             self._engine,
             self._adapter,

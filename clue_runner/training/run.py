@@ -18,7 +18,8 @@ from clue_runner.runs.events import EventLog, Failed, Result, Resume, Start, War
 from clue_runner.runs.folder import RunFolder
 from clue_runner.runs.machine import machine, machine_differences
 from clue_runner.runs.results import RunResult, failed_result, write_result
-from clue_runner.runs.snapshots import Snapshot, repoint
+from clue_runner.runs.snapshots import repoint
+from clue_runner.runs.states import Snapshot
 from clue_runner.training import smaller_updates
 from clue_runner.training.display import LoopDisplay, say_machine
 from clue_runner.training.finish import finish, result_fields
@@ -121,7 +122,7 @@ def _resume(job: Job, snapshot: Snapshot) -> None:
     job.engine.set_state(snapshot.tensors())
     repoint(job.folder.checkpoints, snapshot, job.progress.best_step)
     now: Mapping[str, Any] = {**machine(job.setup.run.backend), **job.setup.choices.described()}
-    for change in machine_differences(snapshot.state["machine"], now):
+    for change in machine_differences(snapshot.state.machine, now):
         job.warn(f"resuming elsewhere, the last bits of the result may differ: {change}")
     where = (
         "after training" if job.progress.ended else f"at epoch {job.progress.epoch + 1}, step {snapshot.step}"

@@ -17,10 +17,11 @@ from clue_runner.console import Console
 from clue_runner.data.cards import Card
 from clue_runner.data.sources import DataSource
 from clue_runner.engines import Engine
+from clue_runner.runs.identity import RANDOM, Identity, card_content
 from clue_runner.tokens.rows import Rows
 from clue_runner.training.display import say_data, say_weights
 from clue_runner.training.network import Choices, build_engine, open_checkpoint, open_tokenizer
-from clue_runner.training.prepare import SplitData, encode_records, padded_lengths, read_splits
+from clue_runner.training.prepare import TRAINED_ON, SplitData, encode_records, padded_lengths, read_splits
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,14 @@ class Inputs:
         return self.checkpoint.vocab_size if self.checkpoint else self.tokenizer.vocab_size
 
     @property
-    def identity(self) -> dict[str, str]:
-        """Return the hashes of what the weights follow from beside the settings."""
-        return {**self.data.sha256, "vocabulary": self.tokenizer.sha256}
+    def identity(self) -> Identity:
+        """Return what the weights and answers follow from besides the settings."""
+        return Identity(
+            data={split: self.data.sha256[split] for split in TRAINED_ON},
+            vocabulary=self.tokenizer.sha256,
+            weights=self.checkpoint.sha256 if self.checkpoint else RANDOM,
+            card=card_content(self.card.model_dump(mode="json")),
+        )
 
     def encode(self, warn: Callable[[str], None]) -> dict[str, Rows]:
         """Return the rows of every split, from the cache where the same texts were encoded before."""

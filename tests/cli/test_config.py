@@ -87,3 +87,8 @@ def test_check_of_a_missing_file(clue) -> None:
 def test_schema_is_json_schema(clue) -> None:
     schema = json.loads(clue("config", "schema").stdout)
     assert schema["$defs"]["TrainSettings"]["properties"]["epochs"]["description"]
+
+
+def test_schema_of_events(clue) -> None:
+    schema = json.loads(clue("config", "schema", "--events").stdout)
+    assert schema["$defs"]["Step"]["properties"]["learning_rate"]["description"]

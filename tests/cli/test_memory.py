@@ -81,13 +81,13 @@ AUTO = ("train", "--task", "afqmc", "--data", "sample", "--model", "test", "--se
 
 def test_a_plan_keeps_the_number_that_a_run_began_with(clue: Clue, tmp_path: Path) -> None:
     """Of the first seed where there are several; ``--fresh`` takes a new one."""
-    from clue_runner.adapters.sections import load_run
+    from clue_runner.adapters.sections import SECTIONS, load_run
     from clue_runner.runs.folder import seed_folder, write_settings
 
     folder = seed_folder(tmp_path, 42)
     folder.path.mkdir()
     begun = load_run(task="afqmc", card_settings={}, model="test", overrides=["train.batch_size=12"])
-    write_settings(folder, begun)
+    write_settings(folder, begun, SECTIONS)
     plan = (*AUTO, "--dry-run", "--output")
     assert "of 12 examples" in clue(*plan, folder.path).stdout
     assert "of 12 examples" in clue(*plan, tmp_path, "--seeds", "2").stdout

@@ -32,12 +32,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def train(clue: Clue, output: str) -> Any:
+def train(clue: Clue, output: str, *options: str) -> Any:
     """Give the command that made the runs."""
     assert COMMAND is not None
     words = COMMAND[1].replace("\\\n", " ").split()
     words[words.index("--output") + 1] = output
-    return clue(*words)
+    return clue(*words, *options)
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
@@ -90,23 +90,32 @@ def test_a_finished_run_is_recognised(clue: Clue, folder: Path) -> None:
     assert (folder / "finished" / "metrics.json").read_bytes() == before
 
 
-def test_a_killed_run_goes_on_to_the_same_end(clue: Clue, folder: Path) -> None:
+def test_a_killed_run_is_refused_with_the_reason_and_can_be_asked(clue: Clue, folder: Path) -> None:
+    """Dropout is drawn by other keys now: going on would be neither the old run nor a new one."""
+    files = {path: path.read_bytes() for path in (folder / "unfinished").rglob("*") if path.is_file()}
     outcome = train(clue, "unfinished")
+    assert outcome.exit_code == 4
+    for text in (
+        "earlier version",
+        "step 16",
+        "schema 1",
+        "--fresh",
+        "--output",
+        "clue predict --run unfinished",
+    ):
+        assert text in outcome.stderr
+    assert {path: path.read_bytes() for path in (folder / "unfinished").rglob("*") if path.is_file()} == files
+    outcome = clue("predict", "--run", "unfinished", "--split", "dev", "--data", "data")
     assert outcome.exit_code == 0, outcome.stderr
-    assert re.search(r"resuming .*unfinished at epoch 5, step 16", outcome.stdout)
-    metrics, golden = (
-        json.loads((place / "metrics.json").read_text(encoding="utf-8"))
-        for place in (folder / "unfinished", GOLDEN / "resumed")
-    )
-    assert metrics["score"] == golden["score"]
-    for new, old in zip(metrics["history"], golden["history"], strict=True):
-        assert (new["step"], new["score"]) == (old["step"], old["score"])
-        assert new["loss"] == pytest.approx(old["loss"], abs=NEAR)
-    for split in ("dev", "test"):
-        name = f"{split}.jsonl"
-        assert_same_answers(
-            folder / "unfinished" / "predictions" / name, GOLDEN / "finished" / "predictions" / name
-        )
+    assert "the run has not ended" in outcome.stderr
+
+
+def test_a_killed_run_is_set_aside_by_fresh(clue: Clue, folder: Path) -> None:
+    outcome = train(clue, "unfinished", "--fresh")
+    assert outcome.exit_code == 0, outcome.stderr
+    assert (folder / "unfinished.old-1" / "checkpoints" / "step-16").is_dir()
+    result = json.loads((folder / "unfinished" / "metrics.json").read_text(encoding="utf-8"))
+    assert (result["schema"], result["ok"]) == (2, True)
 
 
 def test_a_change_of_settings_is_still_refused(clue: Clue, folder: Path) -> None:

@@ -13,7 +13,8 @@ import pytest
 from clue_runner.files import atomic as storage
 from clue_runner.runs import snapshots
 from clue_runner.runs.folder import RunFolder
-from clue_runner.runs.snapshots import list_snapshots, read_snapshot
+from clue_runner.runs.snapshots import list_snapshots
+from clue_runner.runs.states import read_snapshot
 from clue_runner.training import job
 from clue_runner.training.evaluation import Predictor
 

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clue_runner.runs.snapshots import list_snapshots, read_snapshot
+from clue_runner.runs.snapshots import list_snapshots
+from clue_runner.runs.states import read_snapshot
 
 pytestmark = pytest.mark.faults
 Train = Callable[..., Any]
@@ -124,7 +125,7 @@ def budgets(folder: Path) -> list[int]:
 
 
 def last_progress(folder: Path) -> Any:
-    return read_snapshot(list_snapshots(folder / "checkpoints")[0]).state["progress"]
+    return read_snapshot(list_snapshots(folder / "checkpoints")[0]).state.progress.to_json()
 
 
 @pytest.mark.parametrize(

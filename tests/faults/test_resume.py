@@ -76,10 +76,10 @@ def _stop_by_signal(command: Any, moment: Any, step: int, number: int) -> tuple[
 def test_negative_control(
     tmp_path: Path, command: Callable[..., Any], unbroken: Any, check_resume: ModuleType
 ) -> None:
-    """A saved step that was altered and signed again must show: else the comparison proves nothing."""
+    """A saved state that was altered and signed again must show: else the comparison proves nothing."""
     altered = command(tmp_path / "altered")
     altered.stop(check_resume.Moment(9, "save"), signal.SIGKILL)
-    check_resume.alter_saved_step(altered.folder)
+    check_resume.alter_saved_state(altered.folder)
     altered.finish()
     wrong = check_resume.differences(
         check_resume.content(unbroken.folder), check_resume.content(altered.folder)

@@ -150,6 +150,7 @@ def make_run() -> Callable[..., Run]:
 @pytest.fixture
 def make_result(make_run: Callable[..., Run]) -> Callable[..., Any]:
     """The result of a finished run of afqmc; fields as ``metrics.json`` names them."""
+    from clue_runner.runs.identity import Identity
     from clue_runner.runs.results import RunResult, run_fields
 
     def make(**fields: Any) -> RunResult:
@@ -158,7 +159,7 @@ def make_result(make_run: Callable[..., Run]) -> Callable[..., Any]:
             task="afqmc",
             card_version="1.0",
             metric="accuracy",
-            checkpoint_sha256=None,
+            identity=Identity(data={"train": "a", "dev": "b"}, vocabulary="v", weights="random"),
             data_sha256={"train": "a", "dev": "b"},
             versions={"keras": "3"},
             commit=None,
@@ -182,18 +183,29 @@ def make_result(make_run: Callable[..., Run]) -> Callable[..., Any]:
 
 
 @pytest.fixture
-def snapshot_state() -> dict[str, Any]:
-    """The content of a ``state.json`` after three updates."""
+def make_state() -> Callable[..., Any]:
+    """The content of a ``state.json``; fields of progress by name."""
+    from clue_runner.runs.identity import Identity
     from clue_runner.runs.progress import Progress
+    from clue_runner.runs.states import SavedState
 
-    return {
-        "schema": 1,
-        "progress": Progress(step=3).to_json(),
-        "data_sha256": {"train": "a", "dev": "b"},
-        "vocabulary_sha256": "v",
-        "buckets": None,
-        "machine": {},
-    }
+    def make(step: int = 3, **progress: Any) -> SavedState:
+        return SavedState(
+            progress=Progress(step=step, **progress),
+            identity=Identity(
+                data={"train": "a", "dev": "b"},
+                vocabulary="v",
+                weights="w",
+                card={
+                    "version": "1",
+                    "adapter": "classification",
+                    "labels": ["0", "1"],
+                    "metric": "accuracy",
+                },
+            ),
+        )
+
+    return make
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from clue_runner.errors import BusyError, StorageError
+from clue_runner.errors import BusyError, StorageError, UsageError
 from clue_runner.files.lock import FolderLock
 
 HOLD = (
@@ -72,6 +72,21 @@ def test_exactly_one_of_many_proceeds(tmp_path: Path) -> None:
             thread.join()
         assert len(won) == 1
         won[0].release()
+
+
+def test_a_file_of_the_users_that_is_called_lock_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "lock").write_text("my notes\n", encoding="utf-8")
+    for _ in range(2):
+        with pytest.raises(UsageError, match="called lock"):
+            FolderLock(tmp_path).acquire()
+    assert (tmp_path / "lock").read_text(encoding="utf-8") == "my notes\n"
+
+
+@pytest.mark.parametrize("left", ["", '{"p', '{"pid": 1, "ho', '{"pid": 1, "host": "a", "started": "b"}\n'])
+def test_what_a_killed_holder_left_is_taken(tmp_path: Path, left: str) -> None:
+    (tmp_path / "lock").write_text(left, encoding="utf-8")
+    FolderLock(tmp_path).acquire().release()
+    assert not (tmp_path / "lock").exists()
 
 
 def test_a_link_in_the_place_of_the_lock_is_not_followed(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from clue_runner.config.schema import Run
 from clue_runner.errors import CheckpointError, DataError, NotFiniteError, StorageError
+from clue_runner.runs.identity import Identity
 from clue_runner.runs.measure import padding_share, seconds_spent
 from clue_runner.runs.progress import Progress
 from clue_runner.runs.results import RunResult, failed_result, read_result, run_fields, write_result
@@ -20,11 +21,11 @@ from clue_runner.runs.results import RunResult, failed_result, read_result, run_
 MakeResult = Callable[..., RunResult]
 # The contract of metrics.json, schema 2: readers of old files rely on every name.
 FIELDS = {
-    "schema", "ok", "task", "card_version", "model", "checkpoint", "init", "seed", "batch_size", "split",
-    "metric", "score", "scores", "confidence_interval", "chance", "examples", "data_complete", "notes",
-    "backend", "device", "precision", "epochs", "steps", "best_step", "best_epoch", "ended", "history",
-    "seconds", "examples_per_second", "padding_share", "peak_memory_bytes", "data_sha256", "config_sha256",
-    "commit", "versions", "submission", "error",
+    "schema", "ok", "task", "card_version", "model", "checkpoint", "identity", "init", "seed", "batch_size",
+    "split", "metric", "score", "scores", "confidence_interval", "chance", "examples", "data_complete",
+    "notes", "backend", "device", "precision", "epochs", "steps", "best_step", "best_epoch", "ended",
+    "history", "seconds", "examples_per_second", "padding_share", "peak_memory_bytes", "data_sha256",
+    "config_sha256", "commit", "versions", "submission", "error",
 }  # fmt: skip
 # A finished run as version 0.1.0 wrote it.
 SCHEMA_1: dict[str, Any] = {
@@ -37,8 +38,10 @@ SCHEMA_1: dict[str, Any] = {
     "seconds": {"total": 3.2}, "examples_per_second": {"train": 71.0, "predict": None}, "padding_share": 0.1,
     "peak_memory_bytes": 1, "data_sha256": {"train": "a"}, "config_sha256": "c", "commit": None,
     "versions": {"keras": "3.15.1"},
-    "submission": {"files": [{"file": "submission/afqmc_predict.json", "split": "test", "lines": 64,
-                              "ok": True, "problems": []}], "ok": True, "zip": "submit-sample.zip", "note": "x"},
+    "submission": {
+        "files": [{"file": "submission/a.json", "split": "test", "lines": 64, "ok": True, "problems": []}],
+        "ok": True, "zip": "submit-sample.zip", "note": "not for upload",
+    },
 }  # fmt: skip
 
 
@@ -64,9 +67,10 @@ def test_the_pretrained_weights_are_named(make_run: Callable[..., Run]) -> None:
     }  # fmt: skip
     model = make_run().model.model_copy(update={"init": "checkpoint", "checkpoint": "/models/bert"})
     run = make_run().model_copy(update={"model": model})
-    fields = run_fields(run, checkpoint_sha256="f00", **known)
+    fields = run_fields(run, identity=Identity(weights="f00"), **known)
     assert fields["checkpoint"] == {"path": "/models/bert", "sha256": "f00"}
-    assert run_fields(make_run(), checkpoint_sha256=None, **known)["checkpoint"] is None
+    assert fields["identity"]["weights"] == "f00"
+    assert run_fields(make_run(), identity=Identity(weights="random"), **known)["checkpoint"] is None
 
 
 def test_a_failure_has_no_score(tmp_path: Path, make_result: MakeResult) -> None:
@@ -74,7 +78,7 @@ def test_a_failure_has_no_score(tmp_path: Path, make_result: MakeResult) -> None
         name: value
         for name, value in make_result().to_json().items()
         if name in {"task", "card_version", "model", "checkpoint", "init", "seed", "batch_size", "split"}
-        or name in {"metric", "backend", "data_sha256", "config_sha256", "commit", "versions"}
+        or name in {"metric", "backend", "data_sha256", "identity", "config_sha256", "commit", "versions"}
     }
     failed = failed_result(fields, NotFiniteError("step 3"))
     write_result(tmp_path / "metrics.json", failed)
