@@ -253,9 +253,8 @@ class DgcnnReading(Adapter):
         """
         require_answers(records, (record.answers for record in records.items))
         require_order(predictions, records)
-        scores = score_short_answers(
-            text_answers(predictions, records), [record.answers or () for record in records.items]
-        )
+        answers = list(text_answers(predictions, records).values())
+        scores = score_short_answers(answers, [record.answers or () for record in records.items])
         metric = self.card.metric
         return Scores(metric, scores.values, scores.chance, scores.interval(metric), len(records))
 

@@ -211,7 +211,8 @@ class Reading(Adapter):
     def score(self, predictions: Predictions, records: Records[ReadingRecord]) -> Scores:
         """Return exact match, F1 and their mean as the published CMRC2018 script counts them.
 
-        The chance score is that of one random span of 1 to 30 characters per question.
+        The chance score is that of one random span of 1 to 30 characters per question. The prediction None is
+        no answer: it counts 0, as in the script.
 
         Raises:
             DataError: the split has no answers, or an answer is not a text.
@@ -220,8 +221,8 @@ class Reading(Adapter):
         require_answers(records, (record.answers or None for record in records.items))
         require_order(predictions, records)
         references = {record.id: record.references for record in records.items}
-        texts = text_answers(predictions, records)
-        answers = {record.id: text for record, text in zip(records.items, texts, strict=True)}
+        texts = text_answers(predictions, records, may_lack=True)
+        answers = {records.items[index].id: text for index, text in texts.items()}
         scores = score_answers(answers, references)
         guessed = score_answers(
             random_answers({record.id: record.context for record in records.items}), references
