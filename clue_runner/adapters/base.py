@@ -28,7 +28,7 @@ from clue_runner.config.schema import Run
 from clue_runner.data.cards import CARD_FILE, Card, Submission
 from clue_runner.data.records import Records
 from clue_runner.data.sources import DataSource
-from clue_runner.errors import UsageError, unknown_name
+from clue_runner.errors import UsageError, suggest
 from clue_runner.tokens.any_tokenizer import AnyTokenizer
 from clue_runner.tokens.rows import Array, IntArray, Rows
 
@@ -85,9 +85,7 @@ class Adapter(ABC):
     drops_tokens: ClassVar[bool] = False
     answers_questions: ClassVar[bool] = False
     chance_means: ClassVar[str] = "the commonest label"
-    express_advice: ClassVar[str] = (
-        "raise data.max_length, or use a vocabulary that has the texts' characters"
-    )
+    express_advice: ClassVar[str] = "raise data.max_length, or use a vocabulary that has these characters"
     settings: AdapterSettings
 
     def __init__(self, card: Card, run: Run | None = None) -> None:
@@ -252,29 +250,27 @@ def load_adapter(card: Card, run: Run | None = None) -> Adapter:
     """Return the card's adapter, bound to the settings; without a run it has its settings' defaults.
 
     Raises:
-        UsageError: no adapter is called so; the message names those there are.
+        UsageError: there is no such adapter; the message names those there are.
     """
-    kind = _adapter_in(card.adapter)
-    if kind is None:
-        error = unknown_name("adapter", card.adapter, adapter_names(), list_command="clue tasks")
-        raise UsageError(
-            error.headline.what,
-            where=f"{card.folder / CARD_FILE}, adapter",
-            allowed=error.headline.allowed,
-            next_step="name the kind of task that the card's data has",
-        )
-    return kind(card, run)
+    return adapter_class(card.adapter, where=f"{card.folder / CARD_FILE}, adapter")(card, run)
 
 
-def adapter_class(name: str) -> type[Adapter]:
+def adapter_class(name: str, where: str | None = None) -> type[Adapter]:
     """Return the adapter called ``name``.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is none; ``where`` says who named it.
     """
     kind = _adapter_in(name)
     if kind is None:
-        raise unknown_name("adapter", name, adapter_names(), list_command="clue tasks")
+        names = adapter_names()
+        guess = suggest(name, names)
+        raise UsageError(
+            f"no adapter called {name!r}",
+            where=where,
+            allowed=", ".join(names),
+            next_step=f"did you mean {guess}?" if guess else "name the kind of task that the data is of",
+        )
     return kind
 
 

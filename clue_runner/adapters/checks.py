@@ -175,8 +175,15 @@ def require_finite(values: NDArray[np.floating], where: str) -> None:
         )
 
 
-def text_answers(predictions: Predictions, records: Records[Any]) -> list[str]:
-    """Return the answers of a task whose answers are texts.
+def text_answers(
+    predictions: Predictions, records: Records[Any], *, may_lack: bool = False
+) -> dict[int, str]:
+    """Return number of the record -> answer, of a task whose answers are texts.
+
+    Args:
+        predictions: one per record.
+        records: what they answer.
+        may_lack: None stands for no answer at all, and is left out.
 
     Raises:
         DataError: an answer is something else (a list of candidates, null, a number): as text it would only
@@ -185,7 +192,7 @@ def text_answers(predictions: Predictions, records: Records[Any]) -> list[str]:
     problems = [
         Problem("the answer is not a text", place_of(records, index), f"{one.prediction!r:.{SHOWN}}")
         for index, one in enumerate(predictions)
-        if not isinstance(one.prediction, str)
+        if not (isinstance(one.prediction, str) or (may_lack and one.prediction is None))
     ]
     if problems:
         raise DataError(
@@ -193,7 +200,7 @@ def text_answers(predictions: Predictions, records: Records[Any]) -> list[str]:
             problems=problems,
             next_step="give one text for each id; an n-best list has a file with the best answers beside it",
         )
-    return [one.prediction for one in predictions]
+    return {index: one.prediction for index, one in enumerate(predictions) if one.prediction is not None}
 
 
 def label_answers(predictions: Predictions, records: Records[Any], names: Sequence[str]) -> list[str]:

@@ -141,21 +141,11 @@ class DgcnnReading(Adapter):
             max_length=self.run.data.max_length,
             max_question_length=self.settings.max_question_length,
         )
-        gold = self._gold(records, rows)
         longest = self.settings.max_answer_length or LONGEST
-        lost = {f"questions whose answers are cut off or longer than {longest} characters": gold.lost}
-        notes = {**rows.notes, **{what: count for what, count in lost.items() if count}}
+        gold, notes = _gold(records, rows, longest), dict(rows.notes)
+        if gold.lost:
+            notes[f"questions whose answers are cut off or longer than {longest} characters"] = gold.lost
         return replace(rows, notes=notes, host_columns=frozenset({"repeat"}), gold=gold)
-
-    def _gold(self, records: Records[PassagesRecord], rows: Rows) -> GoldAnswers:
-        """Return how many questions have answers, and how many of them no passage can give."""
-        starts = np.asarray(rows.tokens["start_tags"], np.int64)
-        places = np.flatnonzero((starts > 0) & (starts <= (self.settings.max_answer_length or LONGEST)))
-        owners = rows.record[np.searchsorted(rows.offsets, places, side="right") - 1]
-        answered = np.array([bool(record.answers) for record in records.items], np.bool_)
-        answerable = np.zeros(len(records), np.bool_)
-        answerable[owners] = True
-        return GoldAnswers(int(answered.sum()), int((answered & ~answerable).sum()))
 
     def epoch_rows(self, rows: Rows, seed: int, epoch: int) -> Rows:
         """Return one random passage per question, cut at random, new each epoch."""
@@ -165,7 +155,7 @@ class DgcnnReading(Adapter):
     # ------------------------------------------------------------------------ build
 
     def build(self, backbone: Any) -> Head:
-        """Refuse: this adapter brings its own network."""
+        """Refuse: the network is the adapter's own."""
         raise NotImplementedError("this adapter takes no backbone: own_network")
 
     def own_network(self, *, vocab_size: int, precision: str) -> Head:
@@ -249,9 +239,8 @@ class DgcnnReading(Adapter):
         """
         require_answers(records, (record.answers for record in records.items))
         require_order(predictions, records)
-        scores = score_short_answers(
-            text_answers(predictions, records), [record.answers or () for record in records.items]
-        )
+        answers = list(text_answers(predictions, records).values())
+        scores = score_short_answers(answers, [record.answers or () for record in records.items])
         metric = self.card.metric
         return Scores(metric, scores.values, scores.chance, scores.interval(metric), len(records))
 
@@ -288,10 +277,21 @@ class DgcnnReading(Adapter):
         )
 
 
+def _gold(records: Records[PassagesRecord], rows: Rows, longest: int) -> GoldAnswers:
+    """Return how many questions have answers, and how many of them no passage can give."""
+    starts = np.asarray(rows.tokens["start_tags"], np.int64)
+    places = np.flatnonzero((starts > 0) & (starts <= longest))
+    owners = rows.record[np.searchsorted(rows.offsets, places, side="right") - 1]
+    answered = np.array([bool(record.answers) for record in records.items], np.bool_)
+    answerable = np.zeros(len(records), np.bool_)
+    answerable[owners] = True
+    return GoldAnswers(int(answered.sum()), int((answered & ~answerable).sum()))
+
+
 def _prediction(record: PassagesRecord, voted: Sequence[Voted]) -> Prediction:
     """Return the answer with the highest vote and where it stands."""
     if not voted:
         return Prediction(record.id, "", 0.0)
-    best = voted[0]
-    places = tuple((one.passage, one.start, one.end, one.score) for one in best.evidence[:EVIDENCE_SHOWN])
-    return Prediction(record.id, best.text, best.vote, evidence=places)
+    text, vote_sum, evidence = voted[0].text, voted[0].vote, voted[0].evidence[:EVIDENCE_SHOWN]
+    places = tuple((place.passage, place.start, place.end, place.score) for place in evidence)
+    return Prediction(record.id, text, vote_sum, evidence=places)

@@ -13,7 +13,6 @@ its share among all spans of its window and "no answer in this window", and the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -212,7 +211,8 @@ class Reading(Adapter):
     def score(self, predictions: Predictions, records: Records[ReadingRecord]) -> Scores:
         """Return exact match, F1 and their mean as the published CMRC2018 script counts them.
 
-        The chance score is that of one random span of 1 to 30 characters per question.
+        The chance score is that of one random span of 1 to 30 characters per question. The prediction None is
+        no answer: it counts 0, as in the script.
 
         Raises:
             DataError: the split has no answers, or an answer is not a text.
@@ -221,11 +221,8 @@ class Reading(Adapter):
         require_answers(records, (record.answers or None for record in records.items))
         require_order(predictions, records)
         references = {record.id: record.references for record in records.items}
-        # a file that answers a part of the questions (--partial) leaves the others at None; they count 0
-        given = [place for place, one in enumerate(predictions) if one.prediction is not None]
-        some = replace(records, items=tuple(records.items[place] for place in given))
-        texts = text_answers([predictions[place] for place in given], some)
-        answers = {record.id: text for record, text in zip(some.items, texts, strict=True)}
+        texts = text_answers(predictions, records, may_lack=True)
+        answers = {records.items[index].id: text for index, text in texts.items()}
         scores = score_answers(answers, references)
         guessed = score_answers(
             random_answers({record.id: record.context for record in records.items}), references

@@ -154,6 +154,7 @@ def write_answers(
         "runs": [str(one.folder.path) for one in members],
     }
     sample = question.source.is_sample
+    adapter = load_adapter(card, members[0].run)
     official: list[WrittenSubmission] = []
     files: list[Path] = []
     if output is not None and question.is_test:
@@ -164,6 +165,8 @@ def write_answers(
             write_predictions(path, predictions, probabilities=members[0].run.output.probabilities)
             files.append(path)
             console.say(f"{len(predictions):,} predictions -> {path}")
+            for what, count in adapter.answer_notes(predictions).items():
+                console.warn(f"{name}: {count:,} {what}")
             records = question.records[name]
             if question.is_test:
                 folder = home.submission

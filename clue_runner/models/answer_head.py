@@ -132,28 +132,29 @@ def best_spans(scores: Any, text: Any, longest: int | None) -> dict[str, Any]:
     rows, length = ops.shape(scores)[0], ops.shape(scores)[1]
     allowed = spans_allowed(text)[:, 0]
     if longest is not None:
-        places = ops.arange(length)
-        allowed = ops.logical_and(allowed, (places[None, :] - places[:, None] < longest)[None])
+        positions = ops.arange(length)
+        allowed = ops.logical_and(allowed, (positions[None, :] - positions[:, None] < longest)[None])
     scores = ops.where(allowed, scores, np.float32(NEGATIVE))
     # a row may have fewer tokens than there are candidates
     best_of_first = ops.pad(ops.max(scores, axis=2), ((0, 0), (0, CANDIDATES)), constant_values=NEGATIVE)
-    reached, first = ops.top_k(best_of_first, CANDIDATES)
+    row_scores, first = ops.top_k(best_of_first, CANDIDATES)
     first = ops.minimum(first, length - 1)
-    begins = ops.arange(rows)[:, None] * length
-    lines = ops.take(ops.reshape(scores, (-1, length)), begins + first, axis=0)
-    lines = ops.where((reached > NEGATIVE / 2)[:, :, None], lines, np.float32(NEGATIVE))
-    best, place = ops.top_k(ops.reshape(lines, (rows, CANDIDATES * length)), CANDIDATES)
+    offsets = ops.arange(rows)[:, None] * length
+    candidates = ops.take(ops.reshape(scores, (-1, length)), offsets + first, axis=0)
+    candidates = ops.where((row_scores > NEGATIVE / 2)[:, :, None], candidates, np.float32(NEGATIVE))
+    best_scores, index = ops.top_k(ops.reshape(candidates, (rows, CANDIDATES * length)), CANDIDATES)
     return {
-        "best_first": ops.take_along_axis(first, place // length, axis=1),
-        "best_last": place % length,
-        "best_scores": best,
+        "best_first": ops.take_along_axis(first, index // length, axis=1),
+        "best_last": index % length,
+        "best_scores": best_scores,
     }
 
 
 def text_tokens(batch: Mapping[str, Any]) -> Any:
     """Return (rows, length) bool: tokens of the text; not the question's, not the last [SEP], no padding."""
-    places = ops.arange(ops.shape(batch["token_ids"])[1])[None, :]
-    return ops.logical_and(places >= batch["text_start"][:, None], places < batch["lengths"][:, None] - 1)
+    positions = ops.arange(ops.shape(batch["token_ids"])[1])[None, :]
+    before_last = positions < batch["lengths"][:, None] - 1
+    return ops.logical_and(positions >= batch["text_start"][:, None], before_last)
 
 
 def with_first(text: Any) -> Any:
@@ -168,7 +169,7 @@ def _flat(scores: Any) -> Any:
 
 def _cross_entropies(scores: Any, index: Any) -> Any:
     """Return (rows,): log of the sum of exp of (rows, n) scores, minus the score at ``index`` (rows,)."""
-    begins = ops.arange(ops.shape(scores)[0]) * ops.shape(scores)[1]
+    offsets = ops.arange(ops.shape(scores)[0]) * ops.shape(scores)[1]
     # by place in one flat array: a 0/1 mask of all spans would be as large as the scores
-    chosen = ops.take(ops.reshape(scores, (-1,)), begins + index)
+    chosen = ops.take(ops.reshape(scores, (-1,)), offsets + index)
     return ops.logsumexp(scores, axis=-1) - chosen

@@ -23,26 +23,26 @@ def log_likelihood(emissions: Any, tags: Any, counts: Any, transitions: Any, sta
         start: (kinds,) float32, added for the first tag.
         end: (kinds,) float32, added for the last tag.
     """
-    there = ops.arange(ops.shape(tags)[1])[None, :] < counts[:, None]
-    whole = path_score(emissions, tags, counts, transitions, start, end)
-    result = whole - log_partition(emissions, counts, transitions, start, end)
-    return ops.where(there[:, 0], result, np.float32(0))
+    has_tokens = counts > 0
+    score = path_score(emissions, tags, counts, transitions, start, end)
+    likelihood = score - log_partition(emissions, counts, transitions, start, end)
+    return ops.where(has_tokens, likelihood, np.float32(0))
 
 
 def path_score(emissions: Any, tags: Any, counts: Any, transitions: Any, start: Any, end: Any) -> Any:
     """Return (rows,) float32: the sum of all scores along ``tags``."""
     kinds = emissions.shape[-1]
     length = ops.shape(tags)[1]
-    there = ops.cast(ops.arange(length)[None, :] < counts[:, None], "float32")
+    mask = ops.cast(ops.arange(length)[None, :] < counts[:, None], "float32")
     chosen = ops.one_hot(tags, kinds, dtype="float32")
-    own = ops.sum(ops.sum(chosen * emissions, axis=-1) * there, axis=1)
+    emitted = ops.sum(ops.sum(chosen * emissions, axis=-1) * mask, axis=1)
     # products with 0/1 rows: their gradients are products too, not scatters
-    onward = ops.sum(ops.matmul(chosen[:, :-1], transitions) * chosen[:, 1:], axis=-1)
-    at_last = ops.cast(ops.arange(length)[None, :] == counts[:, None] - 1, "float32")
-    last = ops.sum(chosen * at_last[:, :, None], axis=1)
+    transition_scores = ops.sum(ops.matmul(chosen[:, :-1], transitions) * chosen[:, 1:], axis=-1)
+    is_last = ops.cast(ops.arange(length)[None, :] == counts[:, None] - 1, "float32")
+    last = ops.sum(chosen * is_last[:, :, None], axis=1)
     return (
-        own
-        + ops.sum(onward * there[:, 1:], axis=1)
+        emitted
+        + ops.sum(transition_scores * mask[:, 1:], axis=1)
         + ops.sum(chosen[:, 0] * start, axis=-1)
         + ops.sum(last * end, axis=-1)
     )
@@ -51,23 +51,23 @@ def path_score(emissions: Any, tags: Any, counts: Any, transitions: Any, start: 
 def log_partition(emissions: Any, counts: Any, transitions: Any, start: Any, end: Any) -> Any:
     """Return (rows,) float32: the logarithm of the sum over all sequences of e to the path's score."""
     later = ops.swapaxes(emissions, 0, 1)[1:]
-    # one step more than needed, which nobody takes: a loop of no steps has no shape on TensorFlow
+    # one step more than needed, masked in every row: a loop of no steps has no shape on TensorFlow
     later = ops.pad(later, ((0, 1), (0, 0), (0, 0)))
     steps = ops.arange(1, ops.shape(emissions)[1] + 1)
-    taken = ops.cast(steps[:, None] < counts[None, :], "float32")
+    mask = ops.cast(steps[:, None] < counts[None, :], "float32")
     highest = ops.stop_gradient(ops.max(transitions))
     powers = ops.exp(transitions - highest)
 
-    def advance(reached: Any, step: Any) -> tuple[Any, Any]:
+    def advance(forward: Any, step: Any) -> tuple[Any, Any]:
         emission, inside = step[:, :-1], step[:, -1:] > 0
         # e^(a + t) = e^(a - max) e^t: a product of matrices instead of a sum over a cube
-        top = ops.stop_gradient(ops.max(reached, axis=-1, keepdims=True))
-        summed = ops.matmul(ops.exp(reached - top), powers)
-        moved = ops.log(summed) + top + highest + emission
-        reached = ops.where(inside, moved, reached)
-        return reached, reached
+        highest_forward = ops.stop_gradient(ops.max(forward, axis=-1, keepdims=True))
+        summed = ops.matmul(ops.exp(forward - highest_forward), powers)
+        advanced = ops.log(summed) + highest_forward + highest + emission
+        forward = ops.where(inside, advanced, forward)
+        return forward, forward
 
-    # one array to walk over: Keras's scan takes no second one where the length is not known beforehand
-    walked = ops.concatenate([later, taken[:, :, None]], axis=-1)
-    reached, _ = ops.scan(advance, emissions[:, 0] + start, walked)
-    return ops.logsumexp(reached + end, axis=-1)
+    # one array to scan: Keras's scan takes no second one where the length is not known beforehand
+    inputs = ops.concatenate([later, mask[:, :, None]], axis=-1)
+    forward, _ = ops.scan(advance, emissions[:, 0] + start, inputs)
+    return ops.logsumexp(forward + end, axis=-1)

@@ -128,5 +128,5 @@ class TagHead(Head):
 
 def text_tokens(batch: Mapping[str, Any]) -> Any:
     """Return (rows, length) bool: tokens between [CLS] and [SEP]."""
-    places = ops.arange(ops.shape(batch["token_ids"])[1])[None, :]
-    return ops.logical_and(places > 0, places < batch["lengths"][:, None] - 1)
+    positions = ops.arange(ops.shape(batch["token_ids"])[1])[None, :]
+    return ops.logical_and(positions > 0, positions < batch["lengths"][:, None] - 1)

@@ -72,7 +72,7 @@ class ClassificationHead(Head):
 
 
 def token_vectors(backbone: Any, batch: Mapping[str, Any], dropout_key: Any | None, rate: float) -> Any:
-    """Return the backbone's (rows, length, width), thinned by dropout at ``rate``."""
+    """Return the backbone's (rows, length, width) after dropout at ``rate``."""
     sequence, _ = encoded(backbone, batch, dropout_key)
     shape = (ops.shape(sequence)[0], ops.shape(sequence)[1], backbone.width)
     return dropout.apply(sequence, dropout.mask(dropout_key, HEAD, 0, shape, rate, backbone.compute_dtype))

@@ -33,7 +33,7 @@ class SpanScorer(Part):
         head_size: of the vectors whose products are the scores; even.
         efficient: all types share one product, and add a score for the first and one for the last token.
         use_bias: whether the projections have one.
-        rotary: turn the vectors by their positions, so that a score depends on the distance too.
+        rotary: rotate the vectors by their positions, so that a score depends on the distance too.
     """
 
     def __init__(
@@ -118,10 +118,10 @@ def rotary_table(length: Any, size: int) -> tuple[Any, Any]:
 
 
 def rotate(values: Any, cosine: Any, sine: Any) -> Any:
-    """Return (..., length, size) with each pair of neighbouring columns turned by its angle.
+    """Return (..., length, size) with each pair of neighbouring columns rotated by its angle.
 
-    The turned pairs come as all first halves, then all second halves: the product of two vectors
-    that were both turned is the same in any order of columns.
+    The rotated pairs come as all first halves, then all second halves: the product of two vectors
+    that were both rotated is the same in any order of columns.
     """
     even, odd = values[..., ::2], values[..., 1::2]
     return ops.concatenate([even * cosine - odd * sine, odd * cosine + even * sine], axis=-1)
@@ -129,8 +129,8 @@ def rotate(values: Any, cosine: Any, sine: Any) -> Any:
 
 def spans_allowed(allowed: Any) -> Any:
     """Return (rows, 1, length, length) bool: both ends allowed, the last not before the first."""
-    places = ops.arange(ops.shape(allowed)[1])
-    ordered = places[:, None] <= places[None, :]
+    positions = ops.arange(ops.shape(allowed)[1])
+    ordered = positions[:, None] <= positions[None, :]
     both = ops.logical_and(allowed[:, :, None], allowed[:, None, :])
     return ops.logical_and(both, ordered[None])[:, None]
 

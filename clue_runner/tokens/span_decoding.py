@@ -34,8 +34,8 @@ def decode_spans(outputs: Mapping[str, Array], batch: Mapping[str, Array], most:
 
     Args:
         outputs: ``span_scores`` (rows, types, length, length): those above 0 are spans, which may overlap; or
-            ``tag_scores`` (rows, length, tags), perhaps with a chain's ``transitions``, ``start`` and ``end``:
-            the best legal sequence is taken.
+            ``tag_scores`` (rows, length, tags), perhaps with a chain's ``transitions``, ``start`` and
+            ``end``: the best legal sequence is taken.
         batch: ``starts``, ``ends``, ``owned`` and ``lengths`` as ``span_windows`` makes them.
         most: spans of a row at most; the highest scores stay.
     """

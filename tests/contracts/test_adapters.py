@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from clue_runner.adapters.base import Adapter, Prediction, load_adapter
+from clue_runner.adapters.base import Adapter, Prediction, Scores, load_adapter
+from clue_runner.adapters.checks import place_of
 from clue_runner.adapters.sections import load_run
 from clue_runner.config.schema import Run
 from clue_runner.config.shipped import shipped_folder
 from clue_runner.data.cards import Card, all_cards, recommended_settings
 from clue_runner.data.kinds import all_kinds
 from clue_runner.data.locate import locate
+from clue_runner.errors import DataError
 from clue_runner.submission.check import check_file
 from clue_runner.tokens.batches import batch_arrays, evaluation_plan
 from clue_runner.tokens.rows import Array, Rows
@@ -216,3 +219,128 @@ def test_an_ensemble_of_one_run_is_that_run(card: Card, adapter: Adapter, tokeni
     single = answers(card, adapter, records, rows, 512, None)
     joint = adapter.ensemble([single, single], records)
     assert [(one.id, one.prediction) for one in joint] == [(one.id, one.prediction) for one in single]
+
+
+# ---------------------------------------------------------------------------- what answers must be
+
+LABELLED = [name for name, card in CARDS.items() if "dev" in card.splits]
+NO_ANSWERS: tuple[Any, ...] = (
+    3.5,
+    True,
+    [{"text": "甲", "probability": 1.0}],
+    ["甲", "乙"],
+    {"甲": {"乙": "丙"}},
+    "9" * 5000,
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        pytest.param(name, wrong, id=f"{name} {wrong!r:.12}")
+        for name in LABELLED
+        for wrong in NO_ANSWERS
+        if not (isinstance(wrong, str) and CARDS[name].adapter in {"reading", "dgcnn_reading"})
+    ],
+)
+def test_nothing_else_is_scored_as_an_answer(name: str, wrong: Any) -> None:
+    card, adapter = CARDS[name], load_adapter(CARDS[name])
+    records = adapter.read(locate(card, "sample"), "dev")
+    given = [Prediction(record.id, GOLD[card.adapter](record)) for record in records.items]
+    given[1] = Prediction(given[1].id, wrong)
+    with pytest.raises(DataError) as caught:
+        adapter.score(given, records)
+    assert place_of(records, 1) in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [name for name in LABELLED if CARDS[name].adapter != "reading"])
+def test_no_answer_is_not_scored(name: str) -> None:
+    card, adapter = CARDS[name], load_adapter(CARDS[name])
+    records = adapter.read(locate(card, "sample"), "dev")
+    with pytest.raises(DataError):
+        adapter.score([Prediction(record.id, None) for record in records.items], records)
+
+
+# ---------------------------------------------------------------------------- what a page shows
+
+
+@pytest.mark.parametrize("name", LABELLED)
+def test_a_page_can_draw_every_record_without_knowing_the_task(name: str) -> None:
+    card, adapter = CARDS[name], load_adapter(CARDS[name])
+    records = adapter.read(locate(card, "sample"), "dev")
+    for record in records.items:
+        shown = adapter.show(record, Prediction(record.id, GOLD[card.adapter](record)))
+        assert shown.is_right and shown.id == record.id and shown.answer
+        assert shown.texts and all(text.field and isinstance(text.text, str) for text in shown.texts)
+        for text in shown.texts:
+            for span in text.spans:
+                assert 0 <= span.start < span.end <= len(text.text) and span.label
+        json.dumps(asdict(shown), ensure_ascii=False, allow_nan=False)
+    roles = [[span.role for text in shown.texts for span in text.spans] for shown in [shown]]
+    if card.adapter in {"entities", "reading", "cloze"}:
+        assert "gold" in roles[0] and "predicted" in roles[0]
+
+
+def test_an_answer_on_a_page_is_wrong_where_it_is_and_unknown_without_gold(
+    card: Card, adapter: Adapter, tokenizer: Tokenizer
+) -> None:
+    split = "test" if "test" in card.splits else card.test_splits[0]
+    for part in ("dev", split):
+        records, rows = encode(card, adapter, tokenizer, part)
+        found = answers(card, adapter, records, rows, 512, None)
+        shown = [adapter.show(*pair) for pair in zip(records.items, found, strict=True)]
+        if part in card.splits and card.splits[part].labelled:
+            assert {one.is_right for one in shown} in ({False}, {True, False})
+            assert all(one.gold is not None for one in shown)
+        else:
+            assert all(one.gold is None and one.is_right is None for one in shown)
+
+
+def test_labels_are_shown_with_their_names() -> None:
+    adapter = load_adapter(CARDS["tnews"])
+    (first, *_) = adapter.read(locate(adapter.card, "sample"), "dev").items
+    label = next(one for one in adapter.card.labels if one.name == first.label)
+    assert (
+        adapter.show(first, Prediction(first.id, first.label)).gold == f"{label.name} ({label.description})"
+    )
+
+
+# ---------------------------------------------------------------------------- runs that learnt nothing
+
+
+@pytest.mark.parametrize("name", LABELLED)
+def test_a_run_that_learnt_nothing_says_so(name: str) -> None:
+    card, adapter = CARDS[name], load_adapter(CARDS[name])
+    records = adapter.read(locate(card, "sample"), "dev")
+    gold = [Prediction(record.id, GOLD[card.adapter](record)) for record in records.items]
+    assert adapter.degenerate(gold, adapter.score(gold, records)) is None
+    same = [Prediction(record.id, gold[0].prediction) for record in records.items]
+    one = Scores(card.metric, {card.metric: 99.0}, 50.0, (0.0, 0.0), len(records))
+    told = adapter.degenerate(same, one)
+    assert told is not None and told.startswith(f"all {len(records):,} answers are the same: ")
+    poor = Scores(card.metric, {card.metric: 50.0}, 50.0, (0.0, 0.0), len(records))
+    told = adapter.degenerate(gold, poor)
+    assert told is not None and f"{card.metric} 50.00 is not above 50.00" in told
+
+
+def test_the_sentence_names_label_and_meaning() -> None:
+    adapter = load_adapter(CARDS["afqmc"])
+    scores = Scores("accuracy", {"accuracy": 69.0}, 69.0, (0.0, 0.0), 2)
+    same = [Prediction(0, "0"), Prediction(1, "0")]
+    assert adapter.degenerate(same, scores) == f"all 2 answers are the same: {adapter.label_words('0')}"
+    mixed = [Prediction(0, "0"), Prediction(1, "1")]
+    told = adapter.degenerate(mixed, scores)
+    assert told == "accuracy 69.00 is not above 69.00, what the commonest label gets"
+
+
+# ---------------------------------------------------------------------------- what rows lost
+
+
+def test_every_split_to_train_on_counts_its_gold_answers(
+    card: Card, adapter: Adapter, tokenizer: Tokenizer
+) -> None:
+    for split in set(card.splits) & {"train", "dev", "test"}:
+        records, rows = encode(card, adapter, tokenizer, split)
+        assert (rows.gold.total > 0) == card.splits[split].labelled
+        assert rows.gold.lost < max(1, rows.gold.total)
+        adapter.check_rows(rows, records)

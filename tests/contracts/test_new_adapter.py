@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -65,6 +67,12 @@ def run_of(task: str, *overrides: str) -> Run:
     return load_run(task=task, card_settings=recommended_settings(card), overrides=list(overrides))
 
 
+def made_up_run(*overrides: str) -> Run:
+    return resolve_run(
+        task="tnews", adapter="made_up_lengths", sections=SECTIONS, overrides=overrides
+    ).run
+
+
 def test_a_made_up_adapter_is_found_without_touching_another_file(extended: Path) -> None:
     (extended / "made_up_lengths.py").write_text(MADE_UP, encoding="utf-8")
     card = find_card("tnews").model_copy(update={"adapter": "made_up_lengths"})
@@ -72,12 +80,18 @@ def test_a_made_up_adapter_is_found_without_touching_another_file(extended: Path
     adapter = load_adapter(card)
     assert type(adapter).__name__ == "Lengths" and adapter.settings.model_dump() == {"size": 3}
     for key in ("task.size", "model.head_size"):
-        run = resolve_run(
-            task="tnews", adapter="made_up_lengths", sections=SECTIONS, overrides=[f"{key}=8"]
-        ).run
+        run = made_up_run(f"{key}=8")
         assert load_adapter(card, run).settings.model_dump(include={"size"}) == {"size": 8}
-    records = adapter.read(open_sample(card), "train")
-    assert adapter.show(records.items[0], _gold(records.items[0])).is_right
+    adapter = load_adapter(card, made_up_run("data.max_length=48"))
+    records = adapter.read(open_sample(card), "dev")
+    vocabulary = shipped_folder("configs") / "models" / "vocab" / "zh.txt"
+    rows = adapter.encode(records, Tokenizer(vocabulary, lowercase=True))
+    adapter.check_rows(rows, records)
+    logits = np.eye(len(card.labels), dtype=np.float32)[np.asarray(rows.columns["label"])]
+    answers = adapter.merge(dict(enumerate(adapter.decode_batch({"logits": logits}, {}))), rows, records)
+    assert adapter.score(answers, records).score == 100.0
+    assert adapter.show(records.items[0], answers[0]).is_right
+    assert adapter.submit(answers, card.submissions[0]).count(b"\n") == len(records)
 
 
 def test_a_folder_is_an_adapter_too(extended: Path) -> None:
@@ -87,12 +101,6 @@ def test_a_folder_is_an_adapter_too(extended: Path) -> None:
     )
     (extended / "made_up_folder" / "task.py").write_text(MADE_UP, encoding="utf-8")
     assert adapter_class("made_up_folder").__name__ == "Lengths"
-
-
-def _gold(record: Any) -> Any:
-    from clue_runner.adapters.base import Prediction
-
-    return Prediction(record.id, record.label)
 
 
 @pytest.mark.parametrize("name", ["clasification", "base", "checks", "../base", "", "entities.rows", "os"])
@@ -227,3 +235,35 @@ def test_what_the_host_alone_reads_is_declared(task: str) -> None:
     host = adapter.epoch_rows(adapter.encode(records, tokenizer), 1, 0).host_columns - {"row"}
     wanted = {"cluener": {"starts", "ends", "owned"}, "cmrc2018": {"starts", "ends"}, "webqa": {"repeat"}}
     assert host == wanted[task]
+
+
+# ---------------------------------------------------------------------------- the map
+
+SECTIONS = "read encode epoch_rows build memory_facts decode_batch merge ensemble score submit show"
+ORDER = SECTIONS.split()
+
+
+@pytest.mark.parametrize("name", adapter_names())
+def test_every_adapter_has_its_sections_in_the_same_order(name: str) -> None:
+    source = inspect.getsource(adapter_class(name))
+    (tree,) = ast.parse(source).body
+    assert isinstance(tree, ast.ClassDef)
+    methods = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+    own = [method for method in methods if method in ORDER]
+    assert own == [method for method in ORDER if method in own]
+    assert set(ORDER) - set(own) <= {"epoch_rows"}
+
+
+def test_nothing_guesses_what_an_adapter_can() -> None:
+    package = Path(adapters.__file__).parents[1]
+    guesses = []
+    for path in (
+        path for room in ("adapters", "training", "commands") for path in (package / room).rglob("*.py")
+    ):
+        text = path.read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                call = ast.get_source_segment(text, node) or ""
+                if node.func.id in {"hasattr", "getattr", "cast"} and "adapter" in call.lower():
+                    guesses.append(f"{path.name}:{node.lineno} {call}")
+    assert not guesses

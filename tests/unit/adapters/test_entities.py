@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from clue_runner.adapters.base import Prediction, load_adapter
-from clue_runner.adapters.entities import Entities
+from clue_runner.adapters.entities import Entities, Settings
 from clue_runner.adapters.sections import load_run
 from clue_runner.config.schema import Run
 from clue_runner.config.shipped import shipped_folder
@@ -183,6 +183,42 @@ def test_columns_of_rows(card: Card, tokenizer: Tokenizer) -> None:
 def test_a_text_of_no_tokens_has_an_answer(card: Card, tokenizer: Tokenizer) -> None:
     records = records_of(("\u200b", []), ("张", []))
     assert found_in(records, card, tokenizer, "tags") == [{}, {}]
+
+
+@pytest.mark.parametrize("max_length", [12, 128])
+def test_an_untrained_head_gives_a_bounded_number_of_entities(
+    card: Card, tokenizer: Tokenizer, max_length: int
+) -> None:
+    text = "".join(chr(0x4E00 + index) for index in range(40))
+    records = records_of((text, []), ("张三", []))
+    run = run_with(f"data.max_length={max_length}")
+    adapter = load_adapter(card, run.model_copy(update={"task": Settings(max_spans=7)}))
+    rows = adapter.encode(records, tokenizer)
+    batch = batch_arrays(rows, np.arange(len(rows)), tokens=100_000, buckets=None)
+    length = batch["token_ids"].shape[1]
+    scores = np.random.default_rng(3).random((len(rows), len(card.labels), length, length), np.float32)
+    inside = np.arange(length)[None, :] < batch["lengths"][:, None] - 1
+    inside[:, 0] = False
+    allowed = np.triu(inside[:, :, None] & inside[:, None, :])
+    scores = np.where(allowed[:, None], scores + 0.5, -1)
+    partials = dict(enumerate(adapter.decode_batch({"span_scores": scores}, batch)))
+    found = adapter.merge(partials, rows, records)
+    counts = [
+        sum(len(spans) for kinds in one.prediction.values() for spans in kinds.values()) for one in found
+    ]
+    assert counts == [7, 7]
+    left_out = sum(one.left_out for one in found)
+    if max_length == 128:  # every span of both texts, but for seven each
+        assert left_out == len(card.labels) * (40 * 41 // 2 + 3) - 14
+        best = np.sort(scores[0].reshape(-1))[-7:]
+        assert sorted(partials[0].scores.tolist()) == best.tolist()
+    note = "entities left out beside the 7 best of a text (task.max_spans)"
+    assert adapter.answer_notes(found) == {note: left_out} and left_out > 0
+    assert adapter.answer_notes(found_in_full(records, card)) == {}
+
+
+def found_in_full(records: Records[EntityRecord], card: Card) -> list[Prediction]:
+    return [Prediction(record.id, {}) for record in records.items]
 
 
 def test_merge_refuses_records_without_a_row(card: Card, tokenizer: Tokenizer) -> None:

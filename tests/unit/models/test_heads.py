@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
 import keras
@@ -45,10 +45,15 @@ class Case(NamedTuple):
     batch: dict[str, Any]
     loss: Callable[..., Any]
 
+    @property
+    def device(self) -> dict[str, Any]:
+        """Return what of the batch the device gets."""
+        kept = self.batch.keys() - self.rows.host_columns
+        return {name: ops.convert_to_tensor(self.batch[name]) for name in kept}
+
     def losses(self, key: Any | None) -> tuple[float, float]:
         """Return (loss, weight) of the batch."""
-        device = {name: values for name, values in self.batch.items() if name not in self.rows.host_columns}
-        loss, weight = self.loss({name: ops.convert_to_tensor(one) for name, one in device.items()}, key)
+        loss, weight = self.loss(self.device, key)
         return float(loss), float(weight)
 
 
@@ -92,7 +97,7 @@ def test_a_loss_without_a_key_is_the_one_of_a_dev_split(case: Case) -> None:
     assert case.losses(None) == (loss, weight)
 
 
-def test_a_key_thins_the_same_network(case: Case) -> None:
+def test_a_key_drops_parts_of_the_same_network(case: Case) -> None:
     keys = update_keys(1, 0, 2)
     first, second = case.losses(ops.convert_to_tensor(keys[0])), case.losses(ops.convert_to_tensor(keys[1]))
     plain = case.losses(None)
@@ -100,12 +105,8 @@ def test_a_key_thins_the_same_network(case: Case) -> None:
 
 
 def test_no_head_reads_a_host_column(case: Case) -> None:
-    device: Mapping[str, Any] = {
-        name: ops.convert_to_tensor(values)
-        for name, values in case.batch.items()
-        if name not in case.rows.host_columns
-    }
-    outputs = {name: np.asarray(ops.convert_to_numpy(one)) for name, one in case.head.answer(device).items()}
+    answer = in_graph(case.head.answer)(case.device)
+    outputs = {name: np.asarray(ops.convert_to_numpy(values)) for name, values in answer.items()}
     decoded = case.adapter.decode_batch(outputs, case.batch)
     assert len(decoded) == len(case.batch["row"])
 

@@ -39,6 +39,23 @@ def test_sample_counts_are_not_held_against_the_card(make_run: MakeRun) -> None:
     }
 
 
+def test_gold_answers_that_rows_lose_are_warned_of_with_their_share(make_run: MakeRun) -> None:
+    card = find_card("cmrc2018")
+    run = make_run("data.max_answer_length=3").model_copy(update={"task": "cmrc2018"})
+    tokenizer = Tokenizer(find_vocabulary(run, None), lowercase=True)
+    data = read_splits(card, open_sample(card), run)
+    warned: list[str] = []
+    rows = encode_splits(card, data, tokenizer, run, warned.append).rows
+    gold = rows["dev"].gold
+    assert 0 < gold.lost < gold.total
+    share = f"dev: {gold.lost} of {gold.total} gold answers ({100 * gold.lost_share:.1f} %)"
+    assert any(text.startswith(share) and "more than 3 tokens" in text for text in warned)
+    with pytest.raises(DataError, match="none of the") as caught:
+        none = make_run("data.max_answer_length=1").model_copy(update={"task": "cmrc2018"})
+        encode_splits(card, data, tokenizer, none, warned.append)
+    assert caught.value.exit_code == 3
+
+
 def test_other_counts_are_said_for_each_split(make_run: MakeRun, data: Path) -> None:
     found = read_splits(load_adapter(CARD, make_run()), open_source(data, CARD))
     assert len(found.warnings) == 3
