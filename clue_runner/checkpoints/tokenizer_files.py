@@ -69,7 +69,7 @@ def read_lowercase(folder: Path) -> tuple[bool, bool]:
     ]
     if problems:
         raise CheckpointError(
-            "the checkpoint's tokenizer is not one that can be followed",
+            "the checkpoint's tokenizer is not supported",
             where=str(folder),
             problems=problems,
             next_step=ADVICE,
@@ -147,10 +147,10 @@ def _config_problems(config: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem("not supported", "never_split", _shown(whole), "null or a list of special tokens")
     kind = config.get("tokenizer_class")
     if kind is not None and kind not in CLASSES:
-        yield Problem("splits texts in its own way", "tokenizer_class", _shown(kind), ", ".join(CLASSES))
+        yield Problem("splits texts in another way", "tokenizer_class", _shown(kind), ", ".join(CLASSES))
     if config.get("auto_map"):
         yield Problem(
-            "a tokenizer with code of its own", "auto_map", _shown(config["auto_map"]), "no such key"
+            "a tokenizer that comes with its own code", "auto_map", _shown(config["auto_map"]), "no such key"
         )
 
 

@@ -1,4 +1,4 @@
-"""A checkpoint's own vocabulary: is it complete, is it the one in use, what do other files add to it.
+"""A checkpoint's own vocabulary: whether it is complete and in use, and what other files add to it.
 
 In: a folder, the vocabulary in use, the rows of the word table. Out: notices, or why the vocabulary is
 refused. Knows nothing about weights or texts.
@@ -104,9 +104,9 @@ def no_vocab(folder: Path) -> CheckpointError:
     if (folder / TOKENIZER_JSON).exists():
         what += f" but a {TOKENIZER_JSON}, as transformers saves it today; that file is not supported yet"
         kind = _tokenizer_kind(folder)
-        next_step = f"{ADVICE}: this one's is of the kind {kind}"
+        next_step = f"{ADVICE}; this one's is of the type {kind}"
         if kind == "WordPiece":
-            next_step = f"make the {VOCABULARY} from it, in that folder: {CONVERT}"
+            next_step = f"create {VOCABULARY} from it by running this in the folder: {CONVERT}"
     return CheckpointError(what, where=str(folder), next_step=next_step)
 
 

@@ -1,8 +1,8 @@
-"""Rows put together from token arrays that are encoded and cut already: ``[CLS] A [SEP] B [SEP] ...``.
+"""Rows assembled from token arrays that are already encoded and cut: ``[CLS] A [SEP] B [SEP] ...``.
 
 In: the parts of each row, which may share arrays. Out: flat arrays as ``Rows`` holds them.
-Knows nothing about text, tasks or tensors. Texts that many rows share are encoded once by the caller;
-here only references to them are kept, a chunk of rows at a time.
+Knows nothing about text, tasks or tensors. The caller encodes a text that many rows share once; only
+references to it are held here, for one chunk of rows at a time.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from clue_runner.tokens.rows import IntArray
 from clue_runner.tokens.tokenizer import TokenArray, Tokenizer
 
 Parts = Sequence[TokenArray]
-_CHUNK = 8192  # rows whose parts are listed at a time
+_CHUNK = 8192  # rows whose parts are held at a time
 
 
 def assemble(
@@ -28,11 +28,11 @@ def assemble(
     """Return (rows + 1,) int64 offsets, (tokens,) int32 token ids and segment ids.
 
     Args:
-        count: rows.
-        parts_of: the parts of row i, without special tokens; called twice a row, so that no list of all
-            rows' parts has to be kept.
+        count: number of rows.
+        parts_of: returns the parts of row i, without special tokens; called twice per row, so that the
+            parts of all rows need not be held at once.
         tokenizer: gives [CLS] and [SEP].
-        segments: ``real``: 0 for [CLS] A [SEP] and 1 for what follows; ``zero``: 0 everywhere.
+        segments: ``real``: 0 for [CLS] A [SEP] and 1 for what follows; ``zero``: 0 throughout.
     """
     lengths = np.fromiter(
         (1 + sum(len(part) + 1 for part in parts_of(row)) for row in range(count)), np.int64, count=count
@@ -55,9 +55,9 @@ def assemble(
 
 
 def shorten(lengths: Sequence[int], room: int) -> list[int]:
-    """Return the tokens kept of each part so that they fit: the longest one loses its end, token by token.
+    """Return how many tokens of each part fit: the longest part gives up its last token until all do.
 
-    Of two equally long parts the later one loses first, as in BERT.
+    Of two equally long parts the later one gives up its token first, as in BERT.
 
     Examples:
         >>> shorten([9, 3, 4], 10)

@@ -3,10 +3,10 @@
 In: ``Rows`` and numbers (batch size, seed, token budgets). Out: plans (lists of row indices) and the
 padded arrays of one update or one prediction batch.
 
-A group (see ``Rows``) is one example: it is never split, neither over updates nor over micro-batches.
-Every array shape is a function of the padded length and the settings alone, so that with buckets at
-most one shape a bucket is ever compiled. Padding rows have weight 0 and length 1: attention over a row
-of length 0 would be 0/0. Knows nothing about tasks or tensors.
+A group (see ``Rows``) is one example; it is never split across updates or micro-batches. The shape of every
+array follows from the padded length, the settings and the number of rows, so that with buckets no more than
+one shape per bucket is compiled. Padding rows have weight 0 and length 1: attention over a row of length 0
+would be 0/0. Knows nothing about tasks or tensors.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ __all__ = [
 
 Value = TypeVar("Value")
 
-# Updates sorted by length together. More: less padding; fewer: more random updates.
+# Updates that are sorted by length together. A larger pool pads less, a smaller one mixes better.
 _POOL = 64
-# A small data set still gets several pools, or its updates would be the same ones every epoch.
+# A small data set is still cut into several pools; in a single one every epoch would have the same updates.
 _POOLS_AT_LEAST = 4
-_ORDER_STREAM = 0x6F72646572  # "order": keeps this stream apart from other uses of the same seed
+_ORDER_STREAM = 0x6F72646572  # "order": separates this random stream from others of the same seed
 
 
 def epoch_plan(rows: Rows, *, batch_size: int, seed: int, epoch: int) -> list[IntArray]:
     """Return the row indices of each update of one epoch.
 
-    Every row occurs exactly once. An update holds ``batch_size`` groups, the last one what remains. The
+    Every row occurs exactly once. An update holds ``batch_size`` groups, the last one the remainder. The
     order is a pure function of (rows, batch_size, seed, epoch): groups are shuffled, sorted by length
-    within pools, cut, and the updates shuffled.
+    within pools and cut into updates, which are shuffled in turn.
     """
     groups = _groups(rows)
     generator = np.random.Philox(np.random.SeedSequence([seed, epoch, _ORDER_STREAM]))
@@ -53,7 +53,7 @@ def epoch_plan(rows: Rows, *, batch_size: int, seed: int, epoch: int) -> list[In
     full = groups // batch_size
     if not full:
         return [_rows_of(rows, order)] if groups else []
-    # The remainder is drawn before sorting: cut off afterwards, it would always be the longest groups.
+    # The remainder is drawn before sorting; taken afterwards, it would always be the longest groups.
     body, rest = order[: full * batch_size], order[full * batch_size :]
     pool = max(1, min(_POOL, full // _POOLS_AT_LEAST)) * batch_size
     pool_index = np.arange(len(body)) // pool
@@ -74,9 +74,9 @@ def update_shape(
 ) -> tuple[int, int, int]:
     """Return (micro-batches, rows in each, padded length) of one update.
 
-    ``accumulate`` is the least number of micro-batches; ``token_budget`` raises it where a micro-batch
-    would hold more padded tokens (one group is always allowed). A ``batch_size`` above the number of groups
-    that there are counts as that number: the rest of every update would be padding.
+    ``accumulate`` is the smallest number of micro-batches; ``token_budget`` raises it where a micro-batch
+    would hold more padded tokens (a single group is always allowed). A ``batch_size`` above the number of
+    groups counts as that number: the rest of every update would be padding.
     """
     batch_size = min(batch_size, max(1, _groups(rows)))
     length = padded_length(rows, indices, buckets)
@@ -102,15 +102,15 @@ def update_arrays(
         rows: the encoded split.
         indices: one element of ``epoch_plan``.
         batch_size: groups in a full update.
-        accumulate: micro-batches at least.
-        token_budget: padded tokens in one micro-batch at most.
-        buckets: padded lengths; None: the longest row of the update.
+        accumulate: the smallest number of micro-batches.
+        token_budget: the most padded tokens in one micro-batch.
+        buckets: padded lengths to choose from; None pads to the longest row of the update.
 
     Returns:
         ``token_ids``, ``segment_ids`` and every other token column (micro, rows, length); ``lengths``
-        int32; every column of ``rows``; ``weight`` float32, 1 for a row and 0 for padding (the sum is
-        the number of rows, so the number of examples where a group is one row); ``row`` int64, the row's
-        index, -1 for padding. Padding rows have zeros in the columns.
+        int32; every column of ``rows``; ``weight`` float32, 1 for a row and 0 for padding (its sum is the
+        number of rows, which is the number of examples where every group is one row); ``row`` int64, the
+        row's index, -1 for padding. Padding rows hold zeros in the columns.
     """
     micro, width, length = update_shape(
         rows,
@@ -128,11 +128,11 @@ def update_arrays(
 
 
 def evaluation_plan(rows: Rows, *, tokens: int, buckets: Sequence[int] | None) -> list[IntArray]:
-    """Return the row indices of each prediction batch: longest rows first, so that memory runs out at once.
+    """Return the row indices of each prediction batch, longest rows first: what does not fit fails at once.
 
-    Every row occurs exactly once and no group is split; a batch has at most ``tokens`` padded tokens (one
-    group is always allowed). Groups are packed by the rows that they have: one group of ten among groups of
-    four does not make every batch as wide as ten.
+    Every row occurs exactly once and no group is split; a batch has at most ``tokens`` padded tokens (a
+    single group is always allowed). Groups are packed by their number of rows, so that one group of ten does
+    not widen the batches of groups of four.
     """
     order = np.argsort(-rows.group_lengths, kind="stable")
     ends = np.cumsum(np.diff(rows.group_starts)[order])
@@ -160,7 +160,7 @@ def batch_shape(
 def batch_arrays(
     rows: Rows, indices: IntArray, *, tokens: int, buckets: Sequence[int] | None
 ) -> dict[str, Array]:
-    """Return the arrays of one prediction batch, each of shape (rows, ...); keys as ``update_arrays``."""
+    """Return the arrays of one prediction batch, each of shape (rows, ...); keys as in ``update_arrays``."""
     width, length = batch_shape(rows, indices, tokens=tokens, buckets=buckets)
     slots = np.full(width, -1, np.int64)
     slots[: len(indices)] = indices
@@ -170,11 +170,11 @@ def batch_arrays(
 def split_batch(
     batch: Mapping[str, Value], host_columns: frozenset[str]
 ) -> tuple[dict[str, Value], dict[str, Value]]:
-    """Return what of a batch the device needs, and what only the host reads.
+    """Return the columns of a batch that the device needs, and those that only the host reads.
 
     Args:
         batch: from ``update_arrays`` or ``batch_arrays``.
-        host_columns: ``Rows.host_columns`` of the rows that it was cut from.
+        host_columns: ``Rows.host_columns`` of the rows that the batch was cut from.
 
     Raises:
         ValueError: the batch lacks a host column, so it was cut from other rows.
@@ -206,22 +206,22 @@ def _groups(rows: Rows) -> int:
 
 
 def _width(rows: Rows, tokens: int, length: int) -> int:
-    """Return the rows of a prediction batch: what the tokens allow, at least the largest group.
+    """Return the rows of a prediction batch: as many as the tokens allow, at least the largest group.
 
-    More than all rows would be padding. The next power of two is allowed, because each new shape is compiled:
-    questions with 5, 6 and 7 passages then share one.
+    Rows beyond the data would be padding. The limit is the next power of two, because every new shape is
+    compiled: questions with 5, 6 and 7 passages then share one.
     """
     most = 1 << max(0, len(rows) - 1).bit_length()
     return max(rows.largest_group, min(tokens // length, most))
 
 
 def _permutation(generator: np.random.Philox, count: int) -> IntArray:
-    """Return a permutation made of raw bits alone, which stay the same in every NumPy version."""
+    """Return a permutation made from raw bits, which are the same in every NumPy version."""
     return np.asarray(np.argsort(generator.random_raw(count), kind="stable"), np.int64)
 
 
 def _rows_of(rows: Rows, groups: IntArray) -> IntArray:
-    """Return the row indices of groups, group after group."""
+    """Return the row indices of the groups, one group after the other."""
     starts = rows.group_starts[groups]
     sizes = rows.group_starts[groups + 1] - starts
     begins = np.cumsum(sizes) - sizes

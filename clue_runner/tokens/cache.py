@@ -1,11 +1,11 @@
 """Encoded rows kept on disk under a key made of everything that decides them.
 
 In: key parts and a function that makes the rows. Out: the rows, from the file or made.
-A cache never stops a run: what cannot be read is made again, what cannot be written is not kept, and
-either is said. Knows nothing about tasks; the caller names the parts.
+A cache never stops a run: what cannot be read is made again, what cannot be written is not kept, and a
+warning says so. Knows nothing about tasks; the caller names the parts.
 
-An entry is believed only if it is a regular file of this user's (or root's), if the hash over its arrays is
-right, and if every id in it exists: an embedding table would answer a wrong id with other rows or zeros.
+An entry is trusted only if it is a regular file that belongs to this user or to root, if the hash of its
+arrays is right, and if all its ids exist: an embedding table answers a wrong id with another row or zeros.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ import numpy as np
 from clue_runner.config.shipped import clue_home
 from clue_runner.tokens.rows import Array, GoldAnswers, Rows
 
-# Raise it when the code in clue_runner/tokens or an adapter's encode would give other rows.
+# To be raised when code in clue_runner/tokens or an adapter's encode changes the rows.
 TOKENS_VERSION = 4
-LIBRARIES = ("tokenizers", "jieba", "opencc")  # another version may split or convert text in another way
+LIBRARIES = ("tokenizers", "jieba", "opencc")  # another version may split or convert texts differently
 _ALWAYS = {"key", "sha256", "described", "offsets", "record", "group"}
 _NUMBERS = "biuf"  # kinds of NumPy types that rows are made of
 
@@ -45,18 +45,18 @@ def cached_rows(
     folder: Path | None = None,
     warn: Callable[[str], None] = warnings.warn,
 ) -> Rows:
-    """Return the rows of ``key_parts``, made and kept where the cache has none.
+    """Return the rows of ``key_parts``; where the cache has none, they are made and kept.
 
     Args:
         key_parts: everything that decides the rows: card content, vocabulary sha256, lower-casing,
             max length, segments, split and its data sha256, limits. This module adds its own version and
             those of the libraries that split text.
         make: encodes the rows.
-        enabled: False: neither read nor write.
-        limits: name of a token column, a column or ``record`` -> how many ids there are. A stored entry
-            with an id outside 0 to the limit - 1 is made again.
-        folder: default ``$CLUE_HOME/cache/rows``.
-        warn: called with one sentence where the cache is broken or not writable.
+        enabled: False neither reads nor writes.
+        limits: name of a token column, a column or ``record`` -> number of ids; an entry with an id outside
+            0 to the number - 1 is made again.
+        folder: ``$CLUE_HOME/cache/rows`` by default.
+        warn: called with one sentence where an entry is broken or cannot be written.
     """
     if not enabled:
         return make()
@@ -67,7 +67,7 @@ def cached_rows(
         return _read(path, key, limits or {})
     except (FileNotFoundError, NotADirectoryError):
         pass
-    # Anything can be in the file, and NumPy raises whatever its parsers stumble over; rows can be made again.
+    # The file may hold anything, and NumPy's parsers raise what they like; rows can always be made again.
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         warn(f"{path}: cached rows cannot be used ({reason}); they are made again")
@@ -99,14 +99,14 @@ def _read(path: Path, key: bytes, limits: Mapping[str, int]) -> Rows:
 
     Raises:
         FileNotFoundError: there is none.
-        Exception: it cannot be read or must not be believed, for whatever reason.
+        Exception: it cannot be read or trusted, for whatever reason.
     """
     with _open(path) as file:
         _refuse_packed(file)
         with np.load(file, allow_pickle=False) as archive:
             arrays: dict[str, Array] = {name: archive[name] for name in archive.files}
     if not arrays.keys() >= _ALWAYS:
-        raise ValueError("no such entry holds these arrays")
+        raise ValueError("arrays are missing")
     if arrays["key"].tobytes() != key:
         raise ValueError("the file belongs to another key")
     if arrays.pop("sha256").tobytes() != _digest(arrays):
@@ -127,8 +127,8 @@ def _read(path: Path, key: bytes, limits: Mapping[str, int]) -> Rows:
 
 
 def _open(path: Path) -> IO[bytes]:
-    """Open an entry for reading; a link, a pipe or somebody else's file is refused."""
-    # Without O_NONBLOCK a pipe would keep the run waiting for ever.
+    """Open an entry for reading; a link, a pipe or another user's file is refused."""
+    # Without O_NONBLOCK, opening a pipe would wait for ever.
     file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
     status = os.fstat(file.fileno())
     problem = None
@@ -171,16 +171,16 @@ def _check_range(rows: Rows, limits: Mapping[str, int]) -> None:
     for name, limit in limits.items():
         values = arrays.get(name, np.zeros(0, np.int64))
         if values.size and not 0 <= int(values.min()) <= int(values.max()) < limit:
-            raise ValueError(f"{name} from {values.min()} to {values.max()}, possible are 0 to {limit - 1}")
+            raise ValueError(f"{name} from {values.min()} to {values.max()}, allowed are 0 to {limit - 1}")
 
 
 def _under(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:
-    """Return the arrays whose name begins with ``prefix``, without it."""
+    """Return the arrays whose names begin with ``prefix``, under their names without it."""
     return {name.removeprefix(prefix): values for name, values in arrays.items() if name.startswith(prefix)}
 
 
 def _write(path: Path, key: bytes, rows: Rows) -> None:
-    """Write one file under another name and rename it: a reader never sees half of it."""
+    """Write the file under another name, then rename it, so that no reader ever sees half of it."""
     described = {
         "notes": dict(rows.notes),
         "host_columns": sorted(rows.host_columns),

@@ -1,9 +1,9 @@
-"""Characters as tokens, each with the word it stands in: what a reader without WordPiece encodes with.
+"""Characters as tokens, each with the word that it belongs to: the encoding of readers without WordPiece.
 
-In: texts to count, or a saved vocabulary; word vectors where wanted. Out: ids of characters and words.
-Knows nothing about tasks or models. Every character is one token, so offsets are the text's own.
+In: texts to count, or a saved vocabulary; word vectors where there are some. Out: ids of characters and
+words. Knows nothing about tasks or models. Every character is one token, so offsets are the text's own.
 
-File: one character a line from line 3; lines 1 and 2 stand for padding (id 0) and the unknown (id 1).
+File: one character per line from line 3 on; line 1 is padding (id 0), line 2 the unknown character (id 1).
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from clue_runner.tokens.vectors import WordVectors, read_word_vectors
 
 PADDING, UNKNOWN = 0, 1
 SPECIAL = ("[PAD]", "[UNK]")
-LINE_ENDS = frozenset("\n\r")  # cannot stand in the file; they count as unknown
+LINE_ENDS = frozenset("\n\r")
 
 IdArray = NDArray[np.int32]
 
 
 class CharacterTokenizer:
-    """Characters to ids, and to their words' ids where there are vectors.
+    """Maps characters to ids and, where there are vectors, to the ids of their words.
 
     Args:
-        characters: in id order, from id 2.
-        vectors: word vectors; None: characters alone.
+        characters: in the order of their ids, from id 2.
+        vectors: word vectors; None for characters alone.
     """
 
     lowercase = False
@@ -47,19 +47,19 @@ class CharacterTokenizer:
 
     @property
     def vocab_size(self) -> int:
-        """Return the number of ids, padding and unknown counted."""
+        """Return the number of ids, including padding and the unknown character."""
         return len(self.characters) + len(SPECIAL)
 
     @property
     def id_limits(self) -> dict[str, int]:
-        """Return name of a column -> how many ids it can hold, for rows that come from a file."""
+        """Return column name -> number of ids that it may hold, to check rows that come from a file."""
         characters = dict.fromkeys(("token_ids", "question_ids"), self.vocab_size)
         words = 1 if self.vectors is None else len(self.vectors.table)
         return {**characters, **dict.fromkeys(("word_ids", "question_words"), words)}
 
     @cached_property
     def vocab_bytes(self) -> bytes:
-        """Return the vocabulary as a file holds it."""
+        """Return the content of the vocabulary file."""
         return "".join(f"{line}\n" for line in (*SPECIAL, *self.characters)).encode()
 
     @cached_property
@@ -70,18 +70,18 @@ class CharacterTokenizer:
 
     def character_ids(self, text: str) -> IdArray:
         """Return (characters,) int32."""
-        return np.fromiter((self._ids.get(one, UNKNOWN) for one in text), np.int32, len(text))
+        return np.fromiter((self._ids.get(character, UNKNOWN) for character in text), np.int32, len(text))
 
     def word_ids(self, text: str) -> IdArray:
-        """Return (characters,) int32: the row of each character's word, 0 where the word has no vector."""
+        """Return (characters,) int32, the row of each character's word; 0 where the word has no vector."""
         if self.vectors is None:
             return np.zeros(len(text), np.int32)
         words = self._segmenter.lcut(text, HMM=False)
         rows = [self.vectors.words.get(word, 0) for word in words]
-        found = np.repeat(np.array(rows, np.int32), [len(word) for word in words])
-        if len(found) != len(text):
-            raise RuntimeError(f"the words of {text[:40]!r} do not join to the text")
-        return found
+        word_ids = np.repeat(np.array(rows, np.int32), [len(word) for word in words])
+        if len(word_ids) != len(text):
+            raise RuntimeError(f"the words of {text[:40]!r} do not add up to the text")
+        return word_ids
 
     @cached_property
     def _segmenter(self) -> Any:
@@ -91,9 +91,9 @@ class CharacterTokenizer:
 def open_segmenter(words: Iterable[str] = ()) -> Any:
     """Return a jieba segmenter that knows ``words`` as well.
 
-    Left alone, jieba loads its dictionary from ``jieba.cache`` in the shared temporary folder, with
-    ``marshal`` and whoever wrote it. Parsing the dictionary that ships with jieba takes no longer, so no
-    cache is read or written.
+    By default jieba loads its dictionary with ``marshal`` from ``jieba.cache`` in the shared temporary
+    folder, whoever wrote it. Parsing the dictionary that ships with jieba takes no longer, so no cache is
+    read or written.
     """
     import logging
 
@@ -110,7 +110,9 @@ def open_segmenter(words: Iterable[str] = ()) -> Any:
 
 
 def count_characters(texts: Iterable[str], min_count: int) -> list[str]:
-    """Return the characters that stand in ``texts`` at least ``min_count`` times, most frequent first.
+    """Return the characters that occur in ``texts`` at least ``min_count`` times, most frequent first.
+
+    Ends of lines and halves of surrogate pairs are left out: the vocabulary file cannot hold them.
 
     Raises:
         DataError: there is none.
@@ -118,21 +120,26 @@ def count_characters(texts: Iterable[str], min_count: int) -> list[str]:
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update(text)
-    kept = [one for one, count in counts.items() if count >= min_count and one not in LINE_ENDS]
+    frequent = (character for character, count in counts.items() if count >= min_count)
+    kept = [
+        character
+        for character in frequent
+        if character not in LINE_ENDS and not "\ud800" <= character <= "\udfff"
+    ]
     if not kept:
         raise DataError(
             "an empty vocabulary: no character is frequent enough",
-            received=f"{len(counts):,} characters, data.min_count {min_count}",
-            next_step="lower data.min_count (16 suits 30,000 questions, 2 suits some thousand)",
+            received=f"{len(counts):,} different characters, data.min_count {min_count}",
+            next_step="lower data.min_count (16 suits 30,000 questions, 2 a few thousand)",
         )
-    return sorted(kept, key=lambda one: (-counts[one], one))
+    return sorted(kept, key=lambda character: (-counts[character], character))
 
 
 def read_characters(path: Path) -> list[str]:
     """Return a saved vocabulary.
 
     Raises:
-        CheckpointError: missing, empty, or not such a file.
+        CheckpointError: it is missing, empty, or no such file.
     """
     try:
         lines = path.read_text(encoding="utf-8").split("\n")[:-1]
@@ -144,12 +151,12 @@ def read_characters(path: Path) -> list[str]:
         raise CheckpointError(
             "not a character vocabulary",
             where=str(path),
-            allowed="[PAD], [UNK], then one character a line",
+            allowed="[PAD], [UNK], then one character per line",
             next_step="train again with --fresh",
         )
     return lines[2:]
 
 
 def open_vectors(path: str | None) -> WordVectors | None:
-    """Return the vectors that a setting names; None where it names none."""
+    """Return the vectors that the setting names; None where it names none."""
     return None if path is None else read_word_vectors(Path(path))

@@ -1,4 +1,4 @@
-"""Padded lengths, and rows laid out at such a length.
+"""Padded lengths, and rows padded to one of them.
 
 In: ``Rows``, a padded length, a row index for every slot. Out: the padded arrays.
 Knows nothing about plans, tasks or tensors; no Python loop over rows.
@@ -12,19 +12,19 @@ import numpy as np
 
 from clue_runner.tokens.rows import Array, IntArray, Rows
 
-_MOST_CANDIDATES = 1024
+_MOST_CANDIDATES = 1024  # lengths that choose_buckets compares
 _RESERVED = frozenset({"token_ids", "segment_ids", "lengths", "weight", "row"})
 
 
 def choose_buckets(
     lengths: Sequence[int] | IntArray, max_length: int, count: int = 4, multiple: int = 8
 ) -> tuple[int, ...]:
-    """Return the padded lengths, at most ``count``, that pad these rows least.
+    """Return the padded lengths, at most ``count`` of them, that add the least padding to these rows.
 
     Args:
         lengths: tokens in each row of the data.
-        max_length: the last bucket, whether or not a row is as long (other splits may be).
-        count: buckets at most.
+        max_length: the last bucket, whether or not a row is that long (rows of another split may be).
+        count: the largest number of buckets.
         multiple: every bucket but the last is a multiple of this.
 
     Raises:
@@ -35,7 +35,7 @@ def choose_buckets(
         raise ValueError(f"a row of {values.max()} tokens does not fit the last bucket, {max_length}")
     sizes = _candidates(values, max_length, multiple)
     rows_up_to = np.searchsorted(np.sort(values), sizes, side="right")
-    # cost[j]: padded tokens of all rows of length <= sizes[j] with the buckets so far, the last being j
+    # cost[j]: padded tokens of all rows of length <= sizes[j], with the buckets so far and j as the last one
     cost = (sizes * rows_up_to).astype(np.float64)
     chosen: list[IntArray] = []
     steps = [float(cost[-1])]
@@ -55,10 +55,9 @@ def choose_buckets(
 
 
 def _candidates(lengths: IntArray, max_length: int, multiple: int) -> IntArray:
-    """Return every padded length that can be among the best: those that some row is rounded up to.
+    """Return every padded length that may be among the best: those to which some row is rounded up.
 
-    The search takes the square of their number in memory. Where rows are as long as a book, they are rounded
-    more coarsely.
+    The search takes memory by the square of their number, so very long rows are rounded more coarsely.
     """
     while True:
         rounded = np.minimum(-(-lengths // multiple) * multiple, max_length)
@@ -79,12 +78,12 @@ def smallest_bucket(length: int, buckets: Sequence[int] | None) -> int:
 
 
 def padded_length(rows: Rows, indices: IntArray, buckets: Sequence[int] | None) -> int:
-    """Return the length that a batch of these rows is padded to."""
+    """Return the length to which a batch of these rows is padded."""
     return smallest_bucket(int(rows.lengths[indices].max()), buckets)
 
 
 def slots_of_update(rows: Rows, indices: IntArray, micro: int, width: int) -> IntArray:
-    """Return (micro * width,) row indices, -1 for padding, whole groups in each micro-batch."""
+    """Return (micro * width,) row indices, -1 for padding; no group is split across micro-batches."""
     groups_in_micro = width // rows.largest_group
     group = rows.group[indices]
     new_group = np.concatenate(([0], np.diff(group) != 0)).cumsum()
@@ -99,10 +98,10 @@ def slots_of_update(rows: Rows, indices: IntArray, micro: int, width: int) -> In
 
 
 def padded(rows: Rows, slots: IntArray, length: int) -> dict[str, Array]:
-    """Return padded arrays of the rows in ``slots``; -1 is a padding row of one token."""
+    """Return the rows in ``slots`` as padded arrays; -1 stands for a padding row of one token."""
     clash = _RESERVED & rows.columns.keys()
     if clash:
-        raise ValueError(f"columns may not be called {', '.join(sorted(clash))}")
+        raise ValueError(f"reserved names of columns: {', '.join(sorted(clash))}")
     real = slots >= 0
     source = np.where(real, slots, slots[0])
     lengths = np.where(real, rows.lengths[source], 1)

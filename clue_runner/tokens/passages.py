@@ -1,12 +1,13 @@
-"""Questions with passages to rows, and an epoch's random draw from them.
+"""Questions with passages as rows, and the random draw from them that an epoch trains on.
 
 In: records, a character tokenizer, limits; or rows, a seed and an epoch. Out: ``Rows``.
 Knows nothing about tensors or files.
 
 A row is one passage. Token columns: ``token_ids`` and ``word_ids`` (int32; words only where there are
-vectors), ``start_tags`` and ``end_tags`` (int16): where an answer begins or ends, its length in characters,
-else 0. A length, because a cut through an answer must take both of its ends. Columns: ``question_ids`` and
-``question_words`` (rows, width) int32, ``repeat`` int32 (how often an epoch asks the question).
+vectors), ``start_tags`` and ``end_tags`` (int16): the length of the answer that begins or ends at this
+character, else 0. The length is needed to remove both ends of an answer that is cut in two. Columns:
+``question_ids`` and ``question_words`` (rows, width) int32, ``repeat`` int32 (how often an epoch asks the
+question).
 """
 
 from __future__ import annotations
@@ -23,12 +24,11 @@ from clue_runner.tokens.rows import Array, GoldAnswers, IntArray, Rows
 
 Draws = NDArray[np.float64]
 
-_STREAM = 0x70617373616765  # "passage": keeps these draws apart from other uses of the same seed
-_LONGEST_ANSWER = int(np.iinfo(np.int16).max)  # its length is its tag
-_TRIES = 20  # draws for a passage of another question that does not hold the answer
-_DRAWS = (
-    6  # random numbers a question: which passage, another question's or not, which, then three for the cut
-)
+_STREAM = 0x70617373616765  # "passage": separates this random stream from others of the same seed
+_LONGEST_ANSWER = int(np.iinfo(np.int16).max)  # the largest tag
+_TRIES = 20  # attempts to find a passage of another question without the answer
+# Random numbers per question: own passage, own or another question's, which of those, three for the cut.
+_DRAWS = 6
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Sampling:
     """How an epoch draws.
 
     Args:
-        crop: characters of a passage at most; None: the whole.
-        negative_share: part of the draws that are a passage of another question without the answer.
+        crop: the most characters of a passage; None takes it whole.
+        negative_share: share of draws that take another question's passage, one without the answer.
     """
 
     crop: int | None
@@ -52,9 +52,9 @@ def encode_passages(
     max_question_length: int,
 ) -> Rows:
     """Return one row per passage; a question without passages has none."""
-    passages = [passage for record in items for passage in record.passages]
+    passages = [passage for item in items for passage in item.passages]
     texts = [passage.text[:max_length] for passage in passages]
-    counts = np.array([len(record.passages) for record in items], np.int64)
+    counts = np.array([len(item.passages) for item in items], np.int64)
     record = np.repeat(np.arange(len(items)), counts)
     offsets = np.concatenate(([0], np.cumsum([len(text) for text in texts]))).astype(np.int64)
     starts, ends, outside = _answer_tags(texts, passages, offsets)
@@ -63,11 +63,11 @@ def encode_passages(
         "start_tags": starts,
         "end_tags": ends,
     }
-    questions = [one.question[:max_question_length] for one in items]
+    questions = [item.question[:max_question_length] for item in items]
     width = max((len(text) for text in questions), default=1) or 1
     columns: dict[str, Array] = {
         "question_ids": _table([tokenizer.character_ids(text) for text in questions], width)[record],
-        "repeat": np.array([one.repeat for one in items], np.int32)[record],
+        "repeat": np.array([item.repeat for item in items], np.int32)[record],
     }
     if tokenizer.vectors is not None:
         tokens["word_ids"] = _flat([tokenizer.word_ids(text) for text in texts])
@@ -77,7 +77,7 @@ def encode_passages(
             len(passage.text) > len(text) for passage, text in zip(passages, texts, strict=True)
         ),
         f"questions cut to {max_question_length} characters": sum(
-            len(one.question) > max_question_length for one in items
+            len(item.question) > max_question_length for item in items
         ),
         "questions without passages": int((counts == 0).sum()),
         f"answers not within the first {max_length} characters of their passage": outside,
@@ -96,12 +96,12 @@ def encode_passages(
 def _answer_tags(
     texts: Sequence[str], passages: Sequence[Passage], offsets: IntArray
 ) -> tuple[Array, Array, int]:
-    """Return where answers begin and end, both (characters,) int16, and how many stand in no text."""
+    """Return tags of answers' begins and ends, both (characters,) int16, and how many answers got none."""
     starts, ends = np.zeros(offsets[-1], np.int16), np.zeros(offsets[-1], np.int16)
     outside = 0
     for offset, text, passage in zip(offsets[:-1].tolist(), texts, passages, strict=True):
         for answer in passage.answers:
-            # A longer answer's length would wrap around to a negative tag.
+            # The length of a longer answer would wrap around to a negative tag.
             places = occurrences(answer, text) if 0 < len(answer) <= _LONGEST_ANSWER else []
             outside += not places
             for first in places:
@@ -111,7 +111,7 @@ def _answer_tags(
 
 
 def occurrences(answer: str, text: str) -> list[int]:
-    """Return where ``answer`` stands in ``text``, overlapping places too."""
+    """Return where each occurrence of ``answer`` in ``text`` begins, overlapping ones included."""
     places = []
     place = text.find(answer)
     while place >= 0:
@@ -121,7 +121,7 @@ def occurrences(answer: str, text: str) -> list[int]:
 
 
 def sample_passages(rows: Rows, seed: int, epoch: int, sampling: Sampling) -> Rows:
-    """Return the rows of one epoch: one random passage a question (several where it repeats), cut at random.
+    """Return the rows of one epoch: a random passage per question (several where it repeats), cut at random.
 
     The draw is a pure function of (rows, seed, epoch, sampling).
     """
@@ -141,10 +141,10 @@ def sample_passages(rows: Rows, seed: int, epoch: int, sampling: Sampling) -> Ro
 
 
 def _cut(lengths: IntArray, draws: Draws, crop: int | None) -> tuple[IntArray, IntArray]:
-    """Return (first character, characters) of each passage.
+    """Return the first character and the number of characters kept of each passage.
 
-    A passage of at most half the crop stays whole. Of a longer one, half the draws keep its beginning; the
-    others keep a random piece of at least half the crop and at most the crop.
+    A passage of at most half the crop stays whole. Of a longer one, half the draws keep the beginning; the
+    others keep a random piece that is between half the crop and the crop long.
     """
     begin, length = np.zeros_like(lengths), lengths.copy()
     if crop is None:
@@ -162,7 +162,7 @@ def _cut(lengths: IntArray, draws: Draws, crop: int | None) -> tuple[IntArray, I
 
 
 def _taken(rows: Rows, own: IntArray, chosen: IntArray, begin: IntArray, length: IntArray) -> Rows:
-    """Return pieces of the chosen passages under the questions of ``own``; cut answers lose both tags."""
+    """Return pieces of the chosen passages with the questions of ``own``; cut answers lose both tags."""
     offsets = np.concatenate(([0], np.cumsum(length))).astype(np.int64)
     inside = np.arange(offsets[-1]) - np.repeat(offsets[:-1], length)
     source = inside + np.repeat(rows.offsets[chosen] + begin, length)
@@ -192,7 +192,7 @@ class _Searcher:
         self._starts = np.asarray(rows.tokens["start_tags"])
 
     def other(self, question: int, draw: float, *, default: int) -> int:
-        """Return a row of another question; ``default`` where none without the answer was found."""
+        """Return a row of another question that lacks the answer; ``default`` where the search fails."""
         answers = self._answers(question)
         rows = len(self._rows)
         first, count = int(self._firsts[question]), int(self._counts[question])
@@ -207,7 +207,7 @@ class _Searcher:
         return default
 
     def _answers(self, question: int) -> set[bytes]:
-        """Return the ids of the question's answers, as they are tagged in its passages."""
+        """Return the ids of the question's answers, as tagged in its passages."""
         first = int(self._firsts[question])
         begin = int(self._rows.offsets[first])
         end = int(self._rows.offsets[first + int(self._counts[question])])
@@ -215,12 +215,11 @@ class _Searcher:
         return {self._bytes(place, place + int(self._starts[place])) for place in places.tolist()}
 
     def _bytes(self, begin: int, end: int) -> bytes:
-        """Return ids as bytes, to be searched."""
         return self._ids[begin:end].tobytes()
 
 
 def _holds(text: bytes, answer: bytes) -> bool:
-    """Return whether ids stand in ids, whole ones."""
+    """Return whether the ids of ``answer`` occur in those of ``text``; an id has four bytes."""
     place = text.find(answer)
     while place >= 0 and place % 4:
         place = text.find(answer, place + 1)
@@ -228,20 +227,19 @@ def _holds(text: bytes, answer: bytes) -> bool:
 
 
 def _draws(seed: int, epoch: int, shape: tuple[int, int]) -> Draws:
-    """Return numbers from 0 to 1 made of raw bits alone, which stay the same in every NumPy version."""
+    """Return numbers in [0, 1) made from raw bits, which are the same in every NumPy version."""
     generator = np.random.Philox(np.random.SeedSequence([seed, epoch, _STREAM]))
-    words = np.asarray(generator.random_raw(shape[0] * shape[1]), np.uint64).reshape(shape)
-    return np.asarray((words >> np.uint64(11)).astype(np.float64) / float(1 << 53), np.float64)
+    bits = np.asarray(generator.random_raw(shape[0] * shape[1]), np.uint64).reshape(shape)
+    return np.asarray((bits >> np.uint64(11)).astype(np.float64) / float(1 << 53), np.float64)
 
 
 def _flat(parts: Sequence[Array]) -> Array:
-    """Return the parts in one array."""
     return np.concatenate(parts) if parts else np.zeros(0, np.int32)
 
 
 def _table(parts: Sequence[Array], width: int) -> Array:
     """Return (parts, width) int32, padded with 0."""
-    found = np.zeros((len(parts), width), np.int32)
-    for row, part in zip(found, parts, strict=True):
+    table = np.zeros((len(parts), width), np.int32)
+    for row, part in zip(table, parts, strict=True):
         row[: len(part)] = part
-    return found
+    return table

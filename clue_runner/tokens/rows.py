@@ -1,7 +1,7 @@
-"""Encoded examples as a few flat numpy arrays: what adapters encode into and batches are cut from.
+"""Encoded examples as a few flat NumPy arrays: adapters encode into them, batches are cut from them.
 
-In: ragged token columns (one flat array each, shared ``offsets``) and columns with one value per row.
-Out: ``Rows``, which can be taken apart and saved. Knows nothing about tasks or tensors.
+In: ragged token columns (one flat array each, with shared ``offsets``) and columns with one value per row.
+Out: ``Rows``, from which a part can be taken. Knows nothing about tasks or tensors.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Array = NDArray[np.generic]
 IntArray = NDArray[np.int64]
 
 UNKNOWN_TOKENS = "tokens unknown to the vocabulary"
-ROW = "row"  # the batch column that says which row a slot holds; no network reads it
+ROW = "row"  # the batch column with the index of each slot's row; no network reads it
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,14 @@ class GoldAnswers:
 
     Args:
         total: gold answers (entities, spans, blanks) of all records; 0 where a split has no labels.
-        lost: those that no token border expresses, or that cutting left out of every row.
+        lost: those that no token boundary can express, or that are cut off in every row.
     """
 
     total: int = 0
     lost: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse counts that cannot be meant."""
+        """Refuse impossible counts."""
         if not 0 <= self.lost <= self.total:
             raise ValueError(f"{self.lost} of {self.total} gold answers lost")
 
@@ -51,16 +51,16 @@ class Rows:
         offsets: (rows + 1,) int64; row i holds tokens ``offsets[i]:offsets[i + 1]``.
         tokens: name -> (total tokens,) array: ``token_ids`` int32, ``segment_ids`` int32, ...
         columns: name -> (rows, ...) array: ``label`` int32 (-1 where there is none), ...
-        record: (rows,) int64, the record each row came from.
+        record: (rows,) int64, the record that each row came from.
         group: (rows,) int64, non-decreasing; rows of one group are one example and stay together.
         notes: what encoding lost -> how often ("cut to 128 tokens" -> 37); no entry for 0.
-        host_columns: names of token columns and columns that no network reads (character borders, the
+        host_columns: names of token columns and columns that no network reads (character offsets, the
             owner of a window); always includes ``row``. ``batches.split_batch`` keeps them off the device.
-        gold: gold answers of the records, and how many the rows lost.
+        gold: gold answers of the records, and how many of them are in no row.
 
     Raises:
-        ValueError: arrays that do not fit together, an empty row, groups that are not in order, or a host
-            column that does not exist.
+        ValueError: arrays that do not fit together, an empty row, groups out of order, or a host column that
+            does not exist.
     """
 
     offsets: IntArray
@@ -73,7 +73,7 @@ class Rows:
     gold: GoldAnswers = GoldAnswers()
 
     def __post_init__(self) -> None:
-        """Refuse arrays that do not fit together: found here, not as a NaN in the middle of a run."""
+        """Refuse arrays that do not fit together here, before they become a NaN in the middle of a run."""
         count = len(self.offsets) - 1
         if count < 0 or self.offsets[0] != 0:
             raise ValueError("offsets must begin with 0")
@@ -100,7 +100,7 @@ class Rows:
 
     @cached_property
     def lengths(self) -> IntArray:
-        """Return (rows,) int64, tokens in each row."""
+        """Return (rows,) int64, the number of tokens in each row."""
         return np.diff(self.offsets)
 
     @cached_property
@@ -113,20 +113,20 @@ class Rows:
 
     @cached_property
     def group_lengths(self) -> IntArray:
-        """Return (groups,) int64, tokens in the longest row of each group."""
+        """Return (groups,) int64, the number of tokens in the longest row of each group."""
         if not len(self):
             return np.zeros(0, np.int64)
         return np.maximum.reduceat(self.lengths, self.group_starts[:-1])
 
     @cached_property
     def largest_group(self) -> int:
-        """Return the most rows that one group has; 1 where there are none."""
+        """Return the number of rows in the largest group; 1 where there are none."""
         return int(np.diff(self.group_starts).max(initial=1))
 
     def take(self, indices: IntArray) -> Rows:
-        """Return the rows at ``indices`` (groups must stay in order) as ``Rows`` of their own.
+        """Return the rows at ``indices``, whose groups must stay in order, as ``Rows`` of their own.
 
-        Notes and gold answers stay those of the whole encoding: they count records, not rows.
+        Notes and gold answers stay those of the whole encoding.
         """
         indices = np.asarray(indices, np.int64)
         lengths = self.lengths[indices]
@@ -145,6 +145,6 @@ class Rows:
 
 
 def note_unknown(rows: Rows, unknown_id: int) -> Rows:
-    """Return the rows with a note of how many of their tokens are ``unknown_id``."""
+    """Return the rows with a note that counts the tokens with the id ``unknown_id``."""
     count = int((np.asarray(rows.tokens["token_ids"]) == unknown_id).sum())
     return replace(rows, notes={**rows.notes, UNKNOWN_TOKENS: count}) if count else rows

@@ -1,7 +1,7 @@
-"""Traditional Chinese characters to simplified ones, one to one, so that offsets stay what they are.
+"""Traditional Chinese characters replaced by simplified ones, one by one, so that offsets stay the same.
 
-In: a text. Out: a text of the same length. OpenCC's table of single characters decides; phrases are not
-looked at (they could change the length). Knows nothing about vocabularies or tasks.
+In: a text. Out: a text of the same length. OpenCC converts single characters; phrases, which could change
+the length, are not converted. Knows nothing about vocabularies or tasks.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from clue_runner.errors import UsageError
 
 
 def simplified(text: str) -> str:
-    """Return ``text`` with each traditional character replaced; offsets are the same in both.
+    """Return ``text`` with every traditional character replaced; offsets stay the same.
 
     Raises:
         UsageError: OpenCC is not installed.
@@ -22,29 +22,28 @@ def simplified(text: str) -> str:
 
 
 class _Table(dict[int, int]):
-    """Code point -> code point, filled as characters are met."""
+    """Code point -> code point, filled as characters occur."""
 
     def __init__(self, converter: Any) -> None:
-        """Keep the converter."""
         super().__init__()
         self._converter = converter
 
     def __missing__(self, code: int) -> int:
-        """Return the simplified form; the character itself where that is none or not a single one."""
-        found = "" if 0xD800 <= code < 0xE000 else str(self._converter.convert(chr(code)))
-        self[code] = ord(found) if len(found) == 1 else code
+        """Return the simplified form, or the character itself where that is not a single character."""
+        converted = "" if 0xD800 <= code < 0xE000 else str(self._converter.convert(chr(code)))
+        self[code] = ord(converted) if len(converted) == 1 else code
         return self[code]
 
 
 @cache
 def _table() -> _Table:
-    """Return the table; OpenCC is imported here because few tasks need it."""
+    """Return the one table; OpenCC is imported here because few tasks need it."""
     try:
         from opencc import OpenCC
     except ImportError as error:
         raise UsageError(
             "texts in traditional characters need the package 'opencc'",
             received=str(error),
-            next_step="install it, or give the texts as they are: --set data.simplify=false",
+            next_step="pip install opencc, or leave the texts as they are: --set data.simplify=false",
         ) from None
     return _Table(OpenCC("t2s"))

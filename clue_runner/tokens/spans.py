@@ -1,7 +1,7 @@
-"""Characters to tokens and back.
+"""Spans of characters as spans of tokens, and back.
 
-In: one text's ``Encoded`` and a span. Out: the span in the other unit, or None where it has none.
-Both ends of every span are inclusive, as CLUENER's are. Knows nothing about entities or answers.
+In: one text's ``Encoded`` and a span. Out: the span in the other unit, or None where there is none.
+Both ends of every span are inclusive, as in CLUENER. Knows nothing about entities or answers.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from clue_runner.tokens.tokenizer import Encoded
 
 
 def chars_to_tokens(encoded: Encoded, first: int, last: int) -> tuple[int, int] | None:
-    """Return the (first, last) token of exactly these characters.
+    """Return the first and last token of exactly these characters.
 
-    None where no token boundary can express the span: it begins or ends inside a token (``iPhone`` in
+    None where token boundaries cannot express the span: it begins or ends inside a token (``iPhone`` in
     ``iPhone7``), or on a character without a token (a space, a control character, a lone accent).
     """
     if last < first:
         return None
-    # A character may make several tokens (a Hangul syllable decomposes): take all of them.
+    # One character may become several tokens (a Hangul syllable is decomposed): take all of them.
     first_token = int(np.searchsorted(encoded.starts, first, side="left"))
     last_token = int(np.searchsorted(encoded.ends, last + 1, side="right")) - 1
     if first_token >= len(encoded) or last_token < first_token:
@@ -30,9 +30,9 @@ def chars_to_tokens(encoded: Encoded, first: int, last: int) -> tuple[int, int] 
 
 
 def covering_tokens(encoded: Encoded, first: int, last: int) -> tuple[int, int] | None:
-    """Return the (first, last) token that touch these characters; None where no token does.
+    """Return the first and last token that touch these characters; None where no token does.
 
-    The same as ``chars_to_tokens`` where that finds something; else the nearest span that can be learnt.
+    The result of ``chars_to_tokens`` where it has one, else the nearest span that can be learnt.
     """
     first_token = int(np.searchsorted(encoded.ends, first, side="right"))
     last_token = int(np.searchsorted(encoded.starts, last, side="right")) - 1
@@ -40,10 +40,10 @@ def covering_tokens(encoded: Encoded, first: int, last: int) -> tuple[int, int] 
 
 
 def tokens_to_chars(encoded: Encoded, first: int, last: int) -> tuple[int, int]:
-    """Return the (first, last) character of a token span.
+    """Return the first and last character of a token span.
 
     Raises:
-        IndexError: the span is empty or not within the text's tokens.
+        IndexError: the span is empty or exceeds the text's tokens.
     """
     if not 0 <= first <= last < len(encoded):
         raise IndexError(f"tokens {first} to {last} of {len(encoded)}")

@@ -1,9 +1,9 @@
-"""Spans of tokens as one tag a token and back, and the best sequence of tags.
+"""Spans of tokens as one tag per token, and back; the best sequence of tags.
 
-In: spans, or scores of tags. Out: tags, spans. Knows nothing about types' names, characters or tensors.
+In: spans, or scores of tags. Out: tags, spans. Knows nothing about names of types, characters or tensors.
 
-Tags are BIO: 0 outside, 1 + 2 k the first token of a span of type k, 2 + 2 k a later one. A first token
-always has its own tag: neighbours of one type would run together without it.
+Tags are BIO: 0 outside, 1 + 2 k the first token of a span of type k, 2 + 2 k a later one. The first token
+always has a tag of its own, without which neighbours of one type would merge.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ OUTSIDE = 0
 
 
 class TokenSpan(NamedTuple):
-    """Tokens ``first`` to ``last``, both inclusive, of a type by its number."""
+    """Tokens ``first`` to ``last``, both inclusive, and the number of their type."""
 
     type: int
     first: int
@@ -28,14 +28,14 @@ class TokenSpan(NamedTuple):
 
 
 def tag_count(types: int) -> int:
-    """Return how many tags ``types`` types need."""
+    """Return the number of tags for ``types`` types."""
     return 1 + 2 * types
 
 
 def spans_to_tags(spans: Iterable[TokenSpan], count: int) -> tuple[TagArray, int]:
-    """Return (count,) int32 tags, and how many spans found no place.
+    """Return (count,) int32 tags, and how many spans were left out.
 
-    One token has one tag, so of spans that share a token only the longest stays, of equals the first.
+    A token has one tag, so of spans that share a token only the longest stays, or the first of equal ones.
     """
     tags = np.zeros(count, np.int32)
     left_out = 0
@@ -53,7 +53,7 @@ def tags_to_spans(tags: Sequence[int] | TagArray) -> list[TokenSpan]:
     """Return the spans of a legal sequence of tags, in order.
 
     Raises:
-        ValueError: a later token follows no token of its type.
+        ValueError: the tag of a later token does not follow a token of its type.
     """
     spans: list[TokenSpan] = []
     previous = OUTSIDE
@@ -69,7 +69,7 @@ def tags_to_spans(tags: Sequence[int] | TagArray) -> list[TokenSpan]:
 
 
 def legal_steps(tags: int) -> NDArray[np.bool_]:
-    """Return (tags, tags): may the column's tag follow the row's? A text begins as if after ``OUTSIDE``."""
+    """Return (tags, tags), true where the column's tag may follow the row's; a text begins at ``OUTSIDE``."""
     before, after = np.indices((tags, tags))
     later = (after > 0) & (after % 2 == 0)
     return np.asarray(~later | (before == after) | (before == after - 1), np.bool_)
@@ -82,14 +82,14 @@ def best_tags(
     start: FloatArray | None = None,
     end: FloatArray | None = None,
 ) -> list[TagArray]:
-    """Return the legal sequence of tags with the highest sum of scores of each row (Viterbi's algorithm).
+    """Return each row's legal sequence of tags with the highest sum of scores (Viterbi's algorithm).
 
     Args:
         scores: (rows, length, tags).
         counts: (rows,) tokens in each row.
-        transitions: (tags, tags) from the row's tag to the column's; None: 0 where legal.
-        start: (tags,) added to the first token's scores.
-        end: (tags,) added to the last token's scores.
+        transitions: (tags, tags) scores of going from the row's tag to the column's; None for 0 where legal.
+        start: (tags,) added to the scores of the first token.
+        end: (tags,) added to the scores of the last token.
     """
     rows, length, tags = scores.shape
     counts = np.asarray(counts)

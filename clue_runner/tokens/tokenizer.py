@@ -1,11 +1,11 @@
 """BERT's WordPiece with exact character offsets, and the [CLS] A [SEP] B [SEP] layout.
 
-In: a vocabulary file (one piece a line) and texts. Out: token ids, character offsets into the raw
+In: a vocabulary file (one piece per line) and texts. Out: token ids, character offsets into the raw
 text, or rows cut to a length. Wraps the ``tokenizers`` library. Knows nothing about tasks or labels.
 
-A special token's name inside a text ("[SEP]" typed by a user) is ordinary text here, as in BERT's own
-tokenizer; the fast tokenizer of ``transformers`` would turn it into the special id. Code that wants
-[MASK] or [unused1] in a row inserts the id.
+The name of a special token inside a text ("[SEP]" typed by a user) is ordinary text here, as in BERT's own
+tokenizer; the fast tokenizer of ``transformers`` would turn it into the special id. Code that needs [MASK]
+or [unused1] in a row inserts the id.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from clue_runner.tokens.vocabulary import parse_vocabulary, read_vocabulary_file
 
 TokenArray = NDArray[np.int32]
 
-# Encodings of one chunk are alive at a time: enough to keep all cores busy, little enough to stay small.
+# Texts encoded at a time: enough to keep all cores busy, few enough to keep memory small.
 _CHUNK = 4096
 _MAX_WORD_LENGTH = 100
 _SURROGATES = dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
@@ -44,8 +44,8 @@ class Encoded:
 
     Args:
         ids: (tokens,) int32.
-        starts: (tokens,) int32, the first character of each token in the raw text (code points).
-        ends: (tokens,) int32, one past the last character.
+        starts: (tokens,) int32, the first character of each token in the raw text, in code points.
+        ends: (tokens,) int32, one past the last character of each token.
     """
 
     ids: TokenArray
@@ -58,11 +58,11 @@ class Encoded:
 
 
 class Tokenizer:
-    """WordPiece over one vocabulary; the same ids and offsets as BERT's reference.
+    """WordPiece over one vocabulary, with the ids and offsets of BERT's reference.
 
     Args:
-        vocab_path: a ``vocab.txt``, one piece a line, UTF-8; a line's number from 0 is its id.
-        lowercase: lower-case and strip accents first.
+        vocab_path: a ``vocab.txt`` in UTF-8, one piece per line; the line's number from 0 is the id.
+        lowercase: lower-case texts and strip accents first.
 
     Raises:
         CheckpointError: the vocabulary cannot be used; see ``parse_vocabulary``.
@@ -107,7 +107,7 @@ class Tokenizer:
 
     @property
     def id_limits(self) -> dict[str, int]:
-        """Return name of a column -> how many ids it can hold, for rows that come from a file."""
+        """Return column name -> number of ids that it may hold, to check rows that come from a file."""
         return {"token_ids": self.vocab_size, "segment_ids": 2}
 
     def token_id(self, piece: str) -> int:
@@ -125,19 +125,19 @@ class Tokenizer:
         return self._ids[piece]
 
     def pieces(self, ids: Sequence[int] | TokenArray) -> list[str]:
-        """Return the pieces of token ids, for messages and debugging."""
+        """Return the pieces that token ids stand for."""
         return [self.vocabulary.pieces[int(token)] for token in ids]
 
     def encode_texts(self, texts: Sequence[str]) -> list[Encoded]:
-        """Return each text's tokens with character offsets; no special tokens, nothing cut."""
+        """Return each text's tokens with character offsets, without special tokens and uncut."""
         encoded: list[Encoded] = []
         for chunk in self._chunks(texts, with_offsets=True):
             lengths, ids = _flat_ids(chunk)
-            flat = chain.from_iterable(chain.from_iterable(one.offsets for one in chunk))
+            flat = chain.from_iterable(chain.from_iterable(encoding.offsets for encoding in chunk))
             spans = np.fromiter(flat, np.int32, count=2 * len(ids)).reshape(-1, 2)
             borders = np.cumsum(lengths)[:-1]
             parts = (np.split(values, borders) for values in (ids, spans[:, 0].copy(), spans[:, 1].copy()))
-            encoded += [Encoded(*one) for one in zip(*parts, strict=True)]
+            encoded += [Encoded(*columns) for columns in zip(*parts, strict=True)]
         return encoded
 
     def pair_rows(
@@ -148,16 +148,17 @@ class Tokenizer:
     ) -> tuple[IntArray, TokenArray, TokenArray, int]:
         """Return rows of ``[CLS] A [SEP]``, ``[CLS] A [SEP] B [SEP]`` and so on.
 
-        A row that is too long loses single tokens from the end of its longest part, of the later one
-        where two are equally long: BERT's rule.
+        A row that is too long loses one token after the other from the end of its longest part, from the
+        later one where two are equally long, as in BERT.
 
         Args:
-            texts: one or more parts a row.
-            max_length: tokens in a row at most, special tokens counted.
-            segments: ``real``: 0 for [CLS] A [SEP] and 1 for what follows; ``zero``: 0 everywhere.
+            texts: one or more parts per row.
+            max_length: the most tokens in a row, special tokens included.
+            segments: ``real``: 0 for [CLS] A [SEP] and 1 for what follows; ``zero``: 0 throughout.
 
         Returns:
-            offsets (rows + 1,) int64, token ids (total,) int32, segment ids (total,) int32, rows cut.
+            offsets (rows + 1,) int64, token ids (total,) int32, segment ids (total,) int32, and the number
+            of rows that were cut.
 
         Raises:
             ValueError: a row has no part, or its special tokens alone do not fit.
@@ -179,7 +180,7 @@ class Tokenizer:
     def _lay_out(
         self, parts: IntArray, lengths: IntArray, kept: IntArray, ids: TokenArray
     ) -> tuple[IntArray, TokenArray, IntArray]:
-        """Return row offsets, token ids, and part borders ([CLS] in the first part, [SEP] in its own)."""
+        """Return row offsets, token ids, part offsets; [CLS] belongs to the first part, [SEP] to its own."""
         heads = np.zeros(len(kept), np.int64)
         heads[_starts(parts)] = 1
         piece_offsets = _offsets(kept + heads + 1)
@@ -192,11 +193,12 @@ class Tokenizer:
         return offsets, token_ids, piece_offsets
 
     def _encode_flat(self, texts: Sequence[str]) -> tuple[IntArray, TokenArray]:
-        """Return tokens in each text and all ids in one array; offsets are not computed."""
+        """Return the number of tokens of each text, and all ids in one array, without character offsets."""
         chunks = [_flat_ids(chunk) for chunk in self._chunks(texts, with_offsets=False)]
         if not chunks:
             return np.zeros(0, np.int64), np.zeros(0, np.int32)
-        return np.concatenate([one[0] for one in chunks]), np.concatenate([one[1] for one in chunks])
+        lengths, ids = zip(*chunks, strict=True)
+        return np.concatenate(lengths), np.concatenate(ids)
 
     def _chunks(self, texts: Sequence[str], *, with_offsets: bool) -> Iterator[list[Any]]:
         """Yield the library's encodings, a chunk at a time."""
@@ -206,20 +208,20 @@ class Tokenizer:
             try:
                 yield encode(chunk, add_special_tokens=False)
             except (UnicodeEncodeError, TypeError):
-                # JSON can hold half a surrogate pair, which is no Unicode text. U+FFFD is as long, so that
+                # JSON can hold half a surrogate pair, which is not valid Unicode. U+FFFD is as long, so that
                 # offsets stay right, and BERT's cleaning drops it.
                 yield encode([text.translate(_SURROGATES) for text in chunk], add_special_tokens=False)
 
 
 def _flat_ids(encodings: list[Any]) -> tuple[IntArray, TokenArray]:
-    """Return tokens in each encoding and all ids in one array."""
-    lists = [one.ids for one in encodings]
+    """Return the number of tokens of each encoding, and all ids in one array."""
+    lists = [encoding.ids for encoding in encodings]
     lengths = np.fromiter(map(len, lists), np.int64, count=len(lists))
     return lengths, np.fromiter(chain.from_iterable(lists), np.int32, count=int(lengths.sum()))
 
 
 def _offsets(lengths: IntArray) -> IntArray:
-    """Return (n + 1,) borders of consecutive pieces."""
+    """Return (n + 1,) offsets of consecutive pieces of these lengths."""
     return np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
 
 
@@ -229,10 +231,10 @@ def _starts(parts: IntArray) -> IntArray:
 
 
 def _cut_longest_first(lengths: IntArray, parts: IntArray, max_length: int) -> IntArray:
-    """Return tokens kept of each part.
+    """Return how many tokens of each part are kept.
 
-    Popping from the longest part until the row fits lowers all long parts to one level, the earlier ones
-    keeping one token more where the room does not divide evenly; the level is found by bisection.
+    Taking tokens from the longest part until the row fits lowers all long parts to one level, where earlier
+    parts keep one token more if the room does not divide evenly. Bisection finds the level.
     """
     if not len(parts):
         return lengths

@@ -127,7 +127,7 @@ def _broken_notices(rows: Rows, path: Path, place: str) -> list[str]:
             "too many rows of the word vectors are broken",
             where=str(path),
             received=f"{len(rows.broken):,} of {rows.total:,}",
-            allowed=f"{BAD_SHARE:.0%}",
+            allowed=f"at most {BAD_SHARE:.0%}",
             problems=[Problem(row.reason, f"{place}{row.number}") for row in rows.broken],
             next_step=NEXT_STEP,
         )
@@ -140,10 +140,10 @@ def _broken_notices(rows: Rows, path: Path, place: str) -> list[str]:
 
 
 def _header_notices(rows: Rows, header: Header | None, path: Path) -> list[str]:
-    """Return what to say about a first line that does not agree with the rows.
+    """Return what to say about a first line that disagrees with the rows.
 
     Raises:
-        DataError: more than 1 % of the words that it counts are missing.
+        DataError: more than 1 % of the words that it announces are missing.
     """
     if header is None:
         return []
@@ -159,7 +159,9 @@ def _header_notices(rows: Rows, header: Header | None, path: Path) -> list[str]:
         )
     if (rows.total, size) != (header.count, header.size):
         notices.append(
-            f"{path}: its first line counts {header.count:,} words of {header.size:,} numbers, "
-            f"it holds {rows.total:,} of {size:,}"
+            f"{path}: its first line announces {header.count:,} words of {header.size:,} numbers, "
+            f"but it holds {rows.total:,} of {size:,}"
         )
+    if rows.unread:
+        notices.append(f"{path}: {rows.unread:,} bytes at its end are no whole row")
     return notices

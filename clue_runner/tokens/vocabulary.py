@@ -3,8 +3,8 @@
 In: a ``vocab.txt``. Out: pieces and ids, checked, and what is unusual about the file in sentences.
 Knows nothing about texts.
 
-Ids are line numbers, so no line is ever dropped. Of a piece that is repeated the last line gives the id, as
-in BERT's own reader (ERNIE 3.0 has ``$`` twice); the id of an earlier or an empty line is never made.
+Ids are line numbers, so no line is ever dropped. The last line of a repeated piece gives its id, as in BERT's
+own reader (ERNIE 3.0 has ``$`` twice); the id of an earlier line or an empty one is never used.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ def _odd_lines(lines: list[str], ids: dict[str, int], path: Path) -> list[str]:
             f"{path}:{first}: {lines[first - 1]!r} is repeated on line {last}; the last wins{more}"
         )
     if empty:
-        notices.append(f"{path}:{empty[0] + 1}: {_count(len(empty), 'empty line')}; no text makes its id")
+        notices.append(f"{path}:{empty[0] + 1}: {_count(len(empty), 'empty line')}; its id is never used")
     return notices
 
 

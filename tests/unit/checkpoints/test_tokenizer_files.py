@@ -272,7 +272,7 @@ def test_a_folder_with_tokenizer_json_alone_says_how_to_make_the_vocabulary(
     write(folder, "tokenizer.json", {"model": {"type": "WordPiece", "vocab": pieces}})
     message = refused_without_vocabulary(folder)
     assert "has no vocab.txt but a tokenizer.json" in message and "not supported yet" in message
-    command = message.split("in that folder: ")[1]
+    command = message.split("in the folder: ")[1]
     assert command.startswith("python ")
     subprocess.run(command.replace("python", sys.executable, 1), shell=True, check=True, cwd=folder)
     assert (folder / "vocab.txt").read_bytes() == whole
@@ -284,7 +284,7 @@ def test_a_tokenizer_json_of_another_kind_is_named(folder: Path, content: dict) 
     (folder / "vocab.txt").unlink()
     write(folder, "tokenizer.json", content)
     kind = "BPE" if content == {"model": {"type": "BPE"}} else "unknown"
-    assert f"of the kind {kind}" in refused_without_vocabulary(folder)
+    assert f"of the type {kind}" in refused_without_vocabulary(folder)
 
 
 def refused_without_vocabulary(folder: Path) -> str:

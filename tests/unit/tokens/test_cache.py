@@ -195,7 +195,7 @@ def test_the_bytes_of_an_entry_are_hashed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"tokens/token_ids": np.array([0, 1, 2, 3, 5], np.int32)}, "from 0 to 5, possible are 0 to 4"),
+        ({"tokens/token_ids": np.array([0, 1, 2, 3, 5], np.int32)}, "from 0 to 5, allowed are 0 to 4"),
         ({"tokens/token_ids": np.array([0, -1, 2, 3, 4], np.int32)}, "token_ids from -1 to 4"),
         ({"tokens/segment_ids": np.full(5, 2, np.int32)}, "segment_ids from 2"),
         ({"record": np.array([0, 2])}, "record from 0 to 2"),

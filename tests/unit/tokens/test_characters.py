@@ -25,6 +25,11 @@ def test_frequent_characters_come_first_and_rare_ones_are_unknown() -> None:
     assert CharacterTokenizer(kept).character_ids("中x国").tolist() == [2, 1, 3]
 
 
+def test_half_a_surrogate_pair_is_unknown_and_does_not_stop_the_saving() -> None:
+    kept = count_characters(["中\ud800中\ud800"], 2)
+    assert kept == ["中"] and CharacterTokenizer(kept).vocab_bytes.decode().endswith("中\n")
+
+
 def test_an_empty_vocabulary_is_an_error() -> None:
     with pytest.raises(DataError, match="an empty vocabulary") as caught:
         count_characters(["中国"], 5)

@@ -119,7 +119,9 @@ def test_over_one_percent_of_broken_rows_is_an_error(tmp_path: Path) -> None:
     rows[3:6] = [b"b 1 x 3"] * 3
     assert "3 of 300 rows left out" in read(tmp_path / "vectors", b"\n".join(rows)).notices[0]
     rows[6] = b"c d 1 2 3"
-    with pytest.raises(DataError, match=r"too many rows .* broken, got 4 of 300 \(allowed: 1%\)") as caught:
+    with pytest.raises(
+        DataError, match=r"too many rows .* broken, got 4 of 300 \(allowed: at most 1%\)"
+    ) as caught:
         read(tmp_path / "vectors", b"\n".join(rows))
     assert f"{tmp_path / 'vectors'}:7: a space or tab inside the word" in str(caught.value)
     assert caught.value.exit_code == 3
@@ -130,10 +132,10 @@ def test_over_one_percent_of_broken_rows_is_an_error(tmp_path: Path) -> None:
     [
         (b"\xef\xbb\xbf300 3\n" + b"\n".join(text_rows()), "byte order mark"),
         (b"\xef\xbb\xbf" + b"\n".join(text_rows()), "byte order mark"),
-        (b"299 3\n" + b"\n".join(text_rows()), "counts 299 words of 3 numbers, it holds 300 of 3"),
-        (b"302 3\n" + b"\n".join(text_rows()), "counts 302 words of 3 numbers, it holds 300 of 3"),
-        (b"300 4\n" + b"\n".join(text_rows()), "counts 300 words of 4 numbers, it holds 300 of 3"),
-        (b"5 3\n" + b"\n".join(text_rows()), "counts 5 words"),
+        (b"299 3\n" + b"\n".join(text_rows()), "announces 299 words of 3 numbers, but it holds 300 of 3"),
+        (b"302 3\n" + b"\n".join(text_rows()), "announces 302 words of 3 numbers, but it holds 300 of 3"),
+        (b"300 4\n" + b"\n".join(text_rows()), "announces 300 words of 4 numbers, but it holds 300 of 3"),
+        (b"5 3\n" + b"\n".join(text_rows()), "announces 5 words"),
     ],
 )
 def test_what_is_wrong_around_the_rows_is_said(tmp_path: Path, content: bytes, said: str) -> None:
@@ -148,7 +150,13 @@ def test_a_binary_file_is_read_to_its_end_whatever_it_counts(tmp_path: Path, cou
     content = binary(MANY, np.ones((300, 5), np.float32)).replace(b"300 5", f"{count} 5".encode(), 1)
     found = read(tmp_path / "vectors", content)
     assert len(found.words) == holds
-    assert f"counts {count} words of 5 numbers, it holds {holds} of 5" in found.notices[0]
+    assert f"announces {count} words of 5 numbers, but it holds {holds} of 5" in found.notices[0]
+
+
+def test_bytes_behind_the_last_row_of_a_binary_file_are_said(tmp_path: Path) -> None:
+    found = read(tmp_path / "vectors", binary(MANY, np.ones((300, 5), np.float32)) + b"w300 \x01\x02")
+    assert list(found.words) == MANY
+    assert "7 bytes at its end are no whole row" in found.notices[0]
 
 
 def test_tabs_blank_lines_and_crlf_are_no_fault(tmp_path: Path) -> None:
