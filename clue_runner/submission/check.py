@@ -21,7 +21,7 @@ from clue_runner.data.records import Records
 from clue_runner.errors import Problem
 from clue_runner.submission.answers import check_values, read_answers
 from clue_runner.submission.findings import Findings
-from clue_runner.submission.forms import Answer, upload_form
+from clue_runner.submission.forms import MAX_BYTES, TOO_LARGE, Answer, upload_form
 from clue_runner.submission.ids import check_id_types, check_ids, check_keys
 from clue_runner.submission.objects import count_answers
 from clue_runner.submission.tables import check_table
@@ -50,6 +50,9 @@ def check_file(
         others: test records of the task's other versions, to tell a mix-up (split -> records).
     """
     findings = Findings(name or submission.file, fix=fixing_command(card))
+    if len(raw) > MAX_BYTES:
+        findings.add(TOO_LARGE, received=f"more than {MAX_BYTES:,} bytes", allowed=f"{MAX_BYTES:,} bytes")
+        return findings.problems()
     answers = read_answers(raw, findings, upload_form(submission))
     if not answers:
         return findings.problems()

@@ -12,6 +12,8 @@ from clue_runner.data.cards import Card, Submission
 
 Shape = Literal["lines", "object", "table"]
 
+MAX_BYTES = 64 * 1024**2  # the largest official file has 1.5 MB
+TOO_LARGE = "the file is too large for a submission"
 ANSWER_KEYS = ("prediction", "label", "answer")  # of a run's own file, of submissions, of FewCLUE's ChID
 
 
