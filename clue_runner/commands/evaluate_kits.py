@@ -72,7 +72,7 @@ def _sogou_answers(predictions: Path) -> list[Answer]:
     """Return the answers of a table or of JSON lines.
 
     Raises:
-        DataError: an answer that is not a text, or an id that stands twice and would count twice.
+        DataError: an answer that is not a string, or a duplicate id, which would count twice.
     """
     answers = read_predictions(read_regular(predictions), str(predictions), Form(may_be_table=True))
     findings = Findings(str(predictions))

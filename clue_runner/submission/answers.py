@@ -83,7 +83,7 @@ def check_values(
         card: the task.
         records: what was asked; None: not compared with texts and choices.
         findings: where to note what is wrong.
-        submission: the leaderboard's file; None: the answers are to be scored, where digits in a text may
+        submission: the leaderboard's file; None: the answers are to be scored, where digits in a string may
             stand for an index and a record's blanks may be answered together.
     """
     kind = answer_kind(card)
@@ -105,7 +105,6 @@ def _shape_of(lines: list[str], form: Form) -> Shape:
 
 
 def _blanks(answer: Answer) -> list[Answer]:
-    """Return the answers to a record's blanks one by one."""
     if not isinstance(answer.value, Mapping):
         return [answer]
     return [Answer(answer.line, tag, index) for tag, index in answer.value.items()]

@@ -1,7 +1,7 @@
 """Would the leaderboard take this file? Every known cause of a score of 0, found and explained.
 
 In: a card, one of its submissions, the file's bytes, and the test records where they are at hand.
-Out: problems, each with its line, what stands there, what is allowed, and the command that mends it.
+Out: problems, each with its line, what stands there, what is allowed, and the command that fixes it.
 Knows nothing about folders and zips (``gather``) or names (``names``).
 
 The server compares labels line by line with its own file: the count and the order decide, and a
@@ -137,7 +137,6 @@ def _check_count(
 
 
 def _refuse_sample(what: str, card: Card, findings: Findings) -> None:
-    """Note answers to the sample."""
     findings.add(
         f"{what}: these are answers to the sample records that ship with the card, not for upload",
         fix=f"clue data get {card.name}, then clue train --task {card.name}",
@@ -153,5 +152,4 @@ def _is_sample(answers: Sequence[Answer], card: Card, submission: Submission) ->
 
 
 def _either(counts: Sequence[int]) -> str:
-    """Return '3,861' or '12,426 or 12,241'."""
     return " or ".join(f"{count:,}" for count in counts)

@@ -21,10 +21,9 @@ class _Kind:
 
 
 class Findings:
-    """Findings about the file ``name``; ``fix`` is the command shown where none is given."""
+    """Findings about the file ``name``; ``fix`` is the command shown where none is given; true if any."""
 
     def __init__(self, name: str, fix: str | None = None) -> None:
-        """Start with nothing found."""
         self.name = name
         self.fix = fix
         self._kinds: dict[str, _Kind] = {}
@@ -57,7 +56,6 @@ class Findings:
         self._kinds[what] = _Kind(problem(what, place, received, allowed, fix or self.fix))
 
     def __bool__(self) -> bool:
-        """Return whether anything was found."""
         return bool(self._kinds)
 
     def problems(self) -> list[Problem]:
@@ -85,7 +83,6 @@ def shorten(value: object, limit: int = 60) -> str:
 
 
 def _counted(kind: _Kind) -> Problem:
-    """Return the problem with its count in the text."""
     if kind.count == 1:
         return kind.problem
     return replace(kind.problem, what=f"{kind.problem.what} ({kind.count:,} lines, the first is shown)")

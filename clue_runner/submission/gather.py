@@ -40,14 +40,10 @@ class RunFacts:
     """What a run's folder says about the files that the run has made; None where it does not say.
 
     Args:
-        folder: the run's.
-        task: as ``--task`` was given: a shipped name, or the folder of a card of one's own.
-        model: its name.
+        task: a shipped name, or the folder of a card of one's own.
         weights: hash of the pretrained weights.
-        seed: of the run.
         settings: hash of all settings but the seed: runs that share it differ in their seed alone.
-        metric: of ``score``, the dev score in percent.
-        score: None: the run has not ended with one.
+        score: dev score of ``metric`` in percent; None: the run has not ended with one.
         data: ``--data`` of the run; None: the task's own place.
         flaws: why its answers should not go to the leaderboard, each with its reason in words.
     """
@@ -69,13 +65,11 @@ class Piece:
     """One file that may be a submission.
 
     Args:
-        name: without folders.
         shown: what messages call it; of a zip, the member too.
         raw: its bytes; one more than ``MAX_BYTES`` of a file that is too large.
         named: the user named it, or a zip holds it.
         searched: it was found in one of the runs below a folder that was named.
         changed: when it was written, in nanoseconds of the disk's clock.
-        run: which run made it.
         fault: why it cannot be read.
     """
 
@@ -210,7 +204,7 @@ def _gather_folder(folder: Path, gathered: Gathered, is_official: Callable[[str]
 
 
 def _files(folder: Path) -> list[Path]:
-    """Return what may be submission files, anything that is no folder and no litter."""
+    """Return what may be submission files, pipes and the like among them: reading says what they are."""
     try:
         return [path for path in entries(folder) if path.suffix in {".json", ".jsonl"} and not path.is_dir()]
     except OSError as error:
@@ -261,9 +255,7 @@ def _gather_zip(path: Path, gathered: Gathered) -> None:
             continue
         gathered.pieces += [_read_member(path, name, member, sizes[member]) for member in places]
     if len(gathered.pieces) == before:
-        raise DataError(
-            "the zip holds no file", where=printable(str(path)), next_step="clue submit pack RUN..."
-        )
+        raise DataError("the zip holds no file", where=printable(str(path)), next_step="clue submit pack RUN")
 
 
 def _read_member(path: Path, name: str, member: str, size: int) -> Piece:
@@ -281,8 +273,9 @@ def _read_member(path: Path, name: str, member: str, size: int) -> Piece:
 def _layout_problems(path: Path, infos: Sequence[zipfile.ZipInfo]) -> list[Problem]:
     """Return what is wrong with the zip apart from its files: folders and litter inside."""
     repack = f"clue submit pack {quote(str(path))} --output {UPLOAD_NAME}"
-    litter = [info.filename for info in infos if is_litter(info.filename)]
-    nested = [info.filename for info in infos if "/" in info.filename and not is_litter(info.filename)]
+    names = [info.filename for info in infos]
+    litter = [name for name in names if is_litter(name)]
+    nested = [name for name in names if "/" in name and not is_litter(name)]
     problems = []
     if litter:
         what = f"the zip holds {len(litter)} files that a file manager added"

@@ -37,10 +37,8 @@ class Match:
 
 
 def official_files(cards: Mapping[str, Card]) -> Iterator[Known]:
-    """Yield every file of every card, in the cards' order and then in the card's own."""
-    for card in cards.values():
-        for submission in card.submissions:
-            yield Known(card, submission)
+    """Return every file of every card, in the cards' order and then in the card's own."""
+    return (Known(card, submission) for card in cards.values() for submission in card.submissions)
 
 
 def recognise(name: str, cards: Mapping[str, Card]) -> Match:
@@ -73,7 +71,7 @@ def name_problem(
         return None
     if chosen is None:
         names = ", ".join(known.submission.file for known in match.candidates)
-        return problem(f"not a file name of the board: {match.problem}", shown, name, names or None)
+        return problem(f"not a file name of the leaderboard: {match.problem}", shown, name, names or None)
     right = chosen.submission.file
     fix = f"clue predict --task {chosen.card.name} --split test"
     if ".zip:" not in shown and not taken:
@@ -108,6 +106,5 @@ def _plain(name: str) -> str:
 
 def _formed(task: str) -> set[str]:
     """Return the names that published baselines give to a task's file, in plain form."""
-    return {
-        task + ending for ending in ("", "predict", "prediction", "predictions", "testprediction", "submit")
-    }
+    endings = ("", "predict", "prediction", "predictions", "testprediction", "submit")
+    return {task + ending for ending in endings}

@@ -39,9 +39,7 @@ class Packed:
     """The zip that was written.
 
     Args:
-        path: where it is.
         taken: the files in it, in its order.
-        sha256: of the zip.
         left_out: files that are not of the benchmark.
         set_aside: where a zip that was in the way has gone.
     """
@@ -65,8 +63,7 @@ def pack(report: Report, output: Path | None = None, allow: Collection[str] = ()
         allow: flaws of runs that do not matter here, ``mixed`` models among them (``choose.Allowed``).
 
     Raises:
-        DataError: a file has a problem, two files have one name, its run should not go to the leaderboard,
-            or there is nothing to pack.
+        DataError: a file or its run has a problem, two files have one name, or there is nothing to pack.
         UsageError: a file that is no zip is in the way.
         StorageError: the zip cannot be written.
     """
@@ -150,7 +147,7 @@ def _choose(report: Report, allow: Collection[str]) -> list[FileReport]:
     for file in files:
         named.setdefault(file.known.submission.file if file.known else file.piece.shown, []).append(file)
     chosen: list[FileReport] = []
-    problems = [*report.unreadable]
+    problems = list(report.unreadable)
     problems += [mark for mark in report.problems if SAMPLE_MARK in (mark.where or "")]
     for name, same in named.items():
         first = same[0]
@@ -158,7 +155,7 @@ def _choose(report: Report, allow: Collection[str]) -> list[FileReport]:
         problems += [_conflict(name, first, other) for other in others]
         piece = choose([file.piece for file in same], allow).piece
         chosen += [file for file in same if file.piece is piece]
-    problems += [found for file in chosen for found in file.problems]
+    problems += [fault for file in chosen for fault in file.problems]
     if not report.sample:
         problems += [flaw for file in chosen for flaw in flaws(file.piece, allow)]
         mix = None if "mixed" in allow else mixed_models(file.piece for file in chosen)
@@ -173,12 +170,8 @@ def _choose(report: Report, allow: Collection[str]) -> list[FileReport]:
 
 
 def _conflict(name: str, first: FileReport, other: FileReport) -> Problem:
-    return problem(
-        f"two files are {name}",
-        other.piece.shown,
-        f"also {first.piece.shown}",
-        "one of them, or runs that differ in their seed alone",
-    )
+    allowed = "one of them, or runs that differ in their seed alone"
+    return problem(f"two files are {name}", other.piece.shown, f"also {first.piece.shown}", allowed)
 
 
 def _belongs(file: FileReport, benchmark: str) -> bool:

@@ -21,19 +21,15 @@ from clue_runner.submission.names import Known, Match, name_problem, official_fi
 from clue_runner.submission.objects import count_answers
 from clue_runner.submission.testfiles import TestFiles
 
-BENCHMARKS = ("clue1.1", "clue1.0", "cluener", "fewclue")
-
 
 @dataclass(frozen=True)
 class FileReport:
-    """What was found out about one file.
+    """What the checks say about one file.
 
     Args:
-        piece: the file.
         known: which official file it is; None where its name says nothing.
         lines: its answers: lines, or the keys of a file that is one object.
         compared_with: the test file whose ids were compared.
-        problems: why it may not be sent.
         warning: what a user should know besides.
         why: why this file was taken and not that of another run.
     """

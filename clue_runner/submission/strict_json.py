@@ -27,7 +27,7 @@ class UnusableJsonError(ValueError):
 
 
 class RepeatedKeyError(ValueError):
-    """A key stands twice in one object: which value counts would be a guess.
+    """A duplicate key in one object: which value counts would be a guess.
 
     Args:
         key: the first key that is repeated.
@@ -66,10 +66,10 @@ def load_json(text: str) -> Any:
 def entries(text: str) -> Iterator[tuple[int, str, Any]]:
     """Yield (line, key, value) of every pair of the object that ``text`` is, in one pass over it.
 
-    Takes what Python's reader takes, repeated keys included.
+    Takes what Python's reader takes, duplicate keys included; whole numbers stay strings.
 
     Raises:
-        ValueError: the text is no JSON object from here on.
+        ValueError, RecursionError: the text cannot be read as an object from here on.
     """
     line, counted, place = 1, 0, _skip(text, 0)
     if not text.startswith("{", place):
@@ -140,4 +140,4 @@ _STRICT = json.JSONDecoder(
     parse_int=_integer,
     object_pairs_hook=_unique_keys,
 )
-_PLAIN = json.JSONDecoder(parse_int=float)  # 5,000 digits are no error here; values are only looked through
+_PLAIN = json.JSONDecoder(parse_int=str)  # 5,000 digits are no error here; values are only looked through

@@ -103,7 +103,7 @@ def test_other_json_of_a_folder_is_left_alone_but_a_named_one_is_not(card: Card,
     assert report.all_problems == [] and report.left_out == (
         f"{folder / 'metrics.json'}: not a file of the leaderboard",
     )
-    assert "not a file name of the board" in str(check(card, folder / "metrics.json").all_problems[0])
+    assert "not a file name of the leaderboard" in str(check(card, folder / "metrics.json").all_problems[0])
 
 
 def test_flat_zip_is_accepted(card: Card, tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_flat_zip_is_accepted(card: Card, tmp_path: Path) -> None:
             "a file manager added",
         ),
         ({"topics11_predict.json": GOOD_11, ".DS_Store": b"x"}, "a file manager added"),
-        ({"topics11_predict.json": GOOD_11, "notes.json": b"{}"}, "not a file name of the board"),
+        ({"topics11_predict.json": GOOD_11, "notes.json": b"{}"}, "not a file name of the leaderboard"),
         ({"topics_predict.json": GOOD_11}, "wrong file name"),
         ({"topics11_predict.json": GOOD_11, "NOT-FOR-UPLOAD.txt": b"x"}, "not for upload"),
     ],
@@ -181,7 +181,7 @@ def test_pack_mends_the_faults_of_a_zip(card: Card, tmp_path: Path) -> None:
 
 def test_pack_refuses_what_check_refuses(card: Card, folder: Path, tmp_path: Path) -> None:
     (folder / "topics11_predict.json").write_bytes(GOOD_11.replace(b'"100"', b"100"))
-    with pytest.raises(DataError, match="the label is not a text"):
+    with pytest.raises(DataError, match="the label is not a string"):
         pack(check(card, folder), tmp_path / "submit.zip")
     assert not (tmp_path / "submit.zip").exists()
 
