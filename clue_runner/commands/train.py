@@ -6,6 +6,7 @@ Knows nothing about argv, or about how a run is done.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +60,8 @@ def fulfil(request: TrainRequest, console: Console) -> dict[str, Any]:
     card, run = resolve(request)
     if request.seeds is not None and request.seed is not None:
         raise UsageError("--seed and --seeds exclude each other", next_step="give one of them")
+    if request.fail_under is not None and not math.isfinite(request.fail_under):  # no score compares with nan
+        raise UsageError("--fail-under is not a score", received=str(request.fail_under), allowed="percent")
     source = locate(card, request.data)
     output = request.output or default_output(card, run, several=request.seeds is not None)
     if request.dry_run:

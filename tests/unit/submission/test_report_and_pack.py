@@ -10,7 +10,7 @@ import pytest
 
 from clue_runner.data.cards import Card
 from clue_runner.errors import DataError, RefusedFileError, StorageError
-from clue_runner.submission.pack import pack
+from clue_runner.submission.pack import pack, zip_bytes
 from clue_runner.submission.report import Report, check_paths
 
 GOOD_11 = b"".join(b'{"id":%d,"label":"100"}\n' % one for one in (7, 5, 9, 0))
@@ -217,6 +217,16 @@ def test_sample_zip_is_marked_and_refused_afterwards(
     assert packed.files == ("topics11_predict.json", "NOT-FOR-UPLOAD.txt")
     messages = [str(problem) for problem in check(card, packed.path).all_problems]
     assert any("sample" in message and "not for upload" in message for message in messages)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../x.json", "..", ".", "", "/x.json", "a/b.json", "a\\b.json", "C:x.json", "nul", "com1.json", "x\x1b.json",
+     "x\n.json", "x" * 300, "x.json ", "-x.json"],
+)  # fmt: skip
+def test_names_in_the_zip_are_plain(name: str) -> None:
+    with pytest.raises(DataError, match="not a name for a file in the zip"):
+        zip_bytes([(name, b"")])
 
 
 def test_nothing_of_the_benchmark(card: Card, folder: Path, tmp_path: Path) -> None:
