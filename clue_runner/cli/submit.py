@@ -34,7 +34,7 @@ DATA = click.option(
     metavar="DIR|FILE|sample",
     help="Where the test files are: one task's folder or zip, or a folder of these.",
 )
-JSON = click.option("--json", is_flag=True, help="One JSON object a line on stdout.")
+JSON = click.option("--json", is_flag=True, help="One JSON object per line on stdout.")
 
 
 @command.command(name="check")

@@ -42,7 +42,7 @@ def score_kit(card: Card, predictions: Path, gold: Path) -> KitResult | None:
 
     Args:
         card: the task.
-        predictions: a table of id and answer, a run's JSON lines, or WebQA's tags, one a line.
+        predictions: a table of id and answer, a run's JSON lines, or WebQA's tags, one per line.
         gold: the Sogou tool's folder, or the question file of WebQA's kit. Where WebQA's lists (synsets.py
             and the others) lie beside it or one folder up, the fuzzy scores use them; else only the kit's
             rules apply, and the scores are named so.

@@ -1,6 +1,6 @@
 """What ``clue submit check`` and ``clue submit pack`` do: from answer files to a zip that the board takes.
 
-In: paths and options as plain values. Out: one line a file, problems with their fixes, the zip, results.
+In: paths and options as plain values. Out: one line per file, problems with their fixes, the zip, results.
 Knows nothing about argv or models.
 """
 
@@ -115,7 +115,7 @@ def _report(request: SubmitRequest) -> Report:
 
 
 def _show(report: Report, console: Console) -> None:
-    """Print one row a file, then warnings, what was left out and what is missing."""
+    """Print one row per file, then warnings, what was left out and what is missing."""
     rows = [_row(file) for file in report.files]
     if rows and not console.quiet:
         console.table(["task", "", "file", "lines", "checked"], rows)

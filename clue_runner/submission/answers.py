@@ -92,7 +92,7 @@ def check_values(
     elif kind == "label":
         check_labels(answers, card, submission.label_type if submission else "str", findings)
     elif kind == "index":
-        each = answers if submission else [one for answer in answers for one in _blanks(answer)]
+        each = answers if submission else [blank for answer in answers for blank in _blanks(answer)]
         check_indices(each, records, findings, for_upload=submission is not None)
     else:
         check_texts(answers, findings)

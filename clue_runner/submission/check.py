@@ -95,7 +95,7 @@ def count_warning(card: Card, submission: Submission, records: Records[Any] | No
         return None
     return (
         f"{submission.file} answers every blank of {records.file}, which has {records.total:,} records where "
-        f"the official one has {_either(known)}: the board wants all of them; clue data get {card.name}"
+        f"the official one has {_either(known)}: the leaderboard wants all of them; clue data get {card.name}"
     )
 
 

@@ -105,7 +105,7 @@ def mixed_models(pieces: Iterable[Piece]) -> Problem | None:
     if len(counts) == 1:
         received += f" with {len(weights)} different sets of pretrained weights"
     what = "the files are answers of several models, which one entry of the leaderboard should not mix"
-    return problem(what, received=received, fix="--model NAME takes one of them, --allow mixed all")
+    return problem(what, received=received, fix="--model NAME takes one of them, --allow mixed takes all")
 
 
 def _model(piece: Piece) -> tuple[str, str | None]:

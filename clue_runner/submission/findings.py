@@ -1,6 +1,6 @@
 """Collects what is wrong with one file: the first line of each kind, and how many more there are.
 
-In: single findings with line numbers. Out: one ``Problem`` a kind, in the order they were met.
+In: single findings with line numbers. Out: one ``Problem`` per kind, in the order they were met.
 Knows nothing about tasks or formats. Text from files is shown with its control characters escaped.
 """
 
@@ -59,7 +59,7 @@ class Findings:
         return bool(self._kinds)
 
     def problems(self) -> list[Problem]:
-        """Return one problem a kind, with the number of occurrences where there is more than one."""
+        """Return one problem per kind, with the number of occurrences where there is more than one."""
         return [_counted(kind) for kind in self._kinds.values()]
 
 

@@ -48,7 +48,7 @@ class Form:
     def line(self) -> str:
         """Return what a line should look like, for messages."""
         example = f'{{"id": 0, "{self.keys[0]}": "..."}}'
-        return f"{example}, one a line" if self.for_upload else example
+        return f"{example}, one per line" if self.for_upload else example
 
 
 def upload_form(submission: Submission) -> Form:

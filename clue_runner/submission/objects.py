@@ -78,7 +78,7 @@ def _line_of_no_number(text: str) -> int | None:
 
 
 def _note_broken(lines: list[str], error: json.JSONDecodeError, findings: Findings) -> None:
-    """Note text that is no JSON value: lines of records, a file that is cut, or anything else."""
+    """Note text that is not one JSON value: lines of records, a truncated file, or anything else."""
     try:
         first = load_json(lines[0])
     except ValueError:

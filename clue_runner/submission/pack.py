@@ -58,13 +58,13 @@ def pack(report: Report, output: Path | None = None, allow: Collection[str] = ()
     Faults of a zip that was read (folders inside, litter) do not matter here: the new one has none.
 
     Args:
-        report: what ``check_paths`` found.
+        report: what ``check_paths`` returned.
         output: the zip; default ``submit.zip``, for sample records ``submit-sample.zip``.
         allow: flaws of runs that do not matter here, ``mixed`` models among them (``choose.Allowed``).
 
     Raises:
         DataError: a file or its run has a problem, two files have one name, or there is nothing to pack.
-        UsageError: a file that is no zip is in the way.
+        UsageError: a file that is not a zip is in the way.
         StorageError: the zip cannot be written.
     """
     chosen = _choose(report, allow)
@@ -115,7 +115,7 @@ def _write(path: Path, raw: bytes) -> Path | None:
     """Write the zip; return where a zip of other content that was in the way has gone.
 
     Raises:
-        UsageError: something else than a zip is in the way.
+        UsageError: something other than a zip is in the way.
         StorageError: the disk refused; what was there still is.
     """
     make_folder(path.parent)
@@ -127,7 +127,7 @@ def _write(path: Path, raw: bytes) -> Path | None:
         return None
     if not old.startswith(ZIP_START):
         raise UsageError(
-            "the output is a file of yours, and no zip",
+            "a file of yours that is not a zip stands at the output",
             where=printable(str(path)),
             next_step="name another --output",
         )
@@ -162,7 +162,7 @@ def _choose(report: Report, allow: Collection[str]) -> list[FileReport]:
         problems += [mix] if mix else []
     if problems:
         raise DataError(
-            "nothing packed: the leaderboard would refuse this, score it 0, or score what you do not mean",
+            "nothing packed: these files should not go to the leaderboard",
             problems=problems,
             next_step="clue submit check",
         )

@@ -1,7 +1,7 @@
 """Brings the answers of a prediction file into the order of the gold records.
 
 In: answers as ``answers.read_answers`` gives them, and labelled records.
-Out: one answer a record, and by what they were matched. Knows nothing about metrics.
+Out: one answer per record, and by what they were matched. Knows nothing about metrics.
 Ids are compared as texts: 1 and "1" are one id.
 """
 
@@ -60,7 +60,7 @@ def align(answers: Sequence[Answer], records: Records[Any], name: str, *, partia
     """
     if all(answer.id is None for answer in answers):
         if partial:
-            raise DataError("answers without ids cannot be a part of a file", where=printable(name))
+            raise DataError("--partial matches answers by id, and these have none", where=printable(name))
         return _by_row(answers, records, name, "row order, since the file has no ids")
     given = [str(answer.id) for answer in answers]
     if _answers_blanks(given, records):
@@ -90,7 +90,7 @@ def _answers_blanks(given: Sequence[str], records: Records[Any]) -> bool:
 def _by_id(
     answers: Sequence[Answer], given: Sequence[str], wanted: Sequence[str], records: Records[Any], name: str
 ) -> Aligned:
-    """Return the answers that there are; a file none of whose ids is asked for is another data set's."""
+    """Return the answers that there are; a file with none of the wanted ids belongs to other data."""
     by_id = dict(zip(given, answers, strict=True))
     known = by_id.keys() & set(wanted)
     if repeats(given) or not known:

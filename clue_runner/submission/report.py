@@ -1,6 +1,6 @@
 """Checks all files that a user hands in, and says which file of a benchmark is missing.
 
-In: paths, cards, ``--data``. Out: a ``Report``: one entry a file, problems, warnings, missing files.
+In: paths, cards, ``--data``. Out: a ``Report``: one entry per file, problems, warnings, missing files.
 Knows nothing about the terminal or the zip that is made of it.
 """
 

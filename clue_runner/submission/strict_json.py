@@ -1,4 +1,4 @@
-"""JSON without the liberties that Python's reader takes, and the lines in which an object's keys stand.
+"""JSON without the liberties that Python's reader takes, and the lines on which an object's keys stand.
 
 In: text. Out: values, or a ``ValueError`` whose type says what is wrong.
 Knows nothing about answers or files.
@@ -23,7 +23,7 @@ class NotANumberError(ValueError):
 
 
 class UnusableJsonError(ValueError):
-    """JSON by its grammar, and nothing that an answer can be; the message says why."""
+    """Valid JSON that no answer can be; the message says why."""
 
 
 class RepeatedKeyError(ValueError):

@@ -1,4 +1,4 @@
-"""Answers as a table, one ``id<TAB>answer`` a line: the layout of the SogouQA scoring tool.
+"""Answers as a table, one ``id<TAB>answer`` per line: the layout of the SogouQA scoring tool.
 
 In: (id, answer) pairs, or the lines of such a file. Out: bytes, answers, findings.
 Knows nothing about scores or models.
@@ -20,7 +20,7 @@ SPACES = str.maketrans(dict.fromkeys("\t\n\r", " "))
 
 
 def table(answers: Iterable[tuple[int | str, object]]) -> bytes:
-    """Return one line a question; tabs and line ends inside an answer become spaces.
+    """Return one line per question; tabs and line ends inside an answer become spaces.
 
     Raises:
         DataError: an answer is not a string.

@@ -76,7 +76,7 @@ def check_texts(answers: Sequence[Answer], findings: Findings) -> None:
                 "several texts with their scores for one id: this is an n-best file",
                 answer.line,
                 received=shorten(value, 40),
-                allowed="one text an id",
+                allowed="one text per id",
                 fix=f"give {single_best_name(findings.name)}, which the same tool wrote",
             )
         elif not isinstance(value, str):

@@ -15,7 +15,7 @@ from clue_runner.submission.findings import shorten
 
 
 def json_lines(answers: Iterable[tuple[int | str, object]], submission: Submission) -> bytes:
-    """Return one compact JSON object a line: UTF-8, no BOM, ends with a newline.
+    """Return one compact JSON object per line: UTF-8, no BOM, ends with a newline.
 
     The server compares line by line, so the order given is the order kept; ids are the records' own.
     Entities ({type: {surface: [[start, end]]}}) are written as they are.
@@ -34,7 +34,7 @@ def json_lines(answers: Iterable[tuple[int | str, object]], submission: Submissi
 
 
 def json_object(answers: Iterable[tuple[int | str, object]], submission: Submission) -> bytes:
-    """Return one JSON object from id to answer, a pair a line in the order given; ends with a newline.
+    """Return one JSON object from id to answer, a pair per line in the order given; ends with a newline.
 
     Raises:
         DataError: a duplicate id, or an answer is not of the type that the card asks for.

@@ -261,7 +261,10 @@ def test_a_part_is_for_reading_tasks_with_ids(
     path = write(tmp_path / "p.jsonl", answers(gold))
     other = clue("evaluate", "--task", "afqmc", "--predictions", path, "--data", "sample", "--partial")
     assert other.exit_code == 2 and "cmrc2018, drcd" in other.stderr
-    for lines, says in (([{"label": "甲"}], "without ids"), ([{"id": "X", "label": "甲"}], "is not in")):
+    for lines, says in (
+        ([{"label": "甲"}], "these have none"),
+        ([{"id": "X", "label": "甲"}], "is not in"),
+    ):
         path = write(tmp_path / "p.jsonl", lines)
         outcome = clue("evaluate", "--task", "drcd", "--predictions", path, "--data", "sample", "--partial")
         assert outcome.exit_code == 3 and says in outcome.stderr

@@ -190,7 +190,10 @@ def test_a_file_of_the_users_is_never_replaced(
         path.touch()
         before = path.read_bytes()
         outcome = clue("submit", "pack", folder, "--output", path)
-        assert outcome.exit_code == 2 and f"{name}: the output is a file of yours" in outcome.stderr
+        assert (
+            outcome.exit_code == 2
+            and f"{name}: a file of yours that is not a zip stands at the output" in outcome.stderr
+        )
         assert path.read_bytes() == before
     os.mkfifo("pipe.zip")
     assert clue("submit", "pack", folder, "--output", "pipe.zip").exit_code == 2

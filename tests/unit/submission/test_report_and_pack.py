@@ -221,8 +221,8 @@ def test_sample_zip_is_marked_and_refused_afterwards(
 
 @pytest.mark.parametrize(
     "name",
-    ["../x.json", "..", ".", "", "/x.json", "a/b.json", "a\\b.json", "C:x.json", "nul", "com1.json", "x\x1b.json",
-     "x\n.json", "x" * 300, "x.json ", "-x.json"],
+    ["../x.json", "..", ".", "", "/x.json", "a/b.json", "a\\b.json", "C:x.json", "nul", "com1.json",
+     "x\x1b.json", "x\n.json", "x" * 300, "x.json ", "-x.json"],
 )  # fmt: skip
 def test_names_in_the_zip_are_plain(name: str) -> None:
     with pytest.raises(DataError, match="not a name for a file in the zip"):
