@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @click.option(
     "--partial", is_flag=True, help="Reading tasks: a question without an answer counts 0, as published."
 )
-@click.option("--json", is_flag=True, help="One JSON object a line on stdout.")
+@click.option("--json", is_flag=True, help="One JSON object per line on stdout.")
 @click.pass_context
 def command(
     ctx: click.Context,

@@ -42,7 +42,7 @@ def score_kit(card: Card, predictions: Path, gold: Path) -> KitResult | None:
 
     Args:
         card: the task.
-        predictions: a table of id and answer, a run's JSON lines, or WebQA's tags, one a line.
+        predictions: a table of id and answer, a run's JSON lines, or WebQA's tags, one per line.
         gold: the Sogou tool's folder, or the question file of WebQA's kit. Where WebQA's lists (synsets.py
             and the others) lie beside it or one folder up, the fuzzy scores use them; else only the kit's
             rules apply, and the scores are named so.
@@ -72,7 +72,7 @@ def _sogou_answers(predictions: Path) -> list[Answer]:
     """Return the answers of a table or of JSON lines.
 
     Raises:
-        DataError: an answer that is not a text, or an id that stands twice and would count twice.
+        DataError: an answer that is not a string, or a duplicate id, which would count twice.
     """
     answers = read_predictions(read_regular(predictions), str(predictions), Form(may_be_table=True))
     findings = Findings(str(predictions))

@@ -62,6 +62,14 @@ def fulfil(request: TrainRequest, console: Console) -> dict[str, Any]:
     """
     _refuse_contradictions(request)
     card, run = resolve(request)
+    if request.seeds is not None and run.seed + request.seeds > 2**31:
+        raise UsageError(
+            "the last seed is too large",
+            where="--seeds",
+            received=f"{request.seeds} from seed {run.seed}",
+            allowed=f"seeds below {2**31}",
+            next_step="begin with a smaller --set seed=N",
+        )
     source = locate(card, request.data)
     output = request.output or default_output(request, card, run, source)
     if request.dry_run:
@@ -159,8 +167,8 @@ def summarise(results: Sequence[RunResult]) -> dict[str, Any]:
 
 def _refuse_contradictions(request: TrainRequest) -> None:
     """Refuse options that are each allowed and cannot go together, or that no run can meet."""
-    if request.seeds is not None and request.seed is not None and request.seed + request.seeds > 2**31:
-        raise UsageError("the last seed is too large", where="--seed, --seeds", allowed="below 2^31")
+    if request.seeds is not None and request.seed is not None:
+        raise UsageError("--seed and --seeds exclude each other", next_step="give one of them")
     keys = [text.partition("=")[0].strip() for text in request.set]
     repeated = sorted({key for key in keys if keys.count(key) > 1})
     if repeated:
@@ -168,9 +176,7 @@ def _refuse_contradictions(request: TrainRequest) -> None:
     if request.output is not None and request.name is not None:
         raise UsageError("--output and --name exclude each other", next_step="give one of them")
     if request.fail_under is not None and not math.isfinite(request.fail_under):
-        raise UsageError(
-            "no score can be compared with this", where="--fail-under", received=str(request.fail_under)
-        )
+        raise UsageError("--fail-under is not a score", received=str(request.fail_under), allowed="percent")
     if request.name is not None and (not request.name.strip(".") or Path(request.name).name != request.name):
         raise UsageError(
             "the name becomes a folder under runs/<task>/, so it must be a plain one",

@@ -18,7 +18,7 @@ def count_correct(gold: Sequence[Hashable], predicted: Sequence[Hashable]) -> in
     Raises:
         ValueError: the lengths differ (a caller's bug: predictions are aligned before they are scored).
     """
-    return sum(one == other for one, other in zip(gold, predicted, strict=True))
+    return sum(label == answer for label, answer in zip(gold, predicted, strict=True))
 
 
 def accuracy(gold: Sequence[Hashable], predicted: Sequence[Hashable]) -> float:

@@ -2,7 +2,7 @@
 
 In: answers and their references. Out: scores in percent, chance, intervals.
 Knows nothing about files. The rules are the SogouQA tool's without its list of punctuation: full width
-becomes half, letters become small, white space and everything that Unicode calls punctuation is dropped.
+becomes half, letters become lower case, white space and everything that Unicode calls punctuation is dropped.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class ShortScores:
 
 
 def normalised(text: str) -> str:
-    """Return half-width, small text without spaces and punctuation; with it where nothing else is there."""
+    """Return half-width, lower-case text without spaces, and without punctuation unless all is such."""
     half = to_half_width(text).lower()
     kept = "".join(char for char in half if not char.isspace() and unicodedata.category(char)[0] != "P")
     return kept or "".join(half.split())
@@ -57,9 +57,10 @@ def score_short_answers(answers: Sequence[str], references: Sequence[Sequence[st
     exact, fuzzy = np.zeros(len(answers)), np.zeros(len(answers))
     for place, (answer, accepted) in enumerate(zip(answers, references, strict=True)):
         given = normalised(answer)
-        known = [normalised(one) for one in accepted]
+        known = [normalised(reference) for reference in accepted]
         exact[place] = bool(given) and given in known
-        fuzzy[place] = max((character_overlap(given, one)[0] for one in known), default=0.0) if given else 0.0
+        overlaps = (character_overlap(given, reference)[0] for reference in known) if given else ()
+        fuzzy[place] = max(overlaps, default=0.0)
     firsts = Counter(normalised(accepted[0]) for accepted in references if accepted)
     most = firsts.most_common(1)[0][1] if firsts else 0
     return ShortScores(exact, fuzzy, 100 * most / max(1, len(answers)))

@@ -1,4 +1,4 @@
-"""Accuracy of choices: one answer a question (C3), several blanks a record (ChID).
+"""Accuracy of choices: one answer per question (C3), several blanks per record (ChID).
 
 In: chosen indices, right indices, how many choices there were. Out: accuracy in percent, the chance score,
 a confidence interval over examples. Knows nothing about texts or models.
@@ -66,8 +66,8 @@ def score_blanks(
     that scorer gives one. The interval draws whole records, because blanks of a record share candidates.
 
     Args:
-        predictions: tag -> chosen index, one mapping a record; tags without an answer are ignored.
-        answers: tag -> right index, one mapping a record.
+        predictions: tag -> chosen index, one mapping per record; tags without an answer are ignored.
+        answers: tag -> right index, one mapping per record.
         candidate_counts: how many candidates each record had.
     """
     counts = np.zeros((len(answers), 2))

@@ -1,6 +1,6 @@
 """Confidence intervals: resample the examples, look at how far the score moves.
 
-In: one row of counts an example, and the score as a function of their sum.
+In: one row of counts per example, and the score as a function of their sum.
 Out: (low, high). Fixed seed, so that a score always comes with the same interval.
 Knows nothing about tasks: any score that is a function of summed counts fits (accuracy, F1, a mean).
 """

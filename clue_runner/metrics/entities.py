@@ -5,7 +5,7 @@
 ``strict_macro_f1``  the same mean, but an entity is (type, start, end).
 ``strict_micro_f1``  (type, start, end), all types together; the published PyTorch baselines report it.
 
-In: predicted and gold entities, one collection a record. Out: the three scores in percent, each type's own,
+In: predicted and gold entities, one collection per record. Out: the three scores in percent, each type's own,
 confidence intervals over records. Knows nothing about texts, tokens or models.
 
 Division by zero: the published script stops where a type has no prediction, no gold entity or no hit.
@@ -101,9 +101,9 @@ def _count(
     index = {name: place for place, name in enumerate(types)}
     counts = np.zeros((len(gold), len(types), 3))
     for place, (guessed, annotated) in enumerate(zip(predictions, gold, strict=True)):
-        found = {(entity.type, identity(entity)) for entity in guessed}
+        predicted = {(entity.type, identity(entity)) for entity in guessed}
         wanted = {(entity.type, identity(entity)) for entity in annotated}
-        for column, entities in ((TRUE_POSITIVE, found & wanted), (PREDICTED, found), (GOLD, wanted)):
+        for column, entities in ((TRUE_POSITIVE, predicted & wanted), (PREDICTED, predicted), (GOLD, wanted)):
             for name, _ in entities:
                 counts[place, index[name], column] += 1
     return counts

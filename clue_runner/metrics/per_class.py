@@ -1,6 +1,6 @@
 """Precision, recall and F1 of each label, and their plain mean (macro F1), in percent.
 
-In: gold and predicted label names, and the card's label list. Out: one row a label.
+In: gold and predicted label names, and the card's label list. Out: one row per label.
 Knows nothing about files or tensors. scikit-learn is imported on the first call, not before.
 """
 

@@ -1,8 +1,8 @@
 """The SogouQA scoring tool, restated: exact and fuzzy score of short factoid answers.
 
 In: answers by question id; the tool's own gold folder (``qid_answer_expand`` with the accepted
-variants, ``punctuation`` with one mark a line), which is competition data and never ships.
-Out: scores in percent and the tool's seven columns a line. Knows nothing about passages or models.
+variants, ``punctuation`` with one mark per line), which is competition data and never ships.
+Out: scores in percent and the tool's seven columns per line. Knows nothing about passages or models.
 
 Source: evaluate_tool of dgcnn_for_reading_comprehension (Python 2); rules in kexue.fm/archives/6906.
 """
@@ -61,12 +61,12 @@ def to_half_width(text: str) -> str:
 
 
 def space_punctuation(text: str, punctuation: frozenset[str]) -> str:
-    """Return ``text`` with each punctuation mark replaced by a space, A-Z made small."""
+    """Return ``text`` with each punctuation mark replaced by a space, A-Z in lower case."""
     return "".join(" " if char in punctuation else char for char in text).translate(ASCII_LOWER)
 
 
 def normalise(text: str, punctuation: frozenset[str]) -> str:
-    """Return half-width, small text without punctuation and ASCII white space."""
+    """Return half-width, lower-case text without punctuation and ASCII white space."""
     return ASCII_SPACE.sub("", space_punctuation(to_half_width(text).translate(ASCII_LOWER), punctuation))
 
 
@@ -153,7 +153,7 @@ def read_gold(folder: Path) -> SogouGold:
 def score_answers(
     answers: Sequence[tuple[str, str]], gold: SogouGold
 ) -> tuple[dict[str, float], list[AnswerScore]]:
-    """Return ({exact, fuzzy, mean} in percent over the answers handed in, one score an answer).
+    """Return ({exact, fuzzy, mean} in percent over the answers handed in, one score per answer).
 
     Raises:
         DataError: a question id that the gold file does not hold.

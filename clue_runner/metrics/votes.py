@@ -50,11 +50,11 @@ def candidate_spans(
         longest: characters in a span at most.
     """
     lasts = np.flatnonzero(end > threshold)
-    found = []
+    spans: list[tuple[int, int, float]] = []
     for first in np.flatnonzero(start > threshold).tolist():
         near = lasts[(lasts >= first) & (lasts < first + longest)]
-        found += [(first, last + 1, float(start[first] * end[last])) for last in near.tolist()]
-    return tuple(found)
+        spans += [(first, last + 1, float(start[first] * end[last])) for last in near.tolist()]
+    return tuple(spans)
 
 
 def gated_probabilities(
@@ -108,11 +108,11 @@ def vote(texts: Sequence[str], spans: Mapping[int, Spans], rule: Vote = "squares
     for number in sorted(spans):
         for start, end, score in spans[number]:
             places.setdefault(texts[number][start:end], []).append(Evidence(number, start, end, score))
-    found = []
+    answers = []
     for text, evidence in places.items():
         best: dict[int, float] = {}
-        for one in evidence:
-            best[one.passage] = max(best.get(one.passage, 0.0), one.score)
-        order = sorted(evidence, key=lambda one: (-one.score, one.passage, one.start))
-        found.append(Voted(text, vote_of(list(best.values()), rule), tuple(order)))
-    return sorted(found, key=lambda one: -one.vote)
+        for place in evidence:
+            best[place.passage] = max(best.get(place.passage, 0.0), place.score)
+        order = sorted(evidence, key=lambda place: (-place.score, place.passage, place.start))
+        answers.append(Voted(text, vote_of(list(best.values()), rule), tuple(order)))
+    return sorted(answers, key=lambda answer: -answer.vote)

@@ -1,6 +1,6 @@
 """The scores of WebQA's evaluation kit: strict and fuzzy, over single evidences and by vote.
 
-In: the kit's question file (tokens and reference answers) and one tag a token. Out: precision, recall
+In: the kit's question file (tokens and reference answers) and one tag per token. Out: precision, recall
 and F1 from 0 to 1 with their counts, and the kit's own line. Knows nothing about networks.
 
 Restated from the kit of WebQA v1.0 (Python 2). An evidence, or a question in the vote, counts as one thing to
@@ -34,7 +34,7 @@ class TaggedEvidence:
     """One evidence: reference answers and the answers that the tags mark."""
 
     references: tuple[str, ...]
-    found: tuple[str, ...]
+    answers: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class KitScore:
 
 
 def plain(text: str) -> str:
-    """Return ``text`` without white space, in small letters."""
+    """Return ``text`` without white space, in lower case."""
     return SPACE.sub("", text).lower()
 
 
@@ -83,7 +83,8 @@ def strictly_same(reference: str, answer: str) -> bool:
 
 def score_evidences(questions: Sequence[Sequence[TaggedEvidence]], same: Same = strictly_same) -> KitScore:
     """Return the score over all evidences."""
-    return _score([(one.references, one.found) for evidences in questions for one in evidences], same)
+    pairs = [(evidence.references, evidence.answers) for evidences in questions for evidence in evidences]
+    return _score(pairs, same)
 
 
 def score_votes(questions: Sequence[Sequence[TaggedEvidence]], same: Same = strictly_same) -> KitScore:
@@ -93,29 +94,30 @@ def score_votes(questions: Sequence[Sequence[TaggedEvidence]], same: Same = stri
 
 def voted(evidences: Sequence[TaggedEvidence]) -> tuple[str, ...]:
     """Return the answers found most often; if none was found twice, those of the first evidence with any."""
-    counts = Counter(SPACE.sub("", answer) for one in evidences for answer in one.found)
+    counts = Counter(SPACE.sub("", answer) for evidence in evidences for answer in evidence.answers)
     if not counts:
         return ()
     most = max(counts.values())
     if most == 1:
-        first = next(one.found for one in evidences if one.found)
+        first = next(evidence.answers for evidence in evidences if evidence.answers)
         return tuple(dict.fromkeys(SPACE.sub("", answer) for answer in first))
     return tuple(answer for answer, count in counts.items() if count == most)
 
 
 def _references(evidences: Sequence[TaggedEvidence]) -> tuple[str, ...]:
     """Return a question's references: those of its first evidence that has any."""
-    real = (one.references for one in evidences if [plain(text) for text in one.references] != [NO_ANSWER])
+    each = (evidence.references for evidence in evidences)
+    real = (references for references in each if [plain(text) for text in references] != [NO_ANSWER])
     return next(real, evidences[0].references if evidences else ())
 
 
 def _score(pairs: Sequence[tuple[Sequence[str], Sequence[str]]], same: Same) -> KitScore:
-    """Count over (references, found) pairs."""
+    """Count over (references, answers) pairs."""
     correct = predicted = 0
-    for references, found in pairs:
+    for references, answers in pairs:
         wanted = [text for text in map(plain, references) if text]
-        given = [plain(answer) for answer in found]
-        predicted += len(found)
+        given = [plain(answer) for answer in answers]
+        predicted += len(answers)
         correct += any(same(reference, answer) for answer in given for reference in wanted)
     return KitScore(len(pairs), predicted, correct)
 
@@ -125,16 +127,16 @@ def _score(pairs: Sequence[tuple[Sequence[str], Sequence[str]]], same: Same) -> 
 
 def marked(tokens: Sequence[str], tags: Sequence[int]) -> tuple[str, ...]:
     """Return the answers that tags mark: B begins one, I goes on (or begins one), all else ends it."""
-    found: list[list[str]] = []
+    answers: list[list[str]] = []
     inside = False
     for token, tag in zip(tokens, tags, strict=True):
         name = TAGS[tag]
         if name == "B" or (name == "I" and not inside):
-            found.append([token])
+            answers.append([token])
         elif name == "I":
-            found[-1].append(token)
+            answers[-1].append(token)
         inside = name in {"B", "I"}
-    return tuple(" ".join(words) for words in found)
+    return tuple(" ".join(words) for words in answers)
 
 
 def read_kit(questions: Path, predictions: Path) -> list[list[TaggedEvidence]]:
@@ -197,7 +199,7 @@ def _records(path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _tags(path: Path) -> Iterator[int]:
-    """Yield the tag numbers of a prediction file: one a line, anything behind a semicolon ignored."""
+    """Yield the tag numbers of a prediction file: one per line, anything behind a semicolon ignored."""
     for number, line in enumerate(read_text(path).split("\n"), 1):
         if not line:
             continue

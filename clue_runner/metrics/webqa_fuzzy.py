@@ -58,7 +58,7 @@ class FuzzyLists:
 
 
 def same_answer(reference: str, answer: str, lists: FuzzyLists) -> bool:
-    """Return whether two answers (without spaces, in small letters) mean the same to the kit."""
+    """Return whether two answers (without spaces, in lower case) mean the same to the kit."""
     if strictly_same(reference, answer):
         return True
     if lists.synonyms.get(reference, frozenset()) & lists.synonyms.get(answer, frozenset()):

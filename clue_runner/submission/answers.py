@@ -83,7 +83,7 @@ def check_values(
         card: the task.
         records: what was asked; None: not compared with texts and choices.
         findings: where to note what is wrong.
-        submission: the leaderboard's file; None: the answers are to be scored, where digits in a text may
+        submission: the leaderboard's file; None: the answers are to be scored, where digits in a string may
             stand for an index and a record's blanks may be answered together.
     """
     kind = answer_kind(card)
@@ -92,7 +92,7 @@ def check_values(
     elif kind == "label":
         check_labels(answers, card, submission.label_type if submission else "str", findings)
     elif kind == "index":
-        each = answers if submission else [one for answer in answers for one in _blanks(answer)]
+        each = answers if submission else [blank for answer in answers for blank in _blanks(answer)]
         check_indices(each, records, findings, for_upload=submission is not None)
     else:
         check_texts(answers, findings)
@@ -105,7 +105,6 @@ def _shape_of(lines: list[str], form: Form) -> Shape:
 
 
 def _blanks(answer: Answer) -> list[Answer]:
-    """Return the answers to a record's blanks one by one."""
     if not isinstance(answer.value, Mapping):
         return [answer]
     return [Answer(answer.line, tag, index) for tag, index in answer.value.items()]

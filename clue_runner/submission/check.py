@@ -1,7 +1,7 @@
 """Would the leaderboard take this file? Every known cause of a score of 0, found and explained.
 
 In: a card, one of its submissions, the file's bytes, and the test records where they are at hand.
-Out: problems, each with its line, what stands there, what is allowed, and the command that mends it.
+Out: problems, each with its line, what stands there, what is allowed, and the command that fixes it.
 Knows nothing about folders and zips (``gather``) or names (``names``).
 
 The server compares labels line by line with its own file: the count and the order decide, and a
@@ -21,7 +21,7 @@ from clue_runner.data.records import Records
 from clue_runner.errors import Problem
 from clue_runner.submission.answers import check_values, read_answers
 from clue_runner.submission.findings import Findings
-from clue_runner.submission.forms import Answer, upload_form
+from clue_runner.submission.forms import MAX_BYTES, TOO_LARGE, Answer, upload_form
 from clue_runner.submission.ids import check_id_types, check_ids, check_keys
 from clue_runner.submission.objects import count_answers
 from clue_runner.submission.tables import check_table
@@ -50,6 +50,9 @@ def check_file(
         others: test records of the task's other versions, to tell a mix-up (split -> records).
     """
     findings = Findings(name or submission.file, fix=fixing_command(card))
+    if len(raw) > MAX_BYTES:
+        findings.add(TOO_LARGE, received=f"more than {MAX_BYTES:,} bytes", allowed=f"{MAX_BYTES:,} bytes")
+        return findings.problems()
     answers = read_answers(raw, findings, upload_form(submission))
     if not answers:
         return findings.problems()
@@ -92,7 +95,7 @@ def count_warning(card: Card, submission: Submission, records: Records[Any] | No
         return None
     return (
         f"{submission.file} answers every blank of {records.file}, which has {records.total:,} records where "
-        f"the official one has {_either(known)}: the board wants all of them; clue data get {card.name}"
+        f"the official one has {_either(known)}: the leaderboard wants all of them; clue data get {card.name}"
     )
 
 
@@ -134,7 +137,6 @@ def _check_count(
 
 
 def _refuse_sample(what: str, card: Card, findings: Findings) -> None:
-    """Note answers to the sample."""
     findings.add(
         f"{what}: these are answers to the sample records that ship with the card, not for upload",
         fix=f"clue data get {card.name}, then clue train --task {card.name}",
@@ -150,5 +152,4 @@ def _is_sample(answers: Sequence[Answer], card: Card, submission: Submission) ->
 
 
 def _either(counts: Sequence[int]) -> str:
-    """Return '3,861' or '12,426 or 12,241'."""
     return " or ".join(f"{count:,}" for count in counts)

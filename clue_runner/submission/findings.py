@@ -1,6 +1,6 @@
 """Collects what is wrong with one file: the first line of each kind, and how many more there are.
 
-In: single findings with line numbers. Out: one ``Problem`` a kind, in the order they were met.
+In: single findings with line numbers. Out: one ``Problem`` per kind, in the order they were met.
 Knows nothing about tasks or formats. Text from files is shown with its control characters escaped.
 """
 
@@ -21,10 +21,9 @@ class _Kind:
 
 
 class Findings:
-    """Findings about the file ``name``; ``fix`` is the command shown where none is given."""
+    """Findings about the file ``name``; ``fix`` is the command shown where none is given; true if any."""
 
     def __init__(self, name: str, fix: str | None = None) -> None:
-        """Start with nothing found."""
         self.name = name
         self.fix = fix
         self._kinds: dict[str, _Kind] = {}
@@ -57,11 +56,10 @@ class Findings:
         self._kinds[what] = _Kind(problem(what, place, received, allowed, fix or self.fix))
 
     def __bool__(self) -> bool:
-        """Return whether anything was found."""
         return bool(self._kinds)
 
     def problems(self) -> list[Problem]:
-        """Return one problem a kind, with the number of occurrences where there is more than one."""
+        """Return one problem per kind, with the number of occurrences where there is more than one."""
         return [_counted(kind) for kind in self._kinds.values()]
 
 
@@ -85,7 +83,6 @@ def shorten(value: object, limit: int = 60) -> str:
 
 
 def _counted(kind: _Kind) -> Problem:
-    """Return the problem with its count in the text."""
     if kind.count == 1:
         return kind.problem
     return replace(kind.problem, what=f"{kind.problem.what} ({kind.count:,} lines, the first is shown)")

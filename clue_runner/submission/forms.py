@@ -12,6 +12,8 @@ from clue_runner.data.cards import Card, Submission
 
 Shape = Literal["lines", "object", "table"]
 
+MAX_BYTES = 64 * 1024**2  # the largest official file has 1.5 MB
+TOO_LARGE = "the file is too large for a submission"
 ANSWER_KEYS = ("prediction", "label", "answer")  # of a run's own file, of submissions, of FewCLUE's ChID
 
 
@@ -46,7 +48,7 @@ class Form:
     def line(self) -> str:
         """Return what a line should look like, for messages."""
         example = f'{{"id": 0, "{self.keys[0]}": "..."}}'
-        return f"{example}, one a line" if self.for_upload else example
+        return f"{example}, one per line" if self.for_upload else example
 
 
 def upload_form(submission: Submission) -> Form:

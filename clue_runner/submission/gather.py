@@ -1,159 +1,286 @@
 """Files, folders, runs and zips to the submission files in them.
 
-In: paths that a user named. Out: pieces (name, where shown, bytes) and what is wrong with the containers.
-Knows nothing about what the pieces should hold. Nothing is unpacked to disk.
+In: paths that a user named. Out: pieces (name, where shown, bytes, which run made it) and what is wrong with
+the containers. Knows nothing about what the pieces should hold. Nothing is unpacked to disk.
+What cannot be read is a finding beside its name and hides nothing else.
 """
 
 from __future__ import annotations
 
+import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
+from typing import Literal, TypeVar
 
+from clue_runner.config.loader import config_hash
 from clue_runner.data.archives import open_archive, read_member
-from clue_runner.errors import DataError, Problem
+from clue_runner.errors import CheckpointError, ClueError, DataError, Problem, StorageError
+from clue_runner.files.litter import entries, is_litter
+from clue_runner.files.names import open_regular, user_path
+from clue_runner.files.text import printable
+from clue_runner.runs.events import remembered_data
 from clue_runner.runs.find import submission_folders
 from clue_runner.runs.folder import RunFolder
+from clue_runner.submission.findings import problem
+from clue_runner.submission.forms import MAX_BYTES, TOO_LARGE
 
-SUBMISSION_FOLDER = RunFolder.SUBMISSION
 SAMPLE_MARK = "NOT-FOR-UPLOAD.txt"
 UPLOAD_NAME = "submit.zip"
-MAX_BYTES = 64 * 1024**2  # the largest official file has 1.5 MB
-LITTER = {".DS_Store", "Thumbs.db", "desktop.ini"}
+ROOT = "runs"
+
+Flaw = Literal["random", "sample", "incomplete"]
+ReadT = TypeVar("ReadT")
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What a run's folder says about the files that the run has made; None where it does not say.
+
+    Args:
+        task: a shipped name, or the folder of a card of one's own.
+        weights: hash of the pretrained weights.
+        settings: hash of all settings but the seed: runs that share it differ in their seed alone.
+        score: dev score of ``metric`` in percent; None: the run has not ended with one.
+        data: ``--data`` of the run; None: the task's own place.
+        flaws: why its answers should not go to the leaderboard, each with its reason in words.
+    """
+
+    folder: Path
+    task: str | None = None
+    model: str | None = None
+    weights: str | None = None
+    seed: int | None = None
+    settings: str | None = None
+    metric: str | None = None
+    score: float | None = None
+    data: str | None = None
+    flaws: tuple[tuple[Flaw, str], ...] = ()
 
 
 @dataclass(frozen=True)
 class Piece:
-    """One file that may be a submission; ``named`` True where the user named it or a zip holds it."""
+    """One file that may be a submission.
+
+    Args:
+        shown: what messages call it; of a zip, the member too.
+        raw: its bytes; one more than ``MAX_BYTES`` of a file that is too large.
+        named: the user named it, or a zip holds it.
+        searched: it was found in one of the runs below a folder that was named.
+        changed: when it was written, in nanoseconds of the disk's clock.
+        fault: why it cannot be read.
+    """
 
     name: str
     shown: str
     raw: bytes
-    named: bool
-    run: Path | None = None
+    named: bool = False
+    searched: bool = False
+    changed: int = 0
+    run: RunFacts | None = None
+    fault: Problem | None = None
 
 
 @dataclass
 class Gathered:
-    """All pieces, and findings about the folders and zips themselves."""
+    """All pieces, findings about the zips themselves, and what could not be read."""
 
     pieces: list[Piece] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    unreadable: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
     sample_marks: list[str] = field(default_factory=list)
 
 
-def gather(paths: Sequence[str | Path]) -> Gathered:
-    """Return the submission files at ``paths``; none given: those of the newest runs under ``runs``.
+def gather(paths: Sequence[str | Path], is_official: Callable[[str], bool]) -> Gathered:
+    """Return the submission files at ``paths``; none given: those of the runs under ``runs``.
+
+    Args:
+        paths: files, folders, runs, zips.
+        is_official: whether a file name stands for a file of the leaderboard, perhaps misspelt.
 
     Raises:
-        DataError: a path is missing, cannot be read, is no zip, or holds no file.
+        DataError: no path holds a file, or the only one cannot be read.
+        RefusedFileError: a zip built to harm.
     """
     gathered = Gathered()
-    for path in paths or [Path("runs")]:
-        location = Path(path).expanduser()
-        if location.is_dir():
-            _gather_folder(location, gathered)
-        elif not location.exists():
-            what = "no such file or folder" if paths else "no runs here, so nothing to check"
-            raise DataError(
-                what, where=str(path), next_step="clue train --task NAME, or name a folder, a file or a zip"
-            )
-        elif zipfile.is_zipfile(location) or location.suffix == ".zip":
-            _gather_zip(location, gathered)
-        else:
-            gathered.pieces.append(_read_piece(location, named=True))
+    errors: list[ClueError] = []
+    for path in paths or [ROOT]:
+        try:
+            location = user_path(path)
+            if location.is_dir():
+                _gather_folder(location, gathered, is_official)
+            elif not location.exists():
+                what = "no such file or folder" if paths else "no runs here, so nothing to check"
+                advice = "clue train --task NAME, or name a folder, a file or a zip"
+                raise DataError(what, where=printable(str(path)), next_step=advice)
+            elif location.suffix == ".zip" or (location.is_file() and zipfile.is_zipfile(location)):
+                _gather_zip(location, gathered)
+            else:
+                gathered.pieces.append(_read_piece(location, named=True))
+        except (DataError, StorageError) as error:
+            errors.append(error)
+    if len(errors) == 1 and not gathered.pieces:
+        raise errors[0]
+    gathered.unreadable = [as_problem(error) for error in errors]
+    if not gathered.pieces:
+        raise DataError("none of these can be read", problems=gathered.unreadable)
     return gathered
 
 
-def newest_submissions(root: Path) -> list[Path]:
-    """Return the submission files under ``root``, of each name the one from the newest run."""
-    newest: dict[str, Path] = {}
-    for folder in submission_folders(root):
-        for file in sorted(folder.glob("*.json")):
-            known = newest.get(file.name)
-            if known is None or file.stat().st_mtime_ns > known.stat().st_mtime_ns:
-                newest[file.name] = file
-    return [newest[name] for name in sorted(newest)]
+def run_facts(folder: Path) -> RunFacts | None:
+    """Return what the run in ``folder`` says about itself; None where there is no run.
+
+    The one place where submissions ask a run folder. What cannot be read is a flaw, not an error.
+    """
+    place = RunFolder(folder)
+    if not (place.settings.exists() or place.metrics.exists()):
+        return None
+    broken: list[str] = []
+    run, result = _attempt(place.run, broken), _attempt(place.result, broken)
+    data = _attempt(lambda: remembered_data(folder), broken)
+    init = run.model.init if run else result.init if result else None
+    flaws: list[tuple[Flaw, str]] = [("incomplete", printable(reason)) for reason in broken]
+    if init == "random":
+        flaws.append(("random", "random weights, no pretrained model"))
+    if data == "sample":
+        flaws.append(("sample", "trained on the sample records that ship with the card"))
+    elif result and result.data_complete is False:
+        flaws.append(("incomplete", "trained on cut data, or on other data than the card's"))
+    if not broken and (result is None or not result.ok):
+        flaws.append(("incomplete", "the run has failed" if result else "the run has not ended"))
+    named = run.model.name if run else result.model if result else None
+    return RunFacts(
+        folder,
+        task=run.task if run else None,
+        model=named,
+        weights=result.checkpoint.sha256 if result and result.checkpoint else None,
+        seed=run.seed if run else result.seed if result else None,
+        settings=config_hash(run.model_copy(update={"seed": 0})) if run else None,
+        metric=result.metric if result else None,
+        score=result.score if result else None,
+        data=data,
+        flaws=tuple(flaws),
+    )
 
 
-def _gather_folder(folder: Path, gathered: Gathered) -> None:
-    """Take a folder's own files, its ``submission`` folder, or those of the newest runs below it."""
-    inner = folder / SUBMISSION_FOLDER
-    source = inner if inner.is_dir() else folder
-    files = [
-        path for path in sorted(source.iterdir()) if path.is_file() and path.suffix in {".json", ".jsonl"}
-    ]
-    if not files:
-        files = newest_submissions(folder)
+def as_problem(error: ClueError) -> Problem:
+    """Return an error about one file as a finding beside its name."""
+    first = error.problems[0] if error.problems else None
+    headline = error.headline
+    what = headline.what if first is None else f"{headline.what}: {first}"
+    return problem(what, headline.where, headline.received, headline.allowed, error.next_step)
+
+
+def _attempt(read: Callable[[], ReadT], broken: list[str]) -> ReadT | None:
+    try:
+        return read()
+    except (CheckpointError, DataError, StorageError) as error:
+        broken.append(f"the run cannot be read: {error.headline}")
+        return None
+
+
+def _gather_folder(folder: Path, gathered: Gathered, is_official: Callable[[str], bool]) -> None:
+    """Take a run's ``submission`` folder, a folder's own files, or those of the runs below it."""
+    inner = RunFolder(folder).submission
+    files = _files(inner if inner.is_dir() else folder)
+    searched = not files or not (inner.is_dir() or any(is_official(path.name) for path in files))
+    if searched:
+        below = [path for place in submission_folders(folder) for path in _files(place)]
+        files, searched = (below, True) if below else (files, False)
     if not files:
         raise DataError(
             "no submission file here",
-            where=str(folder),
+            where=printable(str(folder)),
             next_step="clue train --task NAME writes one to runs/NAME/.../submission",
         )
+    facts = {place: _facts_of(place) for place in {path.parent for path in files}}
     for path in files:
-        gathered.pieces.append(_read_piece(path, named=False))
+        gathered.pieces.append(_read_piece(path, searched=searched, run=facts[path.parent]))
     marks = {path.parent / SAMPLE_MARK for path in files}
     gathered.sample_marks += sorted(str(mark) for mark in marks if mark.exists())
 
 
-def _read_piece(path: Path, *, named: bool) -> Piece:
-    """Return one file of a folder."""
+def _files(folder: Path) -> list[Path]:
+    """Return what may be submission files, pipes and the like among them: reading says what they are."""
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise DataError("too large for a submission", where=str(path), allowed=f"{MAX_BYTES:,} bytes")
-        raw = path.read_bytes()
+        return [path for path in entries(folder) if path.suffix in {".json", ".jsonl"} and not path.is_dir()]
     except OSError as error:
-        raise DataError("cannot read the file", where=str(path), received=error.strerror) from None
-    run = path.parent.parent if path.parent.name == SUBMISSION_FOLDER else None
-    return Piece(path.name, str(path), raw, named, run)
+        where, received = printable(str(folder)), error.strerror
+        raise StorageError("cannot read the folder", where=where, received=received) from None
+
+
+def _facts_of(folder: Path) -> RunFacts | None:
+    """Return the run whose ``submission`` folder this is, of its own task or of one that it lends a head."""
+    if folder.name != RunFolder.SUBMISSION:
+        return None
+    return run_facts(folder.parent) or run_facts(folder.parent.parent)
+
+
+def _read_piece(
+    path: Path, *, named: bool = False, searched: bool = False, run: RunFacts | None = None
+) -> Piece:
+    raw, changed, fault = b"", 0, None
+    try:
+        with open_regular(path) as stream:
+            changed = os.fstat(stream.fileno()).st_mtime_ns
+            raw = stream.read(MAX_BYTES + 1)
+    except (DataError, StorageError) as error:
+        fault = as_problem(error)
+    except OSError as error:
+        fault = problem("cannot read the file", str(path), error.strerror)
+    facts = _facts_of(path.absolute().parent) if named else run
+    return Piece(path.name, str(path), raw, named, searched, changed, facts, fault)
 
 
 def _gather_zip(path: Path, gathered: Gathered) -> None:
     """Take a zip's files by base name, noting folders, litter and an unusual zip name."""
-    found = open_archive(path)
-    with zipfile.ZipFile(path) as archive:
+    members = open_archive(path)
+    with open_regular(path) as stream, zipfile.ZipFile(stream) as archive:
         infos = [info for info in archive.infolist() if not info.is_dir()]
     gathered.problems += _layout_problems(path, infos)
     if not path.name.startswith("submit"):
         what = "unusual zip name: an upload has been taken only after the zip was renamed"
+        right = path.with_name(UPLOAD_NAME)
+        fix = None if right.exists() else f"mv {quote(str(path))} {quote(str(right))}"
         allowed = f"{UPLOAD_NAME} or submit_<team>_<date>.zip"
-        fix = f"mv {quote(str(path))} {quote(str(path.with_name(UPLOAD_NAME)))}"
-        gathered.warnings.append(Problem(what, str(path), path.name, allowed, fix))
+        gathered.warnings.append(problem(what, str(path), path.name, allowed, fix))
     sizes = {info.filename: info.file_size for info in infos}
-    for name, members in sorted(found.items()):
+    before = len(gathered.pieces)
+    for name, places in sorted(members.items()):
         if name == SAMPLE_MARK:
             gathered.sample_marks.append(f"{path}:{name}")
             continue
-        for member in members:
-            if sizes[member] > MAX_BYTES:
-                raise DataError(
-                    "too large for a submission", where=f"{path}:{member}", allowed=f"{MAX_BYTES:,} bytes"
-                )
-            gathered.pieces.append(Piece(name, f"{path}:{member}", read_member(path, member), named=True))
-    if not gathered.pieces:
-        raise DataError("the zip holds no file", where=str(path), next_step="clue submit pack")
+        gathered.pieces += [_read_member(path, name, member, sizes[member]) for member in places]
+    if len(gathered.pieces) == before:
+        raise DataError("the zip holds no file", where=printable(str(path)), next_step="clue submit pack RUN")
+
+
+def _read_member(path: Path, name: str, member: str, size: int) -> Piece:
+    shown, raw, fault = f"{path}:{member}", b"", None
+    if size > MAX_BYTES:
+        fault = problem(TOO_LARGE, shown, f"{size:,} bytes", f"{MAX_BYTES:,} bytes")
+    else:
+        try:
+            raw = read_member(path, member)
+        except DataError as error:
+            fault = as_problem(error)
+    return Piece(name, shown, raw, named=True, fault=fault)
 
 
 def _layout_problems(path: Path, infos: Sequence[zipfile.ZipInfo]) -> list[Problem]:
     """Return what is wrong with the zip apart from its files: folders and litter inside."""
     repack = f"clue submit pack {quote(str(path))} --output {UPLOAD_NAME}"
-    litter = [info.filename for info in infos if _is_litter(info.filename)]
-    nested = [info.filename for info in infos if "/" in info.filename and info.filename not in litter]
+    names = [info.filename for info in infos]
+    litter = [name for name in names if is_litter(name)]
+    nested = [name for name in names if "/" in name and not is_litter(name)]
     problems = []
     if litter:
         what = f"the zip holds {len(litter)} files that a file manager added"
-        problems.append(Problem(what, str(path), litter[0], "submission files alone", repack))
+        problems.append(problem(what, str(path), litter[0], "submission files alone", repack))
     if nested:
         what = "files lie in a folder inside the zip; zipped folders have scored 0 on every task"
-        problems.append(Problem(what, str(path), nested[0], nested[0].rsplit("/", 1)[1], repack))
+        problems.append(problem(what, str(path), nested[0], nested[0].rsplit("/", 1)[1], repack))
     return problems
-
-
-def _is_litter(member: str) -> bool:
-    """Return whether a member is what macOS or Windows adds to folders."""
-    parts = member.split("/")
-    return parts[0] == "__MACOSX" or parts[-1] in LITTER or parts[-1].startswith("._")

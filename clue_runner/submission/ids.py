@@ -48,7 +48,7 @@ def check_keys(
 def check_id_types(answers: Sequence[Answer], submission: Submission, findings: Findings) -> None:
     """Note ids that are texts where numbers are asked for, or the other way round."""
     wanted: type = int if submission.id_type == "int" else str
-    allowed = "a number, as in 7" if wanted is int else 'a text, as in "7"'
+    allowed = "a number, as in 7" if wanted is int else 'a string, as in "7"'
     for answer in answers:
         if type(answer.id) is not wanted:  # bool is an int to isinstance
             received = shorten(answer.id)
@@ -61,7 +61,7 @@ def check_ids(
     others: Mapping[str, Records[Any]],
     findings: Findings,
 ) -> None:
-    """Note repeated ids, and ids that differ from the test file's in value or order."""
+    """Note duplicate ids, and ids that differ from the test file's in value or order."""
     ids = [str(answer.id) for answer in answers]
     if note_repeats(answers, ids, findings) or records is None:
         return
@@ -86,13 +86,13 @@ def check_ids(
 
 
 def note_repeats(answers: Sequence[Answer], ids: Sequence[str], findings: Findings) -> bool:
-    """Note ids that stand twice and return whether any does; ids that count within a batch are told apart."""
+    """Note duplicate ids and return whether there are any; ids that count within a batch are told apart."""
     repeated = repeats(ids)
-    start_again = len(repeated) > 1 and repeated[0][1] == 0
-    what = "the id stands twice"
-    if start_again:
-        what = "the ids start again: they count within a batch, not over the file"
-    for place, first in repeated[:1] if start_again else repeated:
+    restarts = len(repeated) > 1 and repeated[0][1] == 0
+    what = "duplicate id"
+    if restarts:
+        what = "the ids restart: they count within a batch, not over the file"
+    for place, first in repeated[:1] if restarts else repeated:
         received = f"id {printable(ids[place], SHOWN)}, first seen in line {answers[first].line}"
         findings.add(what, answers[place].line, received=received)
     return bool(repeated)

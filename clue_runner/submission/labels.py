@@ -31,7 +31,7 @@ def check_labels(answers: Sequence[Answer], card: Card, label_type: LabelType, f
         spelling = _spelling(label)
         if spelling in known or (isinstance(label, bool) and spelling.lower() in known):
             if type(label) is not (str if label_type == "str" else int):
-                kind = "a text" if label_type == "str" else "a number"
+                kind = "a string" if label_type == "str" else "a number"
                 what = f"the label is not {kind}"
                 findings.add(what, answer.line, received=shorten(label), allowed=allowed)
         else:

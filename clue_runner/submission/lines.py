@@ -6,18 +6,13 @@ Knows the form of a file of answers, nothing about label lists, counts or other 
 
 from __future__ import annotations
 
-import math
+import sys
 from typing import Any
 
 from clue_runner.files.text import printable
 from clue_runner.submission.findings import Findings, shorten
 from clue_runner.submission.forms import Answer, Form
-from clue_runner.submission.strict_json import (
-    NotANumberError,
-    RepeatedKeyError,
-    UnusableJsonError,
-    load_json,
-)
+from clue_runner.submission.strict_json import NotANumberError, RepeatedKeyError, UnusableJsonError, load_json
 
 BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "UTF-8", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 
@@ -25,18 +20,13 @@ BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "UTF-8", b"\xff\xfe": "UTF-16", b"\xfe\xff"
 def read_lines(raw: bytes, findings: Findings, form: Form, example: str) -> list[str]:
     """Return the file's lines without their ends; an empty list where it is not readable text.
 
-    Args:
-        raw: the file.
-        findings: where to note what is wrong.
-        form: whether a byte order mark and CR LF are faults.
-        example: what an empty file should hold.
+    ``form`` says whether a byte order mark and CR LF are faults, ``example`` what an empty file should hold.
     """
     for mark, encoding in BYTE_ORDER_MARKS.items():
         if raw.startswith(mark):
             if form.for_upload or encoding != "UTF-8":
-                findings.add(
-                    f"the file starts with a {encoding} byte order mark", 1, allowed="UTF-8 without one"
-                )
+                what = f"the file starts with a {encoding} byte order mark"
+                findings.add(what, 1, allowed="UTF-8 without one")
             raw = raw[len(mark) :] if encoding == "UTF-8" else b""
             break
     try:
@@ -89,18 +79,15 @@ def is_other_shape(lines: list[str], findings: Findings, form: Form) -> bool:
     except ValueError:
         return False
     if isinstance(whole, list):
-        findings.add(
-            f"the file is one JSON list of {len(whole):,} items", 1, received="[...]", allowed=form.line
-        )
-        return True
-    if isinstance(whole, dict) and not {"id", *form.keys} & whole.keys():
+        what = f"the file is one JSON list of {len(whole):,} items"
+    elif not {"id", *form.keys} & whole.keys():
         what = f"the file is one JSON object with {len(whole):,} keys"
-        findings.add(what, 1, received=shorten(lines[0], 40), allowed=form.line)
-        return True
-    if isinstance(whole, dict) and len(lines) > 1:
-        findings.add("one record is spread over several lines", 1, allowed=form.line)
-        return True
-    return False
+    elif len(lines) > 1:
+        what = "one record is spread over several lines"
+    else:
+        return False
+    findings.add(what, 1, received=shorten(lines[0], 40), allowed=form.line)
+    return True
 
 
 def _keys(text: str) -> frozenset[str] | None:
@@ -134,42 +121,41 @@ def _parse_line(line: str, number: int, findings: Findings, form: Form) -> Answe
         extra = [name for name in record if name not in {"id", key}]
         if extra:
             received = printable(", ".join(extra), 80)
-            findings.add("keys that do not belong here", number, received=received, allowed=f"id, {key}")
+            findings.add("unexpected keys", number, received=received, allowed=f"id, {key}")
         return Answer(number, record["id"], record[key])
     return _scored_line(record, key, number, findings)
 
 
 def _load_record(line: str, number: int, findings: Findings, form: Form) -> dict[str, Any] | None:
     """Return the object of one line, or None after noting what else it is."""
+    received = shorten(line)
     try:
         record = load_json(line)
+        if isinstance(record, dict):
+            return record
+        what = "the line is not a JSON object"
     except NotANumberError as error:
-        findings.add("NaN or Infinity is not JSON", number, received=printable(str(error), 60))
-        return None
+        what, received = "NaN or Infinity is not JSON", printable(str(error), 60)
     except RepeatedKeyError as error:
-        findings.add("a key stands twice in one line", number, received=printable(error.key, 60))
-        return None
+        what, received = "duplicate key in one line", printable(error.key, 60)
     except UnusableJsonError as error:
-        findings.add(f"the line is not JSON that holds an answer: {error}", number, allowed=form.line)
-        return None
+        what = f"the line is not JSON that holds an answer: {error}"
     except ValueError:
         what = "a table row, not JSON" if "\t" in line else "the line is not JSON"
-        findings.add(what, number, received=shorten(line), allowed=form.line)
-        return None
-    if not isinstance(record, dict):
-        findings.add("the line is not a JSON object", number, received=shorten(line), allowed=form.line)
-        return None
-    return record
+    findings.add(what, number, received=received, allowed=form.line)
+    return None
 
 
 def _scored_line(record: dict[str, Any], key: str, number: int, findings: Findings) -> Answer | None:
     """Return the answer of a line that is to be scored, its id and probability checked."""
     record_id, probability = record.get("id"), record.get("probability")
     if isinstance(record_id, bool) or not isinstance(record_id, int | str | None):
-        findings.add("the id is no number and no text", number, received=shorten(record_id))
+        findings.add("the id is neither an integer nor a string", number, received=shorten(record_id))
         return None
+    if probability is None:
+        return Answer(number, record_id, record[key])
     is_number = isinstance(probability, int | float) and not isinstance(probability, bool)
-    if probability is not None and not (is_number and math.isfinite(probability)):
+    if not is_number or abs(probability) > sys.float_info.max:
         findings.add("the probability is not a number", number, received=shorten(probability))
         return None
-    return Answer(number, record_id, record[key], None if probability is None else float(probability))
+    return Answer(number, record_id, record[key], float(probability))

@@ -14,6 +14,7 @@ from shlex import quote
 
 from clue_runner.data.cards import Card, Submission
 from clue_runner.errors import Problem
+from clue_runner.submission.findings import problem
 
 CLOSE = 0.85  # similarity from which a misspelt name is taken to mean the official one
 NEAR = 0.6  # similarity from which it is only suggested
@@ -36,55 +37,56 @@ class Match:
 
 
 def official_files(cards: Mapping[str, Card]) -> Iterator[Known]:
-    """Yield every file of every card, in the cards' order and then in the card's own."""
-    for card in cards.values():
-        for submission in card.submissions:
-            yield Known(card, submission)
+    """Return every file of every card, in the cards' order and then in the card's own."""
+    return (Known(card, submission) for card in cards.values() for submission in card.submissions)
 
 
 def recognise(name: str, cards: Mapping[str, Card]) -> Match:
     """Return what ``name`` stands for: exact, known wrong, formed from the task's name, or similar."""
     known = list(official_files(cards))
-    exact = tuple(one for one in known if one.submission.file == name)
+    exact = tuple(file for file in known if file.submission.file == name)
     if exact:
         return Match(exact)
-    for one in known:
-        reason = next((why for wrong, why in one.submission.wrong_names.items() if wrong == name), None)
-        if reason is not None:
-            same = tuple(other for other in known if name in other.submission.wrong_names)
-            return Match(same, reason)
+    wrong = tuple(file for file in known if name in file.submission.wrong_names)
+    if wrong:
+        return Match(wrong, wrong[0].submission.wrong_names[name])
     plain = _plain(name)
-    spelt = tuple(one for one in known if _plain(one.submission.file) == plain)
+    spelt = tuple(file for file in known if _plain(file.submission.file) == plain)
     if spelt:
         return Match(spelt, "the name must agree letter for letter")
-    formed = tuple(one for one in known if plain in _formed(one.card.name))
+    formed = tuple(file for file in known if plain in _formed(file.card.name))
     if formed:
         return Match(formed, "no such file on the board: it scores 0")
     return _similar(name, known)
 
 
-def name_problem(match: Match, name: str, shown: str, chosen: Known | None) -> Problem | None:
-    """Return the problem of a wrong name with the right one and how to rename; None for a right name."""
+def name_problem(
+    match: Match, name: str, shown: str, chosen: Known | None, *, taken: bool = False
+) -> Problem | None:
+    """Return the problem of a wrong name with the right one and how to rename; None for a right name.
+
+    ``taken`` says that a file of the right name is there already: then nothing is to be moved onto it.
+    """
     if match.problem is None:
         return None
     if chosen is None:
-        names = ", ".join(one.submission.file for one in match.candidates)
-        return Problem(f"not a file name of the board: {match.problem}", shown, name, names or None)
+        names = ", ".join(known.submission.file for known in match.candidates)
+        return problem(f"not a file name of the leaderboard: {match.problem}", shown, name, names or None)
     right = chosen.submission.file
     fix = f"clue predict --task {chosen.card.name} --split test"
-    if ".zip:" not in shown:
+    if ".zip:" not in shown and not taken:
         fix = f"mv {quote(shown)} {quote(shown.removesuffix(name) + right)}"
-    return Problem(f"wrong file name: {match.problem}", shown, name, right, fix)
+    return problem(f"wrong file name: {match.problem}", shown, name, right, fix)
 
 
 def _similar(name: str, known: list[Known]) -> Match:
     """Return the files whose names are closest: meant if very close, else only suggested."""
-    scored = [(_similarity(name.lower(), one.submission.file), one) for one in known]
+    scored = [(_similarity(name.lower(), file.submission.file), file) for file in known]
     best = max((ratio for ratio, _ in scored), default=0.0)
     if best >= CLOSE:
-        meant = tuple(one for ratio, one in scored if ratio == best)
+        meant = tuple(file for ratio, file in scored if ratio == best)
         return Match(meant, "the name must agree letter for letter")
-    near = [one.submission.file for ratio, one in scored if ratio == best and ratio >= NEAR]
+    near = [file.submission.file for ratio, file in scored if ratio == best and ratio >= NEAR]
     hint = f"did you mean {' or '.join(near)}?" if near else "clue tasks lists the names"
     return Match((), hint)
 
@@ -104,6 +106,5 @@ def _plain(name: str) -> str:
 
 def _formed(task: str) -> set[str]:
     """Return the names that published baselines give to a task's file, in plain form."""
-    return {
-        task + ending for ending in ("", "predict", "prediction", "predictions", "testprediction", "submit")
-    }
+    endings = ("", "predict", "prediction", "predictions", "testprediction", "submit")
+    return {task + ending for ending in endings}

@@ -13,13 +13,7 @@ from contextlib import suppress
 from clue_runner.files.text import printable
 from clue_runner.submission.findings import Findings, shorten
 from clue_runner.submission.forms import Answer
-from clue_runner.submission.strict_json import (
-    NotANumberError,
-    RepeatedKeyError,
-    entries,
-    load_json,
-    repeats,
-)
+from clue_runner.submission.strict_json import NotANumberError, RepeatedKeyError, entries, load_json, repeats
 
 ONE_OBJECT = '{"id": answer, ...}, one object in the whole file'
 
@@ -29,30 +23,22 @@ def parse_object(lines: list[str], findings: Findings) -> list[Answer]:
     text = "\n".join(lines)
     try:
         whole = load_json(text)
+        if isinstance(whole, dict) and whole and whole.keys() != {"id", "label"}:
+            return [Answer(line, key, whole[key]) for line, key, _ in entries(text)]
+        what = f"the file is one JSON {'list' if isinstance(whole, list) else type(whole).__name__}"
+        if isinstance(whole, dict):
+            what = "the file is a single line of id and label" if whole else "the object has no answers"
+        findings.add(what, 1, received=shorten(whole, 40), allowed=ONE_OBJECT)
     except NotANumberError as error:
-        findings.add(
-            "NaN or Infinity is not JSON", _line_of_no_number(text), received=printable(str(error), 60)
-        )
-        return []
+        received = printable(str(error), 60)
+        findings.add("NaN or Infinity is not JSON", _line_of_no_number(text), received=received)
     except RepeatedKeyError as error:
         _note_repeats(text, error.key, findings)
-        return []
     except json.JSONDecodeError as error:
         _note_broken(lines, error, findings)
-        return []
     except ValueError as error:
         findings.add(f"the file is not JSON that holds answers: {error}", 1, allowed=ONE_OBJECT)
-        return []
-    if not isinstance(whole, dict):
-        kind = "list" if isinstance(whole, list) else type(whole).__name__
-        findings.add(f"the file is one JSON {kind}", 1, received=shorten(whole, 40), allowed=ONE_OBJECT)
-        return []
-    if whole.keys() == {"id", "label"}:
-        findings.add("the file is a line of id and label", 1, received=shorten(whole, 40), allowed=ONE_OBJECT)
-        return []
-    if not whole:
-        findings.add("the object has no answers", 1, allowed=ONE_OBJECT)
-    return [Answer(line, key, whole[key]) for line, key, _ in entries(text)]
+    return []
 
 
 def count_answers(raw: bytes, shape: str) -> int:
@@ -68,10 +54,10 @@ def count_answers(raw: bytes, shape: str) -> int:
 
 
 def _note_repeats(text: str, key: str, findings: Findings) -> None:
-    """Note every id that has an answer already; a key repeated further inside is noted without its line."""
+    """Note every id that has an answer already; a duplicate key further inside is noted without its line."""
     keys: list[str] = []
     lines: list[int] = []
-    with suppress(ValueError):  # broken behind a repeated key: what was read so far is said
+    with suppress(ValueError, RecursionError):  # broken further on: what was read so far is said
         for line, name, _ in entries(text):
             keys.append(name)
             lines.append(line)
@@ -79,12 +65,12 @@ def _note_repeats(text: str, key: str, findings: Findings) -> None:
     for place, _ in repeated:
         findings.add("an id has two answers", lines[place], received=printable(keys[place], 60))
     if not repeated:
-        findings.add("a key stands twice in one answer", received=printable(key, 60))
+        findings.add("duplicate key in one answer", received=printable(key, 60))
 
 
 def _line_of_no_number(text: str) -> int | None:
     """Return the line of the first answer that no JSON number stands for; None where it is nested."""
-    with suppress(ValueError):  # broken further on
+    with suppress(ValueError, RecursionError):  # broken further on
         for line, _, value in entries(text):
             if isinstance(value, float) and not math.isfinite(value):
                 return line
@@ -92,7 +78,7 @@ def _line_of_no_number(text: str) -> int | None:
 
 
 def _note_broken(lines: list[str], error: json.JSONDecodeError, findings: Findings) -> None:
-    """Note text that is no JSON value: lines of records, a file that is cut, or anything else."""
+    """Note text that is not one JSON value: lines of records, a truncated file, or anything else."""
     try:
         first = load_json(lines[0])
     except ValueError:

@@ -1,21 +1,25 @@
 """Checked submission files to one flat zip, the same bytes every time.
 
 In: a report without problems. Out: ``submit.zip``, or ``submit-sample.zip`` marked as not for upload.
-Knows nothing about how the files were made.
+Knows nothing about how the files were made. A file that is in the way is never lost: a zip is set aside,
+anything else refused.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
-from clue_runner.errors import DataError, Problem, StorageError
+from clue_runner.errors import DataError, Problem, UsageError
+from clue_runner.files.atomic import disk_faults, make_folder, write_atomic
+from clue_runner.files.names import name_fault, read_regular
+from clue_runner.files.text import printable
+from clue_runner.submission.choose import choose, flaws, mixed_models, same_settings
+from clue_runner.submission.findings import problem
 from clue_runner.submission.gather import SAMPLE_MARK, UPLOAD_NAME
 from clue_runner.submission.report import FileReport, Report
 
@@ -27,36 +31,47 @@ SAMPLE_TEXT = (
 TIMESTAMP = (1980, 1, 1, 0, 0, 0)  # the zip format's first moment
 PERMISSIONS = 0o100644 << 16
 UNIX = 3
+ZIP_START = b"PK"
 
 
 @dataclass(frozen=True)
 class Packed:
-    """The zip that was written."""
+    """The zip that was written.
+
+    Args:
+        taken: the files in it, in its order.
+        left_out: files that are not of the benchmark.
+        set_aside: where a zip that was in the way has gone.
+    """
 
     path: Path
+    taken: tuple[FileReport, ...]
     files: tuple[str, ...]
     sha256: str
     left_out: tuple[str, ...]
+    set_aside: Path | None = None
 
 
-def pack(report: Report, output: Path | None = None) -> Packed:
+def pack(report: Report, output: Path | None = None, allow: Collection[str] = ()) -> Packed:
     """Write the benchmark's files of ``report`` to ``output``.
 
     Faults of a zip that was read (folders inside, litter) do not matter here: the new one has none.
 
     Args:
-        report: what ``check_paths`` found.
+        report: what ``check_paths`` returned.
         output: the zip; default ``submit.zip``, for sample records ``submit-sample.zip``.
+        allow: flaws of runs that do not matter here, ``mixed`` models among them (``choose.Allowed``).
 
     Raises:
-        DataError: a file has a problem, two files have one name, or there is nothing to pack.
+        DataError: a file or its run has a problem, two files have one name, or there is nothing to pack.
+        UsageError: a file that is not a zip is in the way.
         StorageError: the zip cannot be written.
     """
-    chosen = _choose(report)
+    chosen = _choose(report, allow)
     if not chosen:
         raise DataError(
             f"no file of {report.benchmark} here",
-            received=", ".join(file.piece.shown for file in report.files) or "nothing",
+            received=printable(", ".join(file.piece.shown for file in report.files)) or "nothing",
             next_step="clue train --task NAME, or --benchmark for another set",
         )
     members = [(file.known.submission.file, file.piece.raw) for file in chosen if file.known]
@@ -64,10 +79,10 @@ def pack(report: Report, output: Path | None = None) -> Packed:
         members = mark_as_sample(members)
     path = output or Path(SAMPLE_ZIP if report.sample else UPLOAD_NAME)
     raw = zip_bytes(members)
-    write_atomically(path, raw)
-    packed = {file.piece.shown for file in chosen}
-    others = tuple(file.piece.shown for file in report.files if file.piece.shown not in packed)
-    return Packed(path, tuple(name for name, _ in members), hashlib.sha256(raw).hexdigest(), others)
+    set_aside = _write(path, raw)
+    others = tuple(file.piece.shown for file in report.files if not _belongs(file, report.benchmark))
+    names = tuple(name for name, _ in members)
+    return Packed(path, tuple(chosen), names, hashlib.sha256(raw).hexdigest(), others, set_aside)
 
 
 def mark_as_sample(members: Sequence[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
@@ -79,10 +94,16 @@ def zip_bytes(members: Sequence[tuple[str, bytes]]) -> bytes:
     """Return a flat zip of (name, bytes), times and permissions fixed.
 
     Members are stored, not deflated: another zlib would give other bytes, and all files are small.
+
+    Raises:
+        DataError: a name that is no plain file name.
     """
     buffer = BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, raw in members:
+            fault = name_fault(name)
+            if fault is not None:
+                raise DataError("not a name for a file in the zip", received=printable(name), allowed=fault)
             info = zipfile.ZipInfo(name, TIMESTAMP)
             info.create_system = UNIX
             info.external_attr = PERMISSIONS
@@ -90,53 +111,70 @@ def zip_bytes(members: Sequence[tuple[str, bytes]]) -> bytes:
     return buffer.getvalue()
 
 
-def write_atomically(path: Path, raw: bytes) -> None:
-    """Write under another name and move into place: half a file never has the final name."""
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(raw)
-                stream.flush()
-                os.fsync(stream.fileno())
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise StorageError(
-            "cannot write the zip",
-            where=str(path),
-            received=error.strerror,
+def _write(path: Path, raw: bytes) -> Path | None:
+    """Write the zip; return where a zip of other content that was in the way has gone.
+
+    Raises:
+        UsageError: something other than a zip is in the way.
+        StorageError: the disk refused; what was there still is.
+    """
+    make_folder(path.parent)
+    if not path.exists() and not path.is_symlink():
+        write_atomic(path, raw)
+        return None
+    old = read_regular(path, error_type=UsageError)
+    if old == raw:
+        return None
+    if not old.startswith(ZIP_START):
+        raise UsageError(
+            "a file of yours that is not a zip stands at the output",
+            where=printable(str(path)),
             next_step="name another --output",
-        ) from None
+        )
+    number = 1
+    while (aside := path.with_name(f"{path.stem}.old-{number}{path.suffix}")).exists():
+        number += 1
+    with disk_faults(path):
+        path.rename(aside)
+    write_atomic(path, raw)
+    return aside
 
 
-def _choose(report: Report) -> list[FileReport]:
+def _choose(report: Report, allow: Collection[str]) -> list[FileReport]:
     """Return the benchmark's files in the cards' order, or refuse those that have a problem."""
-    chosen = [file for file in report.files if file.known is None or _belongs(file, report.benchmark)]
-    problems = [problem for file in chosen for problem in file.problems]
-    problems += [problem for problem in report.problems if SAMPLE_MARK in (problem.where or "")]
-    seen: dict[str, str] = {}
-    for file in chosen:
-        name = file.known.submission.file if file.known else file.piece.name
-        first = seen.setdefault(name, file.piece.shown)
-        if first != file.piece.shown:
-            problems.append(
-                Problem(f"two files are {name}", file.piece.shown, f"also {first}", "one of them")
-            )
+    files = [file for file in report.files if file.known is None or _belongs(file, report.benchmark)]
+    named: dict[str, list[FileReport]] = {}
+    for file in files:
+        named.setdefault(file.known.submission.file if file.known else file.piece.shown, []).append(file)
+    chosen: list[FileReport] = []
+    problems = list(report.unreadable)
+    problems += [mark for mark in report.problems if SAMPLE_MARK in (mark.where or "")]
+    for name, same in named.items():
+        first = same[0]
+        others = [file for file in same[1:] if not same_settings(file.piece, first.piece)]
+        problems += [_conflict(name, first, other) for other in others]
+        piece = choose([file.piece for file in same], allow).piece
+        chosen += [file for file in same if file.piece is piece]
+    problems += [fault for file in chosen for fault in file.problems]
+    if not report.sample:
+        problems += [flaw for file in chosen for flaw in flaws(file.piece, allow)]
+        mix = None if "mixed" in allow else mixed_models(file.piece for file in chosen)
+        problems += [mix] if mix else []
     if problems:
         raise DataError(
-            "nothing packed: the board would refuse this or score it 0",
+            "nothing packed: these files should not go to the leaderboard",
             problems=problems,
             next_step="clue submit check",
         )
-    return sorted(chosen, key=lambda file: _place(file))
+    return sorted(chosen, key=_place)
+
+
+def _conflict(name: str, first: FileReport, other: FileReport) -> Problem:
+    allowed = "one of them, or runs that differ in their seed alone"
+    return problem(f"two files are {name}", other.piece.shown, f"also {first.piece.shown}", allowed)
 
 
 def _belongs(file: FileReport, benchmark: str) -> bool:
-    """Return whether the file is one of the benchmark's."""
     return file.known is not None and benchmark in file.known.submission.benchmarks
 
 

@@ -1,7 +1,7 @@
 """Brings the answers of a prediction file into the order of the gold records.
 
 In: answers as ``answers.read_answers`` gives them, and labelled records.
-Out: one answer a record, and by what they were matched. Knows nothing about metrics.
+Out: one answer per record, and by what they were matched. Knows nothing about metrics.
 Ids are compared as texts: 1 and "1" are one id.
 """
 
@@ -56,11 +56,11 @@ def align(answers: Sequence[Answer], records: Records[Any], name: str, *, partia
         partial: records may be without an answer, and answers without a record; ids decide.
 
     Raises:
-        DataError: ids that stand twice, are missing or unknown, or another number of lines.
+        DataError: duplicate, missing or unknown ids, or another number of lines.
     """
     if all(answer.id is None for answer in answers):
         if partial:
-            raise DataError("answers without ids cannot be a part of a file", where=printable(name))
+            raise DataError("--partial matches answers by id, and these have none", where=printable(name))
         return _by_row(answers, records, name, "row order, since the file has no ids")
     given = [str(answer.id) for answer in answers]
     if _answers_blanks(given, records):
@@ -90,7 +90,7 @@ def _answers_blanks(given: Sequence[str], records: Records[Any]) -> bool:
 def _by_id(
     answers: Sequence[Answer], given: Sequence[str], wanted: Sequence[str], records: Records[Any], name: str
 ) -> Aligned:
-    """Return the answers that there are; a file none of whose ids is asked for is another data set's."""
+    """Return the answers that there are; a file with none of the wanted ids belongs to other data."""
     by_id = dict(zip(given, answers, strict=True))
     known = by_id.keys() & set(wanted)
     if repeats(given) or not known:
@@ -107,9 +107,8 @@ def _by_tag(answers: Sequence[Answer], given: Sequence[str], records: Records[An
     """
     by_tag = dict(zip(given, answers, strict=True))
     wanted = {tag: record for record in records.items for tag in record.tags}
-    problems = [
-        _twice("tag", given[place], answers[place], answers[first], name) for place, first in repeats(given)
-    ]
+    twice = repeats(given)
+    problems = [_twice("tag", given[place], answers[place], answers[first], name) for place, first in twice]
     problems += [
         problem(f"the tag {printable(tag, SHOWN)} is in no record of {records.file}", f"{name}:{answer.line}")
         for tag, answer in by_tag.items()
@@ -136,12 +135,10 @@ def _by_tag(answers: Sequence[Answer], given: Sequence[str], records: Records[An
 
 
 def _skipped(records: Records[Any]) -> int:
-    """Return how many rows of the gold file are not scored."""
     return records.total - len(records)
 
 
 def _counts_rows(given: Sequence[str]) -> bool:
-    """Return whether the ids are 0, 1, 2 ... or 1, 2, 3 ..."""
     return any(list(given) == [str(start + row) for row in range(len(given))] for start in (0, 1))
 
 
@@ -150,8 +147,8 @@ def _by_row(answers: Sequence[Answer], records: Records[Any], name: str, by: str
     if len(answers) == len(records):
         return Aligned(tuple(answers), by)
     if len(answers) == records.total:
-        rows = [record.line - 1 for record in records.items]
-        if rows[-1] < len(answers):
+        rows = [(_line(record) or 0) - 1 for record in records.items]
+        if all(0 <= row < len(answers) for row in rows):
             ignored = _skipped(records)
             return Aligned(tuple(answers[row] for row in rows), f"{by}, {ignored} unscored rows ignored")
     raise DataError(
@@ -162,19 +159,12 @@ def _by_row(answers: Sequence[Answer], records: Records[Any], name: str, by: str
 
 
 def _mismatch(
-    answers: Sequence[Answer],
-    given: Sequence[str],
-    wanted: Sequence[str],
-    records: Records[Any],
-    name: str,
+    answers: Sequence[Answer], given: Sequence[str], wanted: Sequence[str], records: Records[Any], name: str
 ) -> DataError:
-    """Return the error that names repeated, unknown and missing ids."""
+    """Return the error that names duplicate, unknown and missing ids."""
     known, there = set(wanted), set(given)
-    problems = [
-        _twice("id", given[place], answers[place], answers[first], name)
-        for place, first in repeats(given)
-        if answers[place].id is not None
-    ]
+    twice = [pair for pair in repeats(given) if answers[pair[0]].id is not None]
+    problems = [_twice("id", given[place], answers[place], answers[first], name) for place, first in twice]
     seen: set[str] = set()
     for answer, text in zip(answers, given, strict=True):
         if text in seen:
@@ -187,8 +177,8 @@ def _mismatch(
             problems.append(problem(what, f"{name}:{answer.line}"))
     for record, text in zip(records.items, wanted, strict=True):
         if text not in there:
-            place = getattr(record, "line", None)  # records of a file that is one JSON value have none
-            where = f"{records.path}:{place}" if place else records.path
+            line = _line(record)
+            where = f"{records.path}:{line}" if line else records.path
             problems.append(problem(f"no answer for id {text}", where))
     is_part = there < known and any(isinstance(record, ReadingRecord) for record in records.items)
     return DataError(
@@ -200,6 +190,12 @@ def _mismatch(
     )
 
 
+def _line(record: object) -> int | None:
+    """Return the line of a record; those of a file that is one JSON value have none."""
+    line = getattr(record, "line", None)
+    return line if isinstance(line, int) else None
+
+
 def _twice(kind: str, text: str, answer: Answer, first: Answer, name: str) -> Problem:
-    what = f"{kind} {printable(text, SHOWN)} stands twice, first in line {first.line}"
+    what = f"duplicate {kind} {printable(text, SHOWN)}, first in line {first.line}"
     return problem(what, f"{name}:{answer.line}")

@@ -1,41 +1,46 @@
 """Checks all files that a user hands in, and says which file of a benchmark is missing.
 
-In: paths, cards, ``--data``. Out: a ``Report``: one entry a file, problems, warnings, missing files.
+In: paths, cards, ``--data``. Out: a ``Report``: one entry per file, problems, warnings, missing files.
 Knows nothing about the terminal or the zip that is made of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from clue_runner.config.yaml_reader import read_yaml
-from clue_runner.data.cards import CARD_FILE, Card, find_card
-from clue_runner.errors import Problem
+from clue_runner.data.card import Card
+from clue_runner.data.cards import CARD_FILE, find_card
+from clue_runner.errors import DataError, Problem, StorageError, UsageError
 from clue_runner.submission.check import check_file, count_warning, expected_counts
-from clue_runner.submission.gather import Piece, gather
-from clue_runner.submission.names import Known, name_problem, official_files, recognise
+from clue_runner.submission.choose import choose, flaws, of_model, why_not
+from clue_runner.submission.findings import problem
+from clue_runner.submission.gather import Gathered, Piece, as_problem, gather
+from clue_runner.submission.names import Known, Match, name_problem, official_files, recognise
 from clue_runner.submission.objects import count_answers
 from clue_runner.submission.testfiles import TestFiles
-
-BENCHMARKS = ("clue1.1", "clue1.0", "cluener", "fewclue")
 
 
 @dataclass(frozen=True)
 class FileReport:
-    """What was found out about one file; ``known`` is None where its name says nothing.
+    """What the checks say about one file.
 
-    ``lines`` counts answers: lines, or the keys of a file that is one object.
+    Args:
+        known: which official file it is; None where its name says nothing.
+        lines: its answers: lines, or the keys of a file that is one object.
+        compared_with: the test file whose ids were compared.
+        warning: what a user should know besides.
+        why: why this file was taken and not that of another run.
     """
 
     piece: Piece
     known: Known | None
-    lines: int
-    compared_with: str | None
+    lines: int = 0
+    compared_with: str | None = None
     problems: tuple[Problem, ...] = ()
     warning: str | None = None
+    why: str | None = None
 
     @property
     def ok(self) -> bool:
@@ -44,6 +49,7 @@ class FileReport:
 
     def as_dict(self) -> dict[str, object]:
         """Return the report for ``--json``."""
+        run = self.piece.run
         return {
             "file": self.piece.shown,
             "task": self.known.card.name if self.known else None,
@@ -53,6 +59,13 @@ class FileReport:
             "ok": self.ok,
             "problems": [str(problem) for problem in self.problems],
             "warning": self.warning,
+            "run": str(run.folder) if run else None,
+            "model": run.model if run else None,
+            "seed": run.seed if run else None,
+            "metric": run.metric if run else None,
+            "score": run.score if run else None,
+            "data": run.data if run else None,
+            "why": self.why,
         }
 
 
@@ -62,16 +75,18 @@ class Report:
 
     benchmark: str
     files: tuple[FileReport, ...]
-    problems: tuple[Problem, ...]
-    warnings: tuple[str, ...]
-    missing: tuple[Known, ...]
+    problems: tuple[Problem, ...] = ()
+    unreadable: tuple[Problem, ...] = ()
+    warnings: tuple[str, ...] = ()
+    missing: tuple[Known, ...] = ()
     sample: bool = False
-    left_out: tuple[str, ...] = field(default=())
+    left_out: tuple[str, ...] = ()
 
     @property
     def all_problems(self) -> list[Problem]:
         """Return the problems of zips and folders, then those of each file."""
-        return [*self.problems, *(problem for file in self.files for problem in file.problems)]
+        of_files = [problem for file in self.files for problem in file.problems]
+        return [*self.unreadable, *self.problems, *of_files]
 
 
 def check_paths(
@@ -80,60 +95,126 @@ def check_paths(
     *,
     data: str | None = None,
     benchmark: str = "clue1.1",
+    model: str | None = None,
+    allow: Collection[str] = (),
 ) -> Report:
     """Return what is right and wrong with every submission file at ``paths``.
 
     Args:
-        paths: files, folders, run folders or zips; empty: the newest runs under ``runs``.
+        paths: files, folders, run folders or zips; empty: the runs under ``runs``. Where several runs found
+            below a folder have answered one test set, one of them is taken.
         cards: all shipped tasks by name; a user's own card is found through its run folder.
         data: where the test files are, as for ``--data``; None: ``$CLUE_HOME/data/<task>`` if there.
         benchmark: whose missing files are named.
+        model: only files of this model's runs.
+        allow: flaws of runs that do not matter here (``choose.Allowed``).
 
     Raises:
-        DataError: a path or the data cannot be read.
+        DataError: no path can be read, or the data cannot.
+        RefusedFileError: a zip built to harm.
     """
-    gathered = gather(paths)
-    cards = {**cards, **_own_cards(gathered.pieces)}
-    matches = [(piece, recognise(piece.name, cards)) for piece in gathered.pieces]
-    tests = TestFiles(
-        data, {one.card.name: piece.run for piece, match in matches for one in match.candidates}
-    )
-    files, left_out = [], []
-    for piece, match in matches:
-        if not match.candidates and not piece.named:
-            left_out.append(piece.shown)
-            continue
-        chosen = _choose(match.candidates, piece)
-        problem = name_problem(match, piece.name, piece.shown, chosen)
-        files.append(_check_piece(piece, chosen, [problem] if problem else [], tests))
-    problems = list(gathered.problems)
-    if data != "sample":
-        problems += [
-            Problem(
-                "marked as answers to sample records, not for upload",
-                mark,
-                fix="clue data get NAME, then clue train",
-            )
-            for mark in gathered.sample_marks
-        ]
-    warnings = [str(warning) for warning in gathered.warnings] + _warnings(files)
+    sample = data == "sample"
+    allow = {"random", "sample", "incomplete"} if sample else allow
+    gathered = gather(paths, lambda name: bool(recognise(name, cards).candidates))
+    own, broken = _own_cards(gathered.pieces)
+    cards = {**cards, **own}
+    pieces = gathered.pieces if model is None else of_model(gathered.pieces, model)
+    matches = [(piece, recognise(piece.name, cards)) for piece in pieces]
+    used = {
+        known.card.name: piece.run.data if piece.run else None
+        for piece, match in matches
+        for known in match.candidates
+    }
+    tests = TestFiles(data, used)
+    taken, left_out = _taken(matches, allow)
+    files = [_check_piece(piece, match, tests, why) for piece, match, why in taken]
     present = {file.known.submission.file for file in files if file.known}
-    missing = [one for one in official_files(cards) if _is_missing(one, benchmark, present)]
     return Report(
         benchmark=benchmark,
         files=tuple(files),
-        problems=tuple(problems),
-        warnings=tuple(warnings),
-        missing=tuple(missing),
-        sample=data == "sample",
-        left_out=tuple(left_out),
+        problems=(*gathered.problems, *([] if sample or "sample" in allow else _marks(gathered))),
+        unreadable=(*gathered.unreadable, *broken),
+        warnings=(*map(str, gathered.warnings), *_warnings(files, allow)),
+        missing=tuple(known for known in official_files(cards) if _is_missing(known, benchmark, present)),
+        sample=sample,
+        left_out=left_out,
     )
 
 
-def _warnings(files: Sequence[FileReport]) -> list[str]:
+def _taken(
+    matches: Sequence[tuple[Piece, Match]], allow: Collection[str]
+) -> tuple[list[tuple[Piece, Match, str | None]], tuple[str, ...]]:
+    """Return the files to check with why each was taken, and which were left out with the reason.
+
+    Named files are all taken, and what cannot be read is always shown. Of the others, found in runs below a
+    folder, each official file is taken once.
+    """
+    taken: list[tuple[Piece, Match, str | None]] = []
+    groups: dict[str, list[tuple[Piece, Match]]] = {}
+    left_out: list[str] = []
+    for piece, match in matches:
+        if not match.candidates and not piece.named:
+            left_out.append(f"{piece.shown}: not a file of the leaderboard")
+        elif piece.searched and piece.fault is None:
+            groups.setdefault(piece.name, []).append((piece, match))
+        else:
+            taken.append((piece, match, None))
+    for name in sorted(groups):
+        choice = choose([piece for piece, _ in groups[name]], allow)
+        taken.append((choice.piece, groups[name][0][1], choice.why))
+        left_out += [f"{piece.shown}: {why_not(piece, choice.piece, allow)}" for piece in choice.passed]
+    return taken, tuple(left_out)
+
+
+def _check_piece(piece: Piece, match: Match, tests: TestFiles, why: str | None) -> FileReport:
+    """Return the report of one file, compared with the test records where they are at hand."""
+    known = _official(match.candidates, piece)
+    target = None if known is None else Path(piece.shown).with_name(known.submission.file)
+    wrong = name_problem(match, piece.name, piece.shown, known, taken=target is not None and target.exists())
+    problems = [wrong] if wrong else []
+    if piece.fault is not None:
+        return FileReport(piece, known, problems=(piece.fault,), why=why)
+    if known is None:
+        return FileReport(piece, None, count_answers(piece.raw, "lines"), problems=tuple(problems), why=why)
+    card, submission = known.card, known.submission
+    lines = count_answers(piece.raw, submission.shape)
+    try:
+        source = tests.source(card)
+        records = tests.records(card, submission.split)
+        splits = {other.split for other in card.submissions} - {submission.split}
+        others = {split: there for split in splits if (there := tests.records(card, split)) is not None}
+    except (DataError, StorageError) as error:  # one broken test file says nothing about other tasks
+        return FileReport(piece, known, lines, problems=(*problems, as_problem(error)), why=why)
+    sample = source is not None and source.is_sample
+    problems += check_file(
+        card, submission, piece.raw, records, name=piece.shown, sample=sample, others=others
+    )
+    warning = None if sample or problems else count_warning(card, submission, records)
+    compared = records.path if source and records else None
+    return FileReport(piece, known, lines, compared, tuple(problems), warning, why)
+
+
+def _official(candidates: Sequence[Known], piece: Piece) -> Known | None:
+    """Return the candidate whose count the file has, else the first (the newest version)."""
+    fitting = [
+        known
+        for known in candidates
+        if count_answers(piece.raw, known.submission.shape) in expected_counts(known.card, known.submission)
+    ]
+    return next(iter(fitting or candidates), None)
+
+
+def _marks(gathered: Gathered) -> list[Problem]:
+    what, fix = "marked as answers to sample records, not for upload", "clue data get NAME, then clue train"
+    return [problem(what, mark, fix=fix) for mark in gathered.sample_marks]
+
+
+def _warnings(files: Sequence[FileReport], allow: Collection[str]) -> list[str]:
     """Return what is not wrong with the files and should be known, and which could not be compared."""
     warnings = [file.warning for file in files if file.warning]
-    blind = sorted({file.known.card.name for file in files if file.known and not file.compared_with})
+    warnings += [str(flaw) for file in files for flaw in flaws(file.piece, allow)]
+    compared = [file for file in files if file.known and not file.piece.fault and not file.compared_with]
+    blind = sorted({file.known.card.name for file in compared if file.known})
     if blind:
         warnings.append(
             f"no test file at hand for {', '.join(blind)}: count and labels were checked, "
@@ -142,52 +223,19 @@ def _warnings(files: Sequence[FileReport]) -> list[str]:
     return warnings
 
 
-def _own_cards(pieces: Sequence[Piece]) -> dict[str, Card]:
-    """Return the cards that users wrote themselves, as the runs that the files came from name them."""
-    found = {}
-    for run in {piece.run for piece in pieces if piece.run is not None}:
-        settings = run / "run.yaml"
-        task = read_yaml(settings).values.get("task") if settings.is_file() else None
-        if isinstance(task, str) and (Path(task) / CARD_FILE).is_file():
-            card = find_card(task)
-            found[card.name] = card
-    return found
+def _own_cards(pieces: Sequence[Piece]) -> tuple[dict[str, Card], list[Problem]]:
+    """Return the cards that users wrote themselves, as their runs name them, and those that are broken."""
+    cards: dict[str, Card] = {}
+    broken: list[Problem] = []
+    for task in sorted({piece.run.task for piece in pieces if piece.run and piece.run.task}):
+        try:
+            if (Path(task) / CARD_FILE).is_file():
+                card = find_card(task)
+                cards[card.name] = card
+        except UsageError as error:
+            broken.append(as_problem(error))
+    return cards, broken
 
 
-def _check_piece(piece: Piece, known: Known | None, problems: list[Problem], tests: TestFiles) -> FileReport:
-    """Return the report of one file, compared with the test records where they are at hand."""
-    if known is None:
-        return FileReport(piece, None, count_answers(piece.raw, "lines"), None, tuple(problems))
-    card, submission = known.card, known.submission
-    lines = count_answers(piece.raw, submission.shape)
-    records = tests.records(card, submission.split)
-    source = tests.source(card)
-    others: dict[str, Any] = {}
-    for other in card.submissions:
-        found = None if other.split == submission.split else tests.records(card, other.split)
-        if found is not None:
-            others[other.split] = found
-    sample = source is not None and source.is_sample
-    problems += check_file(
-        card, submission, piece.raw, records, name=piece.shown, sample=sample, others=others
-    )
-    compared = f"{source.label}:{records.file}" if source and records else None
-    warning = None if sample or problems else count_warning(card, submission, records)
-    return FileReport(piece, known, lines, compared, tuple(problems), warning)
-
-
-def _choose(candidates: Sequence[Known], piece: Piece) -> Known | None:
-    """Return the candidate whose count the file has, else the first (the newest version)."""
-    if not candidates:
-        return None
-    fitting = [
-        one
-        for one in candidates
-        if count_answers(piece.raw, one.submission.shape) in expected_counts(one.card, one.submission)
-    ]
-    return (fitting or list(candidates))[0]
-
-
-def _is_missing(one: Known, benchmark: str, present: set[str]) -> bool:
-    """Return whether a file belongs to the benchmark and is not there."""
-    return benchmark in one.submission.benchmarks and one.submission.file not in present
+def _is_missing(known: Known, benchmark: str, present: set[str]) -> bool:
+    return benchmark in known.submission.benchmarks and known.submission.file not in present

@@ -1,4 +1,4 @@
-"""JSON without the liberties that Python's reader takes, and the lines in which an object's keys stand.
+"""JSON without the liberties that Python's reader takes, and the lines on which an object's keys stand.
 
 In: text. Out: values, or a ``ValueError`` whose type says what is wrong.
 Knows nothing about answers or files.
@@ -23,11 +23,11 @@ class NotANumberError(ValueError):
 
 
 class UnusableJsonError(ValueError):
-    """JSON by its grammar, and nothing that an answer can be; the message says why."""
+    """Valid JSON that no answer can be; the message says why."""
 
 
 class RepeatedKeyError(ValueError):
-    """A key stands twice in one object: which value counts would be a guess.
+    """A duplicate key in one object: which value counts would be a guess.
 
     Args:
         key: the first key that is repeated.
@@ -66,10 +66,10 @@ def load_json(text: str) -> Any:
 def entries(text: str) -> Iterator[tuple[int, str, Any]]:
     """Yield (line, key, value) of every pair of the object that ``text`` is, in one pass over it.
 
-    Takes what Python's reader takes, repeated keys included.
+    Takes what Python's reader takes, duplicate keys included; whole numbers stay strings.
 
     Raises:
-        ValueError: the text is no JSON object from here on.
+        ValueError, RecursionError: the text cannot be read as an object from here on.
     """
     line, counted, place = 1, 0, _skip(text, 0)
     if not text.startswith("{", place):
@@ -140,4 +140,4 @@ _STRICT = json.JSONDecoder(
     parse_int=_integer,
     object_pairs_hook=_unique_keys,
 )
-_PLAIN = json.JSONDecoder(parse_int=float)  # 5,000 digits are no error here; values are only looked through
+_PLAIN = json.JSONDecoder(parse_int=str)  # 5,000 digits are no error here; values are only looked through

@@ -1,4 +1,4 @@
-"""Answers as a table, one ``id<TAB>answer`` a line: the layout of the SogouQA scoring tool.
+"""Answers as a table, one ``id<TAB>answer`` per line: the layout of the SogouQA scoring tool.
 
 In: (id, answer) pairs, or the lines of such a file. Out: bytes, answers, findings.
 Knows nothing about scores or models.
@@ -20,10 +20,10 @@ SPACES = str.maketrans(dict.fromkeys("\t\n\r", " "))
 
 
 def table(answers: Iterable[tuple[int | str, object]]) -> bytes:
-    """Return one line a question; tabs and line ends inside an answer become spaces.
+    """Return one line per question; tabs and line ends inside an answer become spaces.
 
     Raises:
-        DataError: an answer is not a text.
+        DataError: an answer is not a string.
     """
     lines = (f"{name}\t{text_answer(value, name).translate(SPACES)}\n" for name, value in answers)
     return "".join(lines).encode()
@@ -44,7 +44,7 @@ def parse_table(lines: Sequence[str], findings: Findings) -> list[Answer]:
 
 
 def check_table(answers: Sequence[Answer], records: Records[Any] | None, findings: Findings) -> None:
-    """Note ids that stand twice, and ids that are missing or not asked for; the order is free."""
+    """Note duplicate ids, and ids that are missing or not asked for; the order is free."""
     given = [str(answer.id) for answer in answers]
     note_repeats(answers, given, findings)
     if records is None:

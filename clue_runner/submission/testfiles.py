@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from clue_runner.data.cards import Card
@@ -17,7 +16,7 @@ from clue_runner.data.locate import locate, open_source
 from clue_runner.data.records import Records
 from clue_runner.data.sources import DataSource, split_file
 from clue_runner.errors import DataError
-from clue_runner.runs.events import remembered_data
+from clue_runner.files.names import user_path
 
 
 @dataclass
@@ -27,14 +26,14 @@ class TestFiles:
     Args:
         data: a folder, a zip, a folder of either for each task, or ``sample``; None: what the run used,
             else ``$CLUE_HOME/data/<task>``.
-        runs: task being checked -> run folder that its file came from, if any. Data that does not say
-            whose it is belongs to the only task.
+        used: task being checked -> where the run of its file read its data, if that is known. Data that
+            does not say whose it is belongs to the only task.
     """
 
     __test__ = False  # not a test class, whatever its name says to pytest
 
     data: str | None
-    runs: Mapping[str, Path | None]
+    used: Mapping[str, str | None]
     _sources: dict[str, DataSource | None] = field(default_factory=dict)
     _records: dict[tuple[str, str], Records[Any] | None] = field(default_factory=dict)
 
@@ -49,8 +48,8 @@ class TestFiles:
         key = (card.name, split)
         if key not in self._records:
             source = self.source(card)
-            found = source is not None and split_file(source, card.splits[split]) is not None
-            self._records[key] = read_records(card, source, split) if source and found else None
+            there = source is not None and split_file(source, card.splits[split]) is not None
+            self._records[key] = read_records(card, source, split) if source and there else None
         return self._records[key]
 
     def _find(self, card: Card) -> DataSource | None:
@@ -59,20 +58,19 @@ class TestFiles:
             return locate(card, "sample")
         if self.data is None:
             return self._find_unnamed(card)
-        location = Path(self.data).expanduser()
+        location = user_path(self.data)
         if (location / card.name).is_dir():
             return open_source(location / card.name, card)
         zip_name = card.download.file if card.download else ""
         if location.is_dir() and (location / zip_name).is_file() and zip_name:
             return open_source(location / zip_name, card)
-        if len(self.runs) == 1 or zip_name == location.name or location.name == card.name:
+        if len(self.used) == 1 or zip_name == location.name or location.name == card.name:
             return open_source(location, card)
         return None
 
     def _find_unnamed(self, card: Card) -> DataSource | None:
         """Return the data that the run used, else what lies in the cache; None is said with the result."""
-        run = self.runs.get(card.name)
-        used = remembered_data(run) if run else None
+        used = self.used.get(card.name)
         if used == "sample":
             return None  # answers to the sample are refused by their count
         for place in (used, None):

@@ -6,6 +6,7 @@ Knows nothing about the order of ids, counts or other files.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
@@ -19,7 +20,8 @@ from clue_runner.submission.forms import Answer
 
 PLACEHOLDER = "FAKE_ANSWER"  # what published test files hold in the place of answers
 ENTITIES = '{"type": {"surface": [[start, end]]}}, ends inclusive'
-MOST_DIGITS = 9  # of an index that is written as a text
+N_BEST = re.compile(r"n[_-]?best[_-]|[_-]n[_-]?best")
+MOST_DIGITS = 9  # of an index that is written as a string
 
 
 def asked_ids(records: Records[Any]) -> list[str]:
@@ -32,22 +34,22 @@ def asked_ids(records: Records[Any]) -> list[str]:
 
 
 def text_answer(value: object, record_id: object) -> str:
-    """Return an answer that must be a text.
+    """Return an answer that must be a string.
 
     Raises:
-        DataError: it is anything else; nothing is ever turned into a text to be scored or sent.
+        DataError: it is anything else; nothing is ever turned into a string to be scored or sent.
     """
     if not isinstance(value, str):
-        raise DataError(f"the answer to {shorten(record_id)} is not a text", received=shorten(value))
+        raise DataError(f"the answer to {shorten(record_id)} is not a string", received=shorten(value))
     return value
 
 
 def check_indices(
     answers: Sequence[Answer], records: Records[Any] | None, findings: Findings, *, for_upload: bool = True
 ) -> None:
-    """Note answers that are no number, and numbers that name no choice of their question.
+    """Note answers that are not integers, and integers that name no choice of their question.
 
-    Digits in a text, as some runners write them, are a number unless ``for_upload``.
+    Digits in a string, as some runners write them, are a number unless ``for_upload``.
     """
     choices = _choices(records)
     for answer in answers:
@@ -66,7 +68,7 @@ def check_indices(
 
 
 def check_texts(answers: Sequence[Answer], findings: Findings) -> None:
-    """Note answers that are no text, lists of n best ones, and the placeholders of the test file."""
+    """Note answers that are not strings, n-best lists, and the placeholders of the test file."""
     for answer in answers:
         value = answer.value
         if is_n_best(value):
@@ -74,11 +76,11 @@ def check_texts(answers: Sequence[Answer], findings: Findings) -> None:
                 "several texts with their scores for one id: this is an n-best file",
                 answer.line,
                 received=shorten(value, 40),
-                allowed="one text an id",
+                allowed="one text per id",
                 fix=f"give {single_best_name(findings.name)}, which the same tool wrote",
             )
         elif not isinstance(value, str):
-            findings.add("the answer is not a text", answer.line, received=shorten(value))
+            findings.add("the answer is not a string", answer.line, received=shorten(value))
         elif value.startswith(PLACEHOLDER):
             what = "the test file's placeholder instead of an answer"
             findings.add(what, answer.line, received=shorten(value))
@@ -86,20 +88,14 @@ def check_texts(answers: Sequence[Answer], findings: Findings) -> None:
 
 def is_n_best(value: object) -> bool:
     """Return whether this is what reading tools write for one question in their n-best file."""
-    return (
-        isinstance(value, list)
-        and bool(value)
-        and all(isinstance(one, dict) and "text" in one for one in value)
-    )
+    items = value if isinstance(value, list) else []
+    return bool(items) and all(isinstance(item, dict) and "text" in item for item in items)
 
 
 def single_best_name(name: str) -> str:
     """Return what reading tools call the file of best answers that lies beside an n-best file."""
-    base = PurePath(name).name
-    for mark in ("nbest_", "n_best_", "n-best-", "_nbest", "_n_best", "-n-best"):
-        if mark in base:
-            return base.replace(mark, "", 1)
-    return "predictions.json"
+    best, marks = N_BEST.subn("", PurePath(name).name, count=1)
+    return best if marks else "predictions.json"
 
 
 def check_entities(
@@ -113,13 +109,11 @@ def check_entities(
     for answer in answers:
         _, faults = entities_of(answer.value, texts.get(str(answer.id)), card.label_names)
         for fault in faults:
-            unknown_type = fault.startswith("entity type")
-            what = "the label is not a set of entities"
-            if unknown_type:
-                what = "an entity type is not one of the card's"
+            what, allowed = "the label is not a set of entities", ENTITIES
+            if fault.startswith("entity type"):
+                what, allowed = "an entity type is not one of the card's", ", ".join(card.label_names)
             elif fault.startswith("span"):
                 what = "a span does not hold its surface"
-            allowed = ", ".join(card.label_names) if unknown_type else ENTITIES
             findings.add(what, answer.line, received=shorten(fault, 160), allowed=allowed)
 
 

@@ -15,7 +15,7 @@ from clue_runner.submission.findings import shorten
 
 
 def json_lines(answers: Iterable[tuple[int | str, object]], submission: Submission) -> bytes:
-    """Return one compact JSON object a line: UTF-8, no BOM, ends with a newline.
+    """Return one compact JSON object per line: UTF-8, no BOM, ends with a newline.
 
     The server compares line by line, so the order given is the order kept; ids are the records' own.
     Entities ({type: {surface: [[start, end]]}}) are written as they are.
@@ -26,22 +26,18 @@ def json_lines(answers: Iterable[tuple[int | str, object]], submission: Submissi
     lines = []
     for number, (record_id, label) in enumerate(answers, start=1):
         where = f"{submission.file}:{number}"
-        is_entities = submission.shape == "entities"
-        record = {
-            "id": typed(record_id, submission.id_type, "id", where),
-            submission.answer_key: label
-            if is_entities
-            else typed(label, submission.label_type, "label", where),
-        }
+        if submission.shape != "entities":
+            label = typed(label, submission.label_type, "label", where)
+        record = {"id": typed(record_id, submission.id_type, "id", where), submission.answer_key: label}
         lines.append(json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False))
     return "".join(line + "\n" for line in lines).encode("utf-8")
 
 
 def json_object(answers: Iterable[tuple[int | str, object]], submission: Submission) -> bytes:
-    """Return one JSON object from id to answer, a pair a line in the order given; ends with a newline.
+    """Return one JSON object from id to answer, a pair per line in the order given; ends with a newline.
 
     Raises:
-        DataError: an id stands twice, or an answer is not of the type that the card asks for.
+        DataError: a duplicate id, or an answer is not of the type that the card asks for.
     """
     pairs: dict[str, object] = {}
     for record_id, answer in answers:
@@ -53,15 +49,15 @@ def json_object(answers: Iterable[tuple[int | str, object]], submission: Submiss
 
 
 def typed(value: object, kind: str, what: str, where: str) -> int | str:
-    """Return ``value`` as ``kind`` ("int" or "str"): digits in a text count as an int, an int id as a text.
+    """Return ``value`` as ``kind`` ("int" or "str"): digits may stand for an int, an int id for a string.
 
     Raises:
-        DataError: it is anything else; nothing is turned into a text to be sent.
+        DataError: it is anything else; nothing else is turned into a string to be sent.
     """
     if kind == "str":
         if isinstance(value, str) or (what == "id" and type(value) is int):
             return str(value)
-        raise _not_writable(value, what, where, "a text")
+        raise _not_writable(value, what, where, "a string")
     try:
         if isinstance(value, bool | float):
             raise ValueError

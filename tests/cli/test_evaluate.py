@@ -109,12 +109,12 @@ def test_answers_are_found_beside_the_gold_file_or_asked_for(
     ("change", "said"),
     [
         (lambda all: all[:-1], "no answer for id"),
-        (lambda all: [*all, all[0]], "stands twice, first in line 1"),
+        (lambda all: [*all, all[0]], ", first in line 1"),
         (
             lambda all: [{**all[0], "label": "2"}, *all[1:]],
             "1: the label is not one of the card's, got '2'",
         ),
-        (lambda all: [{**all[0], "label": 0}, *all[1:]], "1: the label is not a text, got 0"),
+        (lambda all: [{**all[0], "label": 0}, *all[1:]], "1: the label is not a string, got 0"),
     ],
 )
 def test_files_that_do_not_fit(
@@ -178,7 +178,7 @@ def test_a_number_and_its_text_are_one_id(
     assert (result["score"], result["matched_by"]) == (100.0, "id")
     write(path, [*given, {"id": str(given[0]["id"]), "label": "1"}])
     twice = clue(*command)
-    assert twice.exit_code == 3 and "p.jsonl:4: id 7 stands twice, first in line 1" in twice.stderr
+    assert twice.exit_code == 3 and "p.jsonl:4: duplicate id 7, first in line 1" in twice.stderr
 
 
 N_BEST = [{"text": "甲", "probability": 0.9}, {"text": "乙", "probability": 0.1}]
@@ -209,7 +209,7 @@ def test_only_texts_are_scored_as_texts(
     if value == N_BEST:
         assert "this is an n-best file" in outcome.stderr and "give predictions.json" in outcome.stderr
     else:
-        assert "the answer is not a text" in outcome.stderr
+        assert "the answer is not a string" in outcome.stderr
 
 
 @pytest.mark.parametrize("task", ["cmrc2018", "drcd"])
@@ -261,7 +261,10 @@ def test_a_part_is_for_reading_tasks_with_ids(
     path = write(tmp_path / "p.jsonl", answers(gold))
     other = clue("evaluate", "--task", "afqmc", "--predictions", path, "--data", "sample", "--partial")
     assert other.exit_code == 2 and "cmrc2018, drcd" in other.stderr
-    for lines, says in (([{"label": "甲"}], "without ids"), ([{"id": "X", "label": "甲"}], "is not in")):
+    for lines, says in (
+        ([{"label": "甲"}], "these have none"),
+        ([{"id": "X", "label": "甲"}], "is not in"),
+    ):
         path = write(tmp_path / "p.jsonl", lines)
         outcome = clue("evaluate", "--task", "drcd", "--predictions", path, "--data", "sample", "--partial")
         assert outcome.exit_code == 3 and says in outcome.stderr
@@ -350,8 +353,8 @@ def test_the_sogou_tools_answers_must_be_texts_once_each(
 ) -> None:
     given = ("evaluate", "--task", "sogouqa", "--gold", sogou, "--predictions")
     for value, says in (
-        (None, "is not a text"),
-        (["北京"], "is not a text"),
+        (None, "is not a string"),
+        (["北京"], "is not a string"),
         (N_BEST, "n-best file"),
     ):
         path = write(tmp_path / "p.jsonl", [{"id": 1, "label": value}])
@@ -360,7 +363,7 @@ def test_the_sogou_tools_answers_must_be_texts_once_each(
     path = tmp_path / "p.txt"
     path.write_text("1\t北京\n1\t北京\n", encoding="utf-8")
     twice = clue(*given, path)
-    assert twice.exit_code == 3 and "p.txt:2: the id stands twice" in twice.stderr
+    assert twice.exit_code == 3 and "p.txt:2: duplicate id" in twice.stderr
     path.write_text("1\t北京\n", encoding="utf-8")
     part = clue(*given, path)
     assert part.exit_code == 0 and "2 of 3 questions have no answer" in part.stderr

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -100,6 +102,167 @@ def test_wrong_arguments(
     assert said in outcome.stderr
 
 
+# ---------------------------------------------------------------------------- runs and the zip's place
+
+GOLDEN = Path(__file__).parents[1] / "goldens" / "runs" / "v1" / "finished"
+NAME = "afqmc_predict.json"
+
+
+def official_answers(folder: Path, label: str = "0") -> Path:
+    """One label for each of AFQMC's test records."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = (json.dumps({"id": number, "label": label}) + "\n" for number in range(3861))
+    (folder / NAME).write_text("".join(lines), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run of an earlier version, with random weights and cut data, whose answers fit the official file."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "runs" / "afqmc" / "test-42"
+    shutil.copytree(GOLDEN, folder)
+    official_answers(folder / "submission")
+    return folder
+
+
+def test_pack_names_the_run_behind_each_file_and_refuses_what_should_not_be_sent(
+    clue: Callable[..., Any], run: Path
+) -> None:
+    refused = clue("submit", "pack")
+    assert refused.exit_code == 3 and not Path("submit.zip").exists()
+    assert "random weights, no pretrained model; fix: name another run, or --allow random" in refused.stderr
+    assert "trained on cut data" in refused.stderr and "--allow incomplete" in refused.stderr
+    assert clue("submit", "pack", "--allow", "random").exit_code == 3
+    allowed = ("submit", "pack", "--allow", "random", "--allow", "incomplete")
+    outcome = clue(*allowed)
+    assert outcome.exit_code == 0, outcome.stderr
+    row = next(line for line in outcome.stdout.splitlines() if line.startswith(NAME))
+    assert row.split()[1:6] == ["runs/afqmc/test-42", "test", "42", "accuracy", "75.00"]
+    result = json.loads(clue(*allowed, "--json").stdout.splitlines()[-1])
+    assert result["files"] == [NAME]
+    (taken,) = result["taken"]
+    assert (taken["model"], taken["seed"], taken["score"]) == ("test", 42, 75.0)
+    assert taken["run"] == "runs/afqmc/test-42" and taken["data"]
+
+
+def test_pack_takes_one_model(clue: Callable[..., Any], run: Path) -> None:
+    allowed = ("submit", "pack", "--allow", "random", "--allow", "incomplete", "--model")
+    assert clue(*allowed, "test").exit_code == 0
+    other = clue(*allowed, "bert-base")
+    assert other.exit_code == 3 and "no file here is from a run of bert-base (allowed: test)" in other.stderr
+    assert clue("submit", "pack", "--allow", "everything").exit_code == 2
+
+
+def test_check_warns_of_what_pack_refuses(clue: Callable[..., Any], run: Path) -> None:
+    outcome = clue("submit", "check")
+    assert outcome.exit_code == 0 and "random weights" in outcome.stderr
+
+
+def test_nothing_that_is_in_the_way_is_lost(
+    clue: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    first = official_answers(Path("a"))
+    assert clue("submit", "pack", first).exit_code == 0
+    kept = Path("submit.zip").read_bytes()
+    again = clue("submit", "pack", first)  # the same bytes: nothing to do
+    assert again.exit_code == 0 and "is now" not in again.stdout
+    second = official_answers(Path("b"), "1")
+    for number in (1, 2):
+        outcome = clue("submit", "pack", (second, first)[number - 1], "--json")
+        assert json.loads(outcome.stdout.splitlines()[-1])["set_aside"] == f"submit.old-{number}.zip"
+        assert f"the zip that was there is now submit.old-{number}.zip" in outcome.stderr
+    assert Path("submit.old-1.zip").read_bytes() == kept == Path("submit.zip").read_bytes()
+    assert Path("submit.old-2.zip").read_bytes() != kept
+    assert sorted(path.name for path in Path().iterdir()) == [
+        "a", "b", "clue-home", "submit.old-1.zip", "submit.old-2.zip", "submit.zip",
+    ]  # fmt: skip
+
+
+def test_a_file_of_the_users_is_never_replaced(
+    clue: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = official_answers(Path("a"))
+    for name in (f"a/{NAME}", "notes.txt"):
+        path = Path(name)
+        path.touch()
+        before = path.read_bytes()
+        outcome = clue("submit", "pack", folder, "--output", path)
+        assert (
+            outcome.exit_code == 2
+            and f"{name}: a file of yours that is not a zip stands at the output" in outcome.stderr
+        )
+        assert path.read_bytes() == before
+    os.mkfifo("pipe.zip")
+    assert clue("submit", "pack", folder, "--output", "pipe.zip").exit_code == 2
+    Path("link.zip").symlink_to("nowhere.zip")
+    assert clue("submit", "pack", folder, "--output", "link.zip").exit_code == 2
+    assert clue("submit", "pack", folder, "--output", "dist/new/submit.zip").exit_code == 0
+
+
+def test_a_zip_is_repaired_under_its_own_name(
+    clue: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    official_answers(Path("a"))
+    with zipfile.ZipFile("submit.zip", "w") as archive:
+        archive.write(f"a/{NAME}", f"inner/{NAME}")
+    checked = clue("submit", "check", "submit.zip")
+    assert "fix: clue submit pack submit.zip --output submit.zip" in checked.stderr
+    assert clue("submit", "pack", "submit.zip", "--output", "submit.zip").exit_code == 0
+    with zipfile.ZipFile("submit.zip") as archive:
+        assert archive.namelist() == [NAME]
+    with zipfile.ZipFile("submit.old-1.zip") as archive:
+        assert archive.namelist() == [f"inner/{NAME}"]
+
+
+def test_no_advice_moves_a_file_onto_another(
+    clue: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = official_answers(Path("a"))
+    (folder / "AFQMC.json").write_bytes((folder / NAME).read_bytes())
+    alone = official_answers(Path("b"))
+    (alone / NAME).rename(alone / "AFQMC.json")
+    assert "fix: mv b/AFQMC.json b/afqmc_predict.json" in clue("submit", "check", alone).stderr
+    both = clue("submit", "check", folder).stderr
+    assert "wrong file name" in both and "mv " not in both
+    with zipfile.ZipFile("mine.zip", "w") as archive:
+        archive.write(folder / NAME, NAME)
+    assert "mv mine.zip submit.zip" in clue("submit", "check", "mine.zip").stderr
+    Path("submit.zip").touch()
+    assert "mv " not in clue("submit", "check", "mine.zip").stderr
+
+
+ESCAPE = "\x1b[2J\x9b31m"
+
+
+def test_names_with_terminal_escapes_are_shown_escaped(
+    clue: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = official_answers(Path(f"a{ESCAPE}"))
+    (folder / f"{ESCAPE}.json").write_text("{}", encoding="utf-8")
+    (folder / f"ocnli_50k_predict{ESCAPE}.json").write_text('{"id": 0}\n', encoding="utf-8")
+    with zipfile.ZipFile("bad.zip", "w") as archive:
+        archive.writestr(f"{ESCAPE}/ocnli{ESCAPE}.json", "{}")
+    for given in (
+        ("check", folder),
+        ("check", folder, folder / f"{ESCAPE}.json"),
+        ("check", "bad.zip"),
+        ("check", f"none{ESCAPE}"),
+        ("check", folder, "--data", f"none{ESCAPE}"),
+        ("pack", folder, "--output", f"{ESCAPE}.zip"),
+        ("pack", folder / NAME, "--output", f"{ESCAPE}.zip"),
+        ("pack", folder, "--model", ESCAPE),
+    ):
+        outcome = clue("submit", *given)
+        text = outcome.stdout + outcome.stderr
+        assert not any(char in text for char in "\x1b\x9b"), (given, ascii(text))
+
+
 # ---------------------------------------------------------------------------- official test files
 
 
@@ -178,11 +341,11 @@ FAULTS: dict[str, tuple[str, Spoil, str]] = {
     "sorted by id": ("csl_predict.json", sort_by_id, "1: the ids are right but not in the order"),
     "row numbers": ("csl_predict.json", number_rows, "1: the ids are row numbers from 0; test.json has"),
     "row numbers, 1.0": ("cluewsc10_predict.json", number_rows, "row numbers from 0; test1.0.json has"),
-    "ids of each batch": ("afqmc_predict.json", restart_ids, "33: the ids start again"),
+    "ids of each batch": ("afqmc_predict.json", restart_ids, "33: the ids restart"),
     "one short": ("afqmc_predict.json", edit(lambda all: all[:-1]), "3,860 lines instead of 3,861"),
     "sample length": ("afqmc_predict.json", edit(lambda all: all[:64]), "not for upload"),
     "class index": ("ocnli_50k_predict.json", relabel("1"), "class indices"),
-    "boolean": ("cluewsc11_predict.json", relabel(True), "the label is not a text (2,574 lines"),
+    "boolean": ("cluewsc11_predict.json", relabel(True), "the label is not a string (2,574 lines"),
     "description": ("iflytek_predict.json", relabel("其他"), "write '118'"),
     "bare list": ("csl_predict.json", rewrite(lambda raw: LIST), "one JSON list of 3,000 items"),
     "bom": ("csl_predict.json", rewrite(lambda raw: b"\xef\xbb\xbf" + raw), "byte order mark"),

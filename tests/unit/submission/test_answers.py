@@ -88,7 +88,7 @@ def test_the_file_of_best_answers_is_guessed_by_its_name(name: str, other: str) 
 
 @pytest.mark.parametrize("value", [None, 1, True, ["甲"], {"text": "甲"}])
 def test_nothing_is_turned_into_a_text(value: object) -> None:
-    with pytest.raises(DataError, match="the answer to 'DEV_0' is not a text"):
+    with pytest.raises(DataError, match="the answer to 'DEV_0' is not a string"):
         text_answer(value, "DEV_0")
 
 
@@ -132,7 +132,7 @@ def test_each_shape_is_read_alike(shaped: Shaped) -> None:
         (b'[\n {"id": 1, "label": "a"}\n]\n', "one JSON list of 1 items"),
         (b'{\n "id": 1,\n "label": "a"\n}\n', "one record is spread over several lines"),
         (b'{\n"a": "x",\n"a": "y",\n"b": "z",\n"b": "z"\n}', "p:3: an id has two answers (2 lines"),
-        (b'{"a": {"x": 1, "x": 2}}', "a key stands twice in one answer"),
+        (b'{"a": {"x": 1, "x": 2}}', "duplicate key in one answer"),
         (b'{"a": "NaN",\n"b": NaN}', "p:2: NaN or Infinity is not JSON"),
         (b'{"a": "x",\n"b": 1e999}', "p:2: NaN or Infinity is not JSON, got 1e999"),
         (b'{"id": 1, "label": 1e999}\n{"id": 2, "label": 0}\n', "p:1: NaN or Infinity"),
@@ -145,10 +145,14 @@ def test_each_shape_is_read_alike(shaped: Shaped) -> None:
         (b'{"id": 1, "label": "\\ud800"}\n{"id": 2, "label": "\\ud83d\\ude00"}\n', "half a character"),
         (
             b'{"id": true, "label": "a"}\n{"id": 2, "label": "a"}\n',
-            "the id is no number and no text, got True",
+            "the id is neither an integer nor a string, got True",
         ),
         (b'{"id": 1, "label": "a", "probability": true}\n', "the probability is not a number, got True"),
         (b'{"id": 1, "label": "a", "probability": 1e999}\n' * 2, "NaN or Infinity"),
+        (b'{"id": 1, "label": "a", "probability": ' + b"9" * 400 + b"}", "the probability is not a number"),
+        (b'{"a": [NaN], "b": ' + b"[" * 5000, "NaN or Infinity is not JSON"),
+        (b'{"a": {"x": 1, "x": 1}, "b": ' + b"[" * 5000, "duplicate key in one answer"),
+        (b'{"a": ' + b"9" * 400 + b',\n"b": NaN}', "p:2: NaN or Infinity is not JSON"),
         (b"index\tlabel\n7\t100\n", "a table row, not JSON"),
     ],
 )

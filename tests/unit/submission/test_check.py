@@ -52,12 +52,12 @@ BROKEN: dict[str, tuple[bytes, str, int]] = {
     "no id": (b'{"label": "100"}\n' * 4, "has no id", 1),
     "list line": (b'[7, "100"]\n[5, "100"]\n', "not a JSON object", 1),
     "nan": (lines(labels=["100", "102", float("nan"), "103"]), "NaN or Infinity", 3),
-    "key twice": (lines() + b'{"id": 1, "label": "100", "label": "102"}\n', "a key stands twice", 5),
-    "extra key": (lines().replace(b"}", b', "label_desc": ""}'), "keys that do not belong", 1),
+    "key twice": (lines() + b'{"id": 1, "label": "100", "label": "102"}\n', "duplicate key in one line", 5),
+    "extra key": (lines().replace(b"}", b', "label_desc": ""}'), "unexpected keys", 1),
     "too deep": (lines() + b"[" * 100_000 + b"\n", "not JSON", 5),
     "index as text": (lines(labels=["0", "1", "2", "1"]), "class indices", 1),
     "index as number": (lines(labels=[0, 1, 2, 1]), "class indices", 1),
-    "number": (lines(labels=[100, 102, 103, 102]), "the label is not a text", 1),
+    "number": (lines(labels=[100, 102, 103, 102]), "the label is not a string", 1),
     "description": (lines(labels=["100", "102", "news_sports", "102"]), "write '103'", 3),
     "spaces": (lines(labels=["100", "102 ", "103", "102"]), "spelt differently (write '102')", 2),
     "unknown": (lines(labels=["100", "102", "103", "105"]), "not one of the card's", 4),
@@ -70,11 +70,11 @@ BROKEN: dict[str, tuple[bytes, str, int]] = {
     "sorted": (lines(sorted(IDS)), "not in the order of test.json", 1),
     "row numbers": (lines([0, 1, 2, 3]), "row numbers from 0", 1),
     "row numbers from 1": (lines([1, 2, 3, 4]), "row numbers from 1", 1),
-    "batch ids": (lines([0, 1, 0, 1]), "start again", 3),
-    "id twice": (lines([7, 5, 5, 0]), "the id stands twice", 3),
+    "batch ids": (lines([0, 1, 0, 1]), "ids restart", 3),
+    "id twice": (lines([7, 5, 5, 0]), "duplicate id", 3),
     "other id": (lines([7, 5, 9, 8]), "1 missing, 1 unknown", 4),
     "text id": (lines(["7", "5", "9", "0"]), "the id has the wrong type", 1),
-    "one id as number and text": (lines([7, "7", 9, 0]), "the id stands twice, got id 7, first seen in", 2),
+    "one id as number and text": (lines([7, "7", 9, 0]), "duplicate id, got id 7, first seen in", 2),
     "true as id": (lines([7, 5, 9, True]), "the id has the wrong type", 4),
 }  # fmt: skip
 
@@ -104,7 +104,7 @@ def test_true_without_quotes_is_told_from_an_unknown_label(card: Card) -> None:
     labels = [{"name": "true", "description": ""}, {"name": "false", "description": ""}]
     boolean = Card.model_validate({**card.model_dump(), "labels": labels})
     (message,) = found(boolean, lines(labels=[True, False, True, True]), None)
-    assert "the label is not a text" in message and '"true", "false"' in message
+    assert "the label is not a string" in message and '"true", "false"' in message
 
 
 def test_the_other_version_is_recognised_by_count(card: Card, records: Records[Any]) -> None:

@@ -86,7 +86,7 @@ def hook(names: list[str]) -> None:
 
 
 def aligned(names: list[str], records: Records[Any]) -> None:
-    with pytest.raises(DataError, match="stands twice"):
+    with pytest.raises(DataError, match="duplicate (id|tag)"):
         align(answers(names), records, "p")
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from clue_runner.data.records import Records, TextRecord
+from clue_runner.data.records import PassagesRecord, Records, TextRecord
 from clue_runner.errors import DataError
 from clue_runner.submission.answers import read_predictions
 from clue_runner.submission.forms import Form
@@ -78,7 +78,7 @@ def test_answers_to_unscored_rows_are_ignored() -> None:
 @pytest.mark.parametrize(
     ("pairs", "expected"),
     [
-        ([(7, "x"), (7, "y")], r"p.jsonl:2: id 7 stands twice, first in line 1"),
+        ([(7, "x"), (7, "y")], r"p.jsonl:2: duplicate id 7, first in line 1"),
         ([(7, "x")], r"dev.json:2: no answer for id 9"),
         ([(7, "x"), (8, "y")], r"p.jsonl:2: id 8 is not in dev.json"),
         ([(7, "x"), (9, "y"), (11, "y")], r"p.jsonl:3: id 11 is not in dev.json"),
@@ -89,6 +89,14 @@ def test_ids_that_do_not_fit(pairs: list[tuple[object, str]], expected: str) -> 
     with pytest.raises(DataError, match=expected) as caught:
         aligned(given(pairs), gold([7, 9]))
     assert caught.value.exit_code == 3
+
+
+def test_rows_of_records_without_lines_do_not_fit() -> None:
+    items = [PassagesRecord(number, "问", (), ("答",)) for number in (7, 9)]
+    records = Records("dev", items, "dev.json", "", 3, path="dev.json")
+    for raw in (given([(0, "x"), (1, "y"), (2, "z")]), b'{"label": "x"}\n' * 3):
+        with pytest.raises(DataError, match="3 answers for 2 records"):
+            align(read_predictions(raw, "p.jsonl", Form()), records, "p.jsonl")
 
 
 def test_rows_that_do_not_fit() -> None:
@@ -106,7 +114,7 @@ def test_rows_that_do_not_fit() -> None:
         (b'{"id": 1}\n', "no prediction and no label"),
         (b"[1]\n", "one JSON list of 1 items"),
         (b"1\n[1]\n", "not a JSON object"),
-        (b'{"id": 1.5, "label": "a"}\n', "the id is no number"),
+        (b'{"id": 1.5, "label": "a"}\n', "the id is neither an integer"),
         (b'{"id": 1, "label": NaN}\n', r"p.jsonl:1"),
     ],
 )

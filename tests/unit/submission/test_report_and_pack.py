@@ -3,17 +3,21 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from clue_runner.data.cards import Card
 from clue_runner.errors import DataError, RefusedFileError, StorageError
-from clue_runner.submission.pack import pack
+from clue_runner.submission.pack import pack, zip_bytes
 from clue_runner.submission.report import Report, check_paths
 
 GOOD_11 = b"".join(b'{"id":%d,"label":"100"}\n' % one for one in (7, 5, 9, 0))
 GOOD_10 = b"".join(b'{"id":%d,"label":"103"}\n' % one for one in (1, 2, 3))
+BOTH = {"topics11_predict.json": GOOD_11, "topics10_predict.json": GOOD_10}
+FASTER = ("train.learning_rate=0.5",)
+MakeRun = Callable[..., Path]
 
 
 @pytest.fixture
@@ -39,7 +43,7 @@ def make_zip(path: Path, members: dict[str, bytes]) -> Path:
 def test_folder_is_compared_with_the_test_files(card: Card, data: Path, folder: Path) -> None:
     report = check(card, folder, data=data)
     assert report.all_problems == [] and report.missing == () and report.warnings == ()
-    assert {file.compared_with for file in report.files} == {f"{data}:test.json", f"{data}:test1.0.json"}
+    assert {file.compared_with for file in report.files} == {f"{data}/test.json", f"{data}/test1.0.json"}
 
 
 def test_without_test_file_it_says_what_was_not_checked(card: Card, folder: Path) -> None:
@@ -48,38 +52,29 @@ def test_without_test_file_it_says_what_was_not_checked(card: Card, folder: Path
     assert "no test file at hand for topics" in report.warnings[0]
 
 
-def test_data_of_a_run_is_found_again(card: Card, data: Path, folder: Path, tmp_path: Path) -> None:
-    run = tmp_path / "runs" / "topics" / "tiny-42"
-    run.mkdir(parents=True)
-    folder.rename(run / "submission")
-    (run / "events.jsonl").write_text(
-        json.dumps({"event": "start", "data": str(data)}) + "\n", encoding="utf-8"
-    )
+def test_data_of_a_run_is_found_again(card: Card, data: Path, make_run: MakeRun) -> None:
+    run = make_run("topics/a", data=str(data), files=BOTH)
     report = check(card, run)
     assert all(file.compared_with for file in report.files)
     (run / "submission" / "topics11_predict.json").write_bytes(GOOD_11.replace(b'"id":5', b'"id":6'))
     assert "1 missing, 1 unknown" in str(check(card, run).all_problems[0])
 
 
-def test_a_card_of_ones_own_is_found_through_the_run(card: Card, folder: Path, tmp_path: Path) -> None:
-    run = tmp_path / "runs" / "topics" / "tiny-42"
-    run.mkdir(parents=True)
-    folder.rename(run / "submission")
-    assert check_paths([run], {}).files == ()
-    (run / "run.yaml").write_text(f"task: {card.folder}\n", encoding="utf-8")
+def test_a_card_of_ones_own_is_found_through_the_run(card: Card, make_run: MakeRun) -> None:
+    run = make_run("topics/a", files=BOTH)
     assert [file.ok for file in check_paths([run], {}).files] == [True, True]
+    (run / "run.yaml").unlink()
+    assert check_paths([run], {}).files == ()
 
 
-def test_of_several_runs_the_newest_file_counts(card: Card, tmp_path: Path) -> None:
-    for seed, raw in ((1, b"old"), (2, GOOD_11)):
-        place = tmp_path / "runs" / "topics" / f"tiny-{seed}" / "submission"
-        place.mkdir(parents=True)
-        file = place / "topics11_predict.json"
-        file.write_bytes(raw)
-        os.utime(file, (seed, seed))
+def test_of_several_settings_the_newest_counts(card: Card, tmp_path: Path, make_run: MakeRun) -> None:
+    make_run("topics/a", files={"topics11_predict.json": b"old"}, written=1)
+    newest = make_run("topics/b", files={"topics11_predict.json": GOOD_11}, written=2, settings=FASTER)
     report = check(card, tmp_path / "runs")
-    assert [file.piece.run.name for file in report.files if file.piece.run] == ["tiny-2"]
+    assert [file.piece.run.folder for file in report.files if file.piece.run] == [newest]
     assert report.all_problems == []
+    (line,) = report.left_out
+    assert line.endswith("topics11_predict.json: a run of other settings, written earlier")
 
 
 def test_missing_files_of_the_benchmark_are_named_and_do_not_block(card: Card, folder: Path) -> None:
@@ -105,8 +100,10 @@ def test_an_ambiguous_wrong_name_goes_to_the_version_with_its_count(card: Card, 
 def test_other_json_of_a_folder_is_left_alone_but_a_named_one_is_not(card: Card, folder: Path) -> None:
     (folder / "metrics.json").write_text("{}", encoding="utf-8")
     report = check(card, folder)
-    assert report.all_problems == [] and report.left_out == (str(folder / "metrics.json"),)
-    assert "not a file name of the board" in str(check(card, folder / "metrics.json").all_problems[0])
+    assert report.all_problems == [] and report.left_out == (
+        f"{folder / 'metrics.json'}: not a file of the leaderboard",
+    )
+    assert "not a file name of the leaderboard" in str(check(card, folder / "metrics.json").all_problems[0])
 
 
 def test_flat_zip_is_accepted(card: Card, tmp_path: Path) -> None:
@@ -123,7 +120,7 @@ def test_flat_zip_is_accepted(card: Card, tmp_path: Path) -> None:
             "a file manager added",
         ),
         ({"topics11_predict.json": GOOD_11, ".DS_Store": b"x"}, "a file manager added"),
-        ({"topics11_predict.json": GOOD_11, "notes.json": b"{}"}, "not a file name of the board"),
+        ({"topics11_predict.json": GOOD_11, "notes.json": b"{}"}, "not a file name of the leaderboard"),
         ({"topics_predict.json": GOOD_11}, "wrong file name"),
         ({"topics11_predict.json": GOOD_11, "NOT-FOR-UPLOAD.txt": b"x"}, "not for upload"),
     ],
@@ -184,7 +181,7 @@ def test_pack_mends_the_faults_of_a_zip(card: Card, tmp_path: Path) -> None:
 
 def test_pack_refuses_what_check_refuses(card: Card, folder: Path, tmp_path: Path) -> None:
     (folder / "topics11_predict.json").write_bytes(GOOD_11.replace(b'"100"', b"100"))
-    with pytest.raises(DataError, match="the label is not a text"):
+    with pytest.raises(DataError, match="the label is not a string"):
         pack(check(card, folder), tmp_path / "submit.zip")
     assert not (tmp_path / "submit.zip").exists()
 
@@ -222,6 +219,16 @@ def test_sample_zip_is_marked_and_refused_afterwards(
     assert any("sample" in message and "not for upload" in message for message in messages)
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["../x.json", "..", ".", "", "/x.json", "a/b.json", "a\\b.json", "C:x.json", "nul", "com1.json",
+     "x\x1b.json", "x\n.json", "x" * 300, "x.json ", "-x.json"],
+)  # fmt: skip
+def test_names_in_the_zip_are_plain(name: str) -> None:
+    with pytest.raises(DataError, match="not a name for a file in the zip"):
+        zip_bytes([(name, b"")])
+
+
 def test_nothing_of_the_benchmark(card: Card, folder: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no file of cluener here"):
         pack(check(card, folder, benchmark="cluener"), tmp_path / "submit.zip")
@@ -229,5 +236,5 @@ def test_nothing_of_the_benchmark(card: Card, folder: Path, tmp_path: Path) -> N
 
 def test_a_place_that_cannot_be_written(card: Card, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
-    with pytest.raises(StorageError, match="cannot write the zip"):
+    with pytest.raises(StorageError, match="cannot write"):
         pack(check(card, folder), tmp_path / "file" / "submit.zip")

@@ -92,7 +92,7 @@ def test_wrong_answers(value: object, expected: str) -> None:
         (b"[1, 2]", "the file is one JSON list"),
         (b"{}", "the object has no answers"),
         (b'{"id": 0, "label": 1}\n{"id": 1, "label": 1}\n', "2 lines of records, not one object"),
-        (b'{"id": 0, "label": 1}\n', "a line of id and label"),
+        (b'{"id": 0, "label": 1}\n', "a single line of id and label"),
         (b'{\n"#idiom000002#": 1,\n"#idiom0', "chid11_predict.json:3: the file is cut in the middle"),
         (b'{\n"#idiom000002#": 1,\n"#idiom000002#": 2}', "json:3: an id has two answers, got #idiom000002#"),
         (b'{"#idiom000002#": NaN}', "NaN or Infinity is not JSON"),
@@ -137,8 +137,8 @@ READING = Records(
     ("answers", "expected"),
     [
         ({"TEST_0": "文", "TEST_1": "", "TEST_2": "文"}, None),
-        ({"TEST_0": "文", "TEST_1": 3, "TEST_2": "文"}, "the answer is not a text"),
-        ({"TEST_0": "文", "TEST_1": ["文"], "TEST_2": "文"}, "the answer is not a text"),
+        ({"TEST_0": "文", "TEST_1": 3, "TEST_2": "文"}, "the answer is not a string"),
+        ({"TEST_0": "文", "TEST_1": ["文"], "TEST_2": "文"}, "the answer is not a string"),
         ({"TEST_0": "FAKE_ANSWER_1", "TEST_1": "", "TEST_2": "文"}, "the test file's placeholder"),
         ({"TEST_0": "文", "TEST_2": "文"}, "2 answers instead of 3"),
         ({"TEST_0": "文", "DEV_1": "文", "TEST_2": "文"}, "an answer to TEST_1"),
@@ -250,7 +250,7 @@ def test_a_tag_that_is_answered_twice_is_refused() -> None:
     lines = [{"id": tag, "label": index} for tag, index in (*GOOD.items(), ("#idiom000001#", 1))]
     raw = "".join(json.dumps(line) + "\n" for line in lines).encode()
     answers = read_predictions(raw, "p.jsonl", Form())
-    with pytest.raises(DataError, match="p.jsonl:4: tag #idiom000001# stands twice, first in line 2"):
+    with pytest.raises(DataError, match="p.jsonl:4: duplicate tag #idiom000001#, first in line 2"):
         align(answers, CHID, "p.jsonl")
     strange = read_predictions(b'{"id": "?", "label": 0}\n' + raw, "p.jsonl", Form())
     with pytest.raises(DataError, match=r"p.jsonl:1: the tag \? is in no record of test1.1.json"):

@@ -42,7 +42,7 @@ def test_broken_tables_say_where(raw: bytes, says: str) -> None:
 
 @pytest.mark.parametrize("answer", [None, 3, ["甲"], True])
 def test_only_texts_are_written(answer: object) -> None:
-    with pytest.raises(DataError, match="the answer to 1 is not a text"):
+    with pytest.raises(DataError, match="the answer to 1 is not a string"):
         table([(1, answer)])
 
 
@@ -53,7 +53,7 @@ def test_the_checker_knows_the_ids() -> None:
     for raw, says in (
         (good.split(b"\n", 1)[1], "1 missing, 0 unknown"),
         (good + b"zzz\tx\n", "0 missing, 1 unknown"),
-        (good + good.split(b"\n")[0] + b"\n", "stands twice"),
+        (good + good.split(b"\n")[0] + b"\n", "duplicate id"),
         (good.replace(b"\tx", b" x", 1), "not id and answer"),
     ):
         problems = check_file(CARD, SUBMISSION, raw, records, sample=True)

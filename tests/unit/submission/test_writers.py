@@ -34,9 +34,9 @@ def test_an_id_that_is_no_number_is_refused(card: Card, wrong: Any) -> None:
 
 @pytest.mark.parametrize("wrong", [None, 1, ["100"], {"100": 1}, True])
 def test_an_answer_that_is_no_text_is_never_written_as_one(card: Card, wrong: Any) -> None:
-    with pytest.raises(DataError, match=r"topics11_predict.json:1: the label cannot be written as a text"):
+    with pytest.raises(DataError, match=r"topics11_predict.json:1: the label cannot be written as a string"):
         json_lines([(7, wrong)], card.submissions[0])
-    with pytest.raises(DataError, match="the answer cannot be written as a text"):
+    with pytest.raises(DataError, match="the answer cannot be written as a string"):
         json_object([("DEV_0", wrong)], card.submissions[0])
 
 
