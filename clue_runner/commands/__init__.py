@@ -1,0 +1,1 @@
+"""What each command does, named as in cli/. Knows nothing about argv."""
