@@ -12,7 +12,7 @@ from zipfile import is_zipfile
 from clue_runner.data.archives import open_archive
 from clue_runner.data.card import Card
 from clue_runner.data.download import data_folder, fetch
-from clue_runner.data.passages import open_questions
+from clue_runner.data.foreign.questions import open_questions
 from clue_runner.data.sources import DataSource, FolderSource, ZipSource, require_some_file
 from clue_runner.errors import DataError, StorageError
 from clue_runner.files.litter import entries

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from clue_runner.data.foreign.encoding import decode
@@ -55,12 +56,36 @@ TAG = re.compile(r"\S+[ \t]+(?:[BIESM]-\S+|O)")
 
 
 @dataclass(frozen=True)
+class ReadLayout:
+    """A layout that tasks read: in words, the shapes that are it, those that ``convert`` makes into it."""
+
+    text: str
+    own: frozenset[Shape]
+    converted: frozenset[Shape] = frozenset()
+
+
+LAYOUTS: Mapping[str, ReadLayout] = {
+    "lines": ReadLayout(
+        "JSON lines", frozenset({"json lines"}), frozenset({"json lines", "json list", "table"})
+    ),
+    "cluener": ReadLayout(
+        "CLUENER's JSON lines", frozenset({"cluener"}), frozenset({"cluener", "spans", "tagged"})
+    ),
+    "squad": ReadLayout("SQuAD's layout", frozenset({"squad"}), frozenset({"cmrc", "flat squad"})),
+    "c3": ReadLayout("C3's layout", frozenset({"c3"})),
+    "chid": ReadLayout("ChID's layout", frozenset({"chid"}), frozenset({"original chid"})),
+    "passages": ReadLayout("questions with passages", frozenset({"questions", "webqa"})),
+}
+
+
+@dataclass(frozen=True)
 class Recognised:
     """What a file is: a word for programs, words for people, and what to do where it is no data at all."""
 
     shape: Shape
     text: str
     next_step: str | None = None
+    encoding: str = ""  # " in GB18030" where it is not UTF-8
 
 
 def refuse_no_data(raw: bytes, path: str) -> None:
@@ -108,17 +133,23 @@ def recognise(raw: bytes) -> Recognised | None:
     except DataError:
         return None
     text = decoded.text.lstrip()
-    if text[:1] in {"{", "["}:
-        return _recognise_json(text)
-    head = [line for line in text[:HEAD].split("\n")[:200] if line.strip()]
-    if sum(bool(TAG.fullmatch(line.rstrip("\r"))) for line in head) > 0.8 * len(head):
+    seen = _recognise_json(text) if text[:1] in {"{", "["} else _recognise_rows(text[:HEAD])
+    if seen is not None and not decoded.encoding.startswith("UTF-8"):
+        return replace(seen, encoding=f" in {decoded.encoding}")
+    return seen
+
+
+def _recognise_rows(text: str) -> Recognised | None:
+    """Return what text that is no JSON is: characters with tags, or a table."""
+    lines = [line.rstrip("\r") for line in text.split("\n")[:200] if line.strip()]
+    if sum(bool(TAG.fullmatch(line)) for line in lines) > 0.8 * len(lines):
         return Recognised("tagged", "characters with their tags, one a line (BIO, CoNLL)")
-    delimiter = find_delimiter(text[:HEAD])
-    if delimiter is not None:
-        name = {",": "CSV", "\t": "TSV"}.get(delimiter, f"a table with {DELIMITERS[delimiter]}")
-        encoding = "" if decoded.encoding == "UTF-8" else f" in {decoded.encoding}"
-        return Recognised("table", f"{name}{encoding}")
-    return None
+    delimiter = find_delimiter(text)
+    if delimiter is None:
+        return None
+    return Recognised(
+        "table", {",": "CSV", "\t": "TSV"}.get(delimiter, f"a table with {DELIMITERS[delimiter]}")
+    )
 
 
 def _recognise_json(text: str) -> Recognised | None:
@@ -129,9 +160,9 @@ def _recognise_json(text: str) -> Recognised | None:
         return None
     if isinstance(value, dict) and text[end:].strip():
         return recognise_record(value, "JSON lines")
-    if isinstance(value, dict) and "\n" not in text.strip() and not _is_document(value):
-        return recognise_record(value, "JSON lines")
-    return _recognise_value(value)
+    seen = _recognise_value(value)
+    # One object alone may be a file of one line, or a whole file of some other kind.
+    return None if isinstance(value, dict) and seen is not None and seen.shape == "json lines" else seen
 
 
 def recognise_record(record: dict[str, Any], outer: str = "JSON lines") -> Recognised:
@@ -176,12 +207,6 @@ def _recognise_value(value: Any) -> Recognised | None:
     if isinstance(first, dict) and "evidences" in first:
         return Recognised("webqa", "WebQA's annotated layout (questions with evidences)")
     return recognise_record(value, "JSON lines")
-
-
-def _is_document(value: dict[str, Any]) -> bool:
-    """Return whether one object is a whole file rather than its only record."""
-    first = next(iter(value.values()), None)
-    return isinstance(value.get("data"), list) or (isinstance(first, dict) and "evidences" in first)
 
 
 def _is_span(value: Any) -> bool:
