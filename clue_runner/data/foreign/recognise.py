@@ -85,7 +85,7 @@ class Recognised:
     shape: Shape
     text: str
     next_step: str | None = None
-    encoding: str = ""  # " in GB18030" where it is not UTF-8
+    form: str = ""  # " in GB18030", " in a JSON list": what keeps even the own layout from being read
 
 
 def refuse_no_data(raw: bytes, path: str) -> None:
@@ -135,7 +135,7 @@ def recognise(raw: bytes) -> Recognised | None:
     text = decoded.text.lstrip()
     seen = _recognise_json(text) if text[:1] in {"{", "["} else _recognise_rows(text[:HEAD])
     if seen is not None and not decoded.encoding.startswith("UTF-8"):
-        return replace(seen, encoding=f" in {decoded.encoding}")
+        return replace(seen, form=f"{seen.form} in {decoded.encoding}")
     return seen
 
 
@@ -191,7 +191,8 @@ def recognise_record(record: dict[str, Any], outer: str = "JSON lines") -> Recog
 def _recognise_value(value: Any) -> Recognised | None:
     """Return what a whole JSON value is."""
     if isinstance(value, list) and value and isinstance(value[0], dict):
-        return recognise_record(value[0], "a JSON list")
+        seen = recognise_record(value[0], "a JSON list")
+        return replace(seen, form=" in a JSON list") if seen.shape in {"chid", "cluener"} else seen
     if isinstance(value, list) and value and isinstance(value[0], list) and len(value[0]) > 1:
         if isinstance(value[0][1], list):
             return Recognised("c3", "C3's layout (a list of [lines, questions, id])")

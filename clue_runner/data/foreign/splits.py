@@ -24,11 +24,15 @@ def split_of(path: Path) -> str | None:
     return next((split for split, names in NAMES.items() if stem in names), None)
 
 
-def split_files(folder: Path) -> dict[str, Path]:
+def split_files(folder: Path, *, need_train: bool = True) -> dict[str, Path]:
     """Return the files of a folder by split, train first.
 
+    Args:
+        folder: where they lie.
+        need_train: whether there must be a train file; else any one of them.
+
     Raises:
-        DataError: no train file, or two files for one split.
+        DataError: no such file, or two files for one split.
         StorageError: the folder cannot be listed.
     """
     try:
@@ -48,9 +52,9 @@ def split_files(folder: Path) -> dict[str, Path]:
             received=", ".join(path.name for path in by_split[twice[0]]),
             next_step="leave one of them in the folder, or name the file",
         )
-    if not by_split["train"]:
+    if not (by_split["train"] if need_train else any(by_split.values())):
         raise DataError(
-            "no train file in the folder",
+            f"no {'train ' if need_train else ''}file of examples in the folder",
             where=str(folder),
             received=", ".join(path.name for path in paths) or "no file of examples",
             allowed="train, dev and test with the suffix .csv, .tsv, .txt, .json or .jsonl",

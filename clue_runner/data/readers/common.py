@@ -125,7 +125,7 @@ def name_layout(raw: bytes, path: str, wanted: str, task: str = "NAME") -> DataE
     """
     seen = recognise(raw)
     layout = LAYOUTS[wanted]
-    if seen is None or (seen.shape in layout.own and not seen.encoding):
+    if seen is None or (seen.shape in layout.own and not seen.form):
         return None
     if seen.shape == "no data":
         return DataError(f"not data: {seen.text}", where=path, next_step=seen.next_step)
@@ -137,7 +137,7 @@ def name_layout(raw: bytes, path: str, wanted: str, task: str = "NAME") -> DataE
         advice = f"give {layout.text}"
         if readers:
             advice += f", or name a task of the layout {' or '.join(readers)} (clue tasks)"
-    return DataError(f"not {layout.text}, but {seen.text}{seen.encoding}", where=path, next_step=advice)
+    return DataError(f"not {layout.text}, but {seen.text}{seen.form}", where=path, next_step=advice)
 
 
 def make_records(
