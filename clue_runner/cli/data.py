@@ -64,7 +64,7 @@ def _download(card: Card, console: Console, offline: bool) -> Path:
             """Report whole kilobytes."""
             progress.update(done // 1000, total=f"{total // 1000:,}" if total else None)
 
-        return fetch(card, offline=True if offline else None, on_progress=show)
+        return fetch(card, offline=True if offline else None, on_progress=show, say=console.say)
 
 
 @command.command()

@@ -58,7 +58,7 @@ def fulfil(request: TrainRequest, console: Console) -> dict[str, Any]:
     card, run = resolve(request)
     if request.seeds is not None and request.seed is not None:
         raise UsageError("--seed and --seeds exclude each other", next_step="give one of them")
-    source = locate(card, request.data)
+    source = locate(card, request.data, say=console.say)
     output = request.output or default_output(card, run, several=request.seeds is not None)
     if request.dry_run:
         return show_plan(run, card, source, output, console, seeds=request.seeds, fresh=request.fresh)
