@@ -1,6 +1,6 @@
-"""Get, check and measure the data of a task.
+"""Get, check, measure and convert the data of a task.
 
-In: a task and where its files are. Out: a verified zip in the cache, findings, or figures.
+In: a task and where its files are. Out: a verified zip in the cache, findings, figures, or a new folder.
 Knows nothing about tokens or models.
 """
 
@@ -27,7 +27,7 @@ JSON_OPTION = click.option("--json", is_flag=True, help="One JSON object on stdo
 
 @click.group()
 def command() -> None:
-    """Get, check and measure the data of a task."""
+    """Get, check, measure and convert the data of a task."""
 
 
 @command.command()
@@ -64,7 +64,7 @@ def _download(card: Card, console: Console, offline: bool) -> Path:
             """Report whole kilobytes."""
             progress.update(done // 1000, total=f"{total // 1000:,}" if total else None)
 
-        return fetch(card, offline=True if offline else None, on_progress=show)
+        return fetch(card, offline=True if offline else None, on_progress=show, say=console.say)
 
 
 @command.command()
@@ -150,17 +150,13 @@ def stats(ctx: click.Context, name: str, path: str | None, json: bool) -> None:
 @command.command()
 @click.argument("name")
 @click.option(
-    "--from",
-    "path",
-    required=True,
-    metavar="FILE|DIR",
-    help="One file of questions, or a folder of WebQA v1.0.",
+    "--from", "path", required=True, metavar="FILE|DIR", help="A file, or a folder with a file a split."
 )
-@click.option("--output", required=True, metavar="DIR", help="Where train.json and dev.json are written.")
-@click.option("--mix", metavar="FILE", help="Train on this file too; the questions of --from count twice.")
-@click.option("--seed", type=click.IntRange(0), default=42, show_default=True, help="Order of the split.")
+@click.option("--output", required=True, metavar="DIR", help="A new folder for the converted files.")
+@click.option("--mix", metavar="FILE", help="Questions to train on too; those of --from count twice then.")
+@click.option("--seed", type=click.IntRange(0), default=42, show_default=True, help="Of the division.")
 @click.option(
-    "--dev-share", type=float, default=0.2, show_default=True, help="Part of the questions that becomes dev."
+    "--dev-share", type=float, default=0.2, show_default=True, help="Part of a divided file that becomes dev."
 )
 @JSON_OPTION
 @click.pass_context
@@ -174,37 +170,19 @@ def convert(
     dev_share: float,
     json: bool,
 ) -> None:
-    """Split and convert questions with passages (webqa, sogouqa) into the list layout."""
-    console = context_console(ctx, json=json)
-    from clue_runner.data.cards import find_card
-    from clue_runner.data.passages import convert as convert_questions
-    from clue_runner.data.passages import write_splits
-    from clue_runner.errors import UsageError
+    """Convert files of another layout into the one that NAME reads.
 
-    card = find_card(name)
-    if card.layout != "passages":
-        raise UsageError(f"{card.name} has no conversion", allowed="webqa, sogouqa")
-    found = convert_questions(
-        Path(path).expanduser(), seed=seed, dev_share=dev_share, mix=Path(mix).expanduser() if mix else None
-    )
-    for note in found.notes():
-        console.warn(note)
-    written = write_splits(found, Path(output).expanduser())
-    counts = found.counts()
-    columns = list(next(iter(counts.values())))
-    console.table(["split", *columns, "file"], [
-        [split, *figures.values(), str(written[split])] for split, figures in counts.items()
-    ])  # fmt: skip
-    console.say(f"train on it: clue train --task {card.name} --data {output}")
-    console.event({
-        "event": "result",
-        "ok": True,
-        "task": card.name,
-        "counts": counts,
-        "files": {split: str(file) for split, file in written.items()},
-        "left_out": {file: one.skipped for file, one in found.read.items()},
-        "noticed": {file: one.counts for file, one in found.read.items()},
-    })  # fmt: skip
+    Texts and labels: CSV, TSV, a JSON list, other encodings. Entities: BIO tags, lists of spans. Reading:
+    CMRC2018's first layout, single SQuAD records. Idioms: ChID's original layout. Questions with passages:
+    WebQA's files. A file whose name says its split (dev.csv) becomes that split; another is divided into
+    train and dev. Nothing is written over.
+    """
+    console = context_console(ctx, json=json)
+    from clue_runner.commands.data_convert import ConvertRequest
+    from clue_runner.commands.data_convert import convert as convert_files
+
+    request = ConvertRequest(name, path, output, mix, seed, dev_share)
+    console.event({"event": "result", **convert_files(request, console)})
 
 
 def _open(name: str, path: str | None) -> tuple[Card, DataSource]:

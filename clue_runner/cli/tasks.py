@@ -1,6 +1,6 @@
-"""List the tasks, or show one task's card.
+"""List the tasks, show one task's card, or make a task of a user's own.
 
-In: a task's name or folder. Out: a table or one card. Knows nothing about records; no data file is read.
+In: a task's name or folder. Out: a table, a card, or a new folder. Knows nothing about records.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.option("--json", is_flag=True, help="One JSON object a task.")
 @click.pass_context
 def command(ctx: click.Context, json: bool) -> None:
-    """List the tasks, or show one task's card."""
+    """List the tasks, show one task's card, or make a task of your own."""
     if ctx.invoked_subcommand is not None:
         return
     console = context_console(ctx, json=json)
@@ -77,6 +77,74 @@ def show(ctx: click.Context, name: str, json: bool) -> None:
         own = "train" in card.splits
         trial = f"clue train --task {name}" if own else f"clue predict --run RUN --task {name}"
         console.say(f"\ntry it: {trial}{' --data sample' if card.sample else ''}")
+
+
+@command.command()
+@click.argument("folder", metavar="DIR")
+@click.option(
+    "--from",
+    "source",
+    required=True,
+    metavar="FILE|DIR",
+    help="Examples: CSV, TSV, JSON; or one file a split.",
+)
+@click.option("--text", multiple=True, metavar="COLUMN", help="The text's column; twice for pairs of texts.")
+@click.option("--label", metavar="COLUMN", help="The label's column.")
+@click.option("--delimiter", metavar="CHAR", help="What stands between the cells of a table; tab for tabs.")
+@click.option("--header/--no-header", default=None, help="Whether the first row names the columns.")
+@click.option("--seed", type=click.IntRange(0), default=42, show_default=True, help="Of the division.")
+@click.option("--dev-share", type=float, default=0.1, show_default=True, help="Part that becomes dev.")
+@click.option(
+    "--test-share", type=float, default=0.1, show_default=True, help="Part that becomes test; or 0."
+)
+@click.option("--json", is_flag=True, help="One JSON object on stdout.")
+@click.pass_context
+def new(
+    ctx: click.Context,
+    folder: str,
+    source: str,
+    text: tuple[str, ...],
+    label: str | None,
+    delimiter: str | None,
+    header: bool | None,
+    seed: int,
+    dev_share: float,
+    test_share: float,
+    json: bool,
+) -> None:
+    """Make a task of your own from a file of examples.
+
+    Writes a card (task.yaml) and its splits into DIR, ready for clue train --task DIR. Which columns hold
+    text and label, the labels, the delimiter, the encoding (UTF-8, UTF-16, GB18030) and the length are found
+    out and said. One file is divided by the seed, each label in its share. Nothing is written over.
+
+    Examples: clue tasks new mytask --from reviews.csv, or, for pairs of texts, clue tasks new mytask
+    --from pairs.tsv --text question --text answer --label fits; then clue train --task mytask
+    """
+    console = context_console(ctx, json=json)
+    from clue_runner.commands.tasks_new import NewTaskRequest, new_task
+
+    request = NewTaskRequest(
+        folder=folder,
+        source=source,
+        text=text,
+        label=label,
+        delimiter=_delimiter(delimiter),
+        header=header,
+        seed=seed,
+        dev_share=dev_share,
+        test_share=test_share,
+    )
+    console.event({"event": "result", **new_task(request, console)})
+
+
+def _delimiter(text: str | None) -> str | None:
+    """Return the delimiter named: one character, or tab by its name."""
+    if text is None or text.lower() in {"tab", "\\t"}:
+        return "\t" if text else None
+    if len(text) != 1 or text in '\r\n"':
+        raise click.BadParameter("one character, or tab", param_hint="--delimiter")
+    return text
 
 
 def _listed(card: Card) -> dict[str, object]:

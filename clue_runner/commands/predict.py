@@ -109,7 +109,7 @@ def read_question(
     if request.split not in {*card.splits, "test"}:
         return _read_file(adapter, request.split)
     source = locate(card, request.data or remembered)
-    names = card.test_splits if request.split == "test" else (request.split,)
+    names = (request.split,) if request.split in card.splits else card.test_splits
     there = [name for name in names if split_file(source, card.splits[name]) is not None]
     absent = [card.splits[name].file for name in names if name not in there]
     if not there:

@@ -70,7 +70,7 @@ def fulfil(request: TrainRequest, console: Console) -> dict[str, Any]:
             allowed=f"seeds below {2**31}",
             next_step="begin with a smaller --set seed=N",
         )
-    source = locate(card, request.data)
+    source = locate(card, request.data, say=console.say)
     output = request.output or default_output(request, card, run, source)
     if request.dry_run:
         return show_plan(run, card, source, output, console, seeds=request.seeds, fresh=request.fresh)

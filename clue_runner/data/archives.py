@@ -1,4 +1,4 @@
-"""Zips from strangers: looked at before a byte is read, read in memory, never unpacked.
+"""Zips and gzips from strangers: looked at before a byte is read, read in memory, never unpacked to disk.
 
 In: the path of a zip. Out: its regular files by base name, and their bytes.
 Knows nothing about tasks.
@@ -6,8 +6,11 @@ Knows nothing about tasks.
 
 from __future__ import annotations
 
+import gzip
+import io
 import stat
 import zipfile
+import zlib
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -21,6 +24,7 @@ MAX_NAME_LENGTH = 255
 MAX_RATIO = 200  # JSON of real tasks packs 3 to 12 times; a bomb 1,000 times
 RATIO_FLOOR_BYTES = 10 * 1024**2  # small files may pack better than any ratio without harm
 HEAD_BYTES = 512
+GZIP = b"\x1f\x8b"  # the first bytes of every gzip file
 
 
 def open_archive(path: Path) -> dict[str, tuple[str, ...]]:
@@ -83,6 +87,33 @@ def read_member(path: Path, member: str) -> bytes:
             received=str(error) or type(error).__name__,
             next_step="get it again: clue data get",
         ) from None
+
+
+def unpack_gzip(raw: bytes, path: str) -> bytes:
+    """Return what a gzip file holds, read no further than it may unpack to.
+
+    Args:
+        raw: the file's bytes; several gzips behind one another are one file.
+        path: what messages call it.
+
+    Raises:
+        DataError: damaged, or cut short.
+        RefusedFileError: it unpacks to far more than it holds, as a zip's member may not either.
+    """
+    allowed = min(max(RATIO_FLOOR_BYTES, MAX_RATIO * len(raw)), MAX_TOTAL_BYTES)
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(raw)) as stream:
+            content = stream.read(allowed + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError("a damaged gzip file", where=path, received=str(error)) from None
+    if len(content) > allowed:
+        raise RefusedFileError(
+            "the gzip file unpacks to far more than it holds",
+            where=path,
+            received=f"more than {allowed:,} bytes from {len(raw):,}",
+            allowed=f"{MAX_RATIO} times",
+        )
+    return content
 
 
 def verify_archive(path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from clue_runner.config.shipped import shipped_folder
 from clue_runner.files.names import PlainName
 
 PLACEHOLDER = re.compile(r"\{(?P<field>[A-Za-z0-9_.]+)(?:\|join\((?P<separator>[^)]*)\))?\}")
@@ -181,6 +182,12 @@ class Card(CardPart):
     paper: str = ""
     sample: Sample | None = None
     folder: Path = Path()
+
+    @property
+    def argument(self) -> str:
+        """Return what a command calls the task: a shipped one's name, another's folder."""
+        shipped = self.folder.parent == shipped_folder("tasks")
+        return self.name if shipped or self.folder == Path() else str(self.folder)
 
     @property
     def test_splits(self) -> tuple[str, ...]:

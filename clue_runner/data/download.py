@@ -9,9 +9,12 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import socket
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from clue_runner.config.shipped import clue_home
 from clue_runner.data.archives import open_archive, verify_archive
@@ -21,23 +24,32 @@ from clue_runner.errors import ClueError, DataError, Problem, StorageError
 from clue_runner.files.names import read_regular
 
 CONNECT_SECONDS = 10.0
-STALL_SECONDS = 60.0  # longest silence in the middle of a download
-ATTEMPTS = 2  # per mirror, where the connection was made
+STALL_SECONDS = 30.0  # longest silence once connected
+ATTEMPTS = 2  # per mirror, where something came
 RETRY_SECONDS = 1.0
+BROKEN_OFF = "the transfer broke off"
 MAX_BYTES = 1024**3
 CHUNK_BYTES = 64 * 1024
 STALE_PART_SECONDS = 24 * 3600.0
 
 OnProgress = Callable[[int, int | None], None]
+Say = Callable[[str], None]
 
 
-def fetch(card: Card, *, offline: bool | None = None, on_progress: OnProgress | None = None) -> Path:
+def fetch(
+    card: Card,
+    *,
+    offline: bool | None = None,
+    on_progress: OnProgress | None = None,
+    say: Say | None = None,
+) -> Path:
     """Return the task's zip in ``$CLUE_HOME/data/<task>``, downloading it from the first mirror that works.
 
     Args:
         card: the task.
         offline: do not connect; None asks ``$CLUE_OFFLINE``.
         on_progress: called with (bytes so far, total bytes or None).
+        say: called with what is waited for, and with why a mirror was given up.
 
     Raises:
         DataError: offline, no urls, or no mirror gave the official data; says all ways to give data.
@@ -51,11 +63,18 @@ def fetch(card: Card, *, offline: bool | None = None, on_progress: OnProgress | 
     part = _part_file(card, card.download)
     problems: list[Problem] = []
     try:
-        for url in card.download.urls:
+        for number, url in enumerate(card.download.urls, start=1):
+            if say:
+                say(
+                    f"waiting for {_host(url)} (mirror {number} of {len(card.download.urls)}; given up after "
+                    f"{CONNECT_SECONDS:g} s to connect or {STALL_SECONDS:g} s without a byte)"
+                )
             failure = _fetch_from(url, part, card, on_progress)
             if failure is None:
                 return _give_name(part, data_folder(card) / card.download.file)
             problems.append(failure)
+            if say:
+                say(f"given up: {failure}")
     finally:
         part.unlink(missing_ok=True)
     raise _no_data(card, f"cannot download {card.download.file}", problems)
@@ -134,6 +153,8 @@ def _fetch_from(url: str, part: Path, card: Card, on_progress: OnProgress | None
     """Fill ``part`` from one mirror with verified data and return None, or return what went wrong."""
     import requests
 
+    if not _answers(url):
+        return Problem(f"no connection within {CONNECT_SECONDS:g} seconds", where=url)
     problem = Problem("not tried", where=url)
     for attempt in range(ATTEMPTS):
         if attempt:
@@ -151,13 +172,57 @@ def _fetch_from(url: str, part: Path, card: Card, on_progress: OnProgress | None
             return Problem("no connection", where=url)
         except requests.RequestException as error:
             problem = Problem(_transfer_fault(error), where=url)
-            if problem.what == "no connection":
+            if problem.what != BROKEN_OFF:
                 return problem
         except ClueError as error:
             problem = Problem(error.headline.what, where=url, received=error.headline.received)
         except OSError as error:
             raise _cannot_write(part.parent, error) from None
     return problem
+
+
+def _host(url: str) -> str:
+    """Return the host of an address, or the address where it has none."""
+    return urlsplit(url).hostname or url
+
+
+def _answers(url: str) -> bool:
+    """Return whether the server takes a connection in time, names and all its addresses together.
+
+    A library's own limit counts for one address of many, and not for the look-up of the name: behind a
+    firewall that swallows packets, a mirror with eight addresses would hold the command for minutes.
+    """
+    from requests.utils import get_environ_proxies
+
+    parts = urlsplit(url)
+    if parts.hostname is None or get_environ_proxies(url):
+        return True  # no address is an error of its own, and a proxy connects by itself
+    port = parts.port or {"https": 443}.get(parts.scheme, 80)
+    reached, failures = threading.Event(), list[OSError]()
+    worker = threading.Thread(target=_connect, args=(parts.hostname, port, reached, failures), daemon=True)
+    worker.start()
+    worker.join(CONNECT_SECONDS)
+    if reached.is_set() or worker.is_alive():
+        return reached.is_set()
+    # A refusal is an answer: the request itself then says what is wrong.
+    return not any(isinstance(failure, TimeoutError) for failure in failures)
+
+
+def _connect(host: str, port: int, reached: threading.Event, failures: list[OSError]) -> None:
+    """Set ``reached`` once one of the host's addresses takes a connection; else note why none did."""
+    try:
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):  # the request itself says what is wrong with the name
+        return
+    for family, kind, protocol, _, address in addresses:
+        try:
+            with socket.socket(family, kind, protocol) as connection:
+                connection.settimeout(CONNECT_SECONDS / len(addresses))
+                connection.connect(address)
+            reached.set()
+            return
+        except OSError as error:
+            failures.append(error)
 
 
 def _transfer(url: str, part: Path, on_progress: OnProgress | None) -> None:
@@ -174,11 +239,12 @@ def _transfer_fault(error: Exception) -> str:
     """Return what a failed request was: never connected, or broken on the way."""
     import requests
 
-    if isinstance(error, requests.Timeout):
-        return f"no data for {STALL_SECONDS:.0f} seconds"
+    # A silence in the middle of a body is no Timeout to requests, but a ConnectionError around one.
+    if isinstance(error, requests.Timeout) or "timed out" in str(error):
+        return f"no data for {STALL_SECONDS:g} seconds"
     if isinstance(error, requests.ConnectionError) and "IncompleteRead" not in str(error):
         return "no connection"
-    return "the transfer broke off"
+    return BROKEN_OFF
 
 
 def _verify(card: Card, path: Path) -> None:

@@ -11,15 +11,17 @@ from zipfile import is_zipfile
 
 from clue_runner.data.archives import open_archive
 from clue_runner.data.card import Card
-from clue_runner.data.download import data_folder, fetch
-from clue_runner.data.passages import open_questions
+from clue_runner.data.download import Say, data_folder, fetch
+from clue_runner.data.foreign.questions import open_questions
 from clue_runner.data.sources import DataSource, FolderSource, ZipSource, require_some_file
 from clue_runner.errors import DataError, StorageError
 from clue_runner.files.litter import entries
 from clue_runner.files.names import open_regular, user_path
 
 
-def locate(card: Card, data: str | None, *, offline: bool | None = None) -> DataSource:
+def locate(
+    card: Card, data: str | None, *, offline: bool | None = None, say: Say | None = None
+) -> DataSource:
     """Return the source of ``card``'s files.
 
     Args:
@@ -27,6 +29,7 @@ def locate(card: Card, data: str | None, *, offline: bool | None = None) -> Data
         data: ``sample``, a folder or a zip; None: the card's own folder, then ``$CLUE_HOME/data/<task>``,
             then the official download.
         offline: never download; None asks ``$CLUE_OFFLINE``.
+        say: called with what a download waits for.
 
     Raises:
         DataError: nothing there, or not this task's files; says every way to give data.
@@ -35,7 +38,7 @@ def locate(card: Card, data: str | None, *, offline: bool | None = None) -> Data
         return open_sample(card)
     if data is not None:
         return open_source(data, card)
-    return open_source(data_at_hand(card) or fetch(card, offline=offline), card)
+    return open_source(data_at_hand(card) or fetch(card, offline=offline, say=say), card)
 
 
 def data_at_hand(card: Card) -> Path | None:

@@ -18,7 +18,6 @@ from clue_runner.config.loader import config_hash
 from clue_runner.console import Console
 from clue_runner.engines.base import Engine
 from clue_runner.engines.states import AVERAGE
-from clue_runner.errors import CheckpointError
 from clue_runner.runs.events import EventLog, Resume, Save, Warned, read_events
 from clue_runner.runs.folder import RunFolder
 from clue_runner.runs.machine import machine
@@ -33,7 +32,6 @@ from clue_runner.training.network import load_pretrained, weights_header
 from clue_runner.training.out_of_memory import is_out_of_memory, smallest_step_error
 from clue_runner.training.setup import Setup
 from clue_runner.training.signals import Signals
-
 
 
 class TrainBatches:

@@ -128,9 +128,7 @@ class Asker:
     def answer(self, records: Records[Any], signals: Signals, console: Console) -> Predictions:
         """Return one prediction a record."""
         run = self._adapter.run
-        rows = encode_records(
-            self._adapter, records, self._tokenizer, cache=run.data.cache, warn=self._warn
-        )
+        rows = encode_records(self._adapter, records, self._tokenizer, cache=run.data.cache, warn=self._warn)
         predictor = Predictor(
             self._engine,
             self._adapter,

@@ -13,7 +13,11 @@ def test_show_prints_yaml_with_origins(clue) -> None:
     outcome = clue("config", "show", "--task", "afqmc", "--model", "tiny", "--set", "train.epochs=9")
     assert outcome.exit_code == 0
     values = read_yaml(outcome.stdout).values
-    assert (values["task"]["name"], values["train"]["epochs"], values["train"]["learning_rate"]) == ("afqmc", 9, 5e-4)
+    assert (values["task"]["name"], values["train"]["epochs"], values["train"]["learning_rate"]) == (
+        "afqmc",
+        9,
+        5e-4,
+    )
     lines = {line.split(":")[0].strip(): line for line in outcome.stdout.split("\n")}
     assert lines["epochs"].endswith("# --set")
     assert lines["learning_rate"].endswith("# model tiny")

@@ -68,9 +68,7 @@ def run_of(task: str, *overrides: str) -> Run:
 
 
 def made_up_run(*overrides: str) -> Run:
-    return resolve_run(
-        task="tnews", adapter="made_up_lengths", sections=SECTIONS, overrides=overrides
-    ).run
+    return resolve_run(task="tnews", adapter="made_up_lengths", sections=SECTIONS, overrides=overrides).run
 
 
 def test_a_made_up_adapter_is_found_without_touching_another_file(extended: Path) -> None:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clue_runner.data.card import Card
-from clue_runner.data.readers.common import Noticed, Origin, Part, make_records, read_part
-from clue_runner.data.readers.json_document import Findings, JsonDocument, parse_document, texts_of
+from clue_runner.data.readers.common import Noticed, Origin, Part, make_records, read_document, read_part
+from clue_runner.data.readers.json_document import Findings, JsonDocument, texts_of
 from clue_runner.data.records import ChoiceRecord, Records
 from clue_runner.data.sources import DataSource
 from clue_runner.errors import Problem
@@ -44,7 +44,7 @@ def read_choice_records(
     for file in (declared, *declared.more):
         parts.append(part := read_part(source, file))
         digest.update(part.raw)
-        reading.read(parse_document(part.raw, part.path))
+        reading.read(read_document(card, part))
     origin = Origin(card, source, split, parts, digest.hexdigest())
     return make_records(origin, reading.items, Noticed(reading.problems, reading.counts))
 

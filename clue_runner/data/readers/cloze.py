@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clue_runner.data.card import Card, Split
+from clue_runner.data.foreign.recognise import refuse_no_data
 from clue_runner.data.readers.common import Noticed, Origin, make_records, read_part
 from clue_runner.data.readers.json_document import Findings, JsonDocument, parse_document, texts_of
 from clue_runner.data.readers.json_lines import JsonLine, parse_json_lines
@@ -65,6 +66,7 @@ def _read_answers(source: DataSource, declared: Split) -> JsonDocument:
     if declared.answers is None:
         raise ValueError("the split names no answers file")
     part = read_part(source, declared.answers)
+    refuse_no_data(part.raw, part.path)
     return parse_document(part.raw, part.path)
 
 

@@ -6,12 +6,14 @@ Knows nothing about any layout.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 from clue_runner.data.card import Card, SplitFile
-from clue_runner.data.readers.json_document import bad_records
+from clue_runner.data.foreign.recognise import LAYOUTS, recognise
+from clue_runner.data.readers.json_document import JsonDocument, bad_records, parse_document
 from clue_runner.data.records import Records, RecordT_co
 from clue_runner.data.sources import DataSource, missing_file, split_file
 from clue_runner.errors import DataError, Problem
@@ -94,6 +96,50 @@ def read_part(source: DataSource, declared: SplitFile) -> Part:
     return Part(file if path.endswith(file) else PurePath(path).name, path, source.read(file))
 
 
+def read_document(card: Card, part: Part) -> JsonDocument:
+    """Return the value of a file that is one JSON value; raises ``DataError`` with what it is instead."""
+    try:
+        return parse_document(part.raw, part.path)
+    except DataError as error:
+        raise another_layout(card, part) or error from None
+
+
+def official(card: Card) -> str:
+    """Return how a whole file is got, as the end of an advice; empty where nothing is published."""
+    return f", or get the official file: clue data get {card.argument}" if card.download else ""
+
+
+def another_layout(card: Card, part: Part) -> DataError | None:
+    """Return the error for a file of which no record can be read, or None where it is of no other layout."""
+    return name_layout(part.raw, part.path, card.layout, card.argument)
+
+
+def name_layout(raw: bytes, path: str, wanted: str, task: str = "NAME") -> DataError | None:
+    """Return the error that names what a file is, with the command that helps, or None.
+
+    Args:
+        raw: its bytes, of which no record could be read.
+        path: what messages call it.
+        wanted: the layout that was to be read, as cards name it.
+        task: what a command calls the task.
+    """
+    seen = recognise(raw)
+    layout = LAYOUTS[wanted]
+    if seen is None or (seen.shape in layout.own and not seen.form):
+        return None
+    if seen.shape == "no data":
+        return DataError(f"not data: {seen.text}", where=path, next_step=seen.next_step)
+    file = shlex.quote(path) if Path(path).is_file() else "FILE"
+    if seen.shape in layout.converted:
+        advice = f"clue data convert {shlex.quote(task)} --from {file} --output DIR"
+    else:
+        readers = [name for name, other in LAYOUTS.items() if seen.shape in other.own and name != wanted]
+        advice = f"give {layout.text}"
+        if readers:
+            advice += f", or name a task of the layout {' or '.join(readers)} (clue tasks)"
+    return DataError(f"not {layout.text}, but {seen.text}{seen.form}", where=path, next_step=advice)
+
+
 def make_records(
     origin: Origin, items: Sequence[RecordT_co], noticed: Noticed, *, total: int | None = None
 ) -> Records[RecordT_co]:
@@ -109,7 +155,8 @@ def make_records(
         DataError: something is wrong, or there is no record.
     """
     if noticed.problems:
-        raise bad_records(origin.path, noticed.problems)
+        other = None if items else another_layout(origin.card, origin.parts[0])
+        raise other or bad_records(origin.path, noticed.problems, official(origin.card))
     if not items and total:
         left_out = ", ".join(f"{number:,} {why}" for why, number in noticed.skipped.items())
         raise DataError(
@@ -121,7 +168,7 @@ def make_records(
         raise DataError(
             f"the {origin.split} split is empty",
             where=origin.path,
-            next_step="get the data again: clue data get",
+            next_step=f"give a file with records{official(origin.card)}",
         )
     total = len(items) if total is None else total
     count = wrong_count(origin.card, origin.split, total, is_sample=origin.source.is_sample)

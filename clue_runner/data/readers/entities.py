@@ -45,7 +45,8 @@ def read_entity_records(
         if first != line:
             faults.append(f"id {record.id!r} is also on line {first}")
         problems += [Problem(fault, where=f"{part.path}:{line}") for fault in faults]
-        items.append(record)
+        if not faults:
+            items.append(record)
     unused = not wants_labels and any(card.label_field in row for _, row in rows[:1])
     noticed = Noticed(
         problems,

@@ -93,13 +93,19 @@ def texts_of(value: Any) -> tuple[str, ...]:
     return ()
 
 
-def bad_records(file: str, problems: Sequence[Problem]) -> DataError:
-    """Return the error that lists what is wrong in a file; the first 20 findings are shown."""
+def bad_records(path: str, problems: Sequence[Problem], official: str = "") -> DataError:
+    """Return the error that lists what is wrong in a file; the first 20 findings are shown.
+
+    Args:
+        path: what messages call the file.
+        problems: what is wrong.
+        official: how the file is got whole, where there is an official one.
+    """
     count = len(problems)
     return DataError(
-        f"{count:,} bad record{'' if count == 1 else 's'} in {file}",
+        f"{count:,} bad record{'' if count == 1 else 's'} in {path}",
         problems=problems,
-        next_step="correct the places named, or get the official file: clue data get",
+        next_step=f"correct the places named{official}",
     )
 
 
@@ -134,7 +140,7 @@ _PLAIN = json.JSONDecoder()
 
 def _broken(what: str, where: str) -> DataError:
     """Return the error for a file that cannot be read at all."""
-    return DataError(what, where=where, next_step="get the official file again: clue data get")
+    return DataError(what, where=where, next_step="correct the place named, or get the file again")
 
 
 def _skip(text: str, offset: int) -> int:

@@ -46,13 +46,13 @@ def parse_json_lines(raw: bytes, file: str) -> tuple[list[JsonLine], list[Proble
     return rows, problems
 
 
-def bad_lines(file: str, problems: Sequence[Problem]) -> DataError:
-    """Return the error that lists the lines; the first 20 are shown."""
+def bad_lines(path: str, problems: Sequence[Problem], official: str = "") -> DataError:
+    """Return the error that lists the lines, as ``bad_records`` does; the first 20 are shown."""
     count = len(problems)
     return DataError(
-        f"{count:,} bad line{'' if count == 1 else 's'} in {file}",
+        f"{count:,} bad line{'' if count == 1 else 's'} in {path}",
         problems=problems,
-        next_step="correct the lines, or get the official file: clue data get; all findings: clue data check",
+        next_step=f"correct the lines named{official}; all findings: clue data check",
     )
 
 

@@ -12,24 +12,20 @@ for scoring and counted. In the list layout an answer that is nowhere contradict
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import io
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from clue_runner.data.archives import GZIP, unpack_gzip
 from clue_runner.data.card import Card
-from clue_runner.data.readers.common import Noticed, Origin, make_records, read_part
+from clue_runner.data.readers.common import Noticed, Origin, make_records, name_layout, read_part
 from clue_runner.data.readers.json_document import Findings, JsonDocument, Step, bad_records, parse_document
 from clue_runner.data.records import Passage, PassagesRecord, Records
 from clue_runner.data.sources import DataSource
-from clue_runner.errors import DataError, RefusedFileError
+from clue_runner.errors import DataError
 
-GZIP = b"\x1f\x8b"
-LARGEST = 4 << 30  # bytes that a gzip may unpack to; the whole of WebQA is under one tenth of it
 NO_ANSWER = "no_answer"
 NO_QUESTION = "records without a question"
 NOWHERE = "answers that stand nowhere in their passage"
@@ -72,34 +68,25 @@ def read_passage_records(
     return make_records(origin, questions.items, noticed, total=questions.total)
 
 
-def parse_questions(raw: bytes, file: str, *, labelled: bool = True) -> Questions:
+def parse_questions(raw: bytes, path: str, *, labelled: bool = True) -> Questions:
     """Return the questions of one file in either layout; a gzip is unpacked in memory.
 
     Raises:
         DataError: not readable, or wrong records; all of them are listed with file:line.
-        RefusedFileError: a gzip that unpacks to more than any such file.
+        RefusedFileError: a gzip that unpacks to far more than it holds.
     """
-    reading = _Reading(parse_document(_unpacked(raw, file), file), labelled)
+    content = unpack_gzip(raw, path) if raw.startswith(GZIP) else raw
+    try:
+        reading = _Reading(parse_document(content, path), labelled)
+    except DataError as error:
+        raise name_layout(content, path, "passages") or error from None
     reading.read()
     if reading.findings.problems:
-        raise bad_records(file, reading.findings.problems)
+        other = None if reading.items else name_layout(content, path, "passages")
+        raise other or bad_records(path, reading.findings.problems)
     return Questions(
         tuple(reading.items.values()), reading.total, dict(reading.skipped), dict(reading.counts)
     )
-
-
-def _unpacked(raw: bytes, file: str) -> bytes:
-    """Return the bytes of the file, or of what the gzip holds."""
-    if not raw.startswith(GZIP):
-        return raw
-    try:
-        with gzip.GzipFile(fileobj=io.BytesIO(raw)) as stream:
-            found = stream.read(LARGEST + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError("a damaged gzip file", where=file, received=str(error)) from None
-    if len(found) > LARGEST:
-        raise RefusedFileError("the gzip file unpacks to more than any data file", where=file)
-    return found
 
 
 @dataclass

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clue_runner.data.card import Card
-from clue_runner.data.readers.common import Noticed, Origin, make_records, read_part
-from clue_runner.data.readers.json_document import Findings, JsonDocument, Step, parse_document
+from clue_runner.data.readers.common import Noticed, Origin, make_records, read_document, read_part
+from clue_runner.data.readers.json_document import Findings, JsonDocument, Step
 from clue_runner.data.records import Answer, ReadingRecord, Records
 from clue_runner.data.sources import DataSource
 
@@ -47,9 +47,7 @@ def read_reading_records(
     """
     declared = card.splits[split]
     part = read_part(source, declared)
-    reading = _Reading(
-        parse_document(part.raw, part.path), declared.labelled if labelled is None else labelled
-    )
+    reading = _Reading(read_document(card, part), declared.labelled if labelled is None else labelled)
     reading.read()
     origin = Origin(card, source, split, [part], hashlib.sha256(part.raw).hexdigest())
     return make_records(

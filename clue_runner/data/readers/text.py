@@ -13,7 +13,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clue_runner.data.card import Card
-from clue_runner.data.readers.common import Noticed, Origin, Part, make_records, read_part
+from clue_runner.data.readers.common import (
+    Noticed,
+    Origin,
+    Part,
+    another_layout,
+    make_records,
+    official,
+    read_part,
+)
 from clue_runner.data.readers.json_lines import JsonLine, bad_lines, parse_json_lines
 from clue_runner.data.records import Records, TextRecord
 from clue_runner.data.sources import DataSource
@@ -46,7 +54,8 @@ def read_text_records(
     reading = _Reading(card, part, declared.labelled if labelled is None else labelled, problems)
     reading.read(rows)
     if reading.problems:
-        raise bad_lines(part.path, reading.problems)
+        other = None if reading.items else another_layout(card, part)
+        raise other or bad_lines(part.path, reading.problems, official(card))
     origin = Origin(card, source, split, [part], hashlib.sha256(part.raw).hexdigest())
     noticed = Noticed(skipped=reading.skipped, remarks=reading.warnings)
     return make_records(origin, reading.items, noticed, total=len(rows))
@@ -59,7 +68,7 @@ def _refuse_other_task(card: Card, part: Part, rows: Sequence[JsonLine]) -> None
     keys = {key for _, row in rows for key in row}
     absent = [name for name in card.fields if name.split(".")[0] not in keys]
     if absent:
-        raise DataError(
+        raise another_layout(card, part) or DataError(
             f"these are not the records of {card.name}: not one has {', '.join(map(repr, absent))}",
             where=part.path,
             received=", ".join(map(str, rows[0][1])),

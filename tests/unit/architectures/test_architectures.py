@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from clue_runner.adapters.sections import load_run
 from clue_runner.architectures.base import (
     architecture_names,
     architecture_of,
@@ -17,7 +18,6 @@ from clue_runner.architectures.base import (
     parameter_count,
 )
 from clue_runner.architectures.settings import from_header, header, make_shape, shape_of
-from clue_runner.adapters.sections import load_run
 from clue_runner.errors import CheckpointError, UsageError
 
 SMALL = {"num_layers": 1, "hidden_dim": 8, "num_heads": 2, "intermediate_dim": 12, "max_positions": 6}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import os
 import stat
+import tracemalloc
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -11,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from clue_runner.data import archives
-from clue_runner.data.archives import open_archive, read_member, verify_archive
+from clue_runner.data.archives import open_archive, read_member, unpack_gzip, verify_archive
 from clue_runner.data.cards import Card
 from clue_runner.data.locate import open_source
 from clue_runner.errors import DataError, RefusedFileError
@@ -112,6 +115,50 @@ def test_a_flipped_byte_is_found_by_the_checksum(
     path.write_bytes(raw)
     with pytest.raises(DataError, match="damaged"):
         verify_archive(path)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_any_damaged_byte_is_a_data_error_with_the_path(method: int, tmp_path: Path) -> None:
+    path = tmp_path / "pairs.zip"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("train.json", bytes(range(64)) * 6)
+    whole = path.read_bytes()
+    refused = 0
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
+        try:
+            verify_archive(path)
+        except (DataError, RefusedFileError) as error:
+            refused += 1
+            assert str(path) in str(error)
+    assert refused > 0.5 * len(whole)  # times and flags of the directory may change without harm
+
+
+def test_a_pipe_is_no_zip(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pairs.zip")
+    with pytest.raises(DataError, match="not a regular file, got a named pipe"):
+        open_archive(tmp_path / "pairs.zip")
+
+
+def test_a_gzip_bomb_is_refused_and_not_unpacked() -> None:
+    bomb = gzip.compress(bytes(60_000_000))
+    tracemalloc.start()
+    with pytest.raises(
+        RefusedFileError, match=r"q\.json\.gz: the gzip file unpacks to far more than it holds"
+    ) as caught:
+        unpack_gzip(bomb, "q.json.gz")
+    assert tracemalloc.get_traced_memory()[1] < 45_000_000
+    tracemalloc.stop()
+    assert caught.value.exit_code == 5
+
+
+def test_a_gzip_that_packs_well_is_read() -> None:
+    text = b"".join(b'{"id": %d, "question": "?"}\n' % number for number in range(50_000))
+    assert unpack_gzip(gzip.compress(text), "q.json.gz") == text
+    assert unpack_gzip(gzip.compress(b"a") + gzip.compress(b"b"), "two members") == b"ab"
+    for cut in (gzip.compress(text)[:-9], gzip.compress(text)[:100], b"\x1f\x8b\x08"):
+        with pytest.raises(DataError, match=r"q\.json\.gz: a damaged gzip file"):
+            unpack_gzip(cut, "q.json.gz")
 
 
 @pytest.mark.parametrize(

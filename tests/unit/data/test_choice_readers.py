@@ -18,13 +18,14 @@ from clue_runner.data.sources import FolderSource
 from clue_runner.errors import DataError
 
 
-def make_card(**splits: Any) -> Card:
+def make_card(layout: str, **splits: Any) -> Card:
     return Card.model_validate(
         {
             "name": "choices",
             "title": {"zh": "选择", "en": "choices"},
             "version": "1",
             "adapter": "choice",
+            "layout": layout,
             "metric": "accuracy",
             "id_field": "id",
             "splits": splits,
@@ -42,6 +43,7 @@ def source(folder: Path, files: dict[str, str]) -> FolderSource:
 
 
 C3 = make_card(
+    "c3",
     train={
         "file": "d-train.json",
         "also": ["c3-d-train.json"],
@@ -150,6 +152,7 @@ def test_c3_broken_files(tmp_path: Path, text: str, message: str) -> None:
 
 
 CHID = make_card(
+    "chid",
     train={"file": "train.json", "answers": {"file": "train_answer.json"}},
     test={"file": "test1.1.json", "labelled": False},
     few={"file": "few.json"},

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -152,6 +155,70 @@ def test_a_server_that_is_not_there_is_tried_once(clue_home: Path, make_card: Ma
     with pytest.raises(DataError) as caught:
         fetch(card)
     assert [problem.what for problem in caught.value.problems] == ["no connection", "no connection"]
+
+
+def test_a_server_that_takes_no_connection_is_given_up(
+    clue_home: Path, make_card: MakeCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "CONNECT_SECONDS", 0.4)
+    with socket.socket() as listener, ExitStack() as stack:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):  # fill the queue of connections that nobody takes, so that the next one hangs
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        started = time.monotonic()
+        with pytest.raises(DataError) as caught:
+            fetch(card_from(make_card, [f"http://127.0.0.1:{listener.getsockname()[1]}/x.zip"]))
+    assert [problem.what for problem in caught.value.problems] == ["no connection within 0.4 seconds"]
+    assert time.monotonic() - started < 2
+
+
+def test_a_name_that_is_never_resolved_is_given_up(
+    clue_home: Path, make_card: MakeCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "CONNECT_SECONDS", 0.3)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(3) or [])
+    started = time.monotonic()
+    with pytest.raises(DataError, match="no connection within 0.3 seconds"):
+        fetch(card_from(make_card, ["http://mirror.invalid/x.zip"]))
+    assert time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nPK"])
+def test_a_silent_server_is_given_up_and_the_next_one_asked(
+    sent: bytes,
+    server: Server,
+    clue_home: Path,
+    make_card: MakeCard,
+    good_zip: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(download, "STALL_SECONDS", 0.3)
+    said: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as silent, ExitStack() as stack:
+
+        def answer() -> None:
+            while True:
+                try:
+                    connection, _ = silent.accept()
+                except OSError:
+                    return
+                stack.callback(connection.close)
+                connection.sendall(sent)
+
+        threading.Thread(target=answer, daemon=True).start()
+        urls = [f"http://127.0.0.1:{silent.getsockname()[1]}/x.zip", server.url("/good", good_zip)]
+        started = time.monotonic()
+        assert fetch(card_from(make_card, urls, [md5(good_zip)]), say=said.append).read_bytes() == good_zip
+        assert time.monotonic() - started < 2  # once: who is silent now will be silent again
+    assert said[0].startswith("waiting for 127.0.0.1 (mirror 1 of 2; given up after 10 s to connect or 0.3 s")
+    assert "no data for 0.3 seconds" in said[1] and said[2].startswith("waiting for 127.0.0.1 (mirror 2 of 2")
+
+
+def test_the_limits_are_those_that_are_said() -> None:
+    assert (download.CONNECT_SECONDS, download.STALL_SECONDS) == (10.0, 30.0)
 
 
 def test_an_endless_download_is_stopped(

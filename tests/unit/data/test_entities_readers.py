@@ -25,6 +25,7 @@ def make_card() -> Card:
             "title": {"zh": "实体", "en": "entities"},
             "version": "1",
             "adapter": "entities",
+            "layout": "cluener",
             "metric": "site_macro_f1",
             "id_field": "id",
             "labels": [{"name": name} for name in TYPES],

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from clue_runner.data.cards import find_card
+from clue_runner.data.foreign.questions import contents, convert, open_questions, split_by_order, to_bytes
 from clue_runner.data.locate import locate, open_source
-from clue_runner.data.passages import convert, open_questions, split_by_order, to_bytes, write_splits
+from clue_runner.data.new_folder import write_new_folder
 from clue_runner.data.readers.passages import NO_QUESTION, NOWHERE, parse_questions, read_passage_records
 from clue_runner.data.records import Passage, PassagesRecord
 from clue_runner.errors import DataError
@@ -128,7 +129,9 @@ def test_a_single_file_is_train_and_dev(tmp_path: Path) -> None:
     assert source.names() == ["dev.json", "train.json"] and source.label == str(path)
     train, dev = (read_passage_records(CARD, source, split) for split in ("train", "dev"))
     assert len(train) == 8 and len(dev) == 2
-    assert "WebQA.json: 1 records without a question" in train.warnings  # said once, though both come of it
+    assert (
+        f"{tmp_path}/WebQA.json: 1 records without a question" in train.warnings
+    )  # said once, though both come of it
     assert not any("without a question" in text for text in dev.warnings)
     with pytest.raises(DataError):
         source.read("test.json")
@@ -148,8 +151,9 @@ def test_a_mix_counts_the_own_questions_twice_and_renames_equal_ids(tmp_path: Pa
     train = found.splits["train"]
     assert [record.repeat for record in train] == [2] * 4 + [1] * 5
     assert len({str(record.id) for record in train}) == 9 and len(found.splits["dev"]) == 1
-    written = write_splits(found, tmp_path / "out")
-    assert sorted(path.name for path in written.values()) == ["dev.json", "train.json"]
+    files = contents(found)
+    write_new_folder(tmp_path / "out", files, "--output")
+    assert sorted(files) == ["dev.json", "train.json"]
     source = open_source(tmp_path / "out", CARD)
     assert read_passage_records(CARD, source, "train").items == train
 
@@ -160,7 +164,7 @@ def test_webqas_folder_keeps_its_own_splits(tmp_path: Path) -> None:
     (tmp_path / "me_test.ann.json.gz").write_bytes(gzip.compress(annotated()))
     found = convert(tmp_path)
     assert set(found.splits) == {"train", "dev", "test"}
-    write_splits(found, tmp_path / "out")
+    write_new_folder(tmp_path / "out", contents(found), "--output")
     source = open_source(tmp_path / "out", CARD)
     assert read_passage_records(CARD, source, "test").items[0].answers is None
     assert b'answer": ""' in source.read("test.json")

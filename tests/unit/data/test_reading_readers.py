@@ -26,6 +26,7 @@ def make_card() -> Card:
             "title": {"zh": "阅读", "en": "reading"},
             "version": "1",
             "adapter": "reading",
+            "layout": "squad",
             "metric": "em",
             "splits": {
                 "train": {"file": "train.json", "records": [2]},

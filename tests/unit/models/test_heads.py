@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, cast
 import keras
 import numpy as np
 import pytest
+from clue_runner.models.build import build_backbone
 from keras import ops
 
 from clue_runner.adapters.base import Adapter, load_adapter
@@ -15,7 +16,6 @@ from clue_runner.adapters.sections import load_run
 from clue_runner.config.shipped import shipped_folder
 from clue_runner.data.cards import find_card, recommended_settings
 from clue_runner.data.locate import open_sample
-from clue_runner.models.build import build_backbone
 from clue_runner.models.dropout import update_keys
 from clue_runner.tokens.batches import batch_arrays
 from clue_runner.tokens.rows import Rows

@@ -190,7 +190,9 @@ def contend(path: Path, fresh: bool, run: Run, barrier: Any, outcomes: Any) -> N
         barrier.wait()
         lock = None
         try:
-            _, lock = open_folder(path / str(number % 5), run, IDENTITY, SECTIONS, fresh=fresh and number >= 5)
+            _, lock = open_folder(
+                path / str(number % 5), run, IDENTITY, SECTIONS, fresh=fresh and number >= 5
+            )
             outcomes.put((number, "won"))
         except BaseException as error:
             outcomes.put((number, type(error).__name__))

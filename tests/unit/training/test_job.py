@@ -14,7 +14,6 @@ from clue_runner.config.schema import Run
 from clue_runner.errors import OutOfMemoryError
 from clue_runner.runs.events import EventLog, Start, remembered_data
 from clue_runner.runs.folder import RunFolder
-from clue_runner.runs.identity import Identity
 from clue_runner.runs.progress import Progress
 from clue_runner.training.evaluation import Predictor
 from clue_runner.training.job import Job

@@ -17,7 +17,7 @@ import numpy as np
 from clue_runner.data.readers.passages import Questions, parse_questions
 from clue_runner.data.records import PassagesRecord
 from clue_runner.data.sources import DataSource, MemorySource
-from clue_runner.errors import DataError, StorageError, UsageError
+from clue_runner.errors import DataError, UsageError
 from clue_runner.files.names import read_regular
 
 SPLIT_SEED = 42
@@ -58,8 +58,8 @@ def open_questions(path: Path) -> DataSource:
         DataError: it cannot be read, or holds wrong records (file:line of the file itself).
     """
     converted = convert(path)
-    contents = {FILES[split]: to_bytes(records) for split, records in converted.splits.items()}
-    return MemorySource(str(path), contents, tuple(converted.notes()))
+    files = {FILES[split]: to_bytes(records) for split, records in converted.splits.items()}
+    return MemorySource(str(path), files, tuple(converted.notes()))
 
 
 def convert(
@@ -89,12 +89,12 @@ def convert(
     if path.is_dir():
         splits = _official(path, read)
     else:
-        read[path.name] = questions = parse_questions(read_regular(path), path.name)
+        read[str(path)] = questions = parse_questions(read_regular(path), str(path))
         splits = split_by_order(questions.items, seed, dev_share)
     if mix is not None:
-        read[mix.name] = parse_questions(read_regular(mix), mix.name)
+        read[str(mix)] = mixed = parse_questions(read_regular(mix), str(mix))
         own = [replace(record, repeat=times) for record in splits["train"]]
-        splits["train"] = tuple(own + _renamed(read[mix.name].items, own, mix.name))
+        splits["train"] = tuple(own + _renamed(mixed.items, own, mix.name))
     return Converted(splits, read)
 
 
@@ -119,22 +119,12 @@ def split_by_order(
     }
 
 
-def write_splits(converted: Converted, folder: Path) -> dict[str, Path]:
-    """Write each split into ``folder``, test without its answers; return where.
-
-    Raises:
-        StorageError: the folder cannot be written.
-    """
-    written = {split: folder / FILES[split] for split in converted.splits}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for split, path in written.items():
-            path.write_bytes(to_bytes(converted.splits[split], labelled=split != "test"))
-    except OSError as error:
-        raise StorageError(
-            "cannot write the converted data", where=str(folder), received=error.strerror
-        ) from None
-    return written
+def contents(converted: Converted) -> dict[str, bytes]:
+    """Return file name -> bytes of each split, test without its answers."""
+    return {
+        FILES[split]: to_bytes(records, labelled=split != "test")
+        for split, records in converted.splits.items()
+    }
 
 
 def to_bytes(records: Sequence[PassagesRecord], *, labelled: bool = True) -> bytes:
@@ -174,8 +164,9 @@ def _official(folder: Path, read: dict[str, Questions]) -> dict[str, tuple[Passa
     for split, names in OFFICIAL.items():
         for name in (one for base in names for one in (base, f"{base}.gz")):
             if (folder / name).is_file():
-                read[name] = parse_questions(read_regular(folder / name), name)
-                splits[split] = read[name].items
+                path = folder / name
+                read[str(path)] = questions = parse_questions(read_regular(path), str(path))
+                splits[split] = questions.items
                 break
     if not splits:
         wanted = ", ".join(name for names in OFFICIAL.values() for name in names)

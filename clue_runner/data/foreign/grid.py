@@ -1,0 +1,125 @@
+"""A file of examples as named columns, whether a table or JSON; whether its first row is a header.
+
+In: bytes. Out: a ``Grid``. Knows nothing about which column is the text or the label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from clue_runner.data.foreign.objects import parse_objects
+from clue_runner.data.foreign.recognise import refuse_no_data
+from clue_runner.data.foreign.tables import DELIMITERS, parse_table
+from clue_runner.errors import DataError, Problem
+
+TEXT_PAIRS = (
+    ("sentence1", "sentence2"),
+    ("text_a", "text_b"),
+    ("text1", "text2"),
+    ("s1", "s2"),
+    ("q1", "q2"),
+    ("question1", "question2"),
+    ("premise", "hypothesis"),
+    ("query", "title"),
+    ("句子1", "句子2"),
+    ("文本1", "文本2"),
+    ("问题1", "问题2"),
+)
+TEXTS = (
+    "text", "sentence", "content", "review", "comment", "text_a", "query", "question", "title", "body",
+    "文本", "句子", "内容", "正文", "评论", "评价", "问题", "标题",
+)  # fmt: skip
+LABELS = (
+    "label", "labels", "class", "category", "target", "sentiment", "label_id", "y", "label_desc",
+    "标签", "类别", "分类", "情感", "类型",
+)  # fmt: skip
+IDS = ("id", "idx", "index", "no", "guid", "qid", "编号", "序号", "unnamed: 0", "")
+KNOWN = {*TEXTS, *LABELS, *IDS, *(name for pair in TEXT_PAIRS for name in pair)} - {""}
+LONGEST_HEADING = 40
+CLASS_SHARE = 0.5  # a column of classes has at most this many different values a row
+
+GridRow = tuple[int, tuple[object, ...]]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Examples by column.
+
+    Attributes:
+        columns: their names; ``column 1`` and so on where the file has no header.
+        rows: (line, or number in a JSON list; cells), None where an object lacks the key.
+        described: what the file is, for a message.
+        has_header: whether the names are the file's own.
+        left_out: rows that do not fit.
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[GridRow, ...]
+    described: str
+    has_header: bool
+    left_out: tuple[Problem, ...] = ()
+
+    def column(self, place: int) -> list[object]:
+        """Return the cells of one column."""
+        return [cells[place] for _, cells in self.rows]
+
+
+def read_grid(raw: bytes, path: str, *, delimiter: str | None = None, header: bool | None = None) -> Grid:
+    """Return the examples of a table, a JSON list or JSON lines.
+
+    Args:
+        raw: the file's bytes.
+        path: what messages call it.
+        delimiter: of a table; None: it is found out.
+        header: whether a table's first row names its columns; None: it is found out.
+
+    Raises:
+        DataError: no text, no table and no JSON, with what it is instead; an empty file.
+    """
+    refuse_no_data(raw, path)
+    if raw.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in {b"{", b"["} and delimiter is None:
+        objects = parse_objects(raw, path)
+        names = tuple(dict.fromkeys(key for _, row in objects.rows for key in row))
+        rows = tuple((line, tuple(row.get(name) for name in names)) for line, row in objects.rows)
+        if not rows or not names:
+            raise DataError("no records in the file", where=path)
+        return Grid(names, rows, f"{objects.shape}, {objects.encoding}", has_header=True)
+    table = parse_table(raw, path, delimiter=delimiter)
+    named = has_header([cells for _, cells in table.rows]) if header is None else header
+    described = f"a table with {DELIMITERS.get(table.delimiter, repr(table.delimiter))}, {table.encoding}"
+    body = table.rows[1:] if named else table.rows
+    if not body:
+        raise DataError("a table with a header and no rows", where=path)
+    names = _headings(table.rows[0][1], path) if named else _numbered(table.width)
+    return Grid(names, body, described, named, table.left_out)
+
+
+def has_header(rows: Sequence[Sequence[str]]) -> bool:
+    """Return whether the first row names the columns: by usual names, or by a value that no class has."""
+    first, others = [cell.strip() for cell in rows[0]], rows[1:]
+    if not all(first) or len(set(first)) < len(first) or max(map(len, first)) > LONGEST_HEADING:
+        return any(cell.lower() in LABELS for cell in first)
+    if any(cell.lower() in KNOWN for cell in first):
+        return True
+    for place, cell in enumerate(first):
+        values = {row[place].strip() for row in others}
+        if len(others) >= 4 and len(values) <= CLASS_SHARE * len(others) and cell not in values:
+            return True
+    return False
+
+
+def _headings(cells: Sequence[str], path: str) -> tuple[str, ...]:
+    """Return the header's names, empty ones numbered."""
+    names = tuple(cell.strip() or f"column {place}" for place, cell in enumerate(cells, start=1))
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(
+            f"two columns are called {twice!r}", where=path, next_step="give every column a name of its own"
+        )
+    return names
+
+
+def _numbered(width: int) -> tuple[str, ...]:
+    """Return names for columns without any."""
+    return tuple(f"column {place}" for place in range(1, width + 1))

@@ -1,0 +1,217 @@
+"""What a file is that was given as data and is not in the wanted layout.
+
+In: bytes. Out: a name for what they are, or None. Knows nothing about cards; reads no more than it needs.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from clue_runner.data.foreign.encoding import decode
+from clue_runner.data.foreign.tables import DELIMITERS, find_delimiter
+from clue_runner.errors import DataError
+
+Shape = Literal[
+    "no data",  # says itself what to do
+    "table",
+    "json list",
+    "json lines",
+    "tagged",
+    "spans",
+    "cluener",
+    "squad",
+    "flat squad",
+    "cmrc",
+    "chid",
+    "original chid",
+    "c3",
+    "questions",
+    "webqa",
+]
+HEAD = 64 * 1024  # bytes from which the kind of a text file is told
+LFS = b"version https://git-lfs.github.com/spec/"
+PAGE = re.compile(rb"\s*(<!doctype html|<html|<head|<\?xml|<error|<body)", re.IGNORECASE)
+MAGIC = (
+    (b"PK\x03\x04", "a zip", "unpack it, or name it with --data if it is the official one"),
+    (b"\x1f\x8b", "a gzip file", "unpack it: gunzip"),
+    (b"BZh", "a bzip2 file", "unpack it: bunzip2"),
+    (b"\xfd7zXZ\x00", "an xz file", "unpack it: unxz"),
+    (b"7z\xbc\xaf", "a 7z archive", "unpack it"),
+    (b"Rar!", "a RAR archive", "unpack it"),
+    (b"PAR1", "a Parquet file", "export it as CSV or JSON lines"),
+    (b"ARROW1", "an Arrow file", "export it as CSV or JSON lines"),
+    (b"\xd0\xcf\x11\xe0", "an old Excel or Word file", "save it as CSV UTF-8"),
+    (b"\x89HDF", "an HDF5 file", "export it as CSV or JSON lines"),
+    (b"SQLite format 3", "an SQLite database", "export the table as CSV"),
+    (b"%PDF", "a PDF", "take the data itself"),
+    (b"\x80\x04", "a pickle, which is never opened", "export it as CSV or JSON lines"),
+    (b"\x93NUMPY", "a NumPy array", "export it as CSV or JSON lines"),
+)
+OFFICE = (b"[Content_Types].xml", b"mimetypeapplication/vnd.oasis")
+TAG = re.compile(r"\S+[ \t]+(?:[BIESM]-\S+|O)")
+
+
+@dataclass(frozen=True)
+class ReadLayout:
+    """A layout that tasks read: in words, the shapes that are it, those that ``convert`` makes into it."""
+
+    text: str
+    own: frozenset[Shape]
+    converted: frozenset[Shape] = frozenset()
+
+
+LAYOUTS: Mapping[str, ReadLayout] = {
+    "lines": ReadLayout(
+        "JSON lines", frozenset({"json lines"}), frozenset({"json lines", "json list", "table"})
+    ),
+    "cluener": ReadLayout(
+        "CLUENER's JSON lines", frozenset({"cluener"}), frozenset({"cluener", "spans", "tagged"})
+    ),
+    "squad": ReadLayout("SQuAD's layout", frozenset({"squad"}), frozenset({"cmrc", "flat squad"})),
+    "c3": ReadLayout("C3's layout", frozenset({"c3"})),
+    "chid": ReadLayout("ChID's layout", frozenset({"chid"}), frozenset({"original chid"})),
+    "passages": ReadLayout("questions with passages", frozenset({"questions", "webqa"})),
+}
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """What a file is: a word for programs, words for people, and what to do where it is no data at all."""
+
+    shape: Shape
+    text: str
+    next_step: str | None = None
+    form: str = ""  # " in GB18030", " in a JSON list": what keeps even the own layout from being read
+
+
+def refuse_no_data(raw: bytes, path: str) -> None:
+    """Raise where the bytes are no data at all: a pointer, a page, an archive, an office file, nothing.
+
+    Raises:
+        DataError: named as what it is, with what to do.
+    """
+    seen = recognise_bytes(raw)
+    if seen is not None:
+        raise DataError(f"not data: {seen.text}", where=path, next_step=seen.next_step)
+
+
+def recognise_bytes(raw: bytes) -> Recognised | None:
+    """Return what is no text with records, told from its first bytes; None where it may be one."""
+    if not raw.strip():
+        return Recognised("no data", "an empty file", "get the file again")
+    if raw.startswith(LFS):
+        return Recognised(
+            "no data",
+            "a git-lfs pointer, which stands for a file that was not fetched",
+            "git lfs pull, or download the file itself",
+        )
+    if PAGE.match(raw[:HEAD]):
+        return Recognised(
+            "no data",
+            "a web page, as a server sends instead of a file",
+            "open the address in a browser and save the file itself",
+        )
+    if raw.startswith(b"PK") and any(mark in raw[:HEAD] for mark in OFFICE):
+        return Recognised("no data", "a spreadsheet or office file", "save it as CSV UTF-8 in the program")
+    for magic, text, next_step in MAGIC:
+        if raw.startswith(magic):
+            return Recognised("no data", text, next_step)
+    return None
+
+
+def recognise(raw: bytes) -> Recognised | None:
+    """Return what the file is, or None where it is nothing that has a name here."""
+    seen = recognise_bytes(raw)
+    if seen is not None:
+        return seen
+    try:
+        decoded = decode(raw, "")
+    except DataError:
+        return None
+    text = decoded.text.lstrip()
+    seen = _recognise_json(text) if text[:1] in {"{", "["} else _recognise_rows(text[:HEAD])
+    if seen is not None and not decoded.encoding.startswith("UTF-8"):
+        return replace(seen, form=f"{seen.form} in {decoded.encoding}")
+    return seen
+
+
+def _recognise_rows(text: str) -> Recognised | None:
+    """Return what text that is no JSON is: characters with tags, or a table."""
+    lines = [line.rstrip("\r") for line in text.split("\n")[:200] if line.strip()]
+    if sum(bool(TAG.fullmatch(line)) for line in lines) > 0.8 * len(lines):
+        return Recognised("tagged", "characters with their tags, one a line (BIO, CoNLL)")
+    delimiter = find_delimiter(text)
+    if delimiter is None:
+        return None
+    return Recognised(
+        "table", {",": "CSV", "\t": "TSV"}.get(delimiter, f"a table with {DELIMITERS[delimiter]}")
+    )
+
+
+def _recognise_json(text: str) -> Recognised | None:
+    """Return what JSON text is: one value, or a value a line."""
+    try:
+        value, end = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return None
+    if isinstance(value, dict) and text[end:].strip():
+        return recognise_record(value, "JSON lines")
+    seen = _recognise_value(value)
+    # One object alone may be a file of one line, or a whole file of some other kind.
+    return None if isinstance(value, dict) and seen is not None and seen.shape == "json lines" else seen
+
+
+def recognise_record(record: dict[str, Any], outer: str = "JSON lines") -> Recognised:
+    """Return whose layout a record has; ``outer`` is what stands around it."""
+    keys = record.keys()
+    if {"groundTruth", "candidates", "content"} <= keys:
+        return Recognised("original chid", "ChID's original layout (groundTruth, candidates of every blank)")
+    if {"candidates", "content"} <= keys:
+        return Recognised("chid", "ChID's layout (content with #idiom# tags, candidates)")
+    if {"context_text", "qas"} <= keys or {"context_id", "qas"} <= keys:
+        return Recognised("cmrc", "CMRC2018's first layout (context_text, query_text)")
+    if {"context", "question", "answers"} <= keys:
+        return Recognised("flat squad", "SQuAD's records one by one (context, question, answers)")
+    if {"question", "passages"} <= keys:
+        return Recognised("questions", "questions with passages, the layout of webqa and sogouqa")
+    label = record.get("label", record.get("labels", record.get("entities")))
+    if "text" in keys and isinstance(label, dict):
+        return Recognised("cluener", "CLUENER's layout (text, and a label object of types and spans)")
+    if "text" in keys and isinstance(label, list) and label and all(_is_span(one) for one in label):
+        return Recognised("spans", "texts with a list of spans, as annotation tools export them")
+    if outer == "JSON lines":
+        return Recognised("json lines", "JSON lines")
+    return Recognised("json list", "a JSON list of records")
+
+
+def _recognise_value(value: Any) -> Recognised | None:
+    """Return what a whole JSON value is."""
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        seen = recognise_record(value[0], "a JSON list")
+        return replace(seen, form=" in a JSON list") if seen.shape in {"chid", "cluener"} else seen
+    if isinstance(value, list) and value and isinstance(value[0], list) and len(value[0]) > 1:
+        if isinstance(value[0][1], list):
+            return Recognised("c3", "C3's layout (a list of [lines, questions, id])")
+        return None
+    if not isinstance(value, dict) or not value:
+        return None
+    data = value.get("data")
+    if isinstance(data, list) and data and isinstance(data[0], dict):
+        if "paragraphs" in data[0]:
+            return Recognised("squad", "SQuAD's layout, as cmrc2018 and drcd have it")
+        return recognise_record(data[0], "a JSON list")
+    first = next(iter(value.values()))
+    if isinstance(first, dict) and "evidences" in first:
+        return Recognised("webqa", "WebQA's annotated layout (questions with evidences)")
+    return recognise_record(value, "JSON lines")
+
+
+def _is_span(value: Any) -> bool:
+    """Return whether an entry is [start, end, type] or an object with such keys."""
+    if isinstance(value, list):
+        return len(value) == 3 and [type(part) for part in value] == [int, int, str]
+    return isinstance(value, dict) and "start" in str(value.keys()) and "end" in str(value.keys())

@@ -1,0 +1,69 @@
+"""The card of a user's own texts and labels: its name, its length in tokens, and what ``task.yaml`` says.
+
+In: fields, labels, splits. Out: the card's text. Knows nothing about where the examples came from.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import yaml
+
+from clue_runner.data.statistics import percentile
+from clue_runner.files.names import name_fault
+
+SHORTEST, LONGEST, STEP = 16, 512, 16  # tokens
+
+
+def max_length(texts: Sequence[Sequence[str]]) -> int:
+    """Return a length in tokens that 99 of 100 records fit in: Chinese makes one token of a character."""
+    lengths = sorted(sum(map(len, parts)) + len(parts) + 1 for parts in texts)
+    needed = -(-percentile(lengths, 99) // STEP) * STEP
+    return max(SHORTEST, min(needed, LONGEST))
+
+
+def task_name(folder: Path) -> str:
+    """Return a name that a card may have, taken from the folder's as far as it goes."""
+    name = re.sub(r"[^a-z0-9_-]+", "-", folder.resolve().name.lower()).strip("-_")[:60]
+    return name if name and name_fault(name) is None else "task"
+
+
+def card_text(
+    name: str,
+    title: str,
+    fields: Sequence[str],
+    labels: Sequence[str],
+    splits: Mapping[str, bool],
+    max_length: int,
+) -> str:
+    """Return the text of ``task.yaml``."""
+    lines = [
+        "# A task of your own. Everything about it stands here; `clue config check` finds mistakes.",
+        f"name: {name}",
+        f"title: {{zh: {_quoted(title)}, en: {_quoted(title)}}}",
+        "adapter: classification           # one label for a text or a pair of texts",
+        "metric: accuracy",
+        f"max_length: {max_length}                    # in tokens; longer texts are cut",
+        "",
+        "fields:                           # what a record must hold",
+        *(f"  {field}: string" for field in fields),
+        "label_field: label",
+        "",
+        "labels:                           # in index order; add `description:` to explain one",
+        *(f"  - {{name: {_quoted(label)}}}" for label in labels),
+        "",
+        "splits:                           # JSON lines in this folder",
+        *(
+            f"  {split}: {{file: {split}.json{'' if labelled else ', labelled: false'}}}"
+            for split, labelled in splits.items()
+        ),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    """Return a text as a quoted YAML scalar on one line."""
+    printable = text.encode("utf-8", "replace").decode("utf-8")
+    return str(yaml.safe_dump(printable, default_style='"', allow_unicode=True, width=1 << 20)).strip()
