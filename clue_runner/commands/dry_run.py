@@ -21,6 +21,7 @@ from clue_runner.runs.folder import RunFolder, seed_folder
 from clue_runner.runs.opening import refuse_other_run
 from clue_runner.tokens.batches import epoch_plan, update_shape
 from clue_runner.training.loop import total_updates
+from clue_runner.training.prepare import encoding_warnings
 from clue_runner.training.setup import Setup, complete, read_inputs
 
 
@@ -65,7 +66,7 @@ def show_plan(
     console.say(
         f"rows         {plan['rows']['train']:,}, longest {plan['longest']} of {run.data.max_length} tokens"
     )
-    for text in setup.encoding_warnings():
+    for text in encoding_warnings(setup.rows):
         console.say(f"             {text}")
     console.say(
         f"steps        {plan['steps_per_epoch']:,} per epoch x {run.train.epochs} epochs"

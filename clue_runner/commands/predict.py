@@ -154,7 +154,6 @@ def write_answers(
         "runs": [str(one.folder.path) for one in members],
     }
     sample = question.source.is_sample
-    adapter = load_adapter(card, members[0].run)
     official: list[WrittenSubmission] = []
     files: list[Path] = []
     if output is not None and question.is_test:

@@ -75,9 +75,29 @@ def load_resolved(path: Path, sections: Sections) -> Run:
     return schema.validate({**before, **layer.values})
 
 
+def saved_values(path: Path) -> dict[str, object]:
+    """Return what a ``run.yaml`` says by dotted key, as it stands there: for those who need no whole run.
+
+    Raises:
+        UsageError: it is not valid YAML, or has other groups than a run.
+        DataError: it does not exist.
+    """
+    document = read_yaml(path)
+    problems: list[Problem] = []
+    layer = layer_from_mapping(document.name, document.values, problems, document=document)
+    if problems:
+        raise UsageError(f"{path} has {count(problems)}", problems=problems)
+    return layer.values
+
+
 def config_hash(run: Run) -> str:
     """Return the SHA-256 of the run's settings, independent of layout and comments."""
-    text = json.dumps(run.model_dump(mode="json"), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return values_hash(run.model_dump(mode="json"))
+
+
+def values_hash(values: Mapping[str, object]) -> str:
+    """Return the SHA-256 of values that JSON has, whatever their order."""
+    text = json.dumps(values, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 

@@ -6,13 +6,14 @@ Knows nothing about tensors, or about who may write.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from pydantic import ValidationError
 
-from clue_runner.config.loader import dump_run, load_resolved
+from clue_runner.config.resolved import dump_run, load_resolved, saved_values
 from clue_runner.config.schema import Run
 from clue_runner.config.sections import Sections
 from clue_runner.errors import CheckpointError, DataError, UsageError
@@ -20,6 +21,8 @@ from clue_runner.files.atomic import write_atomic
 from clue_runner.files.reading import DamagedFileError, exists, read_file
 from clue_runner.runs.results import RunResult, describe, read_result
 from clue_runner.runs.snapshots import BEST, pointed
+
+ReadT = TypeVar("ReadT")
 
 
 @dataclass(frozen=True)
@@ -74,13 +77,28 @@ class RunFolder:
     def run(self, sections: Sections) -> Run | None:
         """Return the settings of the run in this folder; None where there is none.
 
+        Args:
+            sections: the settings that kinds of tasks and families of models have of their own.
+
         Raises:
             CheckpointError: the file is damaged.
             StorageError: it cannot be read just now.
         """
+        return self._settings(lambda: load_resolved(self.settings, sections))
+
+    def values(self) -> dict[str, object] | None:
+        """Return what ``run.yaml`` says by dotted key, unchecked; None where there is none.
+
+        Raises:
+            CheckpointError, StorageError: as ``run``.
+        """
+        return self._settings(lambda: saved_values(self.settings))
+
+    def _settings(self, read: Callable[[], ReadT]) -> ReadT | None:
+        """Return what ``read`` makes of ``run.yaml``."""
         try:
             read_file(self.settings)
-            return load_resolved(self.settings, sections)
+            return read()
         except FileNotFoundError:
             return None
         except DamagedFileError as error:

@@ -15,7 +15,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Literal, TypeVar
 
-from clue_runner.config.loader import config_hash
+from clue_runner.config.resolved import values_hash
 from clue_runner.data.archives import open_archive, read_member
 from clue_runner.errors import CheckpointError, ClueError, DataError, Problem, StorageError
 from clue_runner.files.litter import entries, is_litter
@@ -139,9 +139,9 @@ def run_facts(folder: Path) -> RunFacts | None:
     if not (place.settings.exists() or place.metrics.exists()):
         return None
     broken: list[str] = []
-    run, result = _attempt(place.run, broken), _attempt(place.result, broken)
+    run, result = _attempt(place.values, broken), _attempt(place.result, broken)
     data = _attempt(lambda: remembered_data(folder), broken)
-    init = run.model.init if run else result.init if result else None
+    init = run["model.init"] if run else result.init if result else None
     flaws: list[tuple[Flaw, str]] = [("incomplete", printable(reason)) for reason in broken]
     if init == "random":
         flaws.append(("random", "random weights, no pretrained model"))
@@ -151,14 +151,14 @@ def run_facts(folder: Path) -> RunFacts | None:
         flaws.append(("incomplete", "trained on cut data, or on other data than the card's"))
     if not broken and (result is None or not result.ok):
         flaws.append(("incomplete", "the run has failed" if result else "the run has not ended"))
-    named = run.model.name if run else result.model if result else None
+    named = str(run["model.name"]) if run else result.model if result else None
     return RunFacts(
         folder,
-        task=run.task if run else None,
+        task=str(run["task.name"]) if run else None,
         model=named,
         weights=result.checkpoint.sha256 if result and result.checkpoint else None,
-        seed=run.seed if run else result.seed if result else None,
-        settings=config_hash(run.model_copy(update={"seed": 0})) if run else None,
+        seed=result.seed if result else None,
+        settings=values_hash({**run, "seed": 0}) if run else None,
         metric=result.metric if result else None,
         score=result.score if result else None,
         data=data,

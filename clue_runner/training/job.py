@@ -23,8 +23,8 @@ from clue_runner.runs.folder import RunFolder
 from clue_runner.runs.machine import machine
 from clue_runner.runs.progress import Progress
 from clue_runner.runs.resume import newest_state, read_whole
-from clue_runner.runs.snapshots import BEST, LAST, PREFIX, point, prune, write_snapshot
-from clue_runner.runs.states import VOCABULARY, SavedState, Snapshot
+from clue_runner.runs.snapshots import BEST, LAST, point, prune, write_snapshot
+from clue_runner.runs.states import PREFIX, VOCABULARY, SavedState, Snapshot
 from clue_runner.tokens.batches import epoch_plan, split_batch, update_arrays, update_shape
 from clue_runner.tokens.rows import Array, IntArray, Rows
 from clue_runner.training.evaluation import Predictor, Stopwatch

@@ -118,6 +118,19 @@ def encode_records(
     return rows
 
 
+def encoding_warnings(rows: Mapping[str, Rows]) -> list[str]:
+    """Return what encoding lost of each split, in words; of gold answers the share, since it bounds the score."""
+    warnings = []
+    for split, some in rows.items():
+        notes = ", ".join(f"{count:,} {what}" for what, count in some.notes.items())
+        if some.gold.lost:
+            lost = f"{some.gold.lost:,} of {some.gold.total:,} gold answers ({some.gold.lost_share:.1%})"
+            warnings.append(f"{split}: {lost} cannot be given as rows hold them: {notes}")
+        elif notes:
+            warnings.append(f"{split}: {notes}")
+    return warnings
+
+
 def padded_lengths(train: Rows, run: Run, *, jit: bool) -> tuple[int, ...] | None:
     """Return the lengths that batches are padded to; None: each batch to its own longest row.
 

@@ -26,6 +26,7 @@ from clue_runner.training.finish import finish, result_fields
 from clue_runner.training.job import Job, TrainBatches, progress_of
 from clue_runner.training.loop import Hooks, Loop
 from clue_runner.training.out_of_memory import memory_faults
+from clue_runner.training.prepare import encoding_warnings
 from clue_runner.training.setup import Setup
 from clue_runner.training.signals import Signals
 
@@ -95,7 +96,7 @@ def _note_start(log: EventLog, setup: Setup, snapshot: Snapshot | None, sitting:
     )
     for text in setup.data.warnings:
         log.write(Warned(message=text), echo=False)
-    for text in setup.encoding_warnings():
+    for text in encoding_warnings(setup.rows):
         sitting.console.warn(text)
         log.write(Warned(message=text), echo=False)
 

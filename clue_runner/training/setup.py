@@ -92,21 +92,6 @@ class Setup(Inputs):
         """Return split -> what encoding did to its records -> how many."""
         return {split: dict(rows.notes) for split, rows in self.rows.items()}
 
-    def encoding_warnings(self) -> list[str]:
-        """Return what encoding lost, in words; gold answers first, since they bound the score."""
-        lost = [
-            f"{split}: {rows.gold.lost:,} of {rows.gold.total:,} gold answers ({rows.gold.lost_share:.1%}) "
-            f"are cut away or cannot be expressed by tokens"
-            for split, rows in self.rows.items()
-            if rows.gold.lost
-        ]
-        notes = [
-            f"{split}: {', '.join(f'{count:,} {what}' for what, count in rows.notes.items())}"
-            for split, rows in self.rows.items()
-            if rows.notes
-        ]
-        return lost + notes
-
     def start_engine(self, engine: Engine | None = None) -> Engine:
         """Return an engine with the network at random weights; ``engine``: one to start again."""
         return build_engine(self.adapter, self.choices, vocab_size=self.vocab_size, engine=engine)

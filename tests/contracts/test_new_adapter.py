@@ -237,8 +237,19 @@ def test_what_the_host_alone_reads_is_declared(task: str) -> None:
 
 # ---------------------------------------------------------------------------- the map
 
-SECTIONS = "read encode epoch_rows build memory_facts decode_batch merge ensemble score submit show"
-ORDER = SECTIONS.split()
+ORDER = [
+    "read",
+    "encode",
+    "epoch_rows",
+    "build",
+    "memory_facts",
+    "decode_batch",
+    "merge",
+    "ensemble",
+    "score",
+    "submit",
+    "show",
+]
 
 
 @pytest.mark.parametrize("name", adapter_names())

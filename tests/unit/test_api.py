@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 import clue_runner
-from clue_runner.checkpoints.run_weights import FIELDS
 from clue_runner.errors import CheckpointError, DataError, UsageError
 from clue_runner.files.tensors import save_weights
 
@@ -111,7 +110,7 @@ def write_run(folders, folder, *, averaged=False, **more):
     step = folder / "checkpoints" / "step-7"
     step.mkdir(parents=True)
     weights = {**folders.our_weights(), "head/output/kernel": np.zeros((32, 2), np.float32)}
-    model = dict.fromkeys(FIELDS) | {
+    model = {
         "num_layers": 2,
         "hidden_dim": 32,
         "num_heads": 4,

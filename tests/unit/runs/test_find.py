@@ -18,7 +18,6 @@ from clue_runner.errors import CheckpointError, DataError
 from clue_runner.runs.find import finished_runs, load_result, load_run, newest_finished, submission_folders
 from clue_runner.runs.folder import RunFolder, write_settings
 from clue_runner.runs.results import write_result
-from clue_runner.submission.gather import newest_submissions
 
 Put = Callable[..., Path]
 
@@ -29,7 +28,7 @@ def put(tmp_path: Path, make_run: Callable[..., Run], make_result: Callable[...,
         folder = RunFolder(tmp_path / name)
         folder.submission.mkdir(parents=True)
         (folder.submission / "afqmc_predict.json").write_text(f'{{"from": "{name}"}}\n', encoding="utf-8")
-        write_settings(folder, make_run())
+        write_settings(folder, make_run(), SECTIONS)
         write_result(folder.metrics, make_result(**fields))
         for path in (folder.metrics, folder.submission / "afqmc_predict.json"):
             os.utime(path, (time.time() - age, time.time() - age))
@@ -86,7 +85,6 @@ def test_submissions_of_folders_set_aside_are_not_packed(tmp_path: Path, put: Pu
     put("afqmc/a", 50)
     put("afqmc/a.old-1", 5)
     assert submission_folders(tmp_path) == [tmp_path / "afqmc" / "a" / "submission"]
-    assert newest_submissions(tmp_path) == [tmp_path / "afqmc" / "a" / "submission" / "afqmc_predict.json"]
 
 
 def test_answers_beside_a_run_are_found_too(tmp_path: Path, put: Put) -> None:

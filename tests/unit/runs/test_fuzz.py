@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from clue_runner.adapters.sections import SECTIONS
 from clue_runner.config.schema import Run
 from clue_runner.errors import ClueError
 from clue_runner.runs.events import EventLog, Result, Save, Start, remembered_data
@@ -74,7 +75,7 @@ def test_mutated_files_end_in_an_error_of_the_users_or_in_content(
     state = write_snapshot(folder.checkpoints, tensors, make_state(3, best_step=3))
     point(folder.checkpoints, "best", state)
     point(folder.checkpoints, "last", state)
-    write_settings(folder, make_run())
+    write_settings(folder, make_run(), SECTIONS)
     write_result(folder.metrics, make_result(best_step=3))
     with EventLog(folder.events, fake.Console()) as log:
         log.write(Start(step=0, data="sample"))

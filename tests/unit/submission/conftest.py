@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from clue_runner.config.loader import config_hash, dump_run, load_run
+from clue_runner.adapters.sections import load_run
+from clue_runner.config.loader import config_hash, dump_run
 from clue_runner.data.cards import Card, load_card
 from clue_runner.data.locate import open_source
 from clue_runner.data.readers.text import read_text_records

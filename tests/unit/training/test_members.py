@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from clue_runner.config.schema import Run
+from clue_runner.adapters.sections import SECTIONS, load_run
 from clue_runner.data.cards import find_card
 from clue_runner.errors import CheckpointError, DataError
 from clue_runner.runs.folder import RunFolder, write_settings
@@ -30,11 +29,11 @@ def card(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, card: Path, make_run: Callable[..., Run], tensors: Any) -> RunFolder:
+def folder(tmp_path: Path, card: Path, tensors: Any) -> RunFolder:
     """A run of that card, unfinished, with a best state."""
     folder = RunFolder(tmp_path / "run")
     folder.path.mkdir()
-    write_settings(folder, make_run().model_copy(update={"task": str(card)}))
+    write_settings(folder, load_run(task=str(card), model="test"), SECTIONS)
     content = card_content(find_card(str(card)).model_dump(mode="json"))
     state = SavedState(progress=Progress(step=3, best_step=3), identity=Identity(card=content))
     point(folder.checkpoints, "best", write_snapshot(folder.checkpoints, tensors, state))

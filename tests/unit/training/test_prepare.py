@@ -14,10 +14,16 @@ from clue_runner.config.shipped import shipped_folder
 from clue_runner.data.cards import find_card
 from clue_runner.data.locate import open_sample, open_source
 from clue_runner.errors import DataError
-from clue_runner.tokens.rows import UNKNOWN_TOKENS
+from clue_runner.tokens.rows import UNKNOWN_TOKENS, Rows
 from clue_runner.tokens.tokenizer import Tokenizer
 from clue_runner.training.lenders import answer_by_another, lenders
-from clue_runner.training.prepare import encode_records, find_vocabulary, padded_lengths, read_splits
+from clue_runner.training.prepare import (
+    encode_records,
+    encoding_warnings,
+    find_vocabulary,
+    padded_lengths,
+    read_splits,
+)
 
 MakeRun = Callable[..., Run]
 CARD = find_card("afqmc")
@@ -39,20 +45,22 @@ def test_sample_counts_are_not_held_against_the_card(make_run: MakeRun) -> None:
     }
 
 
-def test_gold_answers_that_rows_lose_are_warned_of_with_their_share(make_run: MakeRun) -> None:
-    card = find_card("cmrc2018")
-    run = make_run("data.max_answer_length=3").model_copy(update={"task": "cmrc2018"})
-    tokenizer = Tokenizer(find_vocabulary(run, None), lowercase=True)
-    data = read_splits(card, open_sample(card), run)
-    warned: list[str] = []
-    rows = encode_splits(card, data, tokenizer, run, warned.append).rows
+def test_gold_answers_that_rows_lose_are_warned_of_with_their_share() -> None:
+    def encode(longest: int) -> dict[str, Rows]:
+        run = load_run(task="cmrc2018", model="test", overrides=[f"task.max_answer_length={longest}"])
+        adapter = load_adapter(find_card("cmrc2018"), run)
+        tokenizer = Tokenizer(find_vocabulary(run, None), lowercase=True)
+        records = read_splits(adapter, open_sample(adapter.card)).records["dev"]
+        return {"dev": encode_records(adapter, records, tokenizer, cache=False, warn=pytest.fail)}
+
+    rows = encode(3)
     gold = rows["dev"].gold
     assert 0 < gold.lost < gold.total
-    share = f"dev: {gold.lost} of {gold.total} gold answers ({100 * gold.lost_share:.1f} %)"
-    assert any(text.startswith(share) and "more than 3 tokens" in text for text in warned)
+    (text,) = encoding_warnings(rows)
+    share = f"dev: {gold.lost} of {gold.total} gold answers ({100 * gold.lost_share:.1f}%)"
+    assert text.startswith(share) and "more than 3 tokens" in text
     with pytest.raises(DataError, match="none of the") as caught:
-        none = make_run("data.max_answer_length=1").model_copy(update={"task": "cmrc2018"})
-        encode_splits(card, data, tokenizer, none, warned.append)
+        encode(1)
     assert caught.value.exit_code == 3
 
 
