@@ -17,6 +17,7 @@ from clue_runner.memory.batch_size import as_begun, buckets_of, network_of_run, 
 from clue_runner.memory.guess import guess_choices
 from clue_runner.memory.model import Need, count_weights, is_encoder, step_need
 from clue_runner.runs.folder import RunFolder, seed_folder
+from clue_runner.runs.opening import check_folder
 from clue_runner.tokens.batches import epoch_plan, update_shape
 from clue_runner.training.loop import total_updates
 from clue_runner.training.network import Choices
@@ -48,6 +49,9 @@ def show_plan(
     begun = folders[0].run() if run.train.batch_size == "auto" and not fresh else None
     resolved = as_begun(run, begun) if begun else resolve_examples(run, material, vocab_size, choices)
     run = resolved.run
+    for number, folder in enumerate(folders):
+        one = run.model_copy(update={"seed": run.seed + number})
+        check_folder(folder.path, one, inputs.identity, fresh=fresh)
     plan = _plan(run, card, material, vocab_size, choices)
     plan |= {
         "output": str(output),

@@ -8,7 +8,6 @@ may have written them, or a kill cut them off. Knows nothing about training.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -19,7 +18,7 @@ from typing import Annotated, Any, Literal, Protocol
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from clue_runner.errors import CheckpointError
-from clue_runner.files.atomic import disk_faults
+from clue_runner.files.atomic import disk_faults, json_bytes
 from clue_runner.files.reading import DamagedFileError, parse_object, read_file
 from clue_runner.runs.results import SCHEMA, Part, RunResult, parse_result
 
@@ -206,10 +205,9 @@ class EventLog(AbstractContextManager["EventLog"]):
         fields = event.model_dump(mode="json", by_alias=True, exclude_unset=not isinstance(event, Result))
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         entry = {"event": event.event, "schema": SCHEMA, **fields, "time": now}
-        line = json.dumps(entry, ensure_ascii=False, allow_nan=False) + "\n"
+        line = json_bytes(entry)
         with disk_faults(self.path):
-            # Names of files can hold bytes that are no UTF-8; as an escape they come back as they were.
-            self._file.write(line.encode("utf-8", "backslashreplace"))
+            self._file.write(line)
             self._file.flush()
         if echo:
             self._sink.event(entry)

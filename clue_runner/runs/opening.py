@@ -71,6 +71,20 @@ def open_folder(path: Path, run: Run, identity: Identity, *, fresh: bool) -> tup
     return folder, lock
 
 
+def check_folder(path: Path, run: Run, identity: Identity, *, fresh: bool) -> None:
+    """Refuse what ``open_folder`` would refuse about what lies in a folder; nothing is locked or written.
+
+    Raises:
+        CheckpointError, UsageError: as ``open_folder``.
+        StorageError: it cannot be read just now.
+    """
+    if not path.is_dir():
+        return
+    _refuse_foreign(path)
+    if not fresh:
+        _refuse_difference(RunFolder(path), run, identity)
+
+
 def saved_identity(folder: RunFolder) -> Identity:
     """Return what is known of the identity of the run in a folder: of its result, else of its newest state.
 

@@ -251,6 +251,13 @@ def test_a_name_of_any_bytes(tmp_path: Path, make_run: MakeRun, make_result: Cal
     assert [run.folder.path for run in finished_runs(tmp_path)] == []
 
 
+def test_settings_that_no_text_can_hold_are_named(tmp_path: Path, make_run: MakeRun) -> None:
+    model = make_run().model.model_copy(update={"vocab": os.fsdecode(b"/data/\xff.txt")})
+    with pytest.raises(UsageError, match=r"model\.vocab.*udcff") as caught:
+        begin(tmp_path / "r", make_run().model_copy(update={"model": model}))
+    assert caught.value.exit_code == 2
+
+
 def test_a_name_too_long_to_be_moved_aside(tmp_path: Path, make_run: MakeRun) -> None:
     path = tmp_path / ("n" * 252)
     begin(path, make_run())

@@ -582,6 +582,12 @@ def test_weights_that_are_no_numbers_are_never_saved(
     assert names(root) == ["step-1"]
 
 
+def test_an_environment_of_any_bytes_can_be_saved(root: Path, tensors: State) -> None:
+    machine = {"environment": {"XLA_FLAGS": os.fsdecode(b"--dump=/\xff")}}
+    folder = write_snapshot(root, tensors, SavedState(progress=Progress(step=2), machine=machine))
+    assert read_snapshot(folder).state.machine == machine
+
+
 def test_a_saved_state_does_not_follow_the_loop(root: Path, tensors: State) -> None:
     """A thread may write it while the run goes on."""
     progress = Progress(step=2)
