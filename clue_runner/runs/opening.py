@@ -78,10 +78,11 @@ def check_folder(path: Path, run: Run, identity: Identity, *, fresh: bool) -> No
         CheckpointError, UsageError: as ``open_folder``.
         StorageError: it cannot be read just now.
     """
-    if not path.is_dir():
-        return
-    _refuse_foreign(path)
-    if not fresh:
+    with disk_faults(path):
+        there = path.is_dir()
+    if there:
+        _refuse_foreign(path)
+    if there and not fresh:
         _refuse_difference(RunFolder(path), run, identity)
 
 
@@ -97,17 +98,16 @@ def saved_identity(folder: RunFolder) -> Identity:
         return result.identity
     for path in list_snapshots(folder.checkpoints):
         try:
-            state = open_snapshot(path).state
+            return open_snapshot(path).state.identity
         except DamagedFileError:
             continue  # it is dealt with when one is to be loaded
-        # Before schema 2 the hashes stood alone.
-        return state.identity or Identity(data=state.data_sha256, vocabulary=state.vocabulary_sha256)
     return Identity(data=result.data_sha256) if result is not None else Identity()
 
 
 def _refuse_foreign(path: Path) -> None:
     """Refuse a folder that holds something and no run."""
-    names = {entry.name for entry in path.iterdir() if not entry.name.startswith(TEMPORARY)}
+    with disk_faults(path):
+        names = {entry.name for entry in path.iterdir() if not entry.name.startswith(TEMPORARY)}
     strangers = sorted(names - OWN_NAMES)
     if strangers and "run.yaml" not in names:
         raise UsageError(

@@ -24,7 +24,7 @@ from clue_runner.runs.folder import RunFolder
 from clue_runner.runs.identity import Identity
 from clue_runner.runs.machine import machine
 from clue_runner.runs.progress import Progress
-from clue_runner.runs.resume import newest_state, read_whole
+from clue_runner.runs.resume import load_tensors, newest_state
 from clue_runner.runs.snapshots import BEST, LAST, point, prune, write_snapshot
 from clue_runner.runs.states import PREFIX, VOCABULARY, SavedState
 from clue_runner.tokens.batches import epoch_plan, update_arrays, update_shape
@@ -228,8 +228,6 @@ class Job:
             progress=self.progress,
             identity=self.identity,
             config_sha256=config_hash(self.run),
-            data_sha256=self.material.data.sha256,
-            vocabulary_sha256=self.material.tokenizer.sha256,
             buckets=None if self.buckets is None else list(self.buckets),
             machine={**machine(self.run.backend), **self.choices.described()},
         )
@@ -243,7 +241,7 @@ class Job:
         best = self.progress.best_step
         if best is None or best == self.progress.step:
             return
-        self.engine.set_state(read_whole(self.folder.checkpoints / f"{PREFIX}{best}").tensors())
+        self.engine.set_state(load_tensors(self.folder.checkpoints / f"{PREFIX}{best}"))
 
     def drop(self) -> None:
         """Begin anew from the best (averaged) weights, without moments; the average equals them."""
