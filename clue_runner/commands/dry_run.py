@@ -18,7 +18,7 @@ from clue_runner.memory.batch_size import as_begun, network_of_setup, resolve_ex
 from clue_runner.memory.guess import guess_choices
 from clue_runner.memory.model import Need, count_weights, is_encoder, step_need
 from clue_runner.runs.folder import RunFolder, seed_folder
-from clue_runner.runs.opening import refuse_other_run
+from clue_runner.runs.opening import check_folder
 from clue_runner.tokens.batches import epoch_plan, update_shape
 from clue_runner.training.loop import total_updates
 from clue_runner.training.prepare import encoding_warnings
@@ -48,10 +48,9 @@ def show_plan(
     resolved = as_begun(run, begun) if begun else resolve_examples(setup)
     setup = setup.with_run(resolved.run)
     run = resolved.run
-    if not fresh:
-        for number, folder in enumerate(folders):
-            one = run.model_copy(update={"seed": run.seed + number})
-            refuse_other_run(folder, one, inputs.identity, SECTIONS)
+    for number, folder in enumerate(folders):
+        one = run.model_copy(update={"seed": run.seed + number})
+        check_folder(folder.path, one, inputs.identity, SECTIONS, fresh=fresh)
     plan = _plan(setup)
     plan |= {
         "output": str(output),

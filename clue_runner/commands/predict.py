@@ -87,9 +87,8 @@ def fulfil(request: PredictRequest, console: Console) -> dict[str, Any]:
     with ExitStack() as stack:
         signals = stack.enter_context(Signals(console.warn))
         if request.output is None:
-            make_folder(home.path)
-            probe_folder(home.path)
             stack.enter_context(FolderLock(home.path))
+            probe_folder(home.path)
         elif request.output.parent != Path():
             make_folder(request.output.parent)
         with memory_faults():

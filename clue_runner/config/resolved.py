@@ -31,6 +31,9 @@ BEFORE: dict[str, object] = {
 }
 
 
+ALWAYS = ("task.name", "seed", "model.name", "model.init")  # what every run.yaml of every version says
+
+
 def dump_run(run: Run, comments: Mapping[str, str] | None = None) -> str:
     """Return the run as YAML that ``load_resolved`` reads back equal; ``comments`` stand beside keys."""
     lines: list[str] = []
@@ -79,12 +82,13 @@ def saved_values(path: Path) -> dict[str, object]:
     """Return what a ``run.yaml`` says by dotted key, as it stands there: for those who need no whole run.
 
     Raises:
-        UsageError: it is not valid YAML, or has other groups than a run.
+        UsageError: it is not valid YAML, has other groups than a run, or lacks what every run has.
         DataError: it does not exist.
     """
     document = read_yaml(path)
     problems: list[Problem] = []
     layer = layer_from_mapping(document.name, document.values, problems, document=document)
+    problems += [Problem(f"{key} is missing", str(path)) for key in ALWAYS if key not in layer.values]
     if problems:
         raise UsageError(f"{path} has {count(problems)}", problems=problems)
     return layer.values

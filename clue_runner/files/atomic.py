@@ -133,8 +133,16 @@ def temporary_beside(path: Path) -> Iterator[tuple[int, Path]]:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Replace a JSON file in one move: UTF-8, indented, ends with a newline, no NaN."""
-    text = json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False)
-    write_atomic(path, f"{text}\n".encode())
+    write_atomic(path, json_bytes(content, indent=2))
+
+
+def json_bytes(content: Mapping[str, Any], *, indent: int | None = None) -> bytes:
+    """Return JSON text in UTF-8 that ends with a newline.
+
+    Names of files and variables can hold bytes that are no UTF-8: as escapes they come back as they were.
+    """
+    text = json.dumps(content, ensure_ascii=False, indent=indent, allow_nan=False)
+    return f"{text}\n".encode("utf-8", "backslashreplace")
 
 
 def remove(path: Path) -> None:

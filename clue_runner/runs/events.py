@@ -8,18 +8,17 @@ may have written them, or a kill cut them off. Knows nothing about training.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from clue_runner.errors import CheckpointError
-from clue_runner.files.atomic import disk_faults
+from clue_runner.files.atomic import disk_faults, json_bytes
 from clue_runner.files.reading import DamagedFileError, parse_object, read_file
 from clue_runner.runs.results import SCHEMA, Part, RunResult, parse_result
 
@@ -177,7 +176,7 @@ class EventSink(Protocol):
         """Take one event."""
 
 
-class EventLog:
+class EventLog(AbstractContextManager["EventLog"]):
     """Appends events to a file and passes them on; also a context manager."""
 
     def __init__(self, path: Path, sink: EventSink) -> None:
@@ -204,29 +203,19 @@ class EventLog:
             StorageError: the disk refused.
         """
         fields = event.model_dump(mode="json", by_alias=True, exclude_unset=not isinstance(event, Result))
-        entry = {"event": event.event, "schema": SCHEMA, **fields, "time": _now()}
-        line = json.dumps(entry, ensure_ascii=False, allow_nan=False) + "\n"
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        entry = {"event": event.event, "schema": SCHEMA, **fields, "time": now}
+        line = json_bytes(entry)
         with disk_faults(self.path):
-            # Names of files can hold bytes that are no UTF-8; as an escape they come back as they were.
-            self._file.write(line.encode("utf-8", "backslashreplace"))
+            self._file.write(line)
             self._file.flush()
         if echo:
             self._sink.event(entry)
 
-    def close(self) -> None:
+    def __exit__(self, *raised: object) -> None:
         """Close the file."""
         with disk_faults(self.path):
             self._file.close()
-
-    def __enter__(self) -> EventLog:
-        """Return the log itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close the file."""
-        self.close()
 
 
 def read_events(path: Path) -> list[AnyEvent]:
@@ -306,8 +295,3 @@ def _drop_unfinished_line(path: Path) -> None:
     if end != len(content):
         with disk_faults(path):
             os.truncate(path, end)
-
-
-def _now() -> str:
-    """Return the time in UTC, for people; durations are measured elsewhere, by a clock that cannot jump."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -79,11 +79,7 @@ def newest_finished(
 
 def submission_folders(root: Path) -> list[Path]:
     """Return the folders below ``root`` with submission files: of a run, a borrowed head or an ensemble."""
-    return [
-        folder
-        for path in _folders(root)
-        if (folder := RunFolder(path).submission).is_dir() and not folder.is_symlink()
-    ]
+    return [folder for path in _folders(root) if _is_folder(folder := RunFolder(path).submission)]
 
 
 def load_run(path: str | Path, sections: Sections) -> Run:
@@ -132,6 +128,14 @@ def open_run(path: str | Path) -> RunFolder:
             "no such run folder", where=str(path), next_step="name a folder under runs/ with --run"
         )
     return RunFolder(folder)
+
+
+def _is_folder(path: Path) -> bool:
+    """Return whether a folder stands at a path; what cannot be looked at is none, nor is a link."""
+    try:
+        return path.is_dir() and not path.is_symlink()
+    except OSError:
+        return False
 
 
 def _folders(root: Path) -> Iterator[Path]:

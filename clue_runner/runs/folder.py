@@ -13,7 +13,7 @@ from typing import ClassVar, TypeVar
 
 from pydantic import ValidationError
 
-from clue_runner.config.resolved import dump_run, load_resolved, saved_values
+from clue_runner.config.resolved import dump_run, flat, load_resolved, saved_values
 from clue_runner.config.schema import Run
 from clue_runner.config.sections import Sections
 from clue_runner.errors import CheckpointError, DataError, UsageError
@@ -141,10 +141,25 @@ def write_settings(folder: RunFolder, run: Run, sections: Sections) -> None:
     """Write ``run.yaml``; one that says the same stays as it is, with what the user has noted in it.
 
     Raises:
+        UsageError: a path in the settings holds bytes that are no text.
         CheckpointError, StorageError: as ``RunFolder.run``; or the disk refused.
     """
-    if folder.run(sections) != run:
-        write_atomic(folder.settings, dump_run(run).encode())
+    if folder.run(sections) == run:
+        return
+    odd = {key: value for key, value in flat(run).items() if isinstance(value, str) and not _is_text(value)}
+    if odd:
+        raise UsageError(
+            "a path in the settings holds bytes that are not UTF-8, so that run.yaml cannot name it",
+            where=", ".join(odd),
+            received=", ".join(map(ascii, odd.values())),
+            next_step="give the folder or file another name, or a link with one",
+        )
+    write_atomic(folder.settings, dump_run(run).encode())
+
+
+def _is_text(value: str) -> bool:
+    """Return whether UTF-8 can hold a text: a lone surrogate stands for a byte of a name."""
+    return not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def _damaged(path: Path, reason: str) -> CheckpointError:

@@ -65,7 +65,7 @@ def open_folder(
             lock = _move_aside(path, lock)
         probe_folder(path)  # under the lock: whoever opens a folder sweeps what looks left over
         folder = RunFolder(path)
-        refuse_other_run(folder, run, identity, sections)
+        _refuse_difference(folder, run, identity, sections)
         sweep(folder.checkpoints)
         for place in (path, folder.predictions, folder.submission):
             _sweep_files(place)
@@ -73,6 +73,21 @@ def open_folder(
         lock.release()
         raise
     return folder, lock
+
+
+def check_folder(path: Path, run: Run, identity: Identity, sections: Sections, *, fresh: bool) -> None:
+    """Refuse what ``open_folder`` would refuse about what lies in a folder; nothing is locked or written.
+
+    Raises:
+        CheckpointError, UsageError: as ``open_folder``.
+        StorageError: it cannot be read just now.
+    """
+    with disk_faults(path):
+        there = path.is_dir()
+    if there:
+        _refuse_foreign(path)
+    if there and not fresh:
+        _refuse_difference(RunFolder(path), run, identity, sections)
 
 
 def saved_identity(folder: RunFolder) -> Identity:
@@ -87,17 +102,16 @@ def saved_identity(folder: RunFolder) -> Identity:
         return result.identity
     for path in list_snapshots(folder.checkpoints):
         try:
-            state = open_snapshot(path).state
+            return open_snapshot(path).state.identity
         except DamagedFileError:
             continue  # it is dealt with when one is to be loaded
-        # Before schema 2 the hashes stood alone.
-        return state.identity or Identity(data=state.data_sha256, vocabulary=state.vocabulary_sha256)
     return Identity(data=result.data_sha256) if result is not None else Identity()
 
 
 def _refuse_foreign(path: Path) -> None:
     """Refuse a folder that holds something and no run."""
-    names = {entry.name for entry in path.iterdir() if not entry.name.startswith(TEMPORARY)}
+    with disk_faults(path):
+        names = {entry.name for entry in path.iterdir() if not entry.name.startswith(TEMPORARY)}
     strangers = sorted(names - OWN_NAMES)
     if strangers and "run.yaml" not in names:
         raise UsageError(
@@ -108,12 +122,8 @@ def _refuse_foreign(path: Path) -> None:
         )
 
 
-def refuse_other_run(folder: RunFolder, run: Run, identity: Identity, sections: Sections) -> None:
-    """Refuse to go on as another run, each difference named.
-
-    Raises:
-        CheckpointError: another run is in the folder.
-    """
+def _refuse_difference(folder: RunFolder, run: Run, identity: Identity, sections: Sections) -> None:
+    """Refuse to go on as another run, each difference named."""
     old = folder.run(sections)
     if old is None:
         return

@@ -13,20 +13,21 @@ from pathlib import Path
 
 from clue_runner.errors import CheckpointError, Problem, StorageError
 from clue_runner.files.reading import DamagedFileError
+from clue_runner.files.tensors import State
 from clue_runner.runs.events import Save, read_events
 from clue_runner.runs.folder import RunFolder
 from clue_runner.runs.snapshots import BEST, LAST, list_snapshots, pointed, set_aside, take_back
 from clue_runner.runs.states import (
+    ANEW,
     CORRUPT,
     PREFIX,
     SCHEMA,
     STATE_FILE,
     Snapshot,
+    damaged_state,
     open_snapshot,
     read_snapshot,
 )
-
-ANEW = "train anew with --fresh (the old folder is kept), or take another folder with --output"
 
 
 def newest_state(folder: RunFolder, warn: Callable[[str], None]) -> Snapshot | None:
@@ -81,7 +82,10 @@ def best_snapshot(folder: RunFolder) -> Snapshot:
             where=str(folder.path),
             next_step="let it go on: the same clue train again",
         )
-    snapshot = read_whole(path)
+    try:
+        snapshot = read_snapshot(path)
+    except DamagedFileError as error:
+        raise damaged_state(path, error) from error
     result = folder.result()
     if result is not None and result.ok and result.best_step != snapshot.step:
         raise CheckpointError(
@@ -94,21 +98,19 @@ def best_snapshot(folder: RunFolder) -> Snapshot:
     return snapshot
 
 
-def read_whole(path: Path) -> Snapshot:
-    """Return a saved state after checking every byte.
+def load_tensors(path: Path) -> State:
+    """Return the tensors of a saved state, each file read once and compared with the manifest.
 
     Raises:
         CheckpointError: it is damaged.
         StorageError: it cannot be read just now.
     """
     try:
-        return read_snapshot(path)
+        snapshot = open_snapshot(path)
+        snapshot.load()
     except DamagedFileError as error:
-        raise CheckpointError(
-            f"the saved state is damaged: {error}",
-            where=str(path),
-            next_step=f"put a copy of it back where there is one, or {ANEW}",
-        ) from error
+        raise damaged_state(path, error) from error
+    return snapshot.tensors()
 
 
 def _take_back_whole(root: Path, warn: Callable[[str], None]) -> None:

@@ -7,7 +7,6 @@ fsync, manifest last, rename, fsync of the parent. Knows nothing about networks 
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
@@ -20,6 +19,7 @@ from clue_runner.errors import NotFiniteError
 from clue_runner.files.atomic import (
     TEMPORARY,
     disk_faults,
+    json_bytes,
     make_folder,
     sha256_file,
     sync_folder,
@@ -92,8 +92,7 @@ def sign(folder: Path) -> None:
         for path in sorted(folder.iterdir())
         if path.name != MANIFEST
     }
-    text = json.dumps({"schema": MANIFEST_SCHEMA, "files": files}, indent=2)
-    write_synced(folder / MANIFEST, f"{text}\n".encode())
+    write_synced(folder / MANIFEST, json_bytes({"schema": MANIFEST_SCHEMA, "files": files}, indent=2))
 
 
 def list_snapshots(root: Path, prefix: str = PREFIX) -> list[Path]:
@@ -226,8 +225,7 @@ def _write_files(
         save_weights(folder / file, content, {**header, **meta} if file == WEIGHTS_FILE else meta)
     for name, raw in files.items():
         write_synced(folder / name, raw)
-    text = json.dumps(state.to_json(), ensure_ascii=False, indent=2, allow_nan=False)
-    write_synced(folder / STATE_FILE, f"{text}\n".encode())
+    write_synced(folder / STATE_FILE, json_bytes(state.to_json(), indent=2))
     sign(folder)
     sync_folder(folder)
 

@@ -41,6 +41,7 @@ VOCABULARY = "vocab.txt"
 PREFIX = "step-"
 CORRUPT = "corrupt-"
 TENSORS = ".safetensors"
+ANEW = "train anew with --fresh (the old folder is kept), or take another folder with --output"
 
 
 class SavedState(Part):
@@ -48,20 +49,16 @@ class SavedState(Part):
 
     Args:
         progress: where the loop stands.
-        identity: what the weights follow from; None in states of schema 1.
+        identity: what the weights follow from; of states of schema 1 data and vocabulary alone.
         config_sha256: hash of the settings.
-        data_sha256: split -> hash of its file.
-        vocabulary_sha256: hash of the vocabulary.
         buckets: lengths that batches are padded to; None: each batch to its own longest row.
         machine: what the last bits depend on.
     """
 
     schema_: Annotated[int, Field(alias="schema")] = SCHEMA
     progress: Annotated[Progress, AfterValidator(copy.deepcopy)]  # the loop goes on changing its own
-    identity: Identity | None = None
+    identity: Identity
     config_sha256: str | None = None
-    data_sha256: dict[str, str] = {}
-    vocabulary_sha256: str | None = None
     buckets: list[int] | None = None
     machine: dict[str, Any] = {}
 
@@ -81,7 +78,7 @@ class SignedFile(Part):
 class Snapshot:
     """One saved state whose ``state.json`` and file sizes agree with its manifest.
 
-    ``check`` or ``tensors`` compares the rest; until then a damaged weight file is not known.
+    ``check``, ``load`` or ``tensors`` compares the rest; until then a damaged weight file is not known.
     """
 
     folder: Path
@@ -116,10 +113,14 @@ class Snapshot:
         """Return weights, optimizer and averaged weights by name; what ``load`` has read is given away once.
 
         Raises:
-            DamagedFileError, StorageError: as ``check``.
+            CheckpointError: a file is not the signed one.
+            StorageError: it cannot be read just now.
         """
         loaded, self._tensors = self._tensors, None
-        return self._read() if loaded is None else loaded
+        try:
+            return self._read() if loaded is None else loaded
+        except DamagedFileError as error:
+            raise damaged_state(self.folder, error) from error
 
     def _read(self) -> State:
         """Read every signed tensor file."""
@@ -178,6 +179,15 @@ def open_snapshot(folder: Path) -> Snapshot:
     return Snapshot(folder, state.progress.step, state, files)
 
 
+def damaged_state(folder: Path, error: DamagedFileError) -> CheckpointError:
+    """Return the user's message for a state that cannot be used."""
+    return CheckpointError(
+        f"the saved state is damaged: {error}",
+        where=str(folder),
+        next_step=f"put a copy of it back where there is one, or {ANEW}",
+    )
+
+
 def signed_names(folder: Path) -> frozenset[str] | None:
     """Return the names of the files of a state; None for a folder that has no manifest.
 
@@ -225,6 +235,9 @@ def _parse_state(folder: Path, raw: bytes) -> SavedState:
                 next_step="go on with the version that began the run",
             )
         progress = Progress.from_json(content["progress"])
+        if schema == 1:  # the hashes stood alone
+            known = {"data": content.get("data_sha256", {}), "vocabulary": content.get("vocabulary_sha256")}
+            content = {"identity": known, **content}
         return SavedState.model_validate({**content, "schema": schema, "progress": progress})
     except KeyError:
         raise DamagedFileError(f"{STATE_FILE} has no progress") from None

@@ -22,7 +22,7 @@ from clue_runner.runs.events import EventLog, Resume, Save, Warned, read_events
 from clue_runner.runs.folder import RunFolder
 from clue_runner.runs.machine import machine
 from clue_runner.runs.progress import Progress
-from clue_runner.runs.resume import newest_state, read_whole
+from clue_runner.runs.resume import load_tensors, newest_state
 from clue_runner.runs.snapshots import BEST, LAST, point, prune, write_snapshot
 from clue_runner.runs.states import PREFIX, VOCABULARY, SavedState, Snapshot
 from clue_runner.tokens.batches import epoch_plan, split_batch, update_arrays, update_shape
@@ -172,8 +172,6 @@ class Job:
             progress=self.progress,
             identity=setup.identity,
             config_sha256=config_hash(setup.run),
-            data_sha256=setup.data.sha256,
-            vocabulary_sha256=setup.tokenizer.sha256,
             buckets=None if buckets is None else list(buckets),
             machine={**machine(setup.run.backend), **setup.choices.described()},
         )
@@ -187,7 +185,7 @@ class Job:
         best = self.progress.best_step
         if best is None or best == self.progress.step:
             return
-        self.engine.set_state(read_whole(self.folder.checkpoints / f"{PREFIX}{best}").tensors())
+        self.engine.set_state(load_tensors(self.folder.checkpoints / f"{PREFIX}{best}"))
 
     def drop(self) -> None:
         """Begin anew from the best (averaged) weights, without moments; the average equals them."""

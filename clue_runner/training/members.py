@@ -86,8 +86,6 @@ def open_member(path: Path, console: Console) -> Member:
 
 def _refuse_another_card(folder: RunFolder, run: Run, best: Snapshot) -> None:
     """Refuse a card that would give the weights' answers another meaning."""
-    if best.state.identity is None:
-        return  # an earlier version, which did not keep it
     card = card_content(find_card(run.task.name).model_dump(mode="json"))
     problems = card_differences(best.state.identity, card, scoring=False)
     if problems:

@@ -119,7 +119,7 @@ def encode_records(
 
 
 def encoding_warnings(rows: Mapping[str, Rows]) -> list[str]:
-    """Return what encoding lost of each split, in words; of gold answers the share, since it bounds the score."""
+    """Return what encoding lost of each split, in words; of gold answers the share: it bounds the score."""
     warnings = []
     for split, some in rows.items():
         notes = ", ".join(f"{count:,} {what}" for what, count in some.notes.items())

@@ -40,6 +40,8 @@ def test_other_weights_under_the_same_path_are_refused(train: Clue, tmp_path: Pa
 
     shutil.copy(second / "weights.safetensors", model / "weights.safetensors")
     for finished in (True, False):
+        assert train(model, "--dry-run").exit_code == 4
+        assert train(model, "--dry-run", "--fresh").exit_code == 0
         outcome = train(model)
         assert outcome.exit_code == 4, finished
         assert "model.checkpoint: the pretrained weights have changed" in outcome.stderr

@@ -61,6 +61,12 @@ def test_json_is_utf8_with_a_last_newline_and_no_nan(tmp_path: Path) -> None:
         write_json(tmp_path / "m.json", {"score": float("nan")})
 
 
+def test_names_of_any_bytes_come_back(tmp_path: Path) -> None:
+    content = {"path": os.fsdecode(b"/data/\xc8\xcb"), "名": "值\u2028"}
+    write_json(tmp_path / "m.json", content)
+    assert json.loads((tmp_path / "m.json").read_bytes()) == content
+
+
 def test_probe_makes_the_folder_and_says_what_stands_in_the_way(tmp_path: Path) -> None:
     probe_folder(tmp_path / "a" / "b")
     assert names(tmp_path / "a" / "b") == []

@@ -101,9 +101,9 @@ def test_a_run_by_its_path(tmp_path: Path, put: Put, make_run: Callable[..., Run
     assert load_result(path) == clue_runner.load_result(str(path))
     assert load_result(path).scored.score == 74.1
     with pytest.raises(DataError, match="no such run folder"):
-        load_run(tmp_path / "absent", SECTIONS, SECTIONS)
+        load_run(tmp_path / "absent", SECTIONS)
     with pytest.raises(CheckpointError, match="no run in this folder"):
-        load_run(tmp_path, SECTIONS, SECTIONS)
+        load_run(tmp_path, SECTIONS)
     (path / "metrics.json").unlink()
     with pytest.raises(CheckpointError, match="no run has ended"):
         load_result(path)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import shutil
@@ -20,7 +21,7 @@ from clue_runner.runs.identity import Identity, card_content, card_differences
 from clue_runner.runs.opening import open_folder
 from clue_runner.runs.progress import Progress
 from clue_runner.runs.results import write_result
-from clue_runner.runs.snapshots import write_snapshot
+from clue_runner.runs.snapshots import sign, write_snapshot
 from clue_runner.runs.states import SavedState
 
 CARD = {"version": "1", "adapter": "classification", "labels": ["0", "1"], "metric": "accuracy"}
@@ -140,8 +141,12 @@ def test_an_older_folder_is_compared_on_what_it_has(
 ) -> None:
     folder = begin(tmp_path / "r", make_run())
     hashes = {"train": "a", "dev": "b"}
-    state = SavedState(progress=Progress(step=3), data_sha256=hashes, vocabulary_sha256="v")
-    write_snapshot(folder.checkpoints, tensors, state)
+    state = SavedState(progress=Progress(step=3), identity=Identity())
+    saved = write_snapshot(folder.checkpoints, tensors, state)
+    content = {**state.to_json(), "schema": 1, "data_sha256": hashes, "vocabulary_sha256": "v"}
+    del content["identity"]
+    (saved / "state.json").write_text(json.dumps(content), encoding="utf-8")
+    sign(saved)
     begin(folder.path, make_run(), identity={"weights": "anything", "card": {}})
     with pytest.raises(CheckpointError, match=r"model\.vocab"):
         begin(folder.path, make_run(), identity={"vocabulary": "other"})
@@ -252,6 +257,13 @@ def test_a_name_of_any_bytes(tmp_path: Path, make_run: MakeRun, make_result: Cal
     begin(path, make_run(), fresh=True)
     assert len(list(tmp_path.iterdir())) == 2
     assert [run.folder.path for run in finished_runs(tmp_path)] == []
+
+
+def test_settings_that_no_text_can_hold_are_named(tmp_path: Path, make_run: MakeRun) -> None:
+    model = make_run().model.model_copy(update={"vocab": os.fsdecode(b"/data/\xff.txt")})
+    with pytest.raises(UsageError, match=r"model\.vocab.*udcff") as caught:
+        begin(tmp_path / "r", make_run().model_copy(update={"model": model}))
+    assert caught.value.exit_code == 2
 
 
 def test_a_name_too_long_to_be_moved_aside(tmp_path: Path, make_run: MakeRun) -> None:

@@ -90,7 +90,7 @@ def test_mutated_files_end_in_an_error_of_the_users_or_in_content(
             sign(state)
         for read in (
             folder.result,
-            folder.run,
+            lambda: folder.run(SECTIONS),
             folder.best_state,
             lambda: remembered_data(folder.path),
             lambda: finished_runs(tmp_path),

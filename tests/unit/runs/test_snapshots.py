@@ -20,6 +20,7 @@ from clue_runner.files.tensors import save_weights
 from clue_runner.runs import snapshots
 from clue_runner.runs.events import EventLog, Save
 from clue_runner.runs.folder import RunFolder
+from clue_runner.runs.identity import Identity
 from clue_runner.runs.progress import Progress
 from clue_runner.runs.resume import best_snapshot
 from clue_runner.runs.resume import newest_state as newest_state_of
@@ -42,7 +43,7 @@ def names(folder: Path) -> list[str]:
 
 
 def state_at(step: int, best: int | None = None) -> SavedState:
-    return SavedState(progress=Progress(step=step, best_step=best))
+    return SavedState(progress=Progress(step=step, best_step=best), identity=Identity())
 
 
 def newest_state(root: Path, warn: Callable[[str], None]) -> Snapshot | None:
@@ -356,7 +357,8 @@ WRONG_TYPES: dict[str, State] = {
     "machine a list": {"machine": []},
     "identity a list": {"identity": []},
     "card a list": {"identity": {"card": []}},
-    "data hashes a list": {"data_sha256": ["a"]},
+    "no identity": {"identity": None},
+    "data hashes a list": {"identity": {"data": ["a"]}},
     "schema of text": {"schema": "2"},
     "schema true": {"schema": True},
 }
@@ -409,19 +411,22 @@ def test_a_signed_name_that_is_no_file_is_damage_and_never_waited_for(
 
 
 def test_an_unfinished_run_of_schema_1_is_refused_with_the_reason(root: Path, tensors: State) -> None:
-    alter(write_snapshot(root, tensors, state_at(2)), schema=1)
-    for _ in range(2):
+    for best in (None, 2):
+        alter(write_snapshot(root, tensors, state_at(2, best)), schema=1)
         with pytest.raises(CheckpointError) as caught:
             newest_state(root, pytest.fail)
         text = str(caught.value)
         assert caught.value.exit_code == 4
-        assert all(word in text for word in ("dropout", "--fresh", "--output", "clue predict", "step 2"))
+        assert all(word in text for word in ("dropout", "--fresh", "--output", "step 2"))
+        assert ("clue predict" in text) == (best is not None)
         assert names(root) == ["step-2"]
     assert read_snapshot(root / "step-2").step == 2
 
 
 def test_a_run_of_schema_1_that_needs_no_more_updates_goes_on(root: Path, tensors: State) -> None:
-    folder = write_snapshot(root, tensors, SavedState(progress=Progress(step=2, ended="epochs")))
+    folder = write_snapshot(
+        root, tensors, SavedState(progress=Progress(step=2, ended="epochs"), identity=Identity())
+    )
     alter(folder, schema=1)
     found = newest_state(root, pytest.fail)
     assert found is not None
@@ -581,10 +586,18 @@ def test_weights_that_are_no_numbers_are_never_saved(
     assert names(root) == ["step-1"]
 
 
+def test_an_environment_of_any_bytes_can_be_saved(root: Path, tensors: State) -> None:
+    machine = {"environment": {"XLA_FLAGS": os.fsdecode(b"--dump=/\xff")}}
+    folder = write_snapshot(
+        root, tensors, SavedState(progress=Progress(step=2), identity=Identity(), machine=machine)
+    )
+    assert read_snapshot(folder).state.machine == machine
+
+
 def test_a_saved_state_does_not_follow_the_loop(root: Path, tensors: State) -> None:
     """A thread may write it while the run goes on."""
     progress = Progress(step=2)
-    state = SavedState(progress=progress)
+    state = SavedState(progress=progress, identity=Identity())
     progress.step, progress.history = 3, [dict(EVALUATION)]
     folder = write_snapshot(root, tensors, state)
     assert read_snapshot(folder).state.progress == Progress(step=2)
