@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from clue_runner.adapters.base import load_adapter, own_network
+from clue_runner.architectures.check_ids import check_ids
+from clue_runner.architectures.settings import shape_of
 from clue_runner.checkpoints.checkpoint import Checkpoint
 from clue_runner.config.loader import config_hash
 from clue_runner.config.schema import Run
@@ -223,6 +225,7 @@ def _start(
     """Encode, build the network, and put a saved state into it."""
     run = inputs.run
     material = encode_splits(inputs.card, inputs.data, inputs.tokenizer, run, console.warn)
+    check_ids(shape_of(run.model), inputs.vocab_size, material.rows)
     buckets = buckets_of(run, material, choices)
     vocab_size = inputs.vocab_size
     start = partial(
