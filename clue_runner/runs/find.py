@@ -1,0 +1,144 @@
+"""Runs below a folder: which have ended, which of them last, and what a named one holds.
+
+In: a path. Out: run folders with their results, settings, the folder of the best state.
+A folder that ``--fresh`` has set aside is old on purpose and is never found, nor is anything below it.
+Knows nothing about networks, or about what submission files should hold.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from clue_runner.config.schema import Run
+from clue_runner.errors import CheckpointError, ClueError, DataError
+from clue_runner.runs.folder import RunFolder
+from clue_runner.runs.results import RunResult
+
+SET_ASIDE = re.compile(r"\.old-[0-9]+$")
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run that ended with a score; ``ended``: when, in nanoseconds of the disk's clock."""
+
+    folder: RunFolder
+    result: RunResult
+    ended: int
+
+
+def finished_runs(
+    root: Path, task: str | None = None, *, warn: Callable[[str], None] = lambda text: None
+) -> list[FinishedRun]:
+    """Return the runs below ``root`` that ended with a score, the last one first.
+
+    Args:
+        root: may be a run folder itself, or absent.
+        task: name of the card; None: of any.
+        warn: told which results cannot be read; those runs are passed over.
+    """
+    runs = []
+    for path in _folders(root):
+        folder = RunFolder(path)
+        if not (folder.metrics.exists() and folder.settings.exists()):
+            continue
+        try:
+            result = folder.result()
+            ended = folder.metrics.stat().st_mtime_ns
+        except (ClueError, OSError) as error:
+            warn(f"passed over: {error}")
+            continue
+        if result is not None and result.ok and task in {None, result.task}:
+            runs.append(FinishedRun(folder, result, ended))
+    return sorted(runs, key=lambda run: (run.ended, run.folder.path), reverse=True)
+
+
+def newest_finished(
+    root: Path, task: str | None = None, *, warn: Callable[[str], None] = lambda text: None
+) -> FinishedRun:
+    """Return the run below ``root`` that ended last with a score.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    runs = finished_runs(root, task, warn=warn)
+    if not runs:
+        raise CheckpointError(
+            f"no finished run{f' of {task}' if task else ''} here",
+            where=str(root),
+            next_step=f"clue train --task {task or 'NAME'}, or name a run folder with --run",
+        )
+    return runs[0]
+
+
+def submission_folders(root: Path) -> list[Path]:
+    """Return the folders below ``root`` that hold submission files of a run, of a borrowed head or of an
+    ensemble."""
+    return [
+        folder
+        for path in _folders(root)
+        if (folder := RunFolder(path).submission).is_dir() and not folder.is_symlink()
+    ]
+
+
+def load_run(path: str | Path) -> Run:
+    """Return the settings of the run in a folder.
+
+    Raises:
+        DataError: no such folder.
+        CheckpointError: no run in it, or damaged settings.
+    """
+    folder = open_run(path)
+    run = folder.run()
+    if run is None:
+        raise CheckpointError(
+            "no run in this folder", where=str(folder.path), allowed="a folder with a run.yaml"
+        )
+    return run
+
+
+def load_result(path: str | Path) -> RunResult:
+    """Return the result of the run in a folder; ``ok`` says whether it has a score.
+
+    Raises:
+        DataError: no such folder.
+        CheckpointError: the run has not ended, or a damaged result.
+    """
+    folder = open_run(path)
+    result = folder.result()
+    if result is None:
+        raise CheckpointError(
+            "no run has ended in this folder",
+            where=str(folder.path),
+            next_step="let it go on: the same clue train again",
+        )
+    return result
+
+
+def open_run(path: str | Path) -> RunFolder:
+    """Return the run folder that a user named.
+
+    Raises:
+        DataError: no such folder.
+    """
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        raise DataError(
+            "no such run folder", where=str(path), next_step="name a folder under runs/ with --run"
+        )
+    return RunFolder(folder)
+
+
+def _folders(root: Path) -> Iterator[Path]:
+    """Yield ``root`` and the folders below it that may be run folders, in a fixed order."""
+    inner = {RunFolder.CHECKPOINTS, RunFolder.PREDICTIONS, RunFolder.SUBMISSION}
+    for place, names, _ in os.walk(root):
+        yield Path(place)
+        names[:] = sorted(
+            name
+            for name in names
+            if name not in inner and not name.startswith(".") and not SET_ASIDE.search(name)
+        )
