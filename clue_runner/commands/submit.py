@@ -81,8 +81,8 @@ def pack(request: SubmitRequest, console: Console) -> dict[str, Any]:
     for file in packed.taken:
         if file.why:
             console.say(f"{file.piece.name}: {file.why}")
-    for name in packed.left_out:
-        console.say(f"left out, not part of {request.benchmark}: {printable(name)}")
+    for line in packed.left_out:
+        console.say(f"left out: {printable(line)}")
     if packed.set_aside:
         console.say(f"the zip that was there is now {printable(str(packed.set_aside))}")
     console.say(f"{printable(str(packed.path))}: {len(packed.files)} files, sha256 {packed.sha256}")

@@ -37,13 +37,14 @@ def flaws(piece: Piece, allow: Collection[str] = ()) -> list[Problem]:
     ]
 
 
-def of_model(pieces: Sequence[Piece], model: str) -> list[Piece]:
-    """Return the files that runs of one model have made.
+def of_model(pieces: Sequence[Piece], model: str) -> tuple[list[Piece], list[Piece]]:
+    """Return the files that runs of one model have made, and the others.
 
     Raises:
         DataError: there is none.
     """
-    made = [piece for piece in pieces if piece.run is not None and piece.run.model == model]
+    made = [piece for piece in pieces if piece.run and piece.run.model == model]
+    others = [piece for piece in pieces if not piece.run or piece.run.model != model]
     if pieces and not made:
         models = sorted({str(piece.run.model) for piece in pieces if piece.run})
         raise DataError(
@@ -51,7 +52,7 @@ def of_model(pieces: Sequence[Piece], model: str) -> list[Piece]:
             where="--model",
             allowed=printable(", ".join(models), 200) or "nothing: no file here is from a run",
         )
-    return made
+    return made, others
 
 
 def choose(pieces: Sequence[Piece], allow: Collection[str] = ()) -> Choice:

@@ -118,7 +118,7 @@ def check_paths(
     gathered = gather(paths, lambda name: bool(recognise(name, cards).candidates))
     own, broken = _own_cards(gathered.pieces)
     cards = {**cards, **own}
-    pieces = gathered.pieces if model is None else of_model(gathered.pieces, model)
+    pieces, others = (gathered.pieces, []) if model is None else of_model(gathered.pieces, model)
     matches = [(piece, recognise(piece.name, cards)) for piece in pieces]
     used = {
         known.card.name: piece.run.data if piece.run else None
@@ -137,7 +137,7 @@ def check_paths(
         warnings=(*map(str, gathered.warnings), *_warnings(files, allow)),
         missing=tuple(known for known in official_files(cards) if _is_missing(known, benchmark, present)),
         sample=sample,
-        left_out=left_out,
+        left_out=(*(f"{piece.shown}: not of a run of {model}" for piece in others), *left_out),
     )
 
 
