@@ -142,9 +142,8 @@ def _write(path: Path, raw: bytes) -> Path | None:
 def _choose(report: Report, allow: Collection[str]) -> tuple[list[FileReport], tuple[str, ...]]:
     """Return the benchmark's files in the cards' order and what was left out; refuse files with a problem."""
     files = [file for file in report.files if file.known is None or _belongs(file, report.benchmark)]
-    left_out = [
-        f"{file.piece.shown}: not of {report.benchmark}" for file in report.files if file not in files
-    ]
+    others = [file for file in report.files if file.known and not _belongs(file, report.benchmark)]
+    left_out = [f"{file.piece.shown}: not of {report.benchmark}" for file in others]
     named: dict[str, list[FileReport]] = {}
     for file in files:
         named.setdefault(file.known.submission.file if file.known else file.piece.shown, []).append(file)
