@@ -88,7 +88,7 @@ def same_settings(piece: Piece, other: Piece) -> bool:
 def why_not(piece: Piece, taken: Piece, allow: Collection[str]) -> str:
     """Return in words why ``piece`` was passed over."""
     if piece.run and (reasons := [reason for kind, reason in piece.run.flaws if kind not in allow]):
-        return ", ".join(reasons)
+        return "; ".join(reasons)
     if same_settings(piece, taken):
         is_other_seed = piece.run and taken.run and piece.run.seed != taken.run.seed
         return "another seed" if is_other_seed else "an older file"
