@@ -11,42 +11,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from clue_runner.adapters.sections import load_run
-from clue_runner.engines import EngineSettings, create_engine
+from support.engines import Update
+from support.engines import make_engine as make_small_engine
 
 pytestmark = pytest.mark.gpu
 
-Update = dict[str, np.ndarray[Any, Any]]
 GIB = 2**30
 
 
-def make_engine(precision: str, dropout: float, **changes: Any) -> Any:
-    from clue_runner.architectures.settings import build_backbone
-    from clue_runner.models.heads import ClassificationHead
-
-    overrides = [f"model.{name}={dropout}" for name in ("dropout", "attention_dropout", "head_dropout")]
-    overrides += [f"model.{name}={value}" for name, value in changes.items()]
-    model = load_run(task="afqmc", card_settings={}, model="tiny", overrides=overrides).model
-    settings = EngineSettings(
-        precision=precision,
-        jit=True,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-6,
-        weight_decay=0.01,
-        clip_norm=1.0,
-        ema=None,
-        seed=42,
+def make_engine(precision: str, dropout: float, **model: Any) -> Any:
+    """An engine of the ``tiny`` preset, or of another shape, with Google's vocabulary."""
+    return make_small_engine(
+        dropout, backend="jax", preset="tiny", vocab_size=21128, model=model, precision=precision, jit=True
     )
-
-    def build() -> Any:
-        backbone = build_backbone(model, 21128, precision=precision, seed=1)
-        return ClassificationHead(backbone, 3, dropout_rate=dropout, seed=1)
-
-    engine = create_engine("jax")
-    engine.init(build, settings)
-    return engine
 
 
 def update(rows: int, length: int, seed: int = 0, micro_batches: int = 1) -> Update:

@@ -1,4 +1,4 @@
-"""What every engine must show: equal results for any split, exact repetition, AdamW's arithmetic."""
+"""What every engine must show: equal results for any split, exact repetition, the update of Keras's AdamW."""
 
 from __future__ import annotations
 
@@ -11,50 +11,23 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.engines import (
+    BACKEND,
+    RATE,
+    largest_difference,
+    make_engine,
+    run,
+    same_bits,
+    settings,
+    split,
+    start,
+    updates,
+)
 
-from clue_runner.adapters.sections import load_run
-from clue_runner.engines import EngineSettings, create_engine
-from clue_runner.engines.optimizers import Moments, adam, decay_factor, step_size
-from clue_runner.engines.states import MOMENTUM, STEP, VELOCITY
+from clue_runner.engines.states import MOMENTUM
 from clue_runner.errors import CheckpointError
 
-Update = dict[str, np.ndarray[Any, Any]]
-BACKEND = os.environ.get("KERAS_BACKEND", "tensorflow")
-RATE = 1e-3
-
-
-def settings(**changes: Any) -> EngineSettings:
-    plain: dict[str, Any] = {
-        "precision": "float32",
-        "jit": BACKEND == "jax",
-        "beta_1": 0.9,
-        "beta_2": 0.999,
-        "epsilon": 1e-6,
-        "weight_decay": 0.01,
-        "clip_norm": 1.0,
-        "ema": None,
-        "seed": 42,
-    }
-    return EngineSettings(**plain | changes)
-
-
-def make_engine(dropout: float = 0.0, backend: str = BACKEND, **changes: Any) -> Any:
-    from clue_runner.architectures.settings import build_backbone
-    from clue_runner.models.heads import ClassificationHead
-
-    wanted = settings(**changes)
-    overrides = [f"model.{name}={dropout}" for name in ("dropout", "attention_dropout", "head_dropout")]
-    model = load_run(task="afqmc", card_settings={}, model="test", overrides=overrides).model
-
-    def build() -> Any:
-        backbone = build_backbone(model, 200, precision=wanted.precision, seed=1)
-        return ClassificationHead(backbone, 3, dropout_rate=dropout, seed=1)
-
-    engine = create_engine(backend)
-    engine.init(build, wanted)
-    return engine
-
-
+TESTS = Path(__file__).parents[2]
 _CACHE: dict[str, tuple[Any, dict[str, Any]]] = {}
 
 
@@ -67,54 +40,6 @@ def start_engine(**changes: Any) -> Any:
     engine, state = _CACHE[name]
     engine.set_state(state)
     return engine
-
-
-def updates(count: int, lengths: tuple[int, ...] = (16, 24)) -> list[Update]:
-    """Updates of 32 rows of uneven lengths, as one micro-batch each."""
-    generator = np.random.default_rng(0)
-    found = []
-    for index in range(count):
-        longest = lengths[index % len(lengths)]
-        length = generator.integers(2, longest + 1, (1, 32)).astype(np.int32)
-        inside = np.arange(longest) < length[..., None]
-        shape = (1, 32, longest)
-        found.append(
-            {
-                "token_ids": np.where(inside, generator.integers(1, 150, shape), 0).astype(np.int32),
-                "segment_ids": np.where(inside, generator.integers(0, 2, shape), 0).astype(np.int32),
-                "lengths": length,
-                "label": generator.integers(0, 3, (1, 32)).astype(np.int32),
-                "weight": np.ones((1, 32), np.float32),
-            }
-        )
-    return found
-
-
-def split(update: Update, micro_batches: int, rows: int) -> Update:
-    """The same examples as ``micro_batches`` of ``rows``, filled up with rows of weight 0."""
-    result = {}
-    for name, values in update.items():
-        missing = micro_batches * rows - values.shape[1]
-        padding = np.full((missing, *values.shape[2:]), 1 if name == "lengths" else 0, values.dtype)
-        result[name] = np.concatenate([values[0], padding]).reshape(micro_batches, rows, *values.shape[2:])
-    return result
-
-
-def run(engine: Any, batches: list[Update], start: int = 0) -> list[float]:
-    reads = [
-        engine.step(batch, update_index=index, learning_rate=RATE)
-        for index, batch in enumerate(batches, start)
-    ]
-    return [read().loss for read in reads]
-
-
-def largest_difference(one: dict[str, Any], two: dict[str, Any]) -> float:
-    assert one.keys() == two.keys()
-    return max(float(np.abs(one[name].astype(np.float64) - two[name]).max()) for name in one)
-
-
-def same_bits(one: dict[str, Any], two: dict[str, Any]) -> bool:
-    return one.keys() == two.keys() and all(np.array_equal(one[name], two[name]) for name in one)
 
 
 def test_any_split_of_an_update_gives_the_same_result() -> None:
@@ -146,49 +71,19 @@ def test_the_same_steps_from_a_saved_state_are_bit_equal(precision: str, micro_b
     engine = start_engine(dropout=0.1, precision=precision, ema=0.9)
     run(engine, batches[:6])
     saved = engine.get_state()
-    losses = run(engine, batches[6:], start=6)
+    losses = run(engine, batches[6:], first=6)
     after = engine.get_state()
     engine.set_state(saved)
     assert same_bits(engine.get_state(), saved)
-    assert run(engine, batches[6:], start=6) == losses
+    assert run(engine, batches[6:], first=6) == losses
     assert same_bits(engine.get_state(), after)
     engine.set_state(saved)
-    assert run(engine, batches[6:], start=7) != losses  # other dropout keys
+    assert run(engine, batches[6:], first=7) != losses  # other dropout keys
     if precision == "bfloat16" and micro_batches == 1:
         other = make_engine(dropout=0.1, precision=precision, ema=0.9)
         other.set_state(saved)
-        assert run(other, batches[6:], start=6) == losses
+        assert run(other, batches[6:], first=6) == losses
         assert same_bits(other.get_state(), after)
-
-
-def test_the_step_is_adamw_with_clipping_and_average() -> None:
-    """A NumPy restatement, fed with the gradients that the moments reveal."""
-    wanted = settings(ema=0.8, clip_norm=0.05, weight_decay=0.1)
-    engine = start_engine(ema=0.8, clip_norm=0.05, weight_decay=0.1)
-    names = list(engine.get_weights(averaged=False))
-    for index, batch in enumerate(updates(4, lengths=(16,))):
-        before = engine.get_state()
-        norm = engine.step(batch, update_index=index, learning_rate=RATE)().gradient_norm
-        after = engine.get_state()
-        clipped = {
-            name: (after[MOMENTUM + name].astype(np.float64) - before[MOMENTUM + name] * 0.9) / 0.1
-            for name in names
-        }
-        assert norm > 0.05
-        assert np.sqrt(sum((one**2).sum() for one in clipped.values())) == pytest.approx(0.05, rel=1e-3)
-        size = step_size(RATE, index + 1, wanted)
-        for name in names:
-            decay = decay_factor(name, RATE, wanted)
-            start = before[name].astype(np.float64) * (1 if decay is None else decay)
-            moments = Moments(
-                before[MOMENTUM + name].astype(np.float64), before[VELOCITY + name].astype(np.float64)
-            )
-            expected, found = adam(start, clipped[name], moments, size, wanted)
-            np.testing.assert_allclose(after[name], expected, atol=1e-6)
-            np.testing.assert_allclose(after[VELOCITY + name], found.velocity, atol=1e-9)
-            average = before["ema/" + name] * 0.8 + after[name] * np.float64(0.2)
-            np.testing.assert_allclose(after["ema/" + name], average, atol=1e-7)
-        assert after[STEP] == index + 1
 
 
 def test_the_step_equals_keras_adamw() -> None:
@@ -234,12 +129,12 @@ def test_a_state_that_a_failed_step_has_eaten_is_told_and_put_back() -> None:
     run(engine, batches[:2])
     saved = engine.get_state()
     assert engine.applied() == 2
-    losses, after = run(engine, batches[2:], start=2), engine.get_state()
+    losses, after = run(engine, batches[2:], first=2), engine.get_state()
     next(iter(engine.state["momentum"].values())).delete()
     assert engine.applied() is None
     engine.set_state(saved)
     assert engine.applied() == 2
-    assert run(engine, batches[2:], start=2) == losses
+    assert run(engine, batches[2:], first=2) == losses
     assert same_bits(engine.get_state(), after)
 
 
@@ -286,8 +181,7 @@ def test_weights_that_are_not_trained_stay() -> None:
     engine = make_engine()
     probe = engine.network.backbone.embeddings.position
     probe.trainable = False
-    frozen = create_engine(BACKEND)
-    frozen.init(lambda: engine.network, settings())
+    frozen = start(lambda: engine.network, settings())
     before = frozen.get_weights(averaged=False)
     run(frozen, updates(1, lengths=(16,)))
     after = frozen.get_weights(averaged=False)
@@ -299,7 +193,7 @@ SCRIPT = """
 import sys
 sys.path.insert(0, {folder!r})
 import numpy as np
-from test_engines import make_engine, run, updates
+from support.engines import make_engine, run, updates
 engine = make_engine(backend={backend!r}, jit={jit})
 losses = run(engine, updates(6, lengths=(16,)))
 np.savez({file!r}, losses=losses, **engine.get_weights(averaged=False))
@@ -314,7 +208,7 @@ def other_backend(tmp_path: Path) -> Iterator[Callable[[], Any]]:
 
     def compute() -> Any:
         file = str(tmp_path / "other.npz")
-        code = SCRIPT.format(folder=str(Path(__file__).parent), backend=other, jit=other == "jax", file=file)
+        code = SCRIPT.format(folder=str(TESTS), backend=other, jit=other == "jax", file=file)
         environment = {**os.environ, "KERAS_BACKEND": other}
         subprocess.run([sys.executable, "-c", code], check=True, env=environment)
         return np.load(file, allow_pickle=False)
@@ -346,7 +240,7 @@ def test_jax_runs_where_tensorflow_is_not_installed(tmp_path: Path) -> None:
     if BACKEND != "jax":
         pytest.skip("about the JAX backend")
     file = str(tmp_path / "alone.npz")
-    code = SCRIPT.format(folder=str(Path(__file__).parent), backend="jax", jit=True, file=file)
+    code = SCRIPT.format(folder=str(TESTS), backend="jax", jit=True, file=file)
     code = "import sys\nsys.modules['tensorflow'] = None\n" + code
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "KERAS_BACKEND": "jax"})
     assert np.isfinite(np.load(file, allow_pickle=False)["losses"]).all()

@@ -10,29 +10,25 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.engines import BACKEND, settings, start
 
 from clue_runner.architectures.base import load_architecture
 from clue_runner.architectures.settings import make_shape
-from clue_runner.engines import create_engine
-from clue_runner.engines.base import EngineSettings
 
-BACKEND = os.environ.get("KERAS_BACKEND", "tensorflow")
+TESTS = Path(__file__).parents[2]
 VECTORS = np.random.default_rng(9).normal(size=(12, 6)).astype(np.float32)
 
 
 def engine(
     precision: str = "float32", *, hybrid: bool = False, dropout: float = 0.1, beta_2: float = 0.999
 ) -> Any:
-    settings = EngineSettings(
-        precision=precision, jit=BACKEND == "jax", beta_1=0.9, beta_2=beta_2, epsilon=1e-7, weight_decay=0.0,
-        clip_norm=None, ema=0.99, seed=3, optimizer="radam", ema_warmup=True,
+    wanted = settings(
+        precision=precision, beta_2=beta_2, epsilon=1e-7, weight_decay=0.0, clip_norm=None, ema=0.99, seed=3,
+        optimizer="radam", ema_warmup=True,
     )  # fmt: skip
-    found = create_engine(BACKEND)
     shape = make_shape("dgcnn", hidden_dim=16, dropout=dropout, head_dropout=dropout)
-    build = load_architecture("dgcnn").build
-    vectors = VECTORS if hybrid else None
-    found.init(lambda: build(shape, 30, precision=precision, seed=1, vectors=vectors), settings)
-    return found
+    vectors, build = VECTORS if hybrid else None, load_architecture("dgcnn").build
+    return start(lambda: build(shape, 30, precision=precision, seed=1, vectors=vectors), wanted)
 
 
 def update(number: int, micro: int = 1, *, hybrid: bool = False) -> dict[str, Any]:
@@ -85,7 +81,7 @@ def test_it_learns_and_the_average_follows() -> None:
 
 PROGRAM = """
 import sys, numpy as np
-sys.path.insert(0, sys.argv[2])
+sys.path[:0] = sys.argv[2:]
 import test_reader_engine as t
 one = t.engine(hybrid=True, dropout=0.0)
 outputs = one.evaluate({k: v[0] for k, v in t.update(5, hybrid=True).items()}, averaged=False)
@@ -101,7 +97,9 @@ def test_both_backends_agree(tmp_path: Path) -> None:
     environment = {**os.environ, "KERAS_BACKEND": other, "TF_CPP_MIN_LOG_LEVEL": "3"}
     target = tmp_path / "other.npz"
     subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(target), str(Path(__file__).parent)], env=environment, check=True
+        [sys.executable, "-c", PROGRAM, str(target), str(Path(__file__).parent), str(TESTS)],
+        env=environment,
+        check=True,
     )
     theirs = np.load(target)
     one = engine(hybrid=True, dropout=0.0)

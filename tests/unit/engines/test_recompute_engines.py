@@ -5,94 +5,29 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from typing import Any
 
 import numpy as np
 import pytest
+from support.engines import BACKEND, RATE, Update, largest_difference, run, settings, start, updates
+from support.engines import make_engine as make_small_engine
 
-from clue_runner.adapters.sections import load_run
-from clue_runner.engines import EngineSettings, create_engine
 from clue_runner.models import dropout
 
-Update = dict[str, np.ndarray[Any, Any]]
-BACKEND: Any = os.environ.get("KERAS_BACKEND", "tensorflow")
-RATE = 1e-3  # of learning
 _PLAIN: dict[Any, Any] = {}
 
 
-def settings(**changes: Any) -> EngineSettings:
-    plain: dict[str, Any] = {
-        "precision": "float32",
-        "jit": BACKEND == "jax",
-        "beta_1": 0.9,
-        "beta_2": 0.999,
-        "epsilon": 1e-6,
-        "weight_decay": 0.01,
-        "clip_norm": 1.0,
-        "ema": None,
-        "seed": 42,
-    }
-    return EngineSettings(**plain | changes)
-
-
-def updates(count: int, micro_batches: int = 1, length: int = 16) -> list[Update]:
-    """Updates of 32 rows of uneven lengths."""
-    generator = np.random.default_rng(0)
-    shape = (micro_batches, 32 // micro_batches, length)
-    found = []
-    for _ in range(count):
-        lengths = generator.integers(2, length + 1, shape[:2]).astype(np.int32)
-        inside = np.arange(length) < lengths[..., None]
-        found.append(
-            {
-                "token_ids": np.where(inside, generator.integers(1, 150, shape), 0).astype(np.int32),
-                "segment_ids": np.where(inside, generator.integers(0, 2, shape), 0).astype(np.int32),
-                "lengths": lengths,
-                "label": generator.integers(0, 3, shape[:2]).astype(np.int32),
-                "weight": np.ones(shape[:2], np.float32),
-            }
-        )
-    return found
-
-
-def run(engine: Any, batches: list[Update]) -> list[float]:
-    reads = [engine.step(one, update_index=at, learning_rate=RATE) for at, one in enumerate(batches)]
-    return [read().loss for read in reads]
-
-
-def largest_difference(one: dict[str, Any], two: dict[str, Any]) -> float:
-    assert one.keys() == two.keys()
-    return max(float(np.abs(one[name].astype(np.float64) - two[name]).max()) for name in one)
-
-
 def make_engine(recompute: str, policy: str = "nothing", attention: str = "auto", **changes: Any) -> Any:
-    """An engine of the ``test`` preset (2 layers of 32) with dropout 0.1 everywhere."""
-    from clue_runner.architectures.settings import build_backbone
-    from clue_runner.models.heads import ClassificationHead
-
-    wanted = settings(**changes)
-    overrides = [f"model.{name}=0.1" for name in ("dropout", "attention_dropout", "head_dropout")]
-    overrides += [f"model.recompute={recompute}", f"model.recompute_policy={policy}"]
-    overrides.append(f"model.attention={attention}")
-    model = load_run(
-        task="afqmc", card_settings={}, model="test", overrides=overrides, flags={"backend": BACKEND}
-    ).model
-
-    def build() -> Any:
-        backbone = build_backbone(model, 200, precision=wanted.precision, seed=1)
-        return ClassificationHead(backbone, 3, dropout_rate=0.1, seed=1)
-
-    engine = create_engine(BACKEND)
-    engine.init(build, wanted)
-    return engine
+    """The small engine with dropout everywhere and parts that are computed again."""
+    options = {"recompute": recompute, "recompute_policy": policy, "attention": attention}
+    return make_small_engine(0.1, model=options, **changes)
 
 
 def train(recompute: str, micro_batches: int, policy: str = "nothing", **changes: Any) -> tuple[Any, Any]:
     """Losses of 20 steps and the weights after them."""
     engine = make_engine(recompute, policy, **changes)
-    losses = run(engine, updates(20, micro_batches))
+    losses = run(engine, updates(20, micro_batches=micro_batches))
     return np.array(losses), engine.get_weights(averaged=False)
 
 
@@ -117,7 +52,7 @@ def test_losses_and_weights_are_those_without_recomputation(recompute: str, micr
 
 def test_attention_in_chunks_is_recomputed_inside_a_recomputed_block() -> None:
     """136 tokens are two chunks; their masks are another draw than those of whole scores."""
-    batches = [{name: values[:, :4] for name, values in one.items()} for one in updates(2, length=136)]
+    batches = [{name: values[:, :4] for name, values in one.items()} for one in updates(2, lengths=(136,))]
     found = {}
     for recompute, attention in (("none", "einsum"), ("none", "chunked"), ("block", "chunked")):
         engine = make_engine(recompute, attention=attention)
@@ -214,8 +149,7 @@ def test_the_reader_of_convolutions_recomputes_too() -> None:
     found = []
     for recompute in ("none", "block"):
         shape = make_shape("dgcnn", hidden_dim=16, recompute=recompute)
-        engine = create_engine(BACKEND)
-        engine.init(lambda shape=shape: build(shape, 60, precision="float32", seed=1), settings())
+        engine = start(lambda shape=shape: build(shape, 60, precision="float32", seed=1), settings())
         losses = run(engine, reader_batches())
         found.append((np.array(losses), engine.get_weights(averaged=False)))
     assert np.abs(found[1][0] - found[0][0]).max() <= 1e-6
