@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 
 # What loads a backend runs once for each; everything else runs in the first pass alone.
 LOADS_A_BACKEND = ("unit/models", "unit/training", "unit/engines", "unit/runs", "unit/files", "unit/memory")
-LOADS_A_BACKEND += ("unit/architectures", "unit/checkpoints", "unit/test_api", "faults", "peer")
+LOADS_A_BACKEND += (
+    "contracts/test_new_architecture",
+    "unit/architectures",
+    "unit/checkpoints",
+    "unit/test_api",
+    "faults",
+    "peer",
+)
 LOADS_A_BACKEND += ("cli/test_train", "cli/test_predict", "cli/test_choice_tasks", "cli/test_entity_task")
 LOADS_A_BACKEND += ("cli/test_ask",)
 

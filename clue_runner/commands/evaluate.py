@@ -6,6 +6,7 @@ Knows nothing about argv, models or printing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from clue_runner.data.sources import DataSource, FolderSource
 from clue_runner.errors import DataError, UsageError
 from clue_runner.files.names import read_regular, user_path
 from clue_runner.files.text import printable
-from clue_runner.submission.answers import check_values, read_predictions, refuse
+from clue_runner.submission.answers import answer_kind, check_values, read_predictions, refuse
 from clue_runner.submission.findings import Findings
 from clue_runner.submission.forms import Answer, scoring_form
 from clue_runner.submission.predictions import Aligned, align
@@ -94,8 +95,12 @@ def score_file(
     adapter = load_adapter(gold_card)
     records = adapter.read(source, "dev")
     answers = read_predictions(raw, str(predictions), scoring_form(card))
+    if answer_kind(card) == "text":  # judged without its record, so an n-best file is named before its ids
+        _require_answers(answers, card, records, predictions)
     aligned = align(answers, records, str(predictions), partial=partial)
-    _require_answers(aligned, card, records, predictions)
+    given = zip(records.items, aligned.answers, strict=True)
+    named = [Answer(answer.line, record.id, answer.value) for record, answer in given if answer is not None]
+    _require_answers(named, card, records, predictions)
     pairs = zip(records.items, aligned.answers, strict=True)
     return ScoredFile(
         card,
@@ -114,15 +119,10 @@ def _prediction(record_id: int | str, answer: Answer | None) -> Prediction:
     return Prediction(record_id, answer.value, answer.probability)
 
 
-def _require_answers(aligned: Aligned, card: Card, records: Records[Any], predictions: Path) -> None:
+def _require_answers(answers: Sequence[Answer], card: Card, records: Records[Any], predictions: Path) -> None:
     """Refuse values that are no answers to this task: they would only look like wrong ones."""
     findings = Findings(str(predictions))
-    given = [
-        Answer(answer.line, record.id, answer.value)
-        for record, answer in zip(records.items, aligned.answers, strict=True)
-        if answer is not None
-    ]
-    check_values(given, card, records, findings)
+    check_values(answers, card, records, findings)
     refuse(findings, f"these are not answers to {card.name}", f"clue tasks show {card.name}")
 
 

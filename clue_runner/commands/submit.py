@@ -16,7 +16,7 @@ from clue_runner.data.cards import all_cards
 from clue_runner.errors import DataError
 from clue_runner.files.names import user_path
 from clue_runner.files.text import printable
-from clue_runner.submission.choose import Allowed
+from clue_runner.submission.choose import Allowed, flaws
 from clue_runner.submission.pack import pack as write_zip
 from clue_runner.submission.report import FileReport, Report, check_paths
 
@@ -44,6 +44,8 @@ def check(request: SubmitRequest, console: Console) -> dict[str, Any]:
     """
     report = _report(request)
     _show(report, console)
+    for flaw in (flaw for file in report.files for flaw in flaws(file.piece) if not report.sample):
+        console.warn(f"clue submit pack will refuse {flaw}")
     problems = report.all_problems
     result = {
         "ok": not problems,
@@ -81,11 +83,12 @@ def pack(request: SubmitRequest, console: Console) -> dict[str, Any]:
     for file in packed.taken:
         if file.why:
             console.say(f"{file.piece.name}: {file.why}")
-    for name in packed.left_out:
-        console.say(f"left out, not part of {request.benchmark}: {printable(name)}")
+    for line in packed.left_out:
+        console.say(f"left out: {printable(line)}")
     if packed.set_aside:
         console.say(f"the zip that was there is now {printable(str(packed.set_aside))}")
-    console.say(f"{printable(str(packed.path))}: {len(packed.files)} files, sha256 {packed.sha256}")
+    names = ", ".join(packed.files)
+    console.say(f"{printable(str(packed.path))}: {names}; sha256 {packed.sha256}")
     console.say("sample records: not for upload" if report.sample else f"upload: {UPLOAD_PAGE}")
     result = {
         "ok": True,

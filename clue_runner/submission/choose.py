@@ -37,13 +37,14 @@ def flaws(piece: Piece, allow: Collection[str] = ()) -> list[Problem]:
     ]
 
 
-def of_model(pieces: Sequence[Piece], model: str) -> list[Piece]:
-    """Return the files that runs of one model have made.
+def of_model(pieces: Sequence[Piece], model: str) -> tuple[list[Piece], list[Piece]]:
+    """Return the files that runs of one model have made, and the others.
 
     Raises:
         DataError: there is none.
     """
-    made = [piece for piece in pieces if piece.run is not None and piece.run.model == model]
+    made = [piece for piece in pieces if piece.run and piece.run.model == model]
+    others = [piece for piece in pieces if not piece.run or piece.run.model != model]
     if pieces and not made:
         models = sorted({str(piece.run.model) for piece in pieces if piece.run})
         raise DataError(
@@ -51,7 +52,7 @@ def of_model(pieces: Sequence[Piece], model: str) -> list[Piece]:
             where="--model",
             allowed=printable(", ".join(models), 200) or "nothing: no file here is from a run",
         )
-    return made
+    return made, others
 
 
 def choose(pieces: Sequence[Piece], allow: Collection[str] = ()) -> Choice:
@@ -87,7 +88,7 @@ def same_settings(piece: Piece, other: Piece) -> bool:
 def why_not(piece: Piece, taken: Piece, allow: Collection[str]) -> str:
     """Return in words why ``piece`` was passed over."""
     if piece.run and (reasons := [reason for kind, reason in piece.run.flaws if kind not in allow]):
-        return ", ".join(reasons)
+        return "; ".join(reasons)
     if same_settings(piece, taken):
         is_other_seed = piece.run and taken.run and piece.run.seed != taken.run.seed
         return "another seed" if is_other_seed else "an older file"

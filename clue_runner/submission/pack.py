@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import zipfile
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from clue_runner.errors import DataError, Problem, UsageError
 from clue_runner.files.atomic import disk_faults, make_folder, write_atomic
 from clue_runner.files.names import name_fault, read_regular
 from clue_runner.files.text import printable
-from clue_runner.submission.choose import choose, flaws, mixed_models, same_settings
+from clue_runner.submission.choose import choose, flaws, mixed_models, same_settings, why_not
 from clue_runner.submission.findings import problem
 from clue_runner.submission.gather import SAMPLE_MARK, UPLOAD_NAME
 from clue_runner.submission.report import FileReport, Report
@@ -40,7 +40,7 @@ class Packed:
 
     Args:
         taken: the files in it, in its order.
-        left_out: files that are not of the benchmark.
+        left_out: named files that are not in it, each with the reason.
         set_aside: where a zip that was in the way has gone.
     """
 
@@ -67,7 +67,7 @@ def pack(report: Report, output: Path | None = None, allow: Collection[str] = ()
         UsageError: a file that is not a zip is in the way.
         StorageError: the zip cannot be written.
     """
-    chosen = _choose(report, allow)
+    chosen, left_out = _choose(report, allow)
     if not chosen:
         raise DataError(
             f"no file of {report.benchmark} here",
@@ -80,9 +80,8 @@ def pack(report: Report, output: Path | None = None, allow: Collection[str] = ()
     path = output or Path(SAMPLE_ZIP if report.sample else UPLOAD_NAME)
     raw = zip_bytes(members)
     set_aside = _write(path, raw)
-    others = tuple(file.piece.shown for file in report.files if not _belongs(file, report.benchmark))
     names = tuple(name for name, _ in members)
-    return Packed(path, tuple(chosen), names, hashlib.sha256(raw).hexdigest(), others, set_aside)
+    return Packed(path, tuple(chosen), names, hashlib.sha256(raw).hexdigest(), left_out, set_aside)
 
 
 def mark_as_sample(members: Sequence[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
@@ -140,9 +139,11 @@ def _write(path: Path, raw: bytes) -> Path | None:
     return aside
 
 
-def _choose(report: Report, allow: Collection[str]) -> list[FileReport]:
-    """Return the benchmark's files in the cards' order, or refuse those that have a problem."""
+def _choose(report: Report, allow: Collection[str]) -> tuple[list[FileReport], tuple[str, ...]]:
+    """Return the benchmark's files in the cards' order and what was left out; refuse files with a problem."""
     files = [file for file in report.files if file.known is None or _belongs(file, report.benchmark)]
+    others = [file for file in report.files if file.known and not _belongs(file, report.benchmark)]
+    left_out = [f"{file.piece.shown}: not of {report.benchmark}" for file in others]
     named: dict[str, list[FileReport]] = {}
     for file in files:
         named.setdefault(file.known.submission.file if file.known else file.piece.shown, []).append(file)
@@ -153,8 +154,9 @@ def _choose(report: Report, allow: Collection[str]) -> list[FileReport]:
         first = same[0]
         others = [file for file in same[1:] if not same_settings(file.piece, first.piece)]
         problems += [_conflict(name, first, other) for other in others]
-        piece = choose([file.piece for file in same], allow).piece
-        chosen += [file for file in same if file.piece is piece]
+        choice = choose([file.piece for file in same], allow)
+        chosen += [replace(file, why=file.why or choice.why) for file in same if file.piece is choice.piece]
+        left_out += [f"{piece.shown}: {why_not(piece, choice.piece, allow)}" for piece in choice.passed]
     problems += [fault for file in chosen for fault in file.problems]
     if not report.sample:
         problems += [flaw for file in chosen for flaw in flaws(file.piece, allow)]
@@ -166,7 +168,7 @@ def _choose(report: Report, allow: Collection[str]) -> list[FileReport]:
             problems=problems,
             next_step="clue submit check",
         )
-    return sorted(chosen, key=_place)
+    return sorted(chosen, key=_place), tuple(left_out)
 
 
 def _conflict(name: str, first: FileReport, other: FileReport) -> Problem:

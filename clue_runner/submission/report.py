@@ -14,7 +14,7 @@ from clue_runner.data.card import Card
 from clue_runner.data.cards import CARD_FILE, find_card
 from clue_runner.errors import DataError, Problem, StorageError, UsageError
 from clue_runner.submission.check import check_file, count_warning, expected_counts
-from clue_runner.submission.choose import choose, flaws, of_model, why_not
+from clue_runner.submission.choose import choose, of_model, why_not
 from clue_runner.submission.findings import problem
 from clue_runner.submission.gather import Gathered, Piece, as_problem, gather
 from clue_runner.submission.names import Known, Match, name_problem, official_files, recognise
@@ -118,7 +118,7 @@ def check_paths(
     gathered = gather(paths, lambda name: bool(recognise(name, cards).candidates))
     own, broken = _own_cards(gathered.pieces)
     cards = {**cards, **own}
-    pieces = gathered.pieces if model is None else of_model(gathered.pieces, model)
+    pieces, others = (gathered.pieces, []) if model is None else of_model(gathered.pieces, model)
     matches = [(piece, recognise(piece.name, cards)) for piece in pieces]
     used = {
         known.card.name: piece.run.data if piece.run else None
@@ -134,10 +134,10 @@ def check_paths(
         files=tuple(files),
         problems=(*gathered.problems, *([] if sample or "sample" in allow else _marks(gathered))),
         unreadable=(*gathered.unreadable, *broken),
-        warnings=(*map(str, gathered.warnings), *_warnings(files, allow)),
+        warnings=(*map(str, gathered.warnings), *_warnings(files)),
         missing=tuple(known for known in official_files(cards) if _is_missing(known, benchmark, present)),
         sample=sample,
-        left_out=left_out,
+        left_out=(*(f"{piece.shown}: not of a run of {model}" for piece in others), *left_out),
     )
 
 
@@ -209,10 +209,9 @@ def _marks(gathered: Gathered) -> list[Problem]:
     return [problem(what, mark, fix=fix) for mark in gathered.sample_marks]
 
 
-def _warnings(files: Sequence[FileReport], allow: Collection[str]) -> list[str]:
+def _warnings(files: Sequence[FileReport]) -> list[str]:
     """Return what is not wrong with the files and should be known, and which could not be compared."""
     warnings = [file.warning for file in files if file.warning]
-    warnings += [str(flaw) for file in files for flaw in flaws(file.piece, allow)]
     compared = [file for file in files if file.known and not file.piece.fault and not file.compared_with]
     blind = sorted({file.known.card.name for file in compared if file.known})
     if blind:

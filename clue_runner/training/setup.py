@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from clue_runner.adapters.base import Adapter, AnyTokenizer, load_adapter
+from clue_runner.architectures.check_ids import check_ids
+from clue_runner.architectures.settings import shape_of
 from clue_runner.checkpoints.checkpoint import Checkpoint
 from clue_runner.config.schema import Run
 from clue_runner.console import Console
@@ -122,5 +124,11 @@ def read_inputs(run: Run, card: Card, source: DataSource, console: Console) -> I
 
 
 def complete(inputs: Inputs, choices: Choices, warn: Callable[[str], None]) -> Setup:
-    """Return the inputs with their rows and with what the run computes on."""
-    return Setup(**vars(inputs), choices=choices, rows=inputs.encode(warn))
+    """Return the inputs with their rows and with what the run computes on.
+
+    Raises:
+        DataError: records that cannot be encoded, or ids outside the model's tables.
+    """
+    rows = inputs.encode(warn)
+    check_ids(shape_of(inputs.run.model), inputs.vocab_size, rows)
+    return Setup(**vars(inputs), choices=choices, rows=rows)

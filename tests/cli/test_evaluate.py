@@ -208,6 +208,9 @@ def test_only_texts_are_scored_as_texts(
     assert outcome.exit_code == 3 and "nbest_predictions.json:1: " in outcome.stderr
     if value == N_BEST:
         assert "this is an n-best file" in outcome.stderr and "give predictions.json" in outcome.stderr
+        path.write_text(json.dumps({"ANOTHER_ID": value}), encoding="utf-8")
+        other = clue("evaluate", "--task", task, "--predictions", path, "--data", "sample")
+        assert "this is an n-best file" in other.stderr
     else:
         assert "the answer is not a string" in outcome.stderr
 

@@ -156,7 +156,11 @@ def test_pack_takes_one_model(clue: Callable[..., Any], run: Path) -> None:
 
 def test_check_warns_of_what_pack_refuses(clue: Callable[..., Any], run: Path) -> None:
     outcome = clue("submit", "check")
-    assert outcome.exit_code == 0 and "random weights" in outcome.stderr
+    assert (
+        outcome.exit_code == 0
+        and "warning: clue submit pack will refuse runs/afqmc/test-42/" in outcome.stderr
+    )
+    assert "random weights, no pretrained model" in outcome.stderr
 
 
 def test_nothing_that_is_in_the_way_is_lost(

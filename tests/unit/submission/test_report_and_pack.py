@@ -156,7 +156,7 @@ def test_pack_is_flat_byte_identical_and_holds_one_benchmark(
     pack(check(card, folder), second)
     assert first.read_bytes() == second.read_bytes()
     assert packed.files == ("topics11_predict.json",)
-    assert packed.left_out == (str(folder / "topics10_predict.json"),)
+    assert packed.left_out == (f"{folder / 'topics10_predict.json'}: not of clue1.1",)
     with zipfile.ZipFile(first) as archive:
         (info,) = archive.infolist()
         assert archive.read(info) == GOOD_11

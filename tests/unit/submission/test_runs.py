@@ -79,9 +79,7 @@ def test_a_flawed_run_is_refused_unless_told(flaw: str, card: Card, make_run: Ma
     others = {"random", "sample", "incomplete", "mixed"} - {kind}
     assert refused(card, folder, output=output, allow=tuple(others)) == [problem]
     assert packed(card, folder, output=output, allow=(kind,)).files == (NAME,)
-    # a check is no refusal, but says so
-    report = check_paths([folder], {card.name: card})
-    assert report.all_problems == [] and any(says in warning for warning in report.warnings)
+    assert check_paths([folder], {card.name: card}).all_problems == []  # a check is no refusal
 
 
 @pytest.mark.parametrize("flaw", FLAWS)
@@ -126,6 +124,9 @@ def test_of_several_seeds_the_median_is_taken(
         result = packed(card, *paths, output=output)
         (file,) = result.taken
         assert file.piece.run is not None and file.piece.run.seed == median
+        assert file.why == (check_paths([runs], {card.name: card}).files[0].why)
+        named_or_found = (*result.left_out, *check_paths(paths, {card.name: card}).left_out)
+        assert sum("another seed" in line for line in named_or_found) == len(scores) - 1
     report = check_paths([runs], {card.name: card})
     why = report.files[0].why
     if len(scores) > 1:
@@ -170,6 +171,8 @@ def test_a_model_can_be_asked_for(card: Card, make_run: MakeRun, runs: Path, out
     output.unlink()
     (file,) = packed(card, runs, output=output, model="bert-base").taken
     assert file.piece.run is not None and file.piece.run.model == "bert-base"
+    (line,) = check_paths([runs], {card.name: card}, model="bert-base").left_out
+    assert line == f"{newer / 'submission' / NAME}: not of a run of bert-base"
     with pytest.raises(DataError, match=r"no file here is from a run of gpt.*bert-base, lert-base"):
         check_paths([runs], {card.name: card}, model="gpt")
 

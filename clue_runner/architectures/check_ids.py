@@ -1,0 +1,72 @@
+"""Ids that no table of the network has, found before training: looked up, they would be zeros without a word.
+
+In: a shape, the size of the vocabulary, encoded rows. Out: nothing, or one error that names every column.
+Knows nothing about tensors or how rows are made. Labels are the tasks' own and checked there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from clue_runner.architectures.base import BaseShape, Lookup
+from clue_runner.errors import Problem, UsageError
+from clue_runner.tokens.rows import Rows
+
+
+def check_ids(
+    shape: BaseShape, vocab_size: int, splits: Mapping[str, Rows], further: Sequence[Lookup] = ()
+) -> None:
+    """Refuse rows with an id that is outside its table, or with more tokens than there are positions.
+
+    Args:
+        shape: of the network.
+        vocab_size: rows of the word table.
+        splits: encoded rows by the name of their split.
+        further: lookups that the shape does not know of.
+
+    Raises:
+        UsageError: with the split, the column, how many rows, and the setting to change.
+    """
+    lookups = (*shape.lookups(vocab_size), *further)
+    problems = [problem for split, rows in splits.items() for problem in _outside(lookups, split, rows)]
+    if problems:
+        raise UsageError("rows hold ids that the model has no vectors for", problems=problems)
+
+
+def _outside(lookups: Sequence[Lookup], split: str, rows: Rows) -> Iterator[Problem]:
+    """Yield what is outside its table in one split."""
+    for lookup in lookups:
+        if lookup.column is None:
+            longest = int(rows.lengths.max(initial=0))
+            if longest > lookup.size:
+                long = int((rows.lengths > lookup.size).sum())
+                what = f"{long:,} of {len(rows):,} rows have more tokens than {lookup.setting} allows"
+                yield Problem(what, split, f"up to {longest:,}", f"up to {lookup.size:,}", lookup.next_step)
+            continue
+        name = lookup.column
+        values = rows.tokens.get(name, rows.columns.get(name))
+        if values is None or not values.size:
+            continue
+        low, high = int(np.min(values)), int(np.max(values))
+        if low < 0 or high >= lookup.size:
+            what = (
+                f"{_affected(rows, name, lookup.size):,} of {len(rows):,} rows hold {name} outside the table"
+            )
+            yield Problem(
+                f"{what} ({lookup.setting})",
+                split,
+                f"{low:,} to {high:,}",
+                f"0 to {lookup.size - 1:,}",
+                lookup.next_step,
+            )
+
+
+def _affected(rows: Rows, name: str, size: int) -> int:
+    """Return how many rows hold an id outside 0 to ``size`` - 1."""
+    values = np.asarray(rows.tokens.get(name, rows.columns.get(name)))
+    wrong = (values < 0) | (values >= size)
+    if name in rows.tokens:
+        return int(np.add.reduceat(wrong, rows.offsets[:-1]).astype(bool).sum())
+    return int(wrong.reshape(len(rows), -1).any(axis=1).sum())
