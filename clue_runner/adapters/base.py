@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from clue_runner.models.head import Head
 
 __all__ = [
-    "BERT",
     "Adapter",
     "AdapterSettings",
     "AnyTokenizer",
@@ -50,8 +49,6 @@ __all__ = [
     "adapter_names",
     "load_adapter",
 ]
-
-BERT = "bert"  # the family of every encoder
 
 
 @dataclass(frozen=True)

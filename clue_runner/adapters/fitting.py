@@ -6,7 +6,8 @@ Knows nothing about checkpoints, shapes or devices.
 
 from __future__ import annotations
 
-from clue_runner.adapters.base import BERT, adapter_class, adapter_names
+from clue_runner.adapters.base import adapter_class, adapter_names
+from clue_runner.config.defaults import default_layer
 from clue_runner.config.presets import model_preset, model_presets
 from clue_runner.config.schema import Run
 from clue_runner.data.cards import Card
@@ -49,7 +50,7 @@ def require_preset_family(card: Card, model: str | None) -> None:
 
 def _family_of(preset: str) -> str:
     """Return the family of a preset."""
-    return str(model_preset(preset).layer.values.get("model.family", BERT))
+    return model_preset(preset).family or str(default_layer().values["model.family"])
 
 
 def require_droppable(card: Card, run: Run) -> None:

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple, cast
 import keras
 import numpy as np
 import pytest
-from clue_runner.models.build import build_backbone
 from keras import ops
 
 from clue_runner.adapters.base import Adapter, load_adapter
 from clue_runner.adapters.sections import load_run
+from clue_runner.architectures.settings import build_backbone
 from clue_runner.config.shipped import shipped_folder
 from clue_runner.data.cards import find_card, recommended_settings
 from clue_runner.data.locate import open_sample
@@ -84,7 +84,7 @@ def case(request: pytest.FixtureRequest) -> Case:
     rows = adapter.epoch_rows(adapter.encode(records, tokenizer), 42, 0)
     size = tokenizer.vocab_size
     head = adapter.own_network(vocab_size=size, precision="float32") or adapter.build(
-        build_backbone(run.model, size, dtype_policy="float32", seed=42, pooler=run.model.pooling == "pooler")
+        build_backbone(run.model, size, precision="float32", seed=42, pooler=run.model.pooling == "pooler")
     )
     # whole groups: the first question has few choices, a blank ten
     batch = batch_arrays(rows, np.arange(int(rows.group_starts[2])), tokens=64, buckets=None)
