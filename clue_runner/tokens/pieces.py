@@ -18,10 +18,10 @@ CONTINUING = "##"
 RESERVED = re.compile(r"\[[^\[\]\s]+\]")  # [CLS], [unused1]: put into rows by their ids, never found in text
 GOOGLES = frozenset({"<S>", "<T>", "...", "\u2028", "##\u2028"})  # in the 21,128 pieces of every Chinese BERT
 
-BLANK = "hold white space or control characters"
-IDEOGRAPHS = "join an ideograph to something else"
-CASE = "hold capitals or accents, which lower-casing removes"
-PUNCTUATION = "join punctuation to something else"
+BLANK = "with white space or control characters"
+IDEOGRAPHS = "with an ideograph beside other characters"
+CASE = "with capitals or accents, which lower-casing removes"
+PUNCTUATION = "with punctuation beside other characters"
 SHOWN = 3
 
 

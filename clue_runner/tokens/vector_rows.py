@@ -144,9 +144,9 @@ def _usual_size(raw: bytes, header: Header | None) -> int:
 
 def _vector(fields: Sequence[bytes], size: int) -> NDArray[np.float32]:
     if len(fields) - 1 > size and all(_number(text) is not None for text in fields[-size:]):
-        raise _BrokenError("a space or tab inside the word")
+        raise _BrokenError("there is a space or tab inside the word")
     if len(fields) - 1 != size:
-        raise _BrokenError(f"{len(fields) - 1} numbers instead of {size}")
+        raise _BrokenError(f"it has {len(fields) - 1} numbers instead of {size}")
     try:
         with np.errstate(over="ignore"):  # becomes infinite, which is refused by name
             return _finite(np.array(fields[1:], np.float32))
@@ -171,7 +171,7 @@ def _word(raw: bytes) -> str:
     if not word:
         raise _BrokenError("there is no word")
     if not BLANKS.isdisjoint(word):
-        raise _BrokenError("a space or tab inside the word")
+        raise _BrokenError("there is a space or tab inside the word")
     return word
 
 

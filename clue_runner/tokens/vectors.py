@@ -133,7 +133,7 @@ def _broken_notices(rows: Rows, path: Path, place: str) -> list[str]:
         )
     first = {row.reason: row.number for row in reversed(rows.broken)}
     parts = (
-        f"{count:,} because {reason} (first: {place}{first[reason]})"
+        f"{count:,} because {reason} (first at {place}{first[reason]})"
         for reason, count in Counter(row.reason for row in rows.broken).most_common()
     )
     return [f"{path}: {len(rows.broken):,} of {rows.total:,} rows left out: {'; '.join(parts)}"]

@@ -90,7 +90,7 @@ def test_a_broken_row_of_a_text_is_left_out_counted_and_said(
     [notice] = found.notices
     line = place + 1 + bool(header)
     assert "1 of 300 rows left out: 1 because" in notice
-    assert reason in notice and f"(first: {tmp_path / 'vectors'}:{line})" in notice
+    assert reason in notice and f"(first at {tmp_path / 'vectors'}:{line})" in notice
 
 
 @pytest.mark.parametrize("row", [b"\xff\xfe", b"New York", b"", b"a\tb"])
@@ -123,7 +123,7 @@ def test_over_one_percent_of_broken_rows_is_an_error(tmp_path: Path) -> None:
         DataError, match=r"too many rows .* broken, got 4 of 300 \(allowed: at most 1%\)"
     ) as caught:
         read(tmp_path / "vectors", b"\n".join(rows))
-    assert f"{tmp_path / 'vectors'}:7: a space or tab inside the word" in str(caught.value)
+    assert f"{tmp_path / 'vectors'}:7: there is a space or tab inside the word" in str(caught.value)
     assert caught.value.exit_code == 3
 
 
@@ -175,8 +175,8 @@ def test_of_a_repeated_word_the_first_row_counts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"2 3\na 1 2 3\nb 1 2\n", r"broken, got 1 of 2 .*\n.*vectors:3: 2 numbers instead of 3"),
-        (b"a 1 2 3\nb 1 2 3 4\n", r"vectors:2: a space or tab inside the word"),
+        (b"2 3\na 1 2 3\nb 1 2\n", r"broken, got 1 of 2 .*\n.*vectors:3: it has 2 numbers instead of 3"),
+        (b"a 1 2 3\nb 1 2 3 4\n", r"vectors:2: there is a space or tab inside the word"),
         (b"3 3\na 1 2 3\nb 1 2 3\n", "are cut, .*got 2 words of 3 numbers"),
         (b"2 3\na 1 2 3\nb 1 x 3\n", "vectors:3: 'x' is not a number"),
         (b"1 2\na 1 nan\n", "NaN"),

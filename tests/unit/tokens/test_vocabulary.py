@@ -147,10 +147,10 @@ def test_pieces_that_can_never_be_made_are_counted_by_reason(tmp_path: Path) -> 
     odd = ["中国", "##北京", "New", "##É", "a b", "x\ty", "C++", "[unused1]", "##的", "A"]
     [notice] = notices(write(tmp_path, [*PIECES, *odd]))
     assert f"7 of {len(PIECES) + len(odd)} pieces can never be made from a text" in notice
-    assert "2 hold white space or control characters ('a b', 'x\\ty')" in notice
-    assert "2 join an ideograph to something else ('##北京', '中国')" in notice
-    assert "2 hold capitals or accents, which lower-casing removes ('##É', 'New')" in notice
-    assert "1 join punctuation to something else ('C++')" in notice
+    assert "2 with white space or control characters ('a b', 'x\\ty')" in notice
+    assert "2 with an ideograph beside other characters ('##北京', '中国')" in notice
+    assert "2 with capitals or accents, which lower-casing removes ('##É', 'New')" in notice
+    assert "1 with punctuation beside other characters ('C++')" in notice
     assert "model.lowercase=false" in notice
     [cased] = notices(write(tmp_path, [*PIECES, *odd]), lowercase=False)
     assert "5 of" in cased and "capitals" not in cased and "model.lowercase" not in cased
