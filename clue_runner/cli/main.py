@@ -57,6 +57,7 @@ class CommandFolder(click.Group):
         command: click.Command = module.command
         command.name = cmd_name
         _accept_global_options(command)
+        _refuse_repeats(command)
         return command
 
     def resolve_command(
@@ -136,6 +137,34 @@ def _accept_global_options(command: click.Command) -> None:
     if isinstance(command, click.Group):
         for inner in command.commands.values():
             _accept_global_options(inner)
+
+
+def _refuse_repeats(command: click.Command) -> None:
+    """Let an option that takes one value be given once; click would silently take the last one."""
+    if "parse_args" in vars(command):
+        return  # prepared by an earlier call in this process
+    parse = command.parse_args
+
+    def parse_once(ctx: click.Context, args: list[str]) -> list[str]:
+        if not ctx.resilient_parsing:
+            _check_repeats(ctx, command.make_parser(ctx).parse_args(args=list(args))[2])
+        return parse(ctx, args)
+
+    command.parse_args = parse_once  # type: ignore[method-assign]  # of this one object
+    if isinstance(command, click.Group):
+        for inner in command.commands.values():
+            _refuse_repeats(inner)
+
+
+def _check_repeats(ctx: click.Context, order: Sequence[click.Parameter]) -> None:
+    """Refuse the first option in ``order`` that stands there twice and has room for one value."""
+    given: set[str | None] = set()
+    for parameter in order:
+        if not isinstance(parameter, click.Option) or parameter.multiple or parameter.count:
+            continue
+        if not parameter.is_flag and parameter.name in given:
+            raise click.UsageError(f"{max(parameter.opts, key=len)} takes one value and is given twice", ctx)
+        given.add(parameter.name)
 
 
 def _print_version(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:

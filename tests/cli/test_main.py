@@ -149,6 +149,34 @@ def test_misspelt_words_exit_2_with_a_suggestion(clue, arguments: tuple[str, ...
     assert outcome.stdout == ""
 
 
+def single_valued(command: click.Command, path: tuple[str, ...]) -> list[tuple[tuple[str, ...], str]]:
+    """Return (command's words, option) of every option that takes one value."""
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        names = command.list_commands(context)
+        inner = [(command.get_command(context, name), name) for name in names]
+        return [pair for found, name in inner if found for pair in single_valued(found, (*path, name))]
+    options = [one for one in command.params if isinstance(one, click.Option)]
+    return [(path, max(one.opts, key=len)) for one in options if not one.is_flag and not one.multiple]
+
+
+def test_one_value_given_twice_is_refused_by_every_command(clue) -> None:
+    pairs = single_valued(main.command_folder, ())
+    assert len(pairs) > 30
+    assert (("train",), "--task") in pairs
+    for words, option in pairs:
+        outcome = clue(*words, option, "1", option, "2")
+        assert outcome.exit_code == 2, (words, option)
+        assert f"{option} takes one value and is given twice" in outcome.stderr, (words, option)
+        assert f"clue {' '.join(words)} --help" in outcome.stderr
+
+
+def test_flags_and_repeatable_options_may_stand_twice(clue) -> None:
+    assert clue("tasks", "--json", "--json").exit_code == 0
+    twice = ("--set", "seed=1", "--set", "train.epochs=1")
+    assert clue("config", "show", "--task", "afqmc", *twice).exit_code == 0
+
+
 def test_a_misspelt_option_is_an_event_too(clue) -> None:
     outcome = clue("tasks", "--json", "--jsn")
     assert outcome.exit_code == 2
