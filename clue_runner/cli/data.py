@@ -131,17 +131,21 @@ def stats(ctx: click.Context, name: str, path: str | None, json: bool) -> None:
     console.table(
         ["split", "records", "usable", "median characters", "95 %", "longest", "chance"],
         [
-            [split, one.records, one.usable, *one.lengths.as_tuple()]
-            + [None if one.chance is None else f"{one.chance:.1f}"]
-            for split, one in figures.items()
+            [split, figure.records, figure.usable, *figure.lengths.as_tuple()]
+            + [None if figure.chance is None else f"{figure.chance:.1f}"]
+            for split, figure in figures.items()
         ],
     )
-    labelled = {split: one for split, one in figures.items() if one.labels}
+    labelled = {split: figure for split, figure in figures.items() if figure.labels}
     console.say()
     console.table(
         ["label", "meaning", *labelled],
         [
-            [label.name, label.description, *(one.labels.get(label.name, 0) for one in labelled.values())]
+            [
+                label.name,
+                label.description,
+                *(figure.labels.get(label.name, 0) for figure in labelled.values()),
+            ]
             for label in card.labels
         ],
     )
