@@ -76,6 +76,7 @@ def check(ctx: click.Context, name: str, path: str | None, json: bool) -> None:
     """Check members, counts, labels, ids, repeats, overlap and hidden characters."""
     console = context_console(ctx, json=json)
     from clue_runner.data.check import check_source
+    from clue_runner.data.readers.common import official
     from clue_runner.errors import DataError
 
     card, source = _open(name, path)
@@ -93,7 +94,7 @@ def check(ctx: click.Context, name: str, path: str | None, json: bool) -> None:
             f"{count:,} problem{'' if count == 1 else 's'} in the data of {card.name}",
             where=source.label,
             problems=report.problems,
-            next_step="correct the lines named, or get the official files: clue data get " + card.name,
+            next_step=f"correct the lines named{official(card)}",
         )
     complete = "complete" if report.complete else "usable, not complete"
     console.say(f"{card.name}: {complete}, {len(report.warnings)} warnings, from {source.label}")
