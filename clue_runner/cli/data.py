@@ -76,6 +76,7 @@ def check(ctx: click.Context, name: str, path: str | None, json: bool) -> None:
     """Check members, counts, labels, ids, repeats, overlap and hidden characters."""
     console = context_console(ctx, json=json)
     from clue_runner.data.check import check_source
+    from clue_runner.data.readers.common import official
     from clue_runner.errors import DataError
 
     card, source = _open(name, path)
@@ -93,7 +94,7 @@ def check(ctx: click.Context, name: str, path: str | None, json: bool) -> None:
             f"{count:,} problem{'' if count == 1 else 's'} in the data of {card.name}",
             where=source.label,
             problems=report.problems,
-            next_step="correct the lines named, or get the official files: clue data get " + card.name,
+            next_step=f"correct the lines named{official(card)}",
         )
     complete = "complete" if report.complete else "usable, not complete"
     console.say(f"{card.name}: {complete}, {len(report.warnings)} warnings, from {source.label}")
@@ -131,17 +132,21 @@ def stats(ctx: click.Context, name: str, path: str | None, json: bool) -> None:
     console.table(
         ["split", "records", "usable", "median characters", "95 %", "longest", "chance"],
         [
-            [split, one.records, one.usable, *one.lengths.as_tuple()]
-            + [None if one.chance is None else f"{one.chance:.1f}"]
-            for split, one in figures.items()
+            [split, figure.records, figure.usable, *figure.lengths.as_tuple()]
+            + [None if figure.chance is None else f"{figure.chance:.1f}"]
+            for split, figure in figures.items()
         ],
     )
-    labelled = {split: one for split, one in figures.items() if one.labels}
+    labelled = {split: figure for split, figure in figures.items() if figure.labels}
     console.say()
     console.table(
         ["label", "meaning", *labelled],
         [
-            [label.name, label.description, *(one.labels.get(label.name, 0) for one in labelled.values())]
+            [
+                label.name,
+                label.description,
+                *(figure.labels.get(label.name, 0) for figure in labelled.values()),
+            ]
             for label in card.labels
         ],
     )

@@ -15,6 +15,7 @@ from typing import Any
 from clue_runner.adapters.base import Adapter, Predictions, load_adapter
 from clue_runner.console import Console
 from clue_runner.data.cards import find_card
+from clue_runner.data.layouts import read_records
 from clue_runner.data.locate import locate
 from clue_runner.data.records import Records
 from clue_runner.data.sources import DataSource, FolderSource, missing_file, split_file
@@ -223,8 +224,10 @@ def _read_file(adapter: Adapter, text: str) -> Question:
         )
     name = (*card.test_splits, *card.splits)[0]
     source = FolderSource(text, {card.splits[name].file: path})
-    records = adapter.read(source, name)
-    return Question(source, {path.stem: replace(records, file=str(path))}, is_file=True, is_test=False)
+    records = read_records(card, source, name, labelled=False)
+    return Question(
+        source, {path.stem: replace(records, file=str(path), split=text)}, is_file=True, is_test=False
+    )
 
 
 def _ensemble_folder(members: Sequence[Member]) -> RunFolder:

@@ -115,8 +115,8 @@ def _check_split(report: Report, card: Card, name: str, records: Records[Any]) -
     findings = {
         "repeated": sum(len(labels) - 1 for labels in repeated.values()),
         "repeated_with_other_labels": sum(1 for labels in repeated.values() if len(set(labels)) > 1),
-        "empty_texts": sum(1 for one in texts if not all(text.strip() for text in one)),
-        "identical_pairs": sum(1 for one in texts if len(one) == 2 and one[0] == one[1]),
+        "empty_texts": sum(1 for parts in texts if not all(text.strip() for text in parts)),
+        "identical_pairs": sum(1 for parts in texts if len(parts) == 2 and parts[0] == parts[1]),
     }
     counts.update({key: value for key, value in findings.items() if value})
     report.warnings += [f"{name}: {sentence}" for sentence in _sentences(findings)]

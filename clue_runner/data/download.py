@@ -329,13 +329,14 @@ def _cannot_write(path: Path, error: OSError) -> StorageError:
 
 
 def _no_data(card: Card, why: str, problems: Sequence[Problem] = ()) -> DataError:
-    """Return the error that names the three ways to give data."""
+    """Return the error that names every way to give data."""
+    get = f", or download with a connection: clue data get {card.argument}" if card.download else ""
     sample = "; --data sample uses the records that ship with the card" if card.sample else ""
     return DataError(
         f"no data for {card.name}: {why}",
         problems=problems,
         next_step=(
-            f"put the official zip or its files into {data_folder(card)}, or name them with --data PATH, "
-            f"or download with a connection: clue data get {card.name}{sample}"
+            f"put the files{' or the official zip' if card.download else ''} into {data_folder(card)}, "
+            f"or name them with --data PATH{get}{sample}"
         ),
     )

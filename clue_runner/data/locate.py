@@ -98,7 +98,7 @@ def _open_folder(folder: Path, card: Card) -> DataSource:
         return FolderSource(str(folder), files)
     if card.download and card.download.file in files:
         return open_source(files[card.download.file], card)
-    inner = [found for found in map(_folder_files, _subfolders(folder)) if wanted & found.keys()]
+    inner = [inside for inside in map(_folder_files, _subfolders(folder)) if wanted & inside.keys()]
     if len(inner) == 1:
         return FolderSource(str(folder), inner[0])
     source = FolderSource(str(folder), files)

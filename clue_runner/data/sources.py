@@ -162,11 +162,11 @@ def split_file(source: DataSource, part: SplitFile) -> str | None:
 def missing_file(source: DataSource, wanted: list[str], *, advice: str | None = None) -> DataError:
     """Return the error for files that are not there: what was expected, what was found, what else helps."""
     names = source.names()
-    found = ", ".join(names[:12]) + (f" ... ({len(names)} in all)" if len(names) > 12 else "")
+    listed = ", ".join(names[:12]) + (f" ... ({len(names)} in all)" if len(names) > 12 else "")
     return DataError(
         f"no {' or '.join(wanted)} here",
         where=source.label,
-        received=found or "nothing",
+        received=listed or "nothing",
         allowed=", ".join(wanted),
         next_step="check that this is the data of the task you named" + (f", or {advice}" if advice else ""),
     )

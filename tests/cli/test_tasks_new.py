@@ -68,6 +68,11 @@ def test_a_spreadsheet_of_200_rows_to_a_trained_model(clue: Clue, table: Path, t
     assert trained.exit_code == 0, trained.stderr
     scored = clue("predict", "--run", tmp_path / "run", "--split", "test")
     assert scored.exit_code == 0 and "20 predictions" in scored.stdout and "test accuracy" in scored.stdout
+    (tmp_path / "own.txt").write_text(
+        '{"text": "很好吃"}\n', encoding="utf-8"
+    )  # no split of the card is like it
+    asked = clue("predict", "--run", tmp_path / "run", "--split", tmp_path / "own.txt")
+    assert asked.exit_code == 0 and "1 predictions" in asked.stdout, asked.stderr
 
 
 def test_nothing_is_lost_or_changed(clue: Clue, table: Path, tmp_path: Path) -> None:

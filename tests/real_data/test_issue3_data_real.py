@@ -122,7 +122,9 @@ def test_the_format_sample_inside_the_cluener_zip_is_refused_line_by_line(real_d
     with pytest.raises(DataError) as caught:
         read_entity_records(odd, source, "dev")
     wheres = [problem.where for problem in caught.value.problems]
-    assert {f"cluener_predict.json:{line}" for line in (5, 6, 7)} <= set(wheres)
+    shown = source.shown("cluener_predict.json")
+    assert shown == f"{source.label}:cluener_predict.json"
+    assert {f"{shown}:{line}" for line in (5, 6, 7)} <= set(wheres)
 
 
 REPAIRED, NOWHERE = readers_reading.REPAIRED, readers_reading.NOWHERE
@@ -225,4 +227,4 @@ def test_a_zip_cut_in_the_middle_of_a_record_is_named_with_its_line(real_data: P
         archive.writestr("trial.json", cut)
     with pytest.raises(DataError, match="cut in the middle") as caught:
         read_reading_records(card, open_source(tmp_path / "cmrc2018_public.zip", card), "trial")
-    assert caught.value.headline.where == f"trial.json:{line}"
+    assert caught.value.headline.where == f"{tmp_path}/cmrc2018_public.zip:trial.json:{line}"

@@ -37,6 +37,7 @@ LABELS = (
 IDS = ("id", "idx", "index", "no", "guid", "qid", "编号", "序号", "unnamed: 0", "")
 KNOWN = {*TEXTS, *LABELS, *IDS, *(name for pair in TEXT_PAIRS for name in pair)} - {""}
 LONGEST_HEADING = 40
+MOST_COLUMNS = 1_000
 CLASS_SHARE = 0.5  # a column of classes has at most this many different values a row
 
 GridRow = tuple[int, tuple[object, ...]]
@@ -81,11 +82,13 @@ def read_grid(raw: bytes, path: str, *, delimiter: str | None = None, header: bo
     if raw.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in {b"{", b"["} and delimiter is None:
         objects = parse_objects(raw, path)
         names = tuple(dict.fromkeys(key for _, row in objects.rows for key in row))
+        _refuse_width(len(names), path)
         rows = tuple((line, tuple(row.get(name) for name in names)) for line, row in objects.rows)
         if not rows or not names:
             raise DataError("no records in the file", where=path)
         return Grid(names, rows, f"{objects.shape}, {objects.encoding}", has_header=True)
     table = parse_table(raw, path, delimiter=delimiter)
+    _refuse_width(table.width, path)
     named = has_header([cells for _, cells in table.rows]) if header is None else header
     described = f"a table with {DELIMITERS.get(table.delimiter, repr(table.delimiter))}, {table.encoding}"
     body = table.rows[1:] if named else table.rows
@@ -93,6 +96,17 @@ def read_grid(raw: bytes, path: str, *, delimiter: str | None = None, header: bo
         raise DataError("a table with a header and no rows", where=path)
     names = _headings(table.rows[0][1], path) if named else _numbered(table.width)
     return Grid(names, body, described, named, table.left_out)
+
+
+def _refuse_width(columns: int, path: str) -> None:
+    """Raise for more columns than any table of examples has: what follows looks at each of them."""
+    if columns > MOST_COLUMNS:
+        raise DataError(
+            "too many columns for a table of examples",
+            where=path,
+            received=f"{columns:,}",
+            allowed=f"at most {MOST_COLUMNS:,}",
+        )
 
 
 def has_header(rows: Sequence[Sequence[str]]) -> bool:

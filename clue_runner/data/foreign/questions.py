@@ -114,8 +114,8 @@ def split_by_order(
     order = np.argsort(draws, kind="stable")
     held_out = set(order[: max(1, round(len(items) * dev_share))].tolist())
     return {
-        "train": tuple(one for place, one in enumerate(items) if place not in held_out),
-        "dev": tuple(one for place, one in enumerate(items) if place in held_out),
+        "train": tuple(item for place, item in enumerate(items) if place not in held_out),
+        "dev": tuple(item for place, item in enumerate(items) if place in held_out),
     }
 
 
@@ -162,7 +162,7 @@ def _official(folder: Path, read: dict[str, Questions]) -> dict[str, tuple[Passa
     """Return the splits that lie in WebQA's folder under its own names, zipped or not."""
     splits: dict[str, tuple[PassagesRecord, ...]] = {}
     for split, names in OFFICIAL.items():
-        for name in (one for base in names for one in (base, f"{base}.gz")):
+        for name in (file for base in names for file in (base, f"{base}.gz")):
             if (folder / name).is_file():
                 path = folder / name
                 read[str(path)] = questions = parse_questions(read_regular(path), str(path))
@@ -180,5 +180,7 @@ def _renamed(
     items: Sequence[PassagesRecord], others: Sequence[PassagesRecord], file: str
 ) -> list[PassagesRecord]:
     """Return the records with ids that no other has."""
-    taken = {str(one.id) for one in others}
-    return [replace(one, id=f"{file}#{one.id}") if str(one.id) in taken else one for one in items]
+    taken = {str(record.id) for record in others}
+    return [
+        replace(record, id=f"{file}#{record.id}") if str(record.id) in taken else record for record in items
+    ]

@@ -181,7 +181,7 @@ def recognise_record(record: dict[str, Any], outer: str = "JSON lines") -> Recog
     label = record.get("label", record.get("labels", record.get("entities")))
     if "text" in keys and isinstance(label, dict):
         return Recognised("cluener", "CLUENER's layout (text, and a label object of types and spans)")
-    if "text" in keys and isinstance(label, list) and label and all(_is_span(one) for one in label):
+    if "text" in keys and isinstance(label, list) and label and all(_is_span(entry) for entry in label):
         return Recognised("spans", "texts with a list of spans, as annotation tools export them")
     if outer == "JSON lines":
         return Recognised("json lines", "JSON lines")

@@ -62,7 +62,11 @@ def _fault(row: dict[str, Any]) -> str | None:
     if content.count(TAG) != len(truths) or len(truths) != len(candidates) or not truths:
         return f"{content.count(TAG)} blanks, {len(truths)} idioms, {len(candidates)} lists of candidates"
     for truth, listed in zip(truths, candidates, strict=True):
-        if not isinstance(listed, list) or not all(isinstance(one, str) for one in listed) or len(listed) < 2:
+        if (
+            not isinstance(listed, list)
+            or not all(isinstance(text, str) for text in listed)
+            or len(listed) < 2
+        ):
             return f"candidates must be lists of two or more texts, got {listed!r:.60}"
         if truth not in listed:
             return f"the idiom {truth!r:.60} is not among its candidates"

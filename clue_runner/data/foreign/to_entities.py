@@ -105,11 +105,11 @@ def _listed(raw: bytes, path: str, card: Card) -> Iterator[tuple[int, str, list[
                 (place[0], place[1] + 1, name)
                 for name, mentions in given.items() if isinstance(mentions, dict)
                 for places in mentions.values() if isinstance(places, list)
-                for place in places if isinstance(place, list) and [type(one) for one in place] == [int, int]
+                for place in places if isinstance(place, list) and [*map(type, place)] == [int, int]
             ]  # fmt: skip
             yield line, text, spans, None
-        elif isinstance(given, list) and all(_span(one) is not None for one in given):
-            yield line, text, [span for one in given if (span := _span(one)) is not None], None
+        elif isinstance(given, list) and all(_span(entry) is not None for entry in given):
+            yield line, text, [span for entry in given if (span := _span(entry)) is not None], None
         else:
             yield line, text, [], f"expected a list of [start, end, type], got {given!r:.60}"
 

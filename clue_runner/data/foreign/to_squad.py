@@ -62,13 +62,13 @@ def _questions(row: dict[str, Any], number: int) -> Iterator[tuple[str, dict[str
     if "context_text" in row or "qas" in row:
         context = _text(row, "context_text")
         questions = row.get("qas")
-        if not isinstance(questions, list) or not all(isinstance(one, dict) for one in questions):
+        if not isinstance(questions, list) or not all(isinstance(asked, dict) for asked in questions):
             raise _RecordError("'qas' must be a list of objects")
-        for one in questions:
-            name = _name(one, "query_id", f"{number}")
+        for asked in questions:
+            name = _name(asked, "query_id", f"{number}")
             yield (
                 context,
-                {"id": name, "question": _text(one, "query_text"), "answers": one.get("answers", [])},
+                {"id": name, "question": _text(asked, "query_text"), "answers": asked.get("answers", [])},
             )
     else:
         name = _name(row, "id", f"{number}")

@@ -57,8 +57,8 @@ def read_cloze_records(
     reading.read(rows, card)
     origin = Origin(card, source, split, [part], digest.hexdigest())
     blanks = sum(len(record.tags) for record in reading.items)
-    found = Noticed(reading.problems, reading.counts, figures={"blanks": blanks})
-    return make_records(origin, reading.items, found)
+    noticed = Noticed(reading.problems, reading.counts, figures={"blanks": blanks})
+    return make_records(origin, reading.items, noticed)
 
 
 def _read_answers(source: DataSource, declared: Split) -> JsonDocument:
@@ -149,15 +149,15 @@ class _Reading:
     ) -> tuple[tuple[int, ...] | None, list[str]]:
         """Return the index of each tag, and what is wrong with them."""
         if self.answers is None:
-            found: dict[str, Any] = {tags[0]: row.get("answer")} if len(tags) == 1 else {}
+            given: dict[str, Any] = {tags[0]: row.get("answer")} if len(tags) == 1 else {}
             place = "the record ('answer')"
         else:
-            found = {tag: self.answers.get(tag) for tag in tags}
+            given = {tag: self.answers.get(tag) for tag in tags}
             place = self.answers_file
-        faults = [f"no answer for {tag} in {place}" for tag in tags if found.get(tag) is None]
+        faults = [f"no answer for {tag} in {place}" for tag in tags if given.get(tag) is None]
         faults += [
             f"the answer of {tag} is {index!r:.60}, which is no index into {candidates} candidates"
-            for tag, index in found.items()
+            for tag, index in given.items()
             if index is not None and not (type(index) is int and 0 <= index < candidates)
         ]
-        return (None, faults) if faults else (tuple(found[tag] for tag in tags), [])
+        return (None, faults) if faults else (tuple(given[tag] for tag in tags), [])

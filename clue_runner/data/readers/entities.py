@@ -67,7 +67,7 @@ def entities_of(
         text: the text that the spans point into; None: it is not at hand, spans are not compared with it.
         types: the types that are allowed.
     """
-    found: dict[Entity, None] = {}
+    entities: dict[Entity, None] = {}
     faults: list[str] = []
     for name, surface, span in _spans(label, faults):
         if name not in types:
@@ -77,7 +77,7 @@ def entities_of(
             continue
         start, end = span
         if text is None:
-            found[Entity(name, start, end, surface)] = None
+            entities[Entity(name, start, end, surface)] = None
         elif not 0 <= start <= end < len(text):
             faults.append(
                 f"span [{start}, {end}] of {surface!r:.60} is outside the text of {len(text)} characters"
@@ -88,8 +88,8 @@ def entities_of(
                 f"span [{start}, {end}] is {text[start : end + 1]!r:.60}, not {surface!r:.60}{hint}"
             )
         else:
-            found[Entity(name, start, end, surface)] = None
-    return tuple(found), faults
+            entities[Entity(name, start, end, surface)] = None
+    return tuple(entities), faults
 
 
 def _spans(label: object, faults: list[str]) -> Iterator[tuple[str, str, tuple[int, int]]]:
@@ -130,6 +130,6 @@ def _read_row(
     if labelled and card.label_field not in row:
         faults.append(f"no key {card.label_field!r}, the record has {', '.join(row) or 'no keys'}")
     elif labelled and text:
-        entities, found = entities_of(row[card.label_field], text, card.label_names)
-        faults += found
+        entities, wrong = entities_of(row[card.label_field], text, card.label_names)
+        faults += wrong
     return EntityRecord(record_id, text, entities, line), faults

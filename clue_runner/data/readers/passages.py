@@ -111,7 +111,7 @@ class _Reading:
         if isinstance(value, list):
             for index, record in enumerate(value):
                 self._take_listed(record, index)
-        elif isinstance(value, dict) and all(isinstance(one, dict) for one in value.values()):
+        elif isinstance(value, dict) and all(isinstance(question, dict) for question in value.values()):
             for name, record in value.items():
                 self._take_annotated(name, record)
         else:
@@ -136,20 +136,20 @@ class _Reading:
                 self.findings.add(f"question {name}: 'passages' must be a list, got {passages!r:.60}", index)
             return
         kept = []
-        for place, one in enumerate(passages):
-            found = self._listed_passage(name, one, (index, "passages", place))
-            if found is not None:
-                kept.append(found)
+        for place, entry in enumerate(passages):
+            passage = self._listed_passage(name, entry, (index, "passages", place))
+            if passage is not None:
+                kept.append(passage)
         self._keep(
             name, question, kept, self._further(name, record, index), self._repeat(name, record, index)
         )
 
-    def _listed_passage(self, name: Any, one: Any, path: tuple[Step, ...]) -> Passage | None:
+    def _listed_passage(self, name: Any, entry: Any, path: tuple[Step, ...]) -> Passage | None:
         """Return one passage of the list layout, or None where it is wrong."""
-        text = one.get("passage") if isinstance(one, dict) else None
-        answer = one.get("answer", "") if isinstance(one, dict) else None
+        text = entry.get("passage") if isinstance(entry, dict) else None
+        answer = entry.get("answer", "") if isinstance(entry, dict) else None
         if not isinstance(text, str) or not text.strip():
-            self.findings.add(f"question {name}: a passage without text, got {one!r:.60}", *path)
+            self.findings.add(f"question {name}: a passage without text, got {entry!r:.60}", *path)
             return None
         if not isinstance(answer, str):
             self.findings.add(f"question {name}: 'answer' must be a string, got {answer!r:.60}", *path)
@@ -164,7 +164,7 @@ class _Reading:
     def _further(self, name: Any, record: dict[str, Any], index: int) -> tuple[str, ...]:
         """Return the references that stand beside the passages."""
         listed = record.get("answers", [])
-        if not isinstance(listed, list) or not all(isinstance(one, str) and one for one in listed):
+        if not isinstance(listed, list) or not all(isinstance(text, str) and text for text in listed):
             self.findings.add(
                 f"question {name}: 'answers' must be a list of strings, got {listed!r:.60}", index
             )
@@ -194,14 +194,14 @@ class _Reading:
             self.findings.add(f"question {name}: 'evidences' must be an object, got {evidences!r:.60}", name)
             return
         kept, nowhere = [], list[str]()
-        for key, one in evidences.items():
-            text = one.get("evidence") if isinstance(one, dict) else None
+        for key, evidence in evidences.items():
+            text = evidence.get("evidence") if isinstance(evidence, dict) else None
             if not isinstance(text, str) or not text.strip():
                 self.findings.add(
-                    f"question {name}: an evidence without text, got {one!r:.60}", name, "evidences", key
+                    f"question {name}: an evidence without text, got {evidence!r:.60}", name, "evidences", key
                 )
                 continue
-            given = list(self._annotated_answers(name, one.get("answer"), (name, "evidences", key)))
+            given = list(self._annotated_answers(name, evidence.get("answer"), (name, "evidences", key)))
             kept.append(Passage(text, tuple(answer for answer in given if answer in text)))
             nowhere += [answer for answer in given if answer not in text]
         if nowhere:
@@ -211,12 +211,12 @@ class _Reading:
     def _annotated_answers(self, name: str, answer: Any, path: tuple[Step, ...]) -> Iterator[str]:
         """Yield the answers of one evidence, each once."""
         listed = [answer] if isinstance(answer, str) else answer
-        if not isinstance(listed, list) or not all(isinstance(one, str) for one in listed):
+        if not isinstance(listed, list) or not all(isinstance(text, str) for text in listed):
             self.findings.add(
                 f"question {name}: 'answer' must be a list of strings, got {answer!r:.60}", *path
             )
             return
-        yield from dict.fromkeys(one for one in listed if one and one != NO_ANSWER)
+        yield from dict.fromkeys(text for text in listed if text and text != NO_ANSWER)
 
     def _named(self, name: Any, question: Any, *path: Step) -> bool:
         """Return whether id and question can be used, noting why not."""
@@ -239,7 +239,7 @@ class _Reading:
         answers: tuple[str, ...] | None = None
         if self.labelled:
             answers = tuple(
-                dict.fromkeys([*(one for passage in passages for one in passage.answers), *further])
+                dict.fromkeys([*(answer for passage in passages for answer in passage.answers), *further])
             )
         else:
             passages = [Passage(passage.text) for passage in passages]

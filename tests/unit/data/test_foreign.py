@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
@@ -209,6 +210,21 @@ def test_columns_are_named() -> None:
 def test_what_cannot_be_told_is_asked(raw: bytes, says: str) -> None:
     with pytest.raises(DataError, match=says):
         examples(raw)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"a," * 300_000 + b"b\n" + b"c," * 300_000 + b"d\n",
+        json.dumps([{f"k{number}": 1} for number in range(20_000)]).encode(),
+    ],
+    ids=["table", "JSON"],
+)
+def test_the_cost_of_many_columns_is_bounded(raw: bytes) -> None:
+    started = time.monotonic()
+    with pytest.raises(DataError, match="too many columns"):
+        read_grid(raw, "own.csv")
+    assert time.monotonic() - started < 3
 
 
 def test_rows_without_text_or_label_are_left_out_and_named() -> None:
