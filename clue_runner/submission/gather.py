@@ -42,7 +42,8 @@ class RunFacts:
     Args:
         task: a shipped name, or the folder of a card of one's own.
         weights: hash of the pretrained weights.
-        settings: hash of all settings but the seed: runs that share it differ in their seed alone.
+        settings: hashes of all settings but the seed, and of the data: runs that share them differ in their
+            seed alone.
         score: dev score of ``metric`` in percent; None: the run has not ended with one.
         data: ``--data`` of the run; None: the task's own place.
         flaws: why its answers should not go to the leaderboard, each with its reason in words.
@@ -151,6 +152,7 @@ def run_facts(folder: Path) -> RunFacts | None:
         flaws.append(("incomplete", "trained on cut data, or on other data than the card's"))
     if not broken and (result is None or not result.ok):
         flaws.append(("incomplete", "the run has failed" if result else "the run has not ended"))
+    hashes = [result.data_sha256.get(split, "") for split in ("train", "dev")] if result else []
     named = str(run["model.name"]) if run else result.model if result else None
     return RunFacts(
         folder,
@@ -158,7 +160,7 @@ def run_facts(folder: Path) -> RunFacts | None:
         model=named,
         weights=result.checkpoint.sha256 if result and result.checkpoint else None,
         seed=result.seed if result else None,
-        settings=values_hash({**run, "seed": 0}) if run else None,
+        settings=" ".join([values_hash({**run, "seed": 0}), *hashes]) if run else None,
         metric=result.metric if result else None,
         score=result.score if result else None,
         data=data,

@@ -99,6 +99,7 @@ def make_run(card: Card, tmp_path: Path) -> MakeRun:
         complete: bool | None = True,
         data: str | None = None,
         weights: str = "w" * 64,
+        train: str = "t" * 64,
         settings: tuple[str, ...] = (),
         files: dict[str, bytes] | None = None,
         written: int = 1_000,
@@ -123,7 +124,7 @@ def make_run(card: Card, tmp_path: Path) -> MakeRun:
                 "scores": {} if score is None else {"accuracy": score},
                 "confidence_interval": None if score is None else [score - 1, score + 1],
                 "chance": None if score is None else 33.0, "examples": None if score is None else 3,
-                "data_complete": complete, "backend": "tensorflow", "data_sha256": {},
+                "data_complete": complete, "backend": "tensorflow", "data_sha256": {"train": train},
                 "config_sha256": config_hash(run), "commit": None, "versions": {},
             })  # fmt: skip
         for name, raw in (files or {}).items():

@@ -154,6 +154,16 @@ def test_other_settings_are_no_seeds(card: Card, make_run: MakeRun, runs: Path, 
     assert any(f"two files are {NAME}" in problem for problem in problems)
 
 
+@pytest.mark.parametrize("other", [{"train": "u" * 64}, {"weights": "v" * 64}])
+def test_runs_on_other_data_or_other_weights_are_no_seeds(
+    other: dict[str, Any], card: Card, make_run: MakeRun, runs: Path, output: Path
+) -> None:
+    make_run("topics/a", files=GOOD, seed=1, score=80.0, written=1)
+    make_run("topics/b", files=GOOD, seed=2, score=70.0, written=2, **other)
+    (file,) = packed(card, runs, output=output).taken
+    assert file.piece.run is not None and (file.piece.run.seed, file.why) == (2, None)
+
+
 def test_folders_set_aside_are_never_searched(card: Card, make_run: MakeRun, runs: Path) -> None:
     make_run("topics/a.old-1", files=answers("103"), written=9)
     kept = make_run("topics/a", files=GOOD, written=1)
