@@ -21,8 +21,6 @@ from clue_runner.models.part import Part
 from clue_runner.models.positions import Positions
 from clue_runner.models.shape import BlockShape
 
-PROBABILITIES = 0
-
 
 @dataclass(frozen=True)  # no tuple: Keras takes no argument that nests tensors and numbers
 class View:
@@ -150,7 +148,7 @@ class SelfAttention(Part):
             queries, keys = self.positions.rotate(queries, keys, seen.position_ids, key_ids)
             more = self.positions.scores(queries, keys, seen.position_ids, key_ids)
             added = more if added is None or more is None else added + more
-        drop = dropout.site(key, layer, PROBABILITIES, self.rate)
+        drop = dropout.site(key, f"layers/{layer}/attention/probabilities", self.rate)
         context = self._attend(queries, keys, values, replace(seen, added=added), drop, first_only)
         context = ops.reshape(ops.transpose(context, (0, 2, 1, 3)), (-1, self.width))
         output = dense(context, self.cast(self.kernels["output"]), self.cast(self.biases["output"]))

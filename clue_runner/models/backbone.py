@@ -21,8 +21,6 @@ from clue_runner.models.positions import Positions
 from clue_runner.models.shape import EncoderShape
 from clue_runner.models.transformer import Block, run_blocks, run_cached
 
-EMBEDDINGS = 1 << 16  # stands for the layer number in dropout keys
-
 
 class Encoded(NamedTuple):
     """What a backbone returns.
@@ -96,7 +94,7 @@ class Embeddings(Part):
         scale, offset = ops.convert_to_tensor(self.scale), ops.convert_to_tensor(self.offset)
         normed = self.cast(layer_norm(total, scale, offset, self.epsilon))
         shape = (ops.shape(normed)[0], self.width)
-        drop = dropout.mask(key, EMBEDDINGS, 0, shape, self.rate, self.compute_dtype)
+        drop = dropout.mask(key, "embeddings", shape, self.rate, self.compute_dtype)
         normed = dropout.apply(normed, drop)
         if self.hidden == self.width:
             return normed

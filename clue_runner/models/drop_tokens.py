@@ -21,7 +21,6 @@ from keras import ops
 from clue_runner.models import dropout
 from clue_runner.models.head import NOISE
 
-SITE = 1 << 18  # stands for the layer number in dropout keys
 SHORTEST = 8  # tokens under which no row is cut: [CLS], [SEP] and a few others must fit
 _PARTS = 1 << 12  # the share in whole numbers, so that every backend counts alike
 _WORDS = 1 << 16  # random words to order tokens by
@@ -67,7 +66,7 @@ def choose_tokens(token_ids: Any, lengths: Any, share: float, key: Any) -> tuple
     inside = places < lengths[:, None]
     last = ops.take_along_axis(token_ids, ops.maximum(lengths - 1, 0)[:, None], axis=1)
     fixed = ops.logical_and(inside, ops.logical_or(places == 0, token_ids == last))
-    words = ops.cast(dropout.random_words(dropout.fold(key, SITE, 0), (rows, length)), "int32")
+    words = ops.cast(dropout.random_words(dropout.fold(key, "drop_tokens"), (rows, length)), "int32")
     # fixed tokens first, then the others by lot, then padding; equal lots stay in the row's order
     rank = ops.where(fixed, -1, ops.where(inside, words, _WORDS))
     chosen = ops.cast(ops.argsort(rank, axis=-1), "int32")[:, :size]

@@ -1,7 +1,8 @@
 """Dropout masks as a pure function of a key: no layer keeps random state.
 
-In: a key of two 32-bit words made from (run seed, update, micro-batch), folded with (layer, site).
-Out: a 0/1 mask and the factor that keeps the expectation. Knows nothing about layers.
+In: a key of two 32-bit words made from (run seed, update, micro-batch), folded with the name of the place
+that drops, so that a place added elsewhere changes no mask. Out: a 0/1 mask and the factor that keeps the
+expectation. Knows nothing about layers.
 
 Random bits come from Philox as integers and are compared with an integer threshold: float draws
 differ between TensorFlow's graph and XLA, integers do not. One 32-bit word serves two elements.
@@ -9,6 +10,7 @@ differ between TensorFlow's graph and XLA, integers do not. One 32-bit word serv
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, NamedTuple
 
 import keras
@@ -64,9 +66,9 @@ def update_keys(seed: int, update_index: int, micro_batches: int) -> NDArray[np.
     return np.stack(words).astype(np.uint32).view(np.int32)
 
 
-def fold(key: Any, layer: int, site: int) -> Any:
-    """Return the key of one dropout site; ``layer`` and ``site`` are static."""
-    words = np.random.SeedSequence((0xC1E, layer, site)).generate_state(2).astype(np.uint32).view(np.int32)
+def fold(key: Any, name: str) -> Any:
+    """Return the key of one dropout site; no two sites of a network share a name."""
+    words = np.frombuffer(hashlib.sha256(name.encode()).digest()[:8], "<i4")
     return ops.bitwise_xor(key, ops.convert_to_tensor(words, dtype="int32"))
 
 
@@ -75,16 +77,14 @@ def threshold(rate: float) -> int:
     return min(round(rate * _LEVELS), _LEVELS - 1)
 
 
-def site(key: Any | None, layer: int, number: int, rate: float) -> Site | None:
+def site(key: Any | None, name: str, rate: float) -> Site | None:
     """Return one place where a network drops, or None at inference (no key) and at rate 0."""
-    return None if key is None or threshold(rate) == 0 else Site(fold(key, layer, number), rate)
+    return None if key is None or threshold(rate) == 0 else Site(fold(key, name), rate)
 
 
-def mask(
-    key: Any | None, layer: int, number: int, shape: tuple[Any, ...], rate: float, dtype: str
-) -> Mask | None:
+def mask(key: Any | None, name: str, shape: tuple[Any, ...], rate: float, dtype: str) -> Mask | None:
     """Return the mask of one site, or None at inference (no key) and at rate 0."""
-    found = site(key, layer, number, rate)
+    found = site(key, name, rate)
     return None if found is None else found.mask(shape, dtype)
 
 

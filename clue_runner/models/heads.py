@@ -17,7 +17,6 @@ from clue_runner.models.head import Head, encoded
 from clue_runner.models.kernels import NEGATIVE, dense
 
 Pooling = Literal["pooler", "first", "mean", "max"]
-HEAD = 1 << 17  # stands for the layer number in dropout keys
 
 
 class ClassificationHead(Head):
@@ -58,7 +57,7 @@ class ClassificationHead(Head):
         sequence, pooled = encoded(self.backbone, batch, key, first_only=not self.every_token)
         text = pooled if self.pooling == "pooler" else pool(sequence, batch["lengths"], self.pooling)
         shape = (ops.shape(text)[0], self.backbone.width)
-        text = dropout.apply(text, dropout.mask(key, HEAD, 0, shape, self.rate, self.compute_dtype))
+        text = dropout.apply(text, dropout.mask(key, "head", shape, self.rate, self.compute_dtype))
         kernel, bias = ops.convert_to_tensor(self.kernel), ops.convert_to_tensor(self.bias)
         return dense(ops.cast(text, "float32"), kernel, bias)
 
@@ -75,7 +74,7 @@ def token_vectors(backbone: Any, batch: Mapping[str, Any], dropout_key: Any | No
     """Return the backbone's (rows, length, width) after dropout at ``rate``."""
     sequence, _ = encoded(backbone, batch, dropout_key)
     shape = (ops.shape(sequence)[0], ops.shape(sequence)[1], backbone.width)
-    return dropout.apply(sequence, dropout.mask(dropout_key, HEAD, 0, shape, rate, backbone.compute_dtype))
+    return dropout.apply(sequence, dropout.mask(dropout_key, "head", shape, rate, backbone.compute_dtype))
 
 
 def pool(sequence: Any, lengths: Any, pooling: str) -> Any:

@@ -21,9 +21,6 @@ from clue_runner.models.positions import Positions
 from clue_runner.models.recompute import Step, chain, run_steps
 from clue_runner.models.shape import BlockShape, Recomputation
 
-AFTER_ATTENTION = 1
-AFTER_FEED_FORWARD = 2
-
 ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "gelu": gelu,
     "gelu_tanh": lambda inputs: ops.gelu(inputs, approximate=True),
@@ -95,7 +92,8 @@ class Block(Part):
         )
         if first_only:
             tokens = ops.reshape(tokens, (view.rows, view.queries, self.width))[:, 0]
-        return residual_sum(tokens, attended, self._mask(tokens, layer, AFTER_ATTENTION, key)), cache
+        drop = self._mask(tokens, f"layers/{layer}/attention/output", key)
+        return residual_sum(tokens, attended, drop), cache
 
     def feed_forward(self, tokens: Any, layer: int, key: Any | None) -> Any:
         """Return tokens + dropout(two dense layers), float32, the norm still to come."""
@@ -104,16 +102,17 @@ class Block(Part):
             activation = trained_gelu
         inner = activation(dense(tokens, self.cast(self.inner_kernel), self.cast(self.inner_bias)))
         outer = dense(inner, self.cast(self.outer_kernel), self.cast(self.outer_bias))
-        return residual_sum(tokens, outer, self._mask(tokens, layer, AFTER_FEED_FORWARD, key))
+        drop = self._mask(tokens, f"layers/{layer}/feed_forward/output", key)
+        return residual_sum(tokens, outer, drop)
 
-    def _mask(self, tokens: Any, layer: int, site: int, key: Any | None) -> dropout.Mask | None:
+    def _mask(self, tokens: Any, site: str, key: Any | None) -> dropout.Mask | None:
         """Return the dropout mask of one site of this block.
 
         Its shape is read from the tokens that go in: read from the branch, a recomputed part would run the
         branch's last product again for its shape alone.
         """
         shape = (ops.shape(tokens)[0], self.width)
-        return dropout.mask(key, layer, site, shape, self.rate, self.compute_dtype)
+        return dropout.mask(key, site, shape, self.rate, self.compute_dtype)
 
 
 def run_blocks(

@@ -74,7 +74,7 @@ def test_dropout_masks_are_the_same_bits(jax: Any) -> None:
     found = []
     for device in ("cpu", "gpu"):
         with jax.default_device(jax.devices(device)[0]):
-            draw = jax.jit(lambda key: dropout.mask(key, 3, 1, (64, 12, 37), 0.1, "float32").keep)
+            draw = jax.jit(lambda key: dropout.mask(key, "here", (64, 12, 37), 0.1, "float32").keep)
             found.append(np.asarray(draw(np.array([7, -9], np.int32))))
     assert np.array_equal(found[0], found[1])
 

@@ -25,7 +25,6 @@ from clue_runner.models.head import Head
 from clue_runner.models.part import POLICIES, Part
 from clue_runner.models.recompute import run_steps
 
-QUESTION, PASSAGE = 1 << 18, 1 << 19  # stand for layer numbers in dropout keys
 LOSS_SCALE = 100.0
 
 
@@ -102,10 +101,10 @@ class GatedConvolution(Part):
     """One gated dilated block: ``x + g (c - x)``, c and z from a convolution of three, g = sigmoid(z)."""
 
     def __init__(
-        self, prefix: str, seed: int, dtype_policy: str, *, width: int, dilation: int, layer: int, rate: float
+        self, prefix: str, seed: int, dtype_policy: str, *, width: int, dilation: int, rate: float
     ) -> None:
         super().__init__(prefix, seed, dtype_policy)
-        self.width, self.dilation, self.layer, self.rate = width, dilation, layer, rate
+        self.width, self.dilation, self.rate = width, dilation, rate
         self.kernel = self.weight("kernel", (KERNEL, width, 2 * width), "glorot")
         self.bias = self.weight("bias", (2 * width,), "zeros")
 
@@ -118,7 +117,7 @@ class GatedConvolution(Part):
             dropout_key: (2,) int32; None: inference.
         """
         shape = (ops.shape(inputs)[0], ops.shape(inputs)[1], self.width)
-        drop = dropout.mask(dropout_key, self.layer, 0, shape, self.rate, self.compute_dtype)
+        drop = dropout.mask(dropout_key, self.prefix, shape, self.rate, self.compute_dtype)
         kernel = ops.reshape(self._scaled(self.kernel, drop), (KERNEL * self.width, 2 * self.width))
         both = ops.matmul(shifted(inputs, self.dilation), kernel) + self._scaled(self.bias, drop)
         return gated_block(inputs, both, mask, drop)
@@ -186,8 +185,8 @@ class ReadingHead(Head):
         self.embedding = HybridEmbedding(
             "reader/embeddings", *shared, vocab_size=vocab_size, width=width, vectors=vectors
         )
-        self.question_blocks = self._blocks("question", QUESTION, QUESTION_RATES)
-        self.passage_blocks = self._blocks("passage", PASSAGE, PASSAGE_RATES)
+        self.question_blocks = self._blocks("question", QUESTION_RATES)
+        self.passage_blocks = self._blocks("passage", PASSAGE_RATES)
         self.question_pool = AttentionPooling("reader/question/pool", *shared, width=width)
         self.passage_pool = AttentionPooling("reader/passage/pool", *shared, width=2 * width)
         self.fuse = self.weight("fuse/kernel", (2 * width, width), "glorot")
@@ -199,7 +198,7 @@ class ReadingHead(Head):
             for name in ("gate", "start", "end")
         }
 
-    def _blocks(self, name: str, base: int, rates: tuple[int, ...]) -> list[GatedConvolution]:
+    def _blocks(self, name: str, rates: tuple[int, ...]) -> list[GatedConvolution]:
         """Return the convolutions of one side."""
         return [
             GatedConvolution(
@@ -208,7 +207,6 @@ class ReadingHead(Head):
                 self.dtype_policy.name,
                 width=self.width,
                 dilation=dilation,
-                layer=base + 1 + place,
                 rate=self.shape.head_dropout,
             )
             for place, dilation in enumerate(rates)
@@ -225,7 +223,7 @@ class ReadingHead(Head):
         row's end it means nothing.
         """
         question = self._question(batch, dropout_key)
-        passage, mask = self._embed(batch["token_ids"], batch.get("word_ids"), PASSAGE, dropout_key)
+        passage, mask = self._embed(batch["token_ids"], batch.get("word_ids"), "passage", dropout_key)
         fuse, width = self.cast(self.fuse), self.width
         joined = ops.matmul(passage, fuse[:width]) + ops.expand_dims(ops.matmul(question, fuse[width:]), 1)
         passage = joined * mask
@@ -240,12 +238,12 @@ class ReadingHead(Head):
             "end": self._tags("end", passage, question),
         }
 
-    def _embed(self, ids: Any, word_ids: Any | None, layer: int, dropout_key: Any | None) -> tuple[Any, Any]:
+    def _embed(self, ids: Any, word_ids: Any | None, side: str, dropout_key: Any | None) -> tuple[Any, Any]:
         """Return (characters, mask): (rows, length, width) with 0 behind the end, and (rows, length, 1)."""
         mask = ops.expand_dims(self.cast(ops.not_equal(ids, 0)), -1)
         found = self.embedding(ids, word_ids)
         shape = (ops.shape(ids)[0], ops.shape(ids)[1], self.width)
-        drop = dropout.mask(dropout_key, layer, 0, shape, self.shape.dropout, self.compute_dtype)
+        drop = dropout.mask(dropout_key, f"{side}/embeddings", shape, self.shape.dropout, self.compute_dtype)
         return dropout.apply(found, drop) * mask, mask
 
     def _convolve(
@@ -259,7 +257,7 @@ class ReadingHead(Head):
 
     def _question(self, batch: Mapping[str, Any], dropout_key: Any | None) -> Any:
         """Return (rows, width), the questions' vectors."""
-        found, mask = self._embed(batch["question_ids"], batch.get("question_words"), QUESTION, dropout_key)
+        found, mask = self._embed(batch["question_ids"], batch.get("question_words"), "question", dropout_key)
         found = self._convolve(self.question_blocks, found, mask, dropout_key)
         return self.cast(weighted_sum(self.question_pool(found, None, mask), found))
 

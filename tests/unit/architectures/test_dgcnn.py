@@ -70,7 +70,7 @@ def test_the_network_has_the_published_number_of_weights(hybrid: bool) -> None:
 
 
 def test_a_block_without_kernel_is_halfway_to_its_bias() -> None:
-    block = GatedConvolution("b", 0, "float32", width=4, dilation=2, layer=1, rate=0.1)
+    block = GatedConvolution("b", 0, "float32", width=4, dilation=2, rate=0.1)
     block.kernel.assign(np.zeros(block.kernel.shape, np.float32))
     content = np.array([1.0, -2.0, 3.0, 0.5], np.float32)
     block.bias.assign(np.concatenate([content, np.zeros(4, np.float32)]))
@@ -82,7 +82,7 @@ def test_a_block_without_kernel_is_halfway_to_its_bias() -> None:
 
 
 def test_a_block_sees_its_dilation_alone() -> None:
-    block = GatedConvolution("b", 3, "float32", width=4, dilation=4, layer=1, rate=0.0)
+    block = GatedConvolution("b", 3, "float32", width=4, dilation=4, rate=0.0)
     inputs = np.random.default_rng(1).normal(size=(1, 20, 4)).astype(np.float32)
     changed = inputs.copy()
     changed[0, 10] += 1

@@ -107,7 +107,7 @@ def test_the_gradient_of_added_scores_is_that_of_plain_operations(
 @pytest.mark.parametrize("shape", [SHAPES[1], SHAPES[5]], ids=str)
 @pytest.mark.parametrize("form", list(FORMS))
 def test_under_dropout_it_is_that_of_the_same_masks(form: str, shape: tuple[int, ...]) -> None:
-    site = dropout.site(ops.convert_to_tensor(KEY), 3, 0, 0.3)
+    site = dropout.site(ops.convert_to_tensor(KEY), "here", 0.3)
     assert site is not None
     whole = (ROWS, HEADS, LENGTH, LENGTH)
     if form == "whole":
@@ -120,7 +120,7 @@ def test_under_dropout_it_is_that_of_the_same_masks(form: str, shape: tuple[int,
     weight = np.random.default_rng(2).normal(size=values[0].shape).astype(np.float32)
 
     def own(query: Any, key: Any, value: Any, added: Any) -> Any:
-        here = dropout.site(ops.convert_to_tensor(KEY), 3, 0, 0.3)
+        here = dropout.site(ops.convert_to_tensor(KEY), "here", 0.3)
         if form == "whole":
             return attend_whole(query, key, value, None, here, added)
         return attend_chunked(query, key, value, None, here, CHUNK, added)
@@ -366,7 +366,7 @@ def test_one_block_in_every_layer_draws_other_masks_in_each() -> None:
     block = Block("b", 1, "float32", shape=shape)
     state, seen = ops.ones((200, 16)), []
     for layer in (0, 1):
-        mask = block._mask(state, layer, 1, ops.convert_to_tensor(KEY))
+        mask = block._mask(state, f"layers/{layer}/attention/output", ops.convert_to_tensor(KEY))
         seen.append(ops.convert_to_numpy(mask.keep) > 0)
     assert 0.4 < (seen[0] == seen[1]).mean() < 0.6
 

@@ -60,7 +60,7 @@ def value_and_slopes(
 
 def in_chunks(chunk: int, key: Any = None, rate: float = 0.0) -> Any:
     return lambda *args: attend_chunked(
-        *args, dropout.site(key, 3, 0, rate) if key is not None else None, chunk
+        *args, dropout.site(key, "here", rate) if key is not None else None, chunk
     )
 
 
@@ -87,7 +87,7 @@ def masks_of(length: int, chunk: int, rows: int) -> np.ndarray[Any, Any]:
     """The masks that chunks draw, put together: (rows, heads, length, length), scaled."""
     count = -(-length // chunk)
     size = -(-length // count)
-    site = dropout.site(ops.convert_to_tensor(KEY), 3, 0, 0.3)
+    site = dropout.site(ops.convert_to_tensor(KEY), "here", 0.3)
     assert site is not None
     parts = [site.part(index).mask((rows, HEADS, size, length), "float32") for index in range(count)]
     joined = np.concatenate([ops.convert_to_numpy(one.keep) * one.factor for one in parts], axis=2)
