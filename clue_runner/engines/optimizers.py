@@ -5,13 +5,17 @@ Knows nothing about networks, clipping or where the tensors live; works on tenso
 and on numpy arrays.
 
 A row of a lookup table that never had a gradient has moments of 0, so its step is exactly 0 and only
-the decay moves it. Engines may therefore update just the rows that were ever used.
+the decay moves it. Engines may therefore update just the rows that were ever used. For this an element's
+bits may not depend on where it stands: sums, products, quotients and ``square_root`` round correctly
+everywhere, TensorFlow's power of an array does not (its vector units and the rest behind them differ).
 """
 
 from __future__ import annotations
 
 import math
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from clue_runner.engines.base import EngineSettings
 from clue_runner.models.naming import decays
@@ -29,6 +33,15 @@ class Moments(NamedTuple):
 
     momentum: Any
     velocity: Any
+
+
+def square_root(value: Any) -> Any:
+    """Return the root of an array, correctly rounded wherever an element stands."""
+    if isinstance(value, np.ndarray | np.generic):
+        return np.sqrt(value)
+    from keras import ops
+
+    return ops.sqrt(value)
 
 
 def step_size(learning_rate: Any, step: Any, settings: EngineSettings) -> Any:
@@ -49,7 +62,7 @@ def adam(
     """Return the next weight and moments, decay left out."""
     momentum = moments.momentum + (gradient - moments.momentum) * (1 - settings.beta_1)
     velocity = moments.velocity + (gradient * gradient - moments.velocity) * (1 - settings.beta_2)
-    return weight - momentum * size / (velocity**0.5 + settings.epsilon), Moments(momentum, velocity)
+    return weight - momentum * size / (square_root(velocity) + settings.epsilon), Moments(momentum, velocity)
 
 
 def rectified_size(learning_rate: Any, step: Any, settings: EngineSettings, ops: Any) -> RectifiedSize:
@@ -79,7 +92,7 @@ def radam(
     """Return the next weight and moments, decay left out."""
     momentum = moments.momentum + (gradient - moments.momentum) * (1 - settings.beta_1)
     velocity = moments.velocity + (gradient * gradient - moments.velocity) * (1 - settings.beta_2)
-    scale = size.adaptive / (velocity**0.5 + settings.epsilon) + size.plain
+    scale = size.adaptive / (square_root(velocity) + settings.epsilon) + size.plain
     return weight - momentum * scale, Moments(momentum, velocity)
 
 

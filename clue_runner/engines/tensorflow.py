@@ -75,7 +75,8 @@ class TensorFlowEngine:
             {} if settings.ema is None else {name: tf.Variable(v) for name, v in self.trained.items()}
         )
         self.step_count = tf.Variable(0, dtype=tf.int64)
-        # which rows of a lookup table ever had a gradient; follows from the velocity (see optimizers)
+        # rows of a lookup table that were ever read, at least those whose moments are not 0. A step leaves
+        # the others as they are (see optimizers): this decides what is computed and no bit of the result.
         lookups = (
             () if settings.jit else [name for name in self.trained if is_lookup(self.keras_variables[name])]
         )
@@ -123,7 +124,8 @@ class TensorFlowEngine:
         for name, variable in variables.items():
             variable.assign(state[name])
         for name, used in self.used.items():
-            used.assign(np.any(state[VELOCITY + name] != 0, axis=1))
+            moved = (state[MOMENTUM + name] != 0) | (state[VELOCITY + name] != 0)
+            used.assign(moved.any(axis=1))
 
     def get_weights(self, *, averaged: bool) -> State:
         """Return copies of the network's weights."""
@@ -240,10 +242,13 @@ class TensorFlowEngine:
         weight = tf.maximum(weight, np.finfo(np.float32).tiny)
         loss = loss / weight
         found = {
-            name: self._joined(name, gradient) if isinstance(gradient, tf.IndexedSlices) else gradient
+            name: _by_row(gradient) if isinstance(gradient, tf.IndexedSlices) else gradient
             for name, gradient in gradients.items()
         }
-        norm = tf.sqrt(2 * tf.add_n([tf.nn.l2_loss(gradient) for gradient in found.values()])) / weight
+        # of a table the rows that this update has read: over all that were ever read, the order of the sum
+        # would follow from the run so far, and its last bit with it
+        arrays = [one.values if isinstance(one, tf.IndexedSlices) else one for one in found.values()]
+        norm = tf.sqrt(2 * tf.add_n([tf.nn.l2_loss(one) for one in arrays])) / weight
         finite = tf.math.is_finite(loss) & tf.math.is_finite(norm)
         scale = 1 / weight
         if self.settings.clip_norm is not None:
@@ -251,20 +256,6 @@ class TensorFlowEngine:
             scale = scale * tf.minimum(1.0, limit / tf.maximum(norm, limit * 1e-6))
         tf.cond(finite, lambda: self._apply(found, scale, learning_rate), tf.no_op)
         return loss, weight, norm, finite
-
-    def _joined(self, name: str, slices: Any) -> Any:
-        """Return (rows ever used, width): the slices of equal rows summed, in a fixed order.
-
-        Rows that never had a gradient need no step (see optimizers); most of a vocabulary is such.
-        """
-        used = self.used[name]
-        ids = tf.reshape(slices.indices, [-1])
-        values = tf.reshape(slices.values, [-1, slices.values.shape[-1]])
-        marked = tf.tensor_scatter_nd_update(used.read_value(), ids[:, None], tf.ones_like(ids, tf.bool))
-        used.assign(marked)
-        rank = tf.cumsum(tf.cast(marked, tf.int32)) - 1
-        count = rank[-1] + 1
-        return tf.math.unsorted_segment_sum(values, tf.gather(rank, ids), count)
 
     def _apply(self, gradients: Tensors, scale: Any, learning_rate: Any) -> Any:
         """Move every weight, its moments and its average by one AdamW step."""
@@ -286,7 +277,8 @@ class TensorFlowEngine:
                 if decay is not None and name not in self.used:
                     weight.assign(weight * decay)
                 if name in self.used:
-                    self._apply_rows(name, gradient * scale, size, decay)
+                    scaled = tf.IndexedSlices(gradient.values * scale, gradient.indices)
+                    self._apply_rows(name, scaled, size, decay)
                 elif rectified:
                     stepped, after = radam(weight, gradient * scale, moments, size, settings)
                     for variable, values in zip((weight, *moments), (stepped, *after), strict=True):
@@ -310,11 +302,18 @@ class TensorFlowEngine:
         return tf.no_op()
 
     def _apply_rows(self, name: str, gradient: Any, size: Any, decay: Any | None) -> None:
-        """Decay all rows of a lookup table in place and step those that were ever used.
+        """Decay all rows of a lookup table in place and step those that were ever read.
 
+        Rows that never had a gradient need no step (see optimizers); most of a vocabulary is such.
         A variable whose rows are written is copied by every whole read and assignment, so neither is done.
         """
-        rows = tf.where(self.used[name])[:, 0]
+        used, ids = self.used[name], gradient.indices
+        marked = tf.tensor_scatter_nd_update(used.read_value(), ids[:, None], tf.ones_like(ids, tf.bool))
+        used.assign(marked)
+        rows = tf.where(marked)[:, 0]
+        place = tf.gather(tf.cumsum(tf.cast(marked, tf.int32)) - 1, ids)
+        shape = tf.stack([tf.shape(rows)[0], gradient.values.shape[1]])
+        gradient = tf.scatter_nd(place[:, None], gradient.values, shape)
         weight, (momentum, velocity) = self.weights[name], self.moments[name]
         if decay is not None:
             every = tf.range(weight.shape[0])
@@ -328,6 +327,13 @@ class TensorFlowEngine:
             (velocity, moments.velocity),
         ):
             tf.raw_ops.ResourceScatterUpdate(resource=variable.handle, indices=rows, updates=values)
+
+
+def _by_row(slices: Any) -> Any:
+    """Return the slices with those of equal rows summed, each row once, in the order of its first slice."""
+    values = tf.reshape(slices.values, [-1, slices.values.shape[-1]])
+    rows, place = tf.unique(tf.reshape(slices.indices, [-1]))
+    return tf.IndexedSlices(tf.math.unsorted_segment_sum(values, place, tf.shape(rows)[0]), rows)
 
 
 class _SliceList(NamedTuple):
