@@ -1,11 +1,13 @@
 """Proves that a killed run loses nothing: kill -9 at random moments, continued by the same command.
 
-In: a backend, a number of kills, a seed. Out: exit 0 where weights, optimizer, metrics and predictions of
-the broken run equal those of an unbroken one bit for bit, and where a run whose saved state was altered
-on purpose does not (the negative control). On a CPU; about 10 seconds a kill.
+In: a backend, a task, a number of kills, a seed. Out: exit 0 where weights, optimizer, metrics and
+predictions of the broken run equal those of an unbroken one bit for bit, and where a run whose saved state
+was altered on purpose does not (the negative control). On a CPU; about 10 seconds a kill.
 
     python scripts/check_resume.py --backend tensorflow --kills 20
     python scripts/check_resume.py --task webqa --kills 5
+    python scripts/check_resume.py --task c3 --techniques  # accumulation, bfloat16, recomputation, DropToken
+    python scripts/check_resume.py --task cluener --runs 2  # two seeds, one after the other
 """
 
 from __future__ import annotations
@@ -36,9 +38,14 @@ SETTINGS = {
     "train.precision": "float32",
     "train.ema": 0.9,
 }
+READING = {"data.max_length": 96, "data.window_stride": 32, "data.limit_train": 96, "data.limit_dev": 16}
 # Task -> its model, and what it sets besides: the reader draws passages anew each epoch.
 TASKS: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "afqmc": ("test", {}),
+    "cluener": ("test", {}),
+    "cmrc2018": ("test", {**READING, "train.epochs": 4}),
+    "c3": ("test", {"train.batch_size": 8}),
+    "chid": ("test", {"train.batch_size": 8}),
     "webqa": (
         "dgcnn",
         {
@@ -51,6 +58,19 @@ TASKS: Mapping[str, tuple[str, Mapping[str, object]]] = {
         },
     ),
 }
+# Everything that makes an update of several parts, each of which draws masks of its own.
+TECHNIQUES: Mapping[str, object] = {
+    "train.accumulate": 2,
+    "train.precision": "bfloat16",
+    "model.recompute": "block",
+    "train.drop_tokens": 0.1,
+}
+KEEP_TOKENS = {
+    "cluener",
+    "cmrc2018",
+    "chid",
+    "webqa",
+}  # an answer is about single tokens: none may be missing
 # What may differ between two equal runs: clocks, memory, and the commit of a tree that is being worked on.
 CLOCKS = ("seconds", "examples_per_second", "peak_memory_bytes", "commit", "config_sha256")
 POLL_SECONDS = 0.005
@@ -58,15 +78,31 @@ LIMIT_SECONDS = 600
 
 
 class Command:
-    """One ``clue train`` command line, run again and again in one folder."""
+    """One ``clue train`` command line, run again and again in one folder.
+
+    Args:
+        folder: the run folder; with several ``runs`` the folder of theirs.
+        backend: tensorflow or jax.
+        cache: for $CLUE_HOME.
+        settings: as ``--set`` takes them; the task's own come after them.
+        task: one of ``TASKS``.
+        runs: of so many seeds, one after the other.
+    """
 
     def __init__(
-        self, folder: Path, backend: str, cache: Path, settings: Mapping[str, object], task: str = "afqmc"
+        self,
+        folder: Path,
+        backend: str,
+        cache: Path,
+        settings: Mapping[str, object],
+        task: str = "afqmc",
+        runs: int = 1,
     ) -> None:
-        self.folder = folder
+        self.folder, self.runs = folder, runs
         model, further = TASKS[task]
         self.arguments = [sys.executable, "-m", "clue_runner", "train", "--task", task, "--data", "sample"]
         self.arguments += ["--model", model, "--backend", backend, "--output", str(folder)]
+        self.arguments += ["--seeds", str(runs)] if runs > 1 else []
         for key, value in {**settings, **further}.items():
             self.arguments += ["--set", f"{key}={value}"]
         self.environment = {
@@ -97,8 +133,7 @@ class Command:
     def stop(self, moment: Moment, number: int) -> tuple[int, str]:
         """Start the command, send it a signal at a moment, and return its exit code and output."""
         process = self.start()
-        size = self.events_size()
-        moment.wait(process, self.folder, size)
+        moment.wait(process, self.folder, self.events_size())
         if process.poll() is None:
             process.send_signal(number)
         output, _ = process.communicate(timeout=LIMIT_SECONDS)
@@ -106,8 +141,17 @@ class Command:
 
     def events_size(self) -> int:
         """Return the bytes of events that earlier sittings have written."""
-        path = self.folder / "events.jsonl"
-        return path.stat().st_size if path.exists() else 0
+        return len(events_bytes(self.folder))
+
+    def run_folders(self) -> list[Path]:
+        """Return the folder of each run, in the order of their seeds."""
+        return [self.folder] if self.runs == 1 else sorted(self.folder.glob("seed-*"))
+
+
+def events_bytes(folder: Path) -> bytes:
+    """Return the events of the run in a folder, or of all runs in it, in the order of their seeds."""
+    paths = [folder / "events.jsonl", *sorted(folder.glob("seed-*/events.jsonl"))]
+    return b"".join(path.read_bytes() for path in paths if path.exists())
 
 
 class Moment:
@@ -133,14 +177,8 @@ class Moment:
         time.sleep(self.delay)
 
     def _seen(self, folder: Path, skip: int) -> bool:
-        """Return whether the event stands in the file after the first ``skip`` bytes."""
-        path = folder / "events.jsonl"
-        if not path.exists():
-            return False
-        with path.open("rb") as file:
-            file.seek(skip)
-            lines = file.read().split(b"\n")[:-1]
-        for line in lines:
+        """Return whether the event stands after the first ``skip`` bytes."""
+        for line in events_bytes(folder)[skip:].split(b"\n")[:-1]:
             event = json.loads(line)
             late = event.get("event") != "resume" and int(event.get("step", -1)) >= (self.step or 0)
             if late and self.event in {None, event["event"]}:
@@ -158,6 +196,15 @@ def random_moments(count: int, total: int, chance: random.Random) -> list[Moment
     for _ in range(starts):
         moments.insert(chance.randrange(len(moments)), Moment(None, None, chance.uniform(0.05, 5.0)))
     return moments
+
+
+def contents(command: Command) -> dict[str, Any]:
+    """Return what ``content`` returns of every run of a command, and the summary of several."""
+    found = {}
+    for number, folder in enumerate(command.run_folders(), start=1):
+        found |= {f"run {number}: {name}": value for name, value in content(folder).items()}
+    summary = command.folder / "summary.json"
+    return found | ({"summary": summary.read_bytes()} if command.runs > 1 else {})
 
 
 def content(folder: Path) -> dict[str, Any]:
@@ -208,8 +255,8 @@ def kill_through(command: Command, moments: Sequence[Moment]) -> int:
         if code not in {-signal.SIGKILL, 0}:
             raise AssertionError(f"exit {code}\n{output}")
         killed += code == -signal.SIGKILL
-        newest = list_snapshots(command.folder / "checkpoints")
-        where = newest[0].name if newest else "nothing saved"
+        newest = [list_snapshots(folder / "checkpoints")[:1] for folder in command.run_folders()]
+        where = ", ".join(path.name for paths in newest for path in paths) or "nothing saved"
         print(
             f"kill {number:2d}: after step {moment.step}, +{moment.delay:.3f} s; newest state: {where}",
             flush=True,
@@ -218,29 +265,46 @@ def kill_through(command: Command, moments: Sequence[Moment]) -> int:
     return killed
 
 
-def check(backend: str, kills: int, seed: int, work: Path, task: str = "afqmc") -> list[str]:
+def settings_of(task: str, *, techniques: bool) -> dict[str, object]:
+    """Return the settings of a check."""
+    further = dict(TECHNIQUES) if techniques else {}
+    if task in KEEP_TOKENS:
+        further.pop("train.drop_tokens", None)
+    return {**SETTINGS, **further}
+
+
+def check(options: argparse.Namespace, work: Path) -> list[str]:
     """Run the whole proof in ``work`` and return what failed."""
-    cache = work / "cache"
-    unbroken = Command(work / "unbroken", backend, cache, SETTINGS, task)
+    settings = settings_of(options.task, techniques=options.techniques)
+    unbroken, broken, control = (
+        Command(work / name, options.backend, work / "cache", settings, options.task, options.runs)
+        for name in ("unbroken", "broken", "control")
+    )
     unbroken.finish()
-    expected, total = content(unbroken.folder), total_steps(unbroken.folder)
-    print(f"unbroken run: {total} steps, score {expected['metrics']['score']:.2f}", flush=True)
-
-    broken = Command(work / "broken", backend, cache, SETTINGS, task)
-    killed = kill_through(broken, random_moments(kills, total, random.Random(seed)))
-    wrong = differences(expected, content(broken.folder))
+    expected, total = contents(unbroken), total_steps(unbroken.run_folders()[0])
+    metrics = expected["run 1: metrics"]
+    print(
+        f"unbroken: {options.runs} runs of {total} steps, {metrics['precision']}, "
+        f"padding {metrics['padding_share']:.0%}, score {metrics['score']:.2f}",
+        flush=True,
+    )
+    failures = [] if metrics["padding_share"] > 0 else ["no row was padded"]
+    chance = random.Random(options.seed)
+    parts = [options.kills // options.runs] * options.runs
+    moments = [moment for part in parts for moment in random_moments(part, total, chance)]
+    killed = kill_through(broken, moments)
+    wrong = differences(expected, contents(broken))
     print(f"{killed} kills; differences: {', '.join(wrong) or 'none, bit-equal'}", flush=True)
-    failures = [f"after {killed} kills: {name} differs" for name in wrong]
-    if killed < kills:
-        failures.append(f"only {killed} of {kills} kills hit a living run")
+    failures += [f"after {killed} kills: {name} differs" for name in wrong]
+    if killed < len(moments):
+        failures.append(f"only {killed} of {len(moments)} kills hit a living run")
 
-    control = Command(work / "control", backend, cache, SETTINGS, task)
     control.stop(Moment(total // 2, "save"), signal.SIGKILL)
-    altered = alter_saved_state(control.folder)
+    altered = alter_saved_state(control.run_folders()[0])
     control.finish()
-    wrong = differences(expected, content(control.folder))
+    wrong = differences(expected, contents(control))
     print(f"negative control ({altered.name} stands at another update): {len(wrong)} differences", flush=True)
-    if not any(name in wrong for name in ("best", "last")):
+    if not {"run 1: best", "run 1: last"} & set(wrong):
         failures.append("the negative control ended with the same weights: the comparison proves nothing")
     return failures
 
@@ -250,6 +314,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--backend", choices=["tensorflow", "jax"], default="tensorflow")
     parser.add_argument("--task", choices=sorted(TASKS), default="afqmc")
+    parser.add_argument("--techniques", action="store_true", help=", ".join(map(str, TECHNIQUES)))
+    parser.add_argument("--runs", type=int, default=1, help="seeds")
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", action="store_true", help="leave the run folders for inspection")
@@ -257,7 +323,7 @@ def main() -> int:
     work = Path(tempfile.mkdtemp(prefix="check-resume-"))
     started = time.monotonic()
     try:
-        failures = check(options.backend, options.kills, options.seed, work, options.task)
+        failures = check(options, work)
     finally:
         if options.keep:
             print(f"run folders: {work}")
@@ -265,7 +331,8 @@ def main() -> int:
             shutil.rmtree(work, ignore_errors=True)
     for failure in failures:
         print(f"FAILED: {failure}")
-    print(f"{options.backend}: {'failed' if failures else 'passed'} in {time.monotonic() - started:.0f} s")
+    verdict = "failed" if failures else "passed"
+    print(f"{options.backend}, {options.task}: {verdict} in {time.monotonic() - started:.0f} s")
     return 1 if failures else 0
 
 

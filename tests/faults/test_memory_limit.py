@@ -263,53 +263,28 @@ WIDE = {
 }
 
 
-@pytest.fixture
-def limited(tmp_path: Path, backend: str, cache: Path) -> Callable[..., tuple[int, str]]:
-    """Run a command whose training gets little memory or all there is; return exit code and stderr."""
+# Where the system refuses, TensorFlow's usual allocator on a CPU aborts the process as often as it says so;
+# the allocator that it has for GPUs takes a limit of its own and always says so.
+OWN_LIMIT = {"TF_CPU_ALLOCATOR_USE_BFC": "true", "TF_CPU_BFC_MEM_LIMIT_IN_MB": "900"}
+
+
+def test_training_goes_on_under_a_real_limit(tmp_path: Path, backend: str, cache: Path) -> None:
+    """An allocator's own refusal, no stand-in: at the system's limit with JAX, at its own with TensorFlow."""
     if not Path("/proc/self/status").exists():
         pytest.skip("needs Linux")
     sets = [text for key, value in WIDE.items() for text in ("--set", f"{key}={value}")]
-    asked = ["train", "--task", "afqmc", "--data", "sample", "--model", "test", "--device", "cpu", *sets]
-    asked += ["--backend", backend, "--output", str(tmp_path)]
-    environment = {**os.environ, "KERAS_BACKEND": backend, "CLUE_HOME": str(cache)}
-    options: dict[str, Any] = {"capture_output": True, "text": True, "env": environment, "check": False}
-
-    def train(*, limit: bool) -> tuple[int, str]:
-        program = ["-c", LIMITED] if limit else ["-m", "clue_runner"]
-        outcome = subprocess.run([sys.executable, *program, *asked], **options)
-        return outcome.returncode, outcome.stderr
-
-    return train
-
-
-def test_jax_goes_on_under_a_real_limit(
-    tmp_path: Path, backend: str, limited: Callable[..., tuple[int, str]]
-) -> None:
-    if backend != "jax":
-        pytest.skip("about the JAX backend")
-    code, said = limited(limit=True)
-    assert code == 0, said
-    assert "going on from step 0 with at most 2,048 tokens" in said
+    program = ["-c", LIMITED] if backend == "jax" else ["-m", "clue_runner"]
+    arguments = ["train", "--task", "afqmc", "--data", "sample", "--model", "test", "--device", "cpu", *sets]
+    arguments += ["--backend", backend, "--output", str(tmp_path)]
+    outcome = subprocess.run(
+        [sys.executable, *program, *arguments],
+        env={**os.environ, **OWN_LIMIT, "KERAS_BACKEND": backend, "CLUE_HOME": str(cache)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert outcome.returncode == 0, outcome.stderr
+    assert "going on from step 0 with at most 2,048 tokens" in outcome.stderr
     progress = last_progress(tmp_path)
     assert (progress["step"], progress["examples"]) == (1, 256)
-    assert progress["token_budget"] == budgets(tmp_path)[-1]
-
-
-def test_tensorflow_halves_at_a_real_limit_and_is_done_at_the_second_command(
-    tmp_path: Path, backend: str, limited: Callable[..., tuple[int, str]]
-) -> None:
-    """On a CPU its pool keeps what the failed step held, or it aborts: halving may not be enough (exit 7), or
-    leave no note. The same command, with room, then finishes; a size that was noted to fail is not tried."""
-    if backend != "tensorflow":
-        pytest.skip("about the TensorFlow backend")
-    code, said = limited(limit=True)
-    assert code in {0, 7} or code < 0, said
-    noted = budgets(tmp_path)
-    assert noted or code < 0, said
-    if code != 0:
-        code, said = limited(limit=False)
-        assert code == 0, said
-    assert budgets(tmp_path) == noted
-    progress = last_progress(tmp_path)
-    assert (progress["step"], progress["examples"]) == (1, 256)
-    assert progress["token_budget"] == (noted[-1] if noted else None)
+    assert progress["token_budget"] == budgets(tmp_path)[-1] <= 2048

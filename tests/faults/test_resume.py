@@ -56,6 +56,29 @@ def test_kills_and_signals_change_nothing(
     assert broken.finish().count("this run has already ended") == 1
 
 
+def test_kills_change_nothing_with_padding_and_every_technique(
+    tmp_path: Path, command: Callable[..., Any], check_resume: ModuleType
+) -> None:
+    """Padded rows, micro-batches, bfloat16, recomputation and DropToken: each draws or rounds its own way."""
+    settings = {"train.epochs": 2, "data.max_length": 32, **check_resume.TECHNIQUES}
+    settings = {key.replace(".", "__"): value for key, value in settings.items()}
+    whole = command(tmp_path / "whole", **settings)
+    whole.finish()
+    metrics = json.loads((whole.folder / "metrics.json").read_text(encoding="utf-8"))
+    assert (metrics["precision"], metrics["steps"]) == ("bfloat16", 20)
+    assert metrics["padding_share"] > 0.02
+    broken = command(tmp_path / "broken", **settings)
+    for step in (4, 13):
+        code, output = broken.stop(check_resume.Moment(step, "step"), signal.SIGKILL)
+        assert code == -signal.SIGKILL, output
+    broken.finish()
+    assert check_resume.differences(check_resume.contents(whole), check_resume.contents(broken)) == []
+    events = [json.loads(line) for line in check_resume.events_bytes(broken.folder).split(b"\n")[:-1]]
+    resumed = [event["step"] for event in events if event["event"] == "resume"]
+    assert len(resumed) == 2
+    assert 0 < resumed[0] < resumed[1] < 20  # from a saved state each time
+
+
 def _stop_by_signal(command: Any, moment: Any, step: int, number: int) -> tuple[int, str]:
     """Stop a run as a person or a scheduler does; until it is gone it keeps its folder."""
     process = command.start()
