@@ -15,7 +15,6 @@ import sys
 import time
 from importlib import metadata
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 BACKEND_SECONDS = 90.0
@@ -34,7 +33,10 @@ PROBES = {
 def machine_facts() -> dict[str, Any]:
     """Return what is known about the machine, in types that JSON has."""
     from clue_runner.config.shipped import clue_home
+    from clue_runner.memory.limits import host_bytes
+    from clue_runner.runs.machine import core_count, processor_flags
 
+    flags = processor_flags()
     home = clue_home()
     existing = next(folder for folder in (home, *home.parents) if folder.exists())
     data = home / "data"
@@ -45,8 +47,8 @@ def machine_facts() -> dict[str, Any]:
         "backends": probe_backends(),
         "gpus": _nvidia_gpus(),
         "cores": core_count(),
-        "bfloat16": _has_bfloat16(),
-        "memory_bytes": _memory_bytes(),
+        "bfloat16": bool(flags & {"avx512_bf16", "amx_bf16", "bf16"}) if flags else None,
+        "memory_bytes": host_bytes(),
         "home": str(home),
         "home_writable": os.access(existing, os.W_OK),
         "disk_free_bytes": shutil.disk_usage(existing).free,
@@ -94,12 +96,6 @@ def _answer(child: subprocess.Popen[str], seconds: float) -> dict[str, Any]:
     return {"error": last[-1].strip()[:200] if last else f"ended with code {child.returncode}"}
 
 
-def core_count() -> int:
-    """Return the cores that this process may use, which a container can make fewer than the machine has."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
-
-
 def _version(distribution: str) -> str | None:
     """Return an installed distribution's version without importing it."""
     try:
@@ -132,23 +128,3 @@ def _nvidia_gpus() -> list[str]:
     return (
         [line.strip() for line in listed.stdout.split("\n") if line.strip()] if listed.returncode == 0 else []
     )
-
-
-def _has_bfloat16() -> bool | None:
-    """Return whether the processor multiplies bfloat16 itself; None where the system does not say."""
-    path = Path("/proc/cpuinfo")
-    if not path.is_file():
-        return None
-    words = set(path.read_text(encoding="utf-8", errors="replace").split())
-    return bool(words & {"avx512_bf16", "amx_bf16", "bf16"})
-
-
-def _memory_bytes() -> int | None:
-    """Return the memory that this process may use: the machine's, or a container's limit below it."""
-    sizes = []
-    if hasattr(os, "sysconf") and {"SC_PAGE_SIZE", "SC_PHYS_PAGES"} <= set(os.sysconf_names):
-        sizes.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    limit = Path("/sys/fs/cgroup/memory.max")
-    if limit.is_file() and (text := limit.read_text(encoding="utf-8").strip()).isdigit():
-        sizes.append(int(text))
-    return min(sizes) if sizes else None

@@ -10,11 +10,11 @@ import importlib.util
 import os
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from clue_runner.config.shipped import clue_home
 from clue_runner.errors import UsageError
+from clue_runner.runs.machine import core_count, processor_flags
 
 Backend = Literal["tensorflow", "jax"]
 
@@ -143,7 +143,7 @@ def choose_precision(setting: str, device: Device, flags: frozenset[str] | None 
         return Choice(setting, "as set")
     if device.kind == "gpu":
         return Choice("bfloat16", "a GPU multiplies bfloat16 faster")
-    found = (cpu_flags() if flags is None else flags) & {"avx512_bf16", "amx_bf16"}
+    found = (processor_flags() if flags is None else flags) & {"avx512_bf16", "amx_bf16"}
     if found:
         return Choice("bfloat16", f"the processor has {' and '.join(sorted(found))}")
     return Choice("float32", "the processor has neither AVX512-BF16 nor AMX")
@@ -158,21 +158,3 @@ def choose_jit(setting: str, backend: Backend, device: Device) -> Choice:
     if device.kind == "gpu":
         return Choice("on", "XLA fuses on a GPU")
     return Choice("off", "compiling each length on a CPU takes longer than it saves")
-
-
-def core_count() -> int:
-    """Return the cores that this process may use; sums may differ in the last bit between counts."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def cpu_flags() -> frozenset[str]:
-    """Return the processor's feature flags as Linux names them; empty where it cannot be told."""
-    path = Path("/proc/cpuinfo")
-    if not path.is_file():
-        return frozenset()
-    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
-        if line.startswith("flags"):
-            return frozenset(line.partition(":")[2].split())
-    return frozenset()

@@ -9,9 +9,10 @@ from __future__ import annotations
 from clue_runner.config.attention import FUSED, fused_problems
 from clue_runner.config.schema import Run
 from clue_runner.engines.attention import choose_attention
-from clue_runner.engines.devices import Choice, Device, choose_jit, choose_precision, core_count
+from clue_runner.engines.devices import Choice, Device, choose_jit, choose_precision
 from clue_runner.memory.limits import free_gpu_bytes
 from clue_runner.models.shape import BlockShape
+from clue_runner.runs.machine import core_count
 from clue_runner.training.network import Choices
 
 

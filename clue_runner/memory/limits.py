@@ -12,6 +12,8 @@ import subprocess
 from itertools import takewhile
 from pathlib import Path
 
+import psutil
+
 from clue_runner.engines.devices import Device
 from clue_runner.errors import UsageError
 
@@ -62,6 +64,12 @@ def free_host_bytes(
             dropped = re.findall(r"^(?:total_)?inactive_file (\d+)$", parts, re.MULTILINE)
             sizes.append(max(0, int(limit) - int(use) + max(map(int, dropped), default=0)))
     return min(sizes) if sizes else None
+
+
+def host_bytes(groups: Path = Path("/sys/fs/cgroup")) -> int:
+    """Return the memory that this process may use: the machine's, or a container's limit below it."""
+    limits = (_text(groups / limit) for limit, _, _ in _GROUPS)
+    return min([psutil.virtual_memory().total, *(int(limit) for limit in limits if limit.isdigit())])
 
 
 def _text(path: Path) -> str:

@@ -93,12 +93,23 @@ def core_count() -> int:
 
 def processor_model() -> str:
     """Return the processor's name: kernels are chosen by it. Its architecture where it has no name."""
+    return (_cpuinfo().get("model name") or platform.processor()) or platform.machine()
+
+
+def processor_flags() -> frozenset[str]:
+    """Return the processor's feature flags as Linux names them; empty where it cannot be told."""
+    facts = _cpuinfo()
+    return frozenset((facts.get("flags") or facts.get("Features") or "").split())
+
+
+def _cpuinfo() -> dict[str, str]:
+    """Return what Linux says of the first processor; nothing on other systems."""
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return (names[0] if names else platform.processor()) or platform.machine()
+        return {}
+    lines = (line.partition(":") for line in text.partition("\n\n")[0].split("\n"))
+    return {name.strip(): value.strip() for name, _, value in lines}
 
 
 def deciding_environment(environment: Mapping[str, str]) -> dict[str, str]:

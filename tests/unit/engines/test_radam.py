@@ -85,7 +85,7 @@ def test_the_learning_rate_drops_once(
             "drop_epoch=6", "drop_after=3", "drop_patience=2",
         ))
     )  # fmt: skip
-    events: list[tuple[str, dict[str, Any]]] = []
+    events: list[str] = []
     drops: list[int] = []
     progress = Progress()
     engine = fake.Engine()
@@ -100,11 +100,11 @@ def test_the_learning_rate_drops_once(
     hooks = Hooks(
         lambda: fake.Scores(scores[len(progress.history)], {"accuracy": 1.0}),
         lambda progress, best: None,
-        lambda name, **fields: events.append((name, fields)),
+        lambda event: events.append(event.event),
         lambda progress, shown: None,
         lambda: drops.append(progress.step),
     )
     Loop(engine, fake.Batches(4), run.train, progress, hooks, Signals(lambda text: None), lambda: 0.0).run()
     assert drops == [dropped_at] == [progress.dropped_at] and not progress.drop_due
-    assert [name for name, _ in events].count("drop") == 1
+    assert events.count("drop") == 1
     assert set(rates[:dropped_at]) == {run.train.learning_rate} and set(rates[dropped_at:]) == {1e-5}
