@@ -14,7 +14,8 @@ import pytest
 from clue_runner import architectures
 from clue_runner.architectures.base import architecture_names, load_architecture, parameter_count
 from clue_runner.architectures.settings import header, make_shape
-from clue_runner.checkpoints.importer import load_into, read_checkpoint
+from clue_runner.checkpoints.importer import read_checkpoint
+from clue_runner.checkpoints.load import load_into
 from clue_runner.engines import create_engine
 from clue_runner.engines.base import EngineSettings
 from clue_runner.errors import CheckpointError

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from clue_runner.architectures.bert.names import NAMES
-from clue_runner.checkpoints.plan import Wanted, make_plan, rule_for
+from clue_runner.checkpoints.plan import Wanted, make_plan
+from clue_runner.checkpoints.rules import rule_for
 
 LAYOUTS = ["google", "huggingface", "native"]
 
