@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from clue_runner.architectures.base import Architecture, BaseShape
 from clue_runner.architectures.name_table import Entry, Layout
-from clue_runner.checkpoints.files import TensorReader, combine_hashes, hash_files, stamps
+from clue_runner.checkpoints.files import TensorReader, combine_hashes, digest_of, stamps
 from clue_runner.checkpoints.plan import Source, TensorUse
 from clue_runner.checkpoints.vocabularies import no_vocab
 from clue_runner.errors import CheckpointError, Problem
@@ -63,6 +63,14 @@ class Weights(Mapping[str, NDArray[np.float32]]):
         if stored.dtype.name not in EXACT:
             raise wrong_types(self._folder, {name: stored.dtype.name})
         return stored
+
+    def digests(self) -> Mapping[Path, str]:
+        """Return the sha256 of each file that holds weights."""
+        return self._reader.digests()
+
+    def release(self) -> None:
+        """Let go of values that were read for the hash and are not wanted."""
+        self._reader.release()
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return one tensor's shape in our layout; reads no value."""
@@ -129,15 +137,19 @@ class Checkpoint:
     def _hashed(self) -> tuple[dict[str, str], dict[Path, tuple[int, ...]]]:
         """Return the hashes, and what tells that a file was written since."""
         before = stamps(self.files)
-        return hash_files(self.folder, self.files), before
+        digests = self.weights.digests()
+        found = {}
+        for path in sorted(self.files):
+            name = path.relative_to(self.folder) if path.is_relative_to(self.folder) else Path(path.name)
+            found[name.as_posix()] = digests.get(path) or digest_of(path)
+        return found, before
 
     @property
     def hashes(self) -> dict[str, str]:
-        """Return file name -> sha256; the first call reads every byte once.
+        """Return file name -> sha256, computed when it is first asked for.
 
-        A run asks for them before it knows whether it needs the weights at all, so they are not computed
-        while these are loaded; the system then has the bytes in memory, and ``require_unchanged`` makes sure
-        that they are the same.
+        A run asks before it knows whether it needs the weights; ``require_unchanged`` makes sure that what is
+        loaded later is what was hashed.
         """
         return self._hashed[0]
 

@@ -61,6 +61,12 @@ class TensorReader(Protocol):
     def read(self, name: str) -> NDArray[Any]:
         """Return one tensor's values as stored."""
 
+    def digests(self) -> Mapping[Path, str]:
+        """Return the sha256 of each of its files; what was read for it may be kept for ``read``."""
+
+    def release(self) -> None:
+        """Let go of what is kept."""
+
 
 def require_file(path: Path) -> None:
     """Refuse what is no regular file, or plainly another one than its name says.
@@ -122,22 +128,18 @@ def stamps(files: tuple[Path, ...]) -> dict[Path, tuple[int, ...]]:
     return found
 
 
-def hash_files(folder: Path, files: tuple[Path, ...]) -> dict[str, str]:
-    """Return name (below ``folder`` where it lies there) -> sha256 of each file's bytes, in order of name.
+def digest_of(path: Path) -> str:
+    """Return the sha256 of a file's bytes.
 
     Raises:
-        CheckpointError: a file is missing or is no file.
+        CheckpointError: it is missing or is no file.
         StorageError: it cannot be read just now.
     """
-    hashes = {}
-    for path in sorted(files):
-        name = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
-        digest = hashlib.sha256()
-        with open_regular(path, error_type=CheckpointError) as file:
-            while part := file.read(PART):
-                digest.update(part)
-        hashes[name] = digest.hexdigest()
-    return hashes
+    digest = hashlib.sha256()
+    with open_regular(path, error_type=CheckpointError) as file:
+        while part := file.read(PART):
+            digest.update(part)
+    return digest.hexdigest()
 
 
 def combine_hashes(hashes: Mapping[str, str]) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from clue_runner.checkpoints.files import require_file
+from clue_runner.checkpoints.files import digest_of, require_file
 from clue_runner.errors import CheckpointError
 from clue_runner.files.litter import entries
 
@@ -66,6 +66,13 @@ class GoogleReader:
         except Exception as error:
             raise _unreadable(self.prefix, error) from error
         return value
+
+    def digests(self) -> Mapping[Path, str]:
+        """Return the sha256 of each of its files."""
+        return {path: digest_of(path) for path in self.files}
+
+    def release(self) -> None:
+        """Let go of nothing: no value is kept."""
 
 
 def _shards(prefix: Path) -> list[Path]:

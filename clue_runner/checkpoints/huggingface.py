@@ -16,9 +16,9 @@ from typing import Any
 import ml_dtypes  # noqa: F401  (gives numpy the type bfloat16)
 from numpy.typing import NDArray
 
-from clue_runner.checkpoints.files import AGAIN, read_json, require_file
+from clue_runner.checkpoints.files import AGAIN, digest_of, read_json, require_file
 from clue_runner.errors import CheckpointError, Problem, RefusedFileError
-from clue_runner.files.tensors import open_safetensors
+from clue_runner.files.tensors import open_safetensors, read_safetensors
 
 SINGLE = "model.safetensors"
 SHARD_INDEX = "model.safetensors.index.json"
@@ -32,6 +32,8 @@ TYPES |= {
     for kind, name in (("I", "int"), ("U", "uint"))
     for bits in (8, 16, 32, 64)
 }
+
+READABLE = frozenset(TYPES.values())
 
 
 class HuggingFaceReader:
@@ -50,6 +52,7 @@ class HuggingFaceReader:
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._types: dict[str, str] = {}
         self._home: dict[str, Path] = {}
+        self._kept: dict[str, NDArray[Any]] = {}
         single = weights.name == SINGLE
         shards = (weights,) if single else _shards(weights)
         self.files = shards if single else (weights, *shards)
@@ -85,9 +88,31 @@ class HuggingFaceReader:
 
     def read(self, name: str) -> NDArray[Any]:
         """Return one tensor's values."""
+        if name in self._kept:
+            return self._kept.pop(name)
         with _opened(self._home[name]) as file:
             value: NDArray[Any] = file.get_tensor(name)
         return value
+
+    def digests(self) -> Mapping[Path, str]:
+        """Return the sha256 of each of its files; the values are read with it and kept for ``read``.
+
+        A run asks for the hash before it loads: so a file of 400 MB is read once.
+        """
+        found = {}
+        for path in self.files:
+            held = {name for name, home in self._home.items() if home == path}
+            if held and all(self._types[name] in READABLE for name in held):
+                file = read_safetensors(path)
+                found[path] = file.sha256
+                self._kept |= file.tensors
+            else:
+                found[path] = digest_of(path)
+        return found
+
+    def release(self) -> None:
+        """Let go of the values that are kept."""
+        self._kept.clear()
 
 
 @contextmanager

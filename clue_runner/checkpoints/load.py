@@ -30,6 +30,7 @@ def load_into(variables: Mapping[str, Any], checkpoint: Checkpoint) -> list[str]
     _compare_repeated(checkpoint, names)
     for name in names:
         variables[name].assign(checkpoint.weights[name])
+    checkpoint.weights.release()
     checkpoint.require_unchanged()
     return new
 

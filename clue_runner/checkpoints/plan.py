@@ -16,6 +16,7 @@ from clue_runner.checkpoints.rules import rule_for
 from clue_runner.errors import Problem, suggest
 
 Shape = tuple[int, ...]
+FEW = 10  # unmapped tensors for which a missing one of a like name is looked for
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,7 @@ def match(found: Mapping[str, Shape], wanted: Wanted, layout: Layout) -> Plan:
             missing.append(names[0] if names else entry.ours)
     problems += [Problem("missing tensor", name) for name in missing]
     rules = wanted.rules()
+    unmapped = []
     for name, shape in sorted(found.items()):
         if name in known:
             report.append(TensorUse(name, shape, used_as=known[name].ours))
@@ -170,10 +172,13 @@ def match(found: Mapping[str, Shape], wanted: Wanted, layout: Layout) -> Plan:
         elif rule := rule_for(name, known, rules, layout, wanted.ignore):
             report.append(TensorUse(name, shape, rule=rule))
         else:
-            guess = suggest(name, missing)
-            hint = f"; is it {guess}, which is missing?" if guess else ""
-            what = f"unmapped tensor: not in the name table and no rule leaves it out{hint}"
-            problems.append(Problem(what, name, f"shape {list(shape)}"))
+            unmapped.append(name)
+    for name in unmapped:
+        # of many names none is a slip of the pen, and comparing all with all takes long
+        guess = suggest(name, missing) if len(unmapped) <= FEW else None
+        hint = f"; is it {guess}, which is missing?" if guess else ""
+        what = f"unmapped tensor: not in the name table and no rule leaves it out{hint}"
+        problems.append(Problem(what, name, f"shape {list(found[name])}"))
     sources = {ours: Source(name, known[name].transposed(layout)) for ours, name in present.items()}
     return Plan(sources, tuple(report), tuple(problems), absent)
 

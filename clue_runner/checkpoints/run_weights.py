@@ -14,7 +14,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from clue_runner.architectures.settings import from_header
-from clue_runner.checkpoints.files import require_file
+from clue_runner.checkpoints.files import digest_of, require_file
 from clue_runner.errors import CheckpointError
 from clue_runner.files.reading import DamagedFileError
 from clue_runner.files.tensors import NativeReader
@@ -55,6 +55,13 @@ class RunReader:
     def read(self, name: str) -> NDArray[Any]:
         """Return one tensor's values."""
         return self._reader.read(self._prefix + name)
+
+    def digests(self) -> Mapping[Path, str]:
+        """Return the sha256 of each of its files."""
+        return {path: digest_of(path) for path in self.files}
+
+    def release(self) -> None:
+        """Let go of nothing: no value is kept."""
 
 
 def _has_average(folder: Path) -> bool:

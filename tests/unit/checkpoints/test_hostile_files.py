@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
@@ -259,6 +260,22 @@ def test_a_checkpoint_that_changes_while_it_is_read(folders, tmp_path):
         load_into(variables, checkpoint)
     assert all(slot.value is None for slot in variables.values())
     assert read_checkpoint(folder).sha256 != hashed
+
+
+def test_a_file_is_read_once_for_hash_and_weights(folders, tmp_path, monkeypatch):
+    from clue_runner.checkpoints import huggingface
+
+    folder = folders.write_face(tmp_path / "x")
+    expected = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    checkpoint = read_checkpoint(folder)
+    assert checkpoint.hashes["model.safetensors"] == expected
+    monkeypatch.setattr(huggingface, "open_safetensors", None)  # nothing is opened any more
+    for name, value in folders.our_weights().items():
+        np.testing.assert_array_equal(checkpoint.weights[name], value)
+    with pytest.raises(TypeError):
+        checkpoint.weights["backbone/embeddings/word"]  # given away: a second time the file is read
+    monkeypatch.undo()
+    assert checkpoint.weights["backbone/embeddings/word"].any()
 
 
 class Slot:
