@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
@@ -96,14 +97,16 @@ def load_backbone(
     *,
     backend: Literal["tensorflow", "jax"] | None = None,
     precision: Literal["float32", "bfloat16"] = "float32",
+    ignore: Sequence[str] = (),
     **options: Any,
 ) -> LoadedBackbone:
     """Load the encoder of a checkpoint folder or of a finished run.
 
     Args:
-        path: a Google or Hugging Face checkpoint folder, or a run folder.
+        path: a Google or Hugging Face checkpoint's folder, a TensorFlow prefix, or a run folder.
         backend: None takes the one that is loaded, else $KERAS_BACKEND, else TensorFlow.
         precision: type that it computes in; weights stay float32.
+        ignore: tensors of another head to leave out: names, or beginnings that end with ``.`` or ``/``.
         options: ``model.*`` settings that leave the weights alone, e.g. ``activation="gelu_tanh"``, or
             ``positions="hierarchical"`` for rows longer than the position table.
 
@@ -113,11 +116,12 @@ def load_backbone(
     """
     from clue_runner.architectures.settings import build_backbone
     from clue_runner.checkpoints.encoder import LoadedBackbone
-    from clue_runner.checkpoints.importer import load_into, read_checkpoint
+    from clue_runner.checkpoints.importer import read_checkpoint
+    from clue_runner.checkpoints.load import load_into
     from clue_runner.engines.attention import require_attention
     from clue_runner.engines.devices import set_backend
 
-    checkpoint = read_checkpoint(path)
+    checkpoint = read_checkpoint(path, ignore=ignore)
     settings = _settings(checkpoint, options)
     keras_backend = backend or _current_backend()
     set_backend(keras_backend)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Layout = Literal["google", "huggingface", "native"]
@@ -141,12 +141,14 @@ class NameTable:
         prefix: before Hugging Face's names where the encoder lies inside a larger model.
         rules: what is left out on purpose.
         strangers: networks that are often taken for this one.
+        config_keys: axis of a table's rows -> the key of a config that says it, for messages.
     """
 
     groups: Sequence[Group]
     prefix: str = ""
     rules: Sequence[Rule] = ()
     strangers: Sequence[Stranger] = ()
+    config_keys: Mapping[str, str] = field(default_factory=dict)
 
     def entries(self, num_layers: int, *, heads: Sequence[str] = ()) -> list[Entry]:
         """Return every entry of a network with ``num_layers`` blocks, and of the heads that are asked for.
@@ -163,6 +165,11 @@ class NameTable:
             if group.part != "head" or group.name in heads
             for entry in group.entries(num_layers)
         ]
+
+    @property
+    def published(self) -> bool:
+        """Return whether other programs store such networks."""
+        return any(row[1] or row[2] for group in self.groups for row in group.rows)
 
     def group(self, name: str) -> Group:
         """Return a group by its name."""

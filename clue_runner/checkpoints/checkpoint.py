@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from clue_runner.architectures.base import Architecture, BaseShape
 from clue_runner.architectures.name_table import Entry, Layout
-from clue_runner.checkpoints.files import TensorReader, combine_hashes, hash_files
+from clue_runner.checkpoints.files import TensorReader, combine_hashes, digest_of, stamps
 from clue_runner.checkpoints.plan import Source, TensorUse
 from clue_runner.checkpoints.vocabularies import no_vocab
-from clue_runner.errors import CheckpointError
+from clue_runner.errors import CheckpointError, Problem
 
 # Stored types that become float32 without losing a bit.
 EXACT = ("float32", "float16", "bfloat16")
@@ -42,15 +42,7 @@ class Weights(Mapping[str, NDArray[np.float32]]):
             CheckpointError: it is not a floating type that float32 holds exactly, or not all finite.
         """
         source = self._sources[name]
-        stored = self._reader.read(source.name)
-        if stored.dtype.name not in EXACT:
-            raise CheckpointError(
-                f"tensor {source.name} has a type that is not supported",
-                where=str(self._folder),
-                received=stored.dtype.name,
-                allowed=", ".join(EXACT),
-                next_step="convert the checkpoint to float32",
-            )
+        stored = self.stored(source.name)
         value = np.ascontiguousarray(stored.T if source.transposed else stored, dtype=np.float32)
         if not np.isfinite(value).all():
             raise CheckpointError(
@@ -60,6 +52,25 @@ class Weights(Mapping[str, NDArray[np.float32]]):
                 next_step="the file is damaged or its training diverged: take another checkpoint",
             )
         return value
+
+    def stored(self, name: str) -> NDArray[Any]:
+        """Return one tensor as it is stored, by the checkpoint's own name.
+
+        Raises:
+            CheckpointError: it is not a floating type that float32 holds exactly.
+        """
+        stored = self._reader.read(name)
+        if stored.dtype.name not in EXACT:
+            raise wrong_types(self._folder, {name: stored.dtype.name})
+        return stored
+
+    def digests(self) -> Mapping[Path, str]:
+        """Return the sha256 of each file that holds weights."""
+        return self._reader.digests()
+
+    def release(self) -> None:
+        """Let go of values that were read for the hash and are not wanted."""
+        self._reader.release()
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return one tensor's shape in our layout; reads no value."""
@@ -123,14 +134,46 @@ class Checkpoint:
         return self.architecture.names.entries(self.shape.num_layers, heads=self.heads)
 
     @cached_property
+    def _hashed(self) -> tuple[dict[str, str], dict[Path, tuple[int, ...]]]:
+        """Return the hashes, and what tells that a file was written since."""
+        before = stamps(self.files)
+        digests = self.weights.digests()
+        found = {}
+        for path in sorted(self.files):
+            name = path.relative_to(self.folder) if path.is_relative_to(self.folder) else Path(path.name)
+            found[name.as_posix()] = digests.get(path) or digest_of(path)
+        return found, before
+
+    @property
     def hashes(self) -> dict[str, str]:
-        """Return file name -> sha256; reads every byte once."""
-        return hash_files(self.folder, self.files)
+        """Return file name -> sha256, computed when it is first asked for.
+
+        A run asks before it knows whether it needs the weights; ``require_unchanged`` makes sure that what is
+        loaded later is what was hashed.
+        """
+        return self._hashed[0]
 
     @property
     def sha256(self) -> str:
         """Return one hash for the whole checkpoint: config, vocabulary and weights."""
         return combine_hashes(self.hashes)
+
+    def require_unchanged(self) -> None:
+        """Refuse to go on where a file was written since it was hashed; without hashes nothing is asked.
+
+        Raises:
+            CheckpointError: it was.
+        """
+        if "_hashed" not in vars(self):
+            return
+        now, before = stamps(self.files), self._hashed[1]
+        changed = [path for path in self.files if now[path] != before[path]]
+        if changed:
+            raise CheckpointError(
+                "the checkpoint was changed while it was being read",
+                where=", ".join(map(str, changed)),
+                next_step="wait until it is whole, then run the same command again",
+            )
 
     def require_vocab(self) -> Path:
         """Return the vocabulary.
@@ -141,3 +184,13 @@ class Checkpoint:
         if self.vocab is None:
             raise no_vocab(self.folder)
         return self.vocab
+
+
+def wrong_types(folder: Path, types: Mapping[str, str]) -> CheckpointError:
+    """Return the error for tensors of types that float32 does not hold exactly."""
+    return CheckpointError(
+        f"{len(types)} tensor{'s have' if len(types) > 1 else ' has'} a type that is not supported",
+        where=str(folder),
+        problems=[Problem("type", name, kind, ", ".join(EXACT)) for name, kind in types.items()],
+        next_step="convert the checkpoint to float32",
+    )

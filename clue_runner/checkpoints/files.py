@@ -1,12 +1,12 @@
-"""What every layout needs from a checkpoint folder: one reader protocol, small JSON files, one identity.
+"""What every layout needs from a checkpoint folder: one reader protocol, files that are files, one identity.
 
-In: paths. Out: parsed JSON, hashes. Knows nothing about layouts, tensor names or libraries.
+In: paths. Out: parsed JSON, hashes, or why a file is not what its name says.
+Knows nothing about layouts, tensor names or libraries.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,74 +14,135 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from clue_runner.errors import CheckpointError
+from clue_runner.files.names import open_regular
+from clue_runner.files.reading import DamagedFileError, parse_object, read_file
 
 MAX_JSON_BYTES = 16 * 2**20  # the index of a sharded model of thousands of tensors stays far below
+AGAIN = "copy or download the checkpoint again"
+PART = 2**20  # bytes read at a time
+_BOM = b"\xef\xbb\xbf"
+_LFS = "fetch the file itself: git lfs pull in that folder, or download it from its publisher's page"
+_PAGE = "the download was answered with a page (a login, a limit, an error): download the file again"
+# What is often saved in the place of a file: how it begins, what it is, what to do.
+STAND_INS: tuple[tuple[bytes, str, str], ...] = (
+    (b"version https://git-lfs.github.com/spec/", "a git-lfs pointer", _LFS),
+    (b"<!doctype html", "a web page", _PAGE),
+    (b"<html", "a web page", _PAGE),
+    (b"<?xml", "an XML page", _PAGE),
+    (b'{"error"', "an error message of a server", _PAGE),
+    (b"entry not found", "an error message of a server", _PAGE),
+    (b"access to model", "an error message of a server", _PAGE),
+    (b"invalid username", "an error message of a server", _PAGE),
+    (b"repository not found", "an error message of a server", _PAGE),
+)
+# Formats that a file of another name may have.
+OTHER_FORMATS: tuple[tuple[bytes, str], ...] = (
+    (b"PK\x03\x04", "a ZIP archive, as torch.save writes them"),
+    (b"\x80\x02", "a pickle"),
+    (b"\x80\x04", "a pickle"),
+    (b"\x89HDF\r\n", "an HDF5 file, as Keras writes them"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"BZh", "a bzip2 archive"),
+    (b"\xfd7zXZ", "an xz archive"),
+)
 
 
 class TensorReader(Protocol):
-    """A checkpoint whose names and shapes are known and whose values are read one at a time."""
+    """A checkpoint whose names, shapes and types are known and whose values are read one at a time."""
 
     files: tuple[Path, ...]
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Return name -> shape of every tensor stored."""
 
+    def types(self) -> Mapping[str, str]:
+        """Return name -> type of every tensor stored, as numpy calls it where numpy has it."""
+
     def read(self, name: str) -> NDArray[Any]:
         """Return one tensor's values as stored."""
+
+    def digests(self) -> Mapping[Path, str]:
+        """Return the sha256 of each of its files; what was read for it may be kept for ``read``."""
+
+    def release(self) -> None:
+        """Let go of what is kept."""
+
+
+def require_file(path: Path) -> None:
+    """Refuse what is no regular file, or plainly another one than its name says.
+
+    Raises:
+        CheckpointError: missing, a folder, a pipe, a git-lfs pointer, a web page, an archive or a pickle.
+        StorageError: it cannot be read just now.
+    """
+    with open_regular(path, error_type=CheckpointError) as stream:
+        head = stream.read(512)
+    refuse_stand_in(path, head)
+    for mark, what in OTHER_FORMATS:
+        if head.startswith(mark):
+            raise CheckpointError(
+                "the file is not what its name says",
+                where=str(path),
+                received=what,
+                next_step="unpack an archive; convert other formats with the program that wrote them",
+            )
+
+
+def refuse_stand_in(path: Path, head: bytes) -> None:
+    """Refuse a pointer or a page in the place of a file.
+
+    Raises:
+        CheckpointError: ``head``, with which the file begins, is one's.
+    """
+    start = head.removeprefix(_BOM).lstrip().lower()
+    for mark, what, next_step in STAND_INS:
+        if start.startswith(mark):
+            raise CheckpointError(
+                "the file was not downloaded", where=str(path), received=what, next_step=next_step
+            )
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """Return the object in a JSON file.
 
     Raises:
-        CheckpointError: it is missing, unreadable, too large, not UTF-8, not JSON or not an object.
+        CheckpointError: it is missing, too large, no file, not UTF-8, not JSON or not an object.
+        StorageError: it cannot be read just now.
     """
-    advice = "copy or download the checkpoint again"
     try:
-        if path.stat().st_size > MAX_JSON_BYTES:
-            raise CheckpointError(
-                "file is too large for a config",
-                where=str(path),
-                received=f"{path.stat().st_size} bytes",
-                allowed=f"up to {MAX_JSON_BYTES}",
-                next_step=advice,
-            )
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise CheckpointError(
-            f"file cannot be read: {error.strerror}", where=str(path), next_step=advice
-        ) from error
-    except json.JSONDecodeError as error:
-        raise CheckpointError(
-            f"not valid JSON: {error.msg}", where=f"{path}:{error.lineno}", next_step=advice
-        ) from error
-    except (UnicodeDecodeError, RecursionError) as error:
-        raise CheckpointError("not valid JSON in UTF-8", where=str(path), next_step=advice) from error
-    if not isinstance(content, dict):
-        raise CheckpointError(
-            "not a JSON object", where=str(path), received=type(content).__name__, next_step=advice
-        )
-    return content
+        raw = read_file(path, MAX_JSON_BYTES)
+        refuse_stand_in(path, raw[:512])
+        return parse_object(raw.removeprefix(_BOM))
+    except FileNotFoundError:
+        raise CheckpointError("no such file", where=str(path), next_step=AGAIN) from None
+    except DamagedFileError as error:
+        raise CheckpointError(f"the file {error}", where=str(path), next_step=AGAIN) from error
 
 
-def hash_files(folder: Path, files: tuple[Path, ...]) -> dict[str, str]:
-    """Return name (below ``folder`` where it lies there) -> sha256 of each file's bytes, in order of name.
+def stamps(files: tuple[Path, ...]) -> dict[Path, tuple[int, ...]]:
+    """Return what changes when a file is written or replaced."""
+    found: dict[Path, tuple[int, ...]] = {}
+    for path in files:
+        status = path.stat()
+        found[path] = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+    return found
+
+
+def digest_of(path: Path) -> str:
+    """Return the sha256 of a file's bytes.
 
     Raises:
-        CheckpointError: a file cannot be read.
+        CheckpointError: it is missing or is no file.
+        StorageError: it cannot be read just now.
     """
-    hashes = {}
-    for path in sorted(files):
-        name = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
-        try:
-            with path.open("rb") as file:
-                hashes[name] = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise CheckpointError(f"file cannot be read: {error.strerror}", where=str(path)) from error
-    return hashes
+    digest = hashlib.sha256()
+    with open_regular(path, error_type=CheckpointError) as file:
+        while part := file.read(PART):
+            digest.update(part)
+    return digest.hexdigest()
 
 
 def combine_hashes(hashes: Mapping[str, str]) -> str:
     """Return one sha256 for several named files."""
     lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(hashes.items()))
-    return hashlib.sha256(lines.encode("utf-8")).hexdigest()
+    return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()

@@ -1,51 +1,57 @@
-"""Read a TensorFlow checkpoint of the BERT release: bert_config.json, vocab.txt, *.ckpt.index, *.ckpt.data-*.
+"""Read a TensorFlow checkpoint of variables: <prefix>.index and its <prefix>.data-* files.
 
-In: a folder. Out: names, shapes and values under Google's names. Variable checkpoints are data, not
-programs; graphs (``.meta``, SavedModel) are never opened. TensorFlow is imported when a folder is opened.
-Knows nothing about our names.
+In: the path of an index. Out: names, shapes and values under the publisher's names. Variable checkpoints are
+data, not programs; graphs (``.meta``, SavedModel) are never opened. TensorFlow is imported when a checkpoint
+is opened. Knows nothing about our names.
 """
 
 from __future__ import annotations
 
 import os
+import re
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
+from clue_runner.checkpoints.files import digest_of, require_file
 from clue_runner.errors import CheckpointError
+from clue_runner.files.litter import entries
 
-CONFIG = "bert_config.json"
-INDEX = "*.index"
+INDEX = ".index"
+SHARD = re.compile(r"\.data-(\d{5})-of-(\d{5})")
+# TensorFlow takes a path for a pattern.
+PATTERN = frozenset("*?[]\\{}")
 
 
 class GoogleReader:
-    """The one TensorFlow checkpoint in a folder.
+    """One TensorFlow checkpoint.
 
     Args:
-        folder: holds exactly one ``<prefix>.index`` and its ``<prefix>.data-*`` files.
+        index: ``<prefix>.index``; the ``<prefix>.data-*`` files lie beside it.
 
     Raises:
-        CheckpointError: none or several, unreadable, or TensorFlow is not installed.
+        CheckpointError: files are missing, are no files or unreadable, or TensorFlow is not installed.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Find the checkpoint and read its index."""
-        self.prefix = _find_prefix(folder)
-        data = sorted(folder.glob(f"{_escape(self.prefix.name)}.data-*"))
-        if not data:
-            raise CheckpointError(
-                f"the values are missing: no {self.prefix.name}.data-* beside {self.prefix.name}.index",
-                where=str(folder),
-                next_step="copy all files of the checkpoint into the folder",
-            )
-        self.files = (self.prefix.with_name(f"{self.prefix.name}.index"), *data)
-        self._reader = _open(self.prefix)
+    def __init__(self, index: Path) -> None:
+        """Read the index."""
+        self.prefix = index.with_name(index.name.removesuffix(INDEX))
+        self.files = (index, *_shards(self.prefix))
+        for file in self.files:
+            require_file(file)
+        self._links, literal = _literal(self.prefix, self.files)
+        self._reader = _open(self.prefix, literal)
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Return name -> shape of every tensor stored."""
         return {name: tuple(shape) for name, shape in self._reader.get_variable_to_shape_map().items()}
+
+    def types(self) -> Mapping[str, str]:
+        """Return name -> type of every tensor stored."""
+        return {name: kind.name for name, kind in self._reader.get_variable_to_dtype_map().items()}
 
     def read(self, name: str) -> NDArray[Any]:
         """Return one tensor's values.
@@ -61,28 +67,51 @@ class GoogleReader:
             raise _unreadable(self.prefix, error) from error
         return value
 
+    def digests(self) -> Mapping[Path, str]:
+        """Return the sha256 of each of its files."""
+        return {path: digest_of(path) for path in self.files}
 
-def index_shapes(prefix: Path) -> dict[str, tuple[int, ...]]:
-    """Return the names and shapes in ``<prefix>.index``; the values need not be there."""
-    return {name: tuple(shape) for name, shape in _open(prefix).get_variable_to_shape_map().items()}
+    def release(self) -> None:
+        """Let go of nothing: no value is kept."""
 
 
-def _find_prefix(folder: Path) -> Path:
-    """Return the path of the folder's one checkpoint without its ``.index``."""
-    found = sorted(folder.glob(INDEX))
-    if len(found) != 1:
-        names = ", ".join(path.name for path in found) or "none"
-        raise CheckpointError(
-            "a folder must hold exactly one TensorFlow checkpoint",
-            where=str(folder),
-            received=names,
-            allowed="one *.index file with its *.data-* files",
-            next_step="move one into a folder of its own, with bert_config.json and vocab.txt",
+def _shards(prefix: Path) -> list[Path]:
+    """Return the files with the values, all that their names promise."""
+    found = {}
+    for path in entries(prefix.parent):
+        shard = (
+            SHARD.fullmatch(path.name.removeprefix(prefix.name))
+            if path.name.startswith(prefix.name)
+            else None
         )
-    return found[0].with_name(found[0].name.removesuffix(".index"))
+        if shard:
+            found[path] = int(shard.group(2))
+    count = max(found.values(), default=1)
+    missing = count - sum(total == count for total in found.values())
+    if missing:
+        raise CheckpointError(
+            f"the values are missing: {missing} of {count} {prefix.name}.data-* beside {prefix.name}{INDEX}",
+            where=str(prefix.parent),
+            next_step="copy all files of the checkpoint into the folder",
+        )
+    return sorted(found)
 
 
-def _open(prefix: Path) -> Any:
+def _literal(prefix: Path, files: tuple[Path, ...]) -> tuple[Any, bytes]:
+    """Return a path to the checkpoint in which TensorFlow sees no pattern, and what must live as long.
+
+    Such a path is the checkpoint's own, or one of links in a temporary folder.
+    """
+    own = os.fsencode(prefix)
+    if not PATTERN & set(str(prefix)):
+        return None, own
+    links = tempfile.TemporaryDirectory(prefix="clue-checkpoint-")
+    for file in files:
+        Path(links.name, f"weights{file.name.removeprefix(prefix.name)}").symlink_to(file.absolute())
+    return links, os.fsencode(Path(links.name, "weights"))
+
+
+def _open(prefix: Path, literal: bytes) -> Any:
     """Return TensorFlow's reader of a checkpoint."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
@@ -90,15 +119,16 @@ def _open(prefix: Path) -> Any:
     except ImportError as error:
         raise CheckpointError(
             "a Google TensorFlow checkpoint needs TensorFlow, which is not installed here",
-            where=f"{prefix}.index",
+            where=f"{prefix}{INDEX}",
             next_step=(
                 "install tensorflow, or take the model as a Hugging Face folder (config.json, vocab.txt, "
                 "model.safetensors)"
             ),
         ) from error
+    # A damaged index raises IndexError, OpError, ... : whatever it is, it is the file's fault.
     try:
-        return tf.train.load_checkpoint(str(prefix))
-    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+        return tf.train.load_checkpoint(literal)
+    except Exception as error:
         raise _unreadable(prefix, error) from error
 
 
@@ -107,11 +137,6 @@ def _unreadable(prefix: Path, error: Exception) -> CheckpointError:
     reason = str(error).partition("\n")[0]
     return CheckpointError(
         f"the TensorFlow checkpoint cannot be read: {reason}",
-        where=f"{prefix}.index",
+        where=f"{prefix}{INDEX}",
         next_step="copy or download the checkpoint again",
     )
-
-
-def _escape(name: str) -> str:
-    """Return ``name`` with glob's own characters taken literally."""
-    return "".join(f"[{char}]" if char in "*?[" else char for char in name)

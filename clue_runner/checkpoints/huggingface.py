@@ -7,59 +7,131 @@ Knows nothing about our names.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import ml_dtypes  # noqa: F401  (gives numpy the type bfloat16)
 from numpy.typing import NDArray
 
-from clue_runner.checkpoints.files import read_json
+from clue_runner.checkpoints.files import AGAIN, digest_of, read_json, require_file
 from clue_runner.errors import CheckpointError, Problem, RefusedFileError
-from clue_runner.files.tensors import open_safetensors
+from clue_runner.files.tensors import open_safetensors, read_safetensors
 
-CONFIG = "config.json"
 SINGLE = "model.safetensors"
 SHARD_INDEX = "model.safetensors.index.json"
 
 
+UNKNOWN_TYPE = re.compile(r"unknown variant `(\w+)`")
+# Types as the files call them -> as numpy does.
+TYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "BOOL": "bool"}
+TYPES |= {
+    f"{kind}{bits}": f"{name}{bits}"
+    for kind, name in (("I", "int"), ("U", "uint"))
+    for bits in (8, 16, 32, 64)
+}
+
+READABLE = frozenset(TYPES.values())
+
+
 class HuggingFaceReader:
-    """The safetensors file or files of a folder.
+    """The safetensors file or files of a model.
+
+    Args:
+        weights: ``model.safetensors``, or the index of its shards.
 
     Raises:
-        CheckpointError: a shard is missing, or index and shards disagree.
+        CheckpointError: a shard is missing, a file is no file, or index and shards disagree.
         RefusedFileError: a file is malformed, or the index points out of the folder.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, weights: Path) -> None:
         """Open the headers; no value is read."""
         self._shapes: dict[str, tuple[int, ...]] = {}
+        self._types: dict[str, str] = {}
         self._home: dict[str, Path] = {}
-        single, index = folder / SINGLE, folder / SHARD_INDEX
-        shards = (single,) if single.exists() else _shards(index)
-        self.files = shards if single.exists() else (index, *shards)
+        self._kept: dict[str, NDArray[Any]] = {}
+        single = weights.name == SINGLE
+        shards = (weights,) if single else _shards(weights)
+        self.files = shards if single else (weights, *shards)
         for path in shards:
-            with open_safetensors(path) as file:
-                for name in file.keys():  # noqa: SIM118  (a reader, not a dict)
-                    if name in self._home:
-                        raise CheckpointError(
-                            f"tensor {name} is in two shards",
-                            where=str(path),
-                            received=f"also in {self._home[name].name}",
-                        )
-                    self._home[name] = path
-                    self._shapes[name] = tuple(file.get_slice(name).get_shape())
-        if not single.exists():
-            _compare(index, self._home)
+            require_file(path)
+            self._read_header(path)
+        if not single:
+            _compare(weights, self._home)
+
+    def _read_header(self, path: Path) -> None:
+        """Take in what one file holds."""
+        with _opened(path) as file:
+            for name in file.keys():  # noqa: SIM118  (a reader, not a dict)
+                if name in self._home:
+                    raise CheckpointError(
+                        f"tensor {name} is in two shards",
+                        where=str(path),
+                        received=f"also in {self._home[name].name}",
+                        next_step=AGAIN,
+                    )
+                part = file.get_slice(name)
+                self._home[name] = path
+                self._shapes[name] = tuple(part.get_shape())
+                self._types[name] = TYPES.get(part.get_dtype(), part.get_dtype())
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Return name -> shape of every tensor stored."""
         return self._shapes
 
+    def types(self) -> Mapping[str, str]:
+        """Return name -> type of every tensor stored."""
+        return self._types
+
     def read(self, name: str) -> NDArray[Any]:
         """Return one tensor's values."""
-        with open_safetensors(self._home[name]) as file:
+        if name in self._kept:
+            return self._kept.pop(name)
+        with _opened(self._home[name]) as file:
             value: NDArray[Any] = file.get_tensor(name)
         return value
+
+    def digests(self) -> Mapping[Path, str]:
+        """Return the sha256 of each of its files; the values are read with it and kept for ``read``.
+
+        A run asks for the hash before it loads: so a file of 400 MB is read once.
+        """
+        found = {}
+        for path in self.files:
+            held = {name for name, home in self._home.items() if home == path}
+            if held and all(self._types[name] in READABLE for name in held):
+                file = read_safetensors(path)
+                found[path] = file.sha256
+                self._kept |= file.tensors
+            else:
+                found[path] = digest_of(path)
+        return found
+
+    def release(self) -> None:
+        """Let go of the values that are kept."""
+        self._kept.clear()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open a safetensors file; a type that the library does not know is no attack."""
+    try:
+        with open_safetensors(path) as file:
+            yield file
+    except RefusedFileError as error:
+        unknown = UNKNOWN_TYPE.search(str(error))
+        if unknown is None:
+            raise
+        raise CheckpointError(
+            "a tensor has a type that is not supported",
+            where=str(path),
+            received=unknown.group(1),
+            allowed="F32, F16, BF16",
+            next_step="convert the checkpoint to float32",
+        ) from error
 
 
 def _shards(index: Path) -> tuple[Path, ...]:
@@ -90,7 +162,9 @@ def _weight_map(index: Path) -> dict[str, str]:
     """Return tensor -> shard file of an index."""
     mapping = read_json(index).get("weight_map")
     if not isinstance(mapping, dict) or not all(isinstance(name, str) for name in mapping.values()):
-        raise CheckpointError("weight_map is not a mapping of tensor to file name", where=str(index))
+        raise CheckpointError(
+            "weight_map is not a mapping of tensor to file name", where=str(index), next_step=AGAIN
+        )
     return mapping
 
 

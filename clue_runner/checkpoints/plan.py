@@ -7,19 +7,16 @@ Knows nothing about files, libraries or single families.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from clue_runner.architectures.name_table import Axes, Entry, Layout, NameTable, Rule
+from clue_runner.architectures.name_table import Axes, Entry, Layout, NameTable, Rule, below
+from clue_runner.checkpoints.rules import rule_for
 from clue_runner.errors import Problem, suggest
 
 Shape = tuple[int, ...]
-
-# TensorFlow optimizers keep their slots below a variable's own name; only below a name that is itself known.
-OPTIMIZER_SLOTS = ("adam_m", "adam_v", "AdamWeightDecayOptimizer", "AdamWeightDecayOptimizer_1")
-OPTIMIZER_RULE = "optimizer-slot"
-COMMON_RULES = (Rule("step-counter", "step counter of an earlier training", google=("global_step",)),)
-OWN_HEAD, OWN_HEAD_RULE = "head/", "task-head"  # our own files hold the task's head beside the network
+FEW = 10  # unmapped tensors for which a missing one of a like name is looked for
 
 
 @dataclass(frozen=True)
@@ -31,12 +28,14 @@ class Wanted:
         num_layers: blocks that the config promises.
         axes: lengths of the axes that it promises.
         heads: groups of pre-training that are taken too.
+        ignore: ``model.ignore``: names, or beginnings that end with ``.`` or ``/``, to leave out.
     """
 
     names: NameTable
     num_layers: int
     axes: Axes
     heads: Sequence[str] = ()
+    ignore: Sequence[str] = ()
 
     def entries(self) -> list[Entry]:
         """Return every tensor of ours."""
@@ -44,7 +43,7 @@ class Wanted:
 
     def rules(self) -> list[Rule]:
         """Return the rules that hold: those of heads that are taken do not."""
-        return [*COMMON_RULES, *(rule for rule in self.names.rules if rule.head not in self.heads)]
+        return [rule for rule in self.names.rules if rule.head is None or rule.head not in self.heads]
 
 
 @dataclass(frozen=True)
@@ -74,16 +73,18 @@ class Plan:
         report: what became of each tensor.
         problems: what does not fit.
         absent: groups that may be missing as a whole (a pooler, heads that were asked for), and are.
+        prefix: what all names have before those of the table, and what was stripped.
     """
 
     sources: Mapping[str, Source]
     report: tuple[TensorUse, ...]
     problems: tuple[Problem, ...]
     absent: frozenset[str]
+    prefix: str = ""
 
 
 def make_plan(found: Mapping[str, Shape], wanted: Wanted, layout: Layout) -> Plan:
-    """Match ``found`` against a family's table.
+    """Match ``found`` against a family's table, without a foreign prefix where that makes all names match.
 
     Args:
         found: names and shapes in the checkpoint.
@@ -93,6 +94,52 @@ def make_plan(found: Mapping[str, Shape], wanted: Wanted, layout: Layout) -> Pla
     Returns:
         The plan; a missing, unmapped or mis-shaped tensor is a problem that names it.
     """
+    plan = match(found, wanted, layout)
+    if plan.problems and layout != "native":
+        for prefix in foreign_prefixes(found, "/" if layout == "google" else "."):
+            stripped = match_without(prefix, found, wanted, layout)
+            if stripped is not None and not stripped.problems:
+                return stripped
+    return plan
+
+
+def foreign_prefixes(names: Collection[str], separator: str) -> Iterator[str]:
+    """Yield what most names begin with: their first part, their first two, their first three."""
+    prefix = ""
+    for _ in range(3):
+        rests = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+        parts = Counter(rest.partition(separator)[0] for rest in rests if separator in rest)
+        if not parts:
+            return
+        prefix += parts.most_common(1)[0][0] + separator
+        yield prefix
+
+
+def match_without(prefix: str, found: Mapping[str, Shape], wanted: Wanted, layout: Layout) -> Plan | None:
+    """Return the plan for names without a prefix; None where not all tensors of the network have it.
+
+    One tensor without the prefix among others with it is not guessed to be one of them.
+    """
+    stored = {name.removeprefix(prefix): name for name in found}
+    if len(stored) != len(found):
+        return None
+    ignore = [*wanted.ignore, *(pattern.removeprefix(prefix) for pattern in wanted.ignore)]
+    plan = match(
+        {plain: found[name] for plain, name in stored.items()}, replace(wanted, ignore=ignore), layout
+    )
+    if not all(stored[source.name].startswith(prefix) for source in plan.sources.values()):
+        return None
+    return Plan(
+        {ours: replace(source, name=stored[source.name]) for ours, source in plan.sources.items()},
+        tuple(replace(use, name=stored.get(use.name, use.name)) for use in plan.report),
+        plan.problems,
+        plan.absent,
+        prefix,
+    )
+
+
+def match(found: Mapping[str, Shape], wanted: Wanted, layout: Layout) -> Plan:
+    """Match names as they are; arguments as in ``make_plan``."""
     # Hugging Face stores a bare encoder without the prefix, and one inside a larger model with it.
     prefix = wanted.names.prefix
     if layout != "huggingface" or not any(name.startswith(prefix) for name in found):
@@ -116,16 +163,22 @@ def make_plan(found: Mapping[str, Shape], wanted: Wanted, layout: Layout) -> Pla
             missing.append(names[0] if names else entry.ours)
     problems += [Problem("missing tensor", name) for name in missing]
     rules = wanted.rules()
+    unmapped = []
     for name, shape in sorted(found.items()):
         if name in known:
             report.append(TensorUse(name, shape, used_as=known[name].ours))
-        elif rule := rule_for(name, known, rules, layout):
+            if any(below(name, pattern) for pattern in wanted.ignore):
+                problems.append(Problem("model.ignore leaves out a tensor of the network", name))
+        elif rule := rule_for(name, known, rules, layout, wanted.ignore):
             report.append(TensorUse(name, shape, rule=rule))
         else:
-            guess = suggest(name, missing)
-            hint = f"; is it {guess}, which is missing?" if guess else ""
-            what = f"unmapped tensor: not in the name table and no rule leaves it out{hint}"
-            problems.append(Problem(what, name, f"shape {list(shape)}"))
+            unmapped.append(name)
+    for name in unmapped:
+        # of many names none is a slip of the pen, and comparing all with all takes long
+        guess = suggest(name, missing) if len(unmapped) <= FEW else None
+        hint = f"; is it {guess}, which is missing?" if guess else ""
+        what = f"unmapped tensor: not in the name table and no rule leaves it out{hint}"
+        problems.append(Problem(what, name, f"shape {list(found[name])}"))
     sources = {ours: Source(name, known[name].transposed(layout)) for ours, name in present.items()}
     return Plan(sources, tuple(report), tuple(problems), absent)
 
@@ -156,21 +209,3 @@ def _check_entry(
     if len(there) > 1:
         problems.append(Problem("one tensor is stored under two names", received=" and ".join(there)))
     return problems
-
-
-def rule_for(name: str, known: Mapping[str, Entry], rules: Sequence[Rule], layout: Layout) -> str | None:
-    """Return the name of the rule that leaves ``name`` out, or None.
-
-    Args:
-        name: of a tensor that is not in the table.
-        known: names of the table.
-        rules: those that hold.
-        layout: whose name it is.
-    """
-    if layout == "native":
-        return OWN_HEAD_RULE if name.startswith(OWN_HEAD) else None
-    variable, _, slot = name.rpartition("/")
-    # A slot of an unknown variable is as unknown as the variable.
-    if layout == "google" and slot in OPTIMIZER_SLOTS:
-        return OPTIMIZER_RULE if variable in known or rule_for(variable, known, rules, layout) else None
-    return next((rule.name for rule in rules if rule.covers(name, layout)), None)

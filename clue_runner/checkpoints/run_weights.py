@@ -14,6 +14,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from clue_runner.architectures.settings import from_header
+from clue_runner.checkpoints.files import digest_of, require_file
 from clue_runner.errors import CheckpointError
 from clue_runner.files.reading import DamagedFileError
 from clue_runner.files.tensors import NativeReader
@@ -34,6 +35,7 @@ class RunReader:
 
     def __init__(self, folder: Path) -> None:
         """Read the headers."""
+        require_file(folder / WEIGHTS)
         weights, averaged = NativeReader(folder / WEIGHTS), folder / AVERAGED
         kept = _has_average(folder)
         self.saved = from_header(weights.meta, str(folder / WEIGHTS))
@@ -46,9 +48,20 @@ class RunReader:
         """Return name -> shape of every tensor stored."""
         return {name.removeprefix(self._prefix): shape for name, shape in self._reader.shapes().items()}
 
+    def types(self) -> Mapping[str, str]:
+        """Return name -> type of every tensor stored: a run saves float32."""
+        return dict.fromkeys(self.shapes(), "float32")
+
     def read(self, name: str) -> NDArray[Any]:
         """Return one tensor's values."""
         return self._reader.read(self._prefix + name)
+
+    def digests(self) -> Mapping[Path, str]:
+        """Return the sha256 of each of its files."""
+        return {path: digest_of(path) for path in self.files}
+
+    def release(self) -> None:
+        """Let go of nothing: no value is kept."""
 
 
 def _has_average(folder: Path) -> bool:

@@ -15,7 +15,7 @@ from clue_runner.errors import CheckpointError, DataError, Problem, unknown_name
 
 
 def find_model(text: str) -> Preset | Path:
-    """Return what ``--model`` means: a preset, or the folder of a checkpoint.
+    """Return what ``--model`` means: a preset, or a checkpoint's folder or TensorFlow prefix.
 
     A preset's name wins over a folder of the same name; ``./name`` means the folder.
 
@@ -37,6 +37,8 @@ def find_model(text: str) -> Preset | Path:
     path = Path(text).expanduser()
     if path.is_dir():
         return path.resolve()
+    if path.name and path.with_name(f"{path.name}.index").is_file():
+        return path.resolve()  # the prefix of a TensorFlow checkpoint
     if path.exists():
         raise _not_a_folder(path)
     own = clue_home() / "models" / text

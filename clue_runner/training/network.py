@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from clue_runner.adapters.base import Adapter, load_adapter
 from clue_runner.architectures.settings import build_backbone, header, shape_of
 from clue_runner.checkpoints.checkpoint import Checkpoint
-from clue_runner.checkpoints.importer import load_into, read_checkpoint
+from clue_runner.checkpoints.importer import read_checkpoint
+from clue_runner.checkpoints.load import load_into
 from clue_runner.checkpoints.vocabularies import refuse_other_vocabulary
 from clue_runner.config.schema import Run
 from clue_runner.config.shipped import clue_home

@@ -114,6 +114,8 @@ def _start(
         _resume(job, snapshot)
     else:
         job.load_pretrained()
+    if setup.checkpoint is not None:
+        setup.checkpoint.weights.release()  # values that were read with the hash and are not wanted
     job.prepared = time.monotonic() - sitting.began
     return job
 

@@ -14,7 +14,8 @@ import pytest
 from clue_runner import architectures
 from clue_runner.architectures.base import architecture_names, load_architecture, parameter_count
 from clue_runner.architectures.settings import header, make_shape
-from clue_runner.checkpoints.importer import load_into, read_checkpoint
+from clue_runner.checkpoints.importer import read_checkpoint
+from clue_runner.checkpoints.load import load_into
 from clue_runner.engines import create_engine
 from clue_runner.engines.base import EngineSettings
 from clue_runner.errors import CheckpointError
@@ -133,17 +134,16 @@ def test_it_is_found_and_counted(family: str) -> None:
     assert parameter_count(shape, len(PIECES)) < parameter_count(make_shape("bert", **SIZES), len(PIECES))
 
 
-@pytest.mark.parametrize("recompute", ["none", "sublayer"])
-def test_it_trains_and_goes_on_bit_for_bit(family: str, recompute: str) -> None:
-    engine = start(family, recompute=recompute)
+def test_it_trains_and_goes_on_bit_for_bit(family: str) -> None:
+    engine = start(family, recompute="sublayer")
     train(engine, 0, 4)
     state = engine.get_state()
-    losses = train(engine, 4, 60)
+    losses = train(engine, 4, 50)
     assert np.mean(losses[-8:]) < 0.8 * np.mean(losses[:8])
     expected = engine.get_state()
-    again = start(family, recompute=recompute)
+    again = start(family, recompute="sublayer")
     again.set_state(state)
-    assert train(again, 4, 60) == losses
+    assert train(again, 4, 50) == losses
     found = again.get_state()
     assert all(np.array_equal(found[name], value) for name, value in expected.items())
 
@@ -158,11 +158,10 @@ class Slot:
 
 def test_its_weights_are_read_back_and_others_are_refused(family: str, tmp_path: Path) -> None:
     engine = start(family)
-    train(engine, 0, 8)
     checkpoint = read_checkpoint(save(engine, family, tmp_path / "run"))
     assert checkpoint.architecture.name == checkpoint.config["family"] == family
     weights = engine.get_weights(averaged=False)
-    slots = {name: Slot(np.zeros_like(value)) for name, value in weights.items()}
+    slots = {name: Slot(np.full_like(value, -9)) for name, value in weights.items()}
     assert load_into(slots, checkpoint) == []
     for name, slot in slots.items():
         assert np.array_equal(slot.value, weights[name]) is not name.startswith("head/")

@@ -66,6 +66,17 @@ def test_an_encoder_without_a_pooler(folders, tmp_path):
     assert sequence.shape == (2, 4, 32) and pooled is None
 
 
+def test_a_foreign_head_is_left_out_by_name(folders, tmp_path):
+    tensors = {**folders.face_weights(), "crf.start": np.zeros(2, np.float32)}
+    folder = folders.write_face(tmp_path / "x", tensors)
+    with pytest.raises(CheckpointError, match=r"""'model.ignore=\["crf."\]'"""):
+        clue_runner.load_backbone(folder)
+    found = clue_runner.load_backbone(folder, ignore=["crf."])(**BATCH)
+    np.testing.assert_array_equal(
+        found[0], clue_runner.load_backbone(folders.write_face(tmp_path / "y"))(**BATCH)[0]
+    )
+
+
 def test_options_that_leave_the_weights_alone(folders, tmp_path):
     folder = folders.write_face(tmp_path / "x")
     relu, gelu = (clue_runner.load_backbone(folder, activation=name)(**BATCH)[0] for name in ("relu", "gelu"))

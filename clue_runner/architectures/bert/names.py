@@ -53,6 +53,7 @@ MASKED_WORDS: tuple[Row, ...] = (
 
 NAMES = NameTable(
     prefix="bert.",
+    config_keys={V: "vocab_size", P: "max_position_embeddings", S: "type_vocab_size"},
     groups=(
         Group("embeddings", EMBEDDINGS, ("backbone/embeddings/", "bert/embeddings/", "embeddings.")),
         Group("blocks", BLOCK, ("backbone/block_{i}/", "bert/encoder/layer_{i}/", "encoder.layer.{i}.")),
@@ -73,6 +74,8 @@ NAMES = NameTable(
              google=("cls/squad/", "output_weights", "output_bias"), hugging_face=("classifier.", "qa_outputs.")),
         Rule("position-ids", "the numbers 0, 1, 2, ... that old Hugging Face files store",
              hugging_face=("bert.embeddings.position_ids", "embeddings.position_ids")),
+        Rule("segment-ids", "a row of zeros that Hugging Face files may store",
+             hugging_face=("bert.embeddings.token_type_ids", "embeddings.token_type_ids")),
     ),
     strangers=(
         Stranger("ALBERT, whose blocks share their weights or whose embedding is factorised",

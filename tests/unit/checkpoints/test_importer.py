@@ -12,10 +12,10 @@ from safetensors.numpy import save_file
 
 from clue_runner.checkpoints.importer import (
     find_vocab,
-    load_into,
     read_checkpoint,
     read_settings,
 )
+from clue_runner.checkpoints.load import load_into
 from clue_runner.errors import CheckpointError, RefusedFileError
 
 FIELDS = {
@@ -240,16 +240,16 @@ def test_what_is_not_a_checkpoint(folders, tmp_path):
         "config.json",
     )
     (tmp_path / "empty").mkdir()
-    refused(tmp_path / "empty", "no checkpoint of a known layout", "an empty folder")
+    refused(tmp_path / "empty", "the folder holds no checkpoint", "an empty folder")
     folder = folders.write_face(tmp_path / "face")
     refused(folder / "model.safetensors", "a checkpoint is a folder", f"name the folder: {folder}")
     (folder / "model.safetensors").rename(folder / "weird.safetensors")
-    refused(folder, "no checkpoint of a known layout", "weird.safetensors", "config.json")
+    refused(folder, "no model.safetensors", "weird.safetensors", "rename a single file")
     refused("hf:someone/model", "not supported yet", "hf:someone/model")
     (tmp_path / "albert").mkdir()
     (tmp_path / "albert" / "albert_config_tiny.json").write_text("{}", encoding="utf-8")
     (tmp_path / "albert" / "albert_model.ckpt.index").write_bytes(b"")
-    refused(tmp_path / "albert", "ALBERT is not supported yet")
+    refused(tmp_path / "albert", "this family of models is not supported, got model_type 'albert'")
 
 
 def test_two_checkpoints_in_a_folder_are_ambiguous(folders, tmp_path):
@@ -282,7 +282,8 @@ def test_two_checkpoints_in_a_folder_are_ambiguous(folders, tmp_path):
         ),
         ({"hidden_dropout_prob": 1.0, "layer_norm_eps": True}, ["hidden_dropout_prob", "layer_norm_eps"]),
         ({"vocab_size": None}, ["vocab_size: missing key"]),
-        ({"num_hidden_layers": 3}, ["encoder.layer.2.output.dense.weight: missing tensor", "16 problems"]),
+        ({"num_hidden_layers": 3}, ["the weights hold 2 blocks, and config.json promises 3"]),
+        ({"num_hidden_layers": 1}, ["the weights hold 2 blocks, and config.json promises 1"]),
         (
             {"intermediate_size": 64},
             ["encoder.layer.0.intermediate.dense.weight: wrong shape, got [48, 32] (allowed: [64, 32])"],

@@ -1,0 +1,59 @@
+"""A checkpoint's config: which family it is of, and that family's shape.
+
+In: a config.json or a bert_config.json. Out: an ``Architecture``, its shape, the size of the vocabulary.
+Knows nothing about tensors; names no family: it is the one that the file, or its name, says.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from clue_runner.architectures.base import (
+    Architecture,
+    BaseShape,
+    architecture_names,
+    load_architecture,
+    nameless_family,
+)
+from clue_runner.architectures.raw_config import RawConfig, shown
+from clue_runner.checkpoints.files import read_json
+from clue_runner.errors import CheckpointError
+
+NAMED = re.compile(r"([a-z0-9]+)_config")
+
+
+@dataclass(frozen=True)
+class Described:
+    """What a config describes."""
+
+    architecture: Architecture
+    shape: BaseShape
+    vocab_size: int
+
+
+def read_config(path: Path) -> Described:
+    """Return what a config file describes.
+
+    Raises:
+        CheckpointError: a family that is not there, an option that it does not have, or impossible values.
+        StorageError: it cannot be read just now.
+    """
+    raw = read_json(path)
+    named = NAMED.match(path.name)
+    family = raw.get("model_type")
+    if family is None:
+        family = named.group(1) if named else nameless_family()
+    published = [name for name in architecture_names() if load_architecture(name).names.published]
+    if family not in published:
+        raise CheckpointError(
+            "this family of models is not supported",
+            where=str(path),
+            received=f"model_type {shown(family)}",
+            allowed=", ".join(published),
+            next_step="take a checkpoint of a family that is: its config names it as model_type",
+        )
+    architecture = load_architecture(family)
+    config = RawConfig(raw, str(path))
+    return Described(architecture, architecture.shape.from_config(config), config.vocab_size)

@@ -1,0 +1,208 @@
+"""What kind of thing a checkpoint is that does not fit, and what helps: each cause has its own advice.
+
+In: the tensors found, the plan with its problems, what was wanted. Out: a headline and a next step.
+Knows nothing about files, libraries or single families.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from clue_runner.architectures.name_table import Layout
+from clue_runner.checkpoints.plan import Plan, Shape, Wanted, foreign_prefixes, match, match_without
+from clue_runner.errors import Problem
+
+OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
+OBJECT_VALUE = ".ATTRIBUTES/VARIABLE_VALUE"
+MORE_BLOCKS = 200  # beyond those of the config that are looked for
+SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Case:
+    """A checkpoint that does not fit.
+
+    Args:
+        found: names and shapes in it.
+        plan: with problems.
+        wanted: the family's table, and what the config promises.
+        layout: whose names they are.
+        family: its name.
+        config: the file that promises it.
+    """
+
+    found: Mapping[str, Shape]
+    plan: Plan
+    wanted: Wanted
+    layout: Layout
+    family: str
+    config: str
+
+    @property
+    def separator(self) -> str:
+        """Return what stands between the parts of a name."""
+        return "." if self.layout == "huggingface" else "/"
+
+    def unmapped(self) -> list[str]:
+        """Return the tensors that nothing accounts for."""
+        told = {use.name for use in self.plan.report}
+        return [name for name in sorted(self.found) if name not in told]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong with a checkpoint.
+
+    Args:
+        what: the headline.
+        next_step: what helps.
+        problems: to be listed.
+    """
+
+    what: str
+    next_step: str
+    problems: tuple[Problem, ...]
+
+
+def diagnose(case: Case) -> Finding:
+    """Return the most particular thing that explains the problems."""
+    for look in (_object_graph, _stranger, _prefix, _blocks, _table, _nothing, _foreign_head):
+        finding = look(case)
+        if finding is not None:
+            return finding
+    count = len(case.plan.problems)
+    return Finding(
+        f"the checkpoint does not fit its {case.config}: {count} problem{'s' * (count > 1)}",
+        f"take the {case.config} that belongs to these weights, or download the checkpoint again",
+        case.plan.problems,
+    )
+
+
+def _object_graph(case: Case) -> Finding | None:
+    """A checkpoint of Keras objects: its names are attributes of a program."""
+    if OBJECT_GRAPH not in case.found and not any(name.endswith(OBJECT_VALUE) for name in case.found):
+        return None
+    example = next((entry.google for entry in case.wanted.entries() if entry.google), "the publisher's")
+    return Finding(
+        "this is a checkpoint of Keras objects (save_weights, tf.train.Checkpoint), "
+        "whose names say where a program kept its tensors",
+        f"take the publisher's checkpoint, with names such as {example}, or save the model with "
+        "transformers' save_pretrained",
+        case.plan.problems[:SHOWN],
+    )
+
+
+def _stranger(case: Case) -> Finding | None:
+    """Tensors that another network has and this one has not."""
+    for stranger in case.wanted.names.strangers:
+        marked = [name for name in case.unmapped() if any(mark in name for mark in stranger.marks)]
+        if marked:
+            return Finding(
+                f"these tensors are not {case.family}'s: {stranger.what}",
+                "take a checkpoint without them, or of a family that is supported",
+                case.plan.problems,
+            )
+    return None
+
+
+def _prefix(case: Case) -> Finding | None:
+    """All names below one foreign word, and more that does not fit."""
+    for prefix in foreign_prefixes(case.found, case.separator):
+        stripped = match_without(prefix, case.found, case.wanted, case.layout)
+        if stripped is not None and len(stripped.problems) * 2 < len(case.plan.problems) and stripped.sources:
+            names = {name.removeprefix(prefix): shape for name, shape in case.found.items()}
+            plan = match(names, case.wanted, case.layout)
+            inner = replace(case, found=names, plan=plan)
+            further = diagnose(inner)
+            return Finding(
+                f"the names begin with {prefix}, and without that: {further.what}",
+                further.next_step,
+                further.problems,
+            )
+    return None
+
+
+def _blocks(case: Case) -> Finding | None:
+    """More or fewer blocks than the config says, and nothing else."""
+    names, promised = case.wanted.names, case.wanted.num_layers
+    repeated = {group.name for group in names.groups if group.repeated}
+    if not repeated or any("wrong shape" in problem.what for problem in case.plan.problems):
+        return None
+    prefix = names.prefix if any(name.startswith(names.prefix) for name in case.found) else ""
+    homes: dict[str, int] = {}
+    for group in names.groups:
+        if group.repeated:
+            per_block = len(group.rows)
+            for number, entry in enumerate(group.entries(promised + MORE_BLOCKS)):
+                for name in entry.spellings(case.layout, prefix):
+                    homes[name] = number // per_block
+    held = {homes[name] for name in case.found if name in homes}
+    unexplained = [problem for problem in case.plan.problems if homes.get(problem.where or "") is None]
+    count = max(held, default=-1) + 1
+    if unexplained or count == promised or held != set(range(count)):
+        return None
+    return Finding(
+        f"the weights hold {count} blocks, and {case.config} promises {promised}",
+        f"take the {case.config} that belongs to these weights",
+        case.plan.problems[:SHOWN],
+    )
+
+
+def _table(case: Case) -> Finding | None:
+    """Tables of vectors with another number of rows than the config says, and nothing else."""
+    keys = case.wanted.names.config_keys
+    entries = {entry.ours: entry for entry in case.wanted.entries()}
+    said = []
+    for ours, source in case.plan.sources.items():
+        entry, stored = entries[ours], case.found[source.name]
+        expected = entry.shape(case.wanted.axes)
+        if entry.axes[0] in keys and stored != expected and stored[1:] == expected[1:]:
+            said.append((keys[entry.axes[0]], source.name, stored[0], expected[0]))
+    if not said or len(said) != len(case.plan.problems):
+        return None
+    key, name, rows, promised = said[0]
+    return Finding(
+        f"{name} has {rows:,} rows, and {case.config} says {key} {promised:,}",
+        f"take the {case.config} that belongs to these weights; where it is the right one, "
+        f"correct {key} in it to {rows}",
+        case.plan.problems,
+    )
+
+
+def _nothing(case: Case) -> Finding | None:
+    """Not one tensor of the family's."""
+    if case.plan.sources:
+        return None
+    examples = ", ".join(sorted(case.found)[:SHOWN])
+    return Finding(
+        f"none of the {len(case.found)} tensors has a name of {case.family}'s; they are {examples}, ...",
+        f"name a checkpoint of {case.family}, or one whose {case.config} says its model_type",
+        case.plan.problems[:SHOWN],
+    )
+
+
+def _foreign_head(case: Case) -> Finding | None:
+    """The network is whole, and further tensors stand beside it."""
+    unmapped = case.unmapped()
+    if not unmapped or len(unmapped) != len(case.plan.problems):
+        return None
+    taken = [use.name for use in case.plan.report if use.used_as]
+    patterns = dict.fromkeys(_outside(name, taken, case.separator) for name in unmapped)
+    listed = ", ".join(f'"{pattern}"' for pattern in patterns)
+    count = f"{len(unmapped)} tensor{'s' * (len(unmapped) > 1)}"
+    return Finding(
+        f"the network is whole, but {count} beside it belong to nothing that is known",
+        f"where they are the head of another task, leave them out: --set 'model.ignore=[{listed}]'",
+        case.plan.problems,
+    )
+
+
+def _outside(name: str, taken: list[str], separator: str) -> str:
+    """Return the shortest beginning of a name that no tensor of the network has; else the name."""
+    parts = name.split(separator)
+    for count in range(1, len(parts)):
+        pattern = separator.join(parts[:count]) + separator
+        if not any(other.startswith(pattern) for other in taken):
+            return pattern
+    return name

@@ -1,0 +1,89 @@
+"""Put a checkpoint's weights into a network.
+
+In: the network's variables by name, an opened checkpoint. Out: the variables with its values, or all
+differences at once and nothing changed. Knows nothing about how networks are built or files are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from clue_runner.checkpoints.checkpoint import Checkpoint
+from clue_runner.errors import CheckpointError, Problem
+
+
+def load_into(variables: Mapping[str, Any], checkpoint: Checkpoint) -> list[str]:
+    """Assign a checkpoint's weights to a network's variables (anything with ``shape`` and ``assign``).
+
+    Returns:
+        Names that keep their first values: the pooler's, where the checkpoint has none.
+
+    Raises:
+        CheckpointError: network and checkpoint are not of one shape, or the files have changed; nothing is
+            assigned then.
+    """
+    names, new = _match({name: variable.shape for name, variable in variables.items()}, checkpoint)
+    checkpoint.require_unchanged()
+    _compare_repeated(checkpoint, names)
+    for name in names:
+        variables[name].assign(checkpoint.weights[name])
+    checkpoint.weights.release()
+    checkpoint.require_unchanged()
+    return new
+
+
+def _match(shapes: Mapping[str, tuple[int, ...]], checkpoint: Checkpoint) -> tuple[list[str], list[str]]:
+    """Return which weights to load and which are new; all differences at once."""
+    table = checkpoint.architecture.names
+    groups = {entry.ours: entry.group for entry in checkpoint.entries()}
+    network = {ours for ours, group in groups.items() if table.group(group).part == "network"}
+    roots = tuple({f"{ours.partition('/')[0]}/" for ours in network})
+    wanted = {
+        name: tuple(shape) for name, shape in shapes.items() if name in groups or name.startswith(roots)
+    }
+    # A network that pools another way has no use for the pooler.
+    stored = {name for name in checkpoint.weights if name in wanted or name in network}
+    new = sorted(set(wanted) - stored)
+    problems = [Problem("the model has no such tensor", name) for name in sorted(stored - set(wanted))]
+    problems += [
+        Problem("the checkpoint has no such tensor", name)
+        for name in new
+        if groups.get(name) not in checkpoint.absent
+    ]
+    loaded = sorted(stored & set(wanted))
+    problems += [
+        Problem("wrong shape", name, str(list(checkpoint.weights.shape(name))), str(list(wanted[name])))
+        for name in loaded
+        if checkpoint.weights.shape(name) != wanted[name]
+    ]
+    if problems:
+        raise CheckpointError(
+            "checkpoint and model differ",
+            where=str(checkpoint.folder),
+            problems=problems,
+            next_step="leave the model's shape to the checkpoint: remove model.* sizes from config and --set",
+        )
+    return loaded, new
+
+
+def _compare_repeated(checkpoint: Checkpoint, loaded: list[str]) -> None:
+    """Refuse a tensor that was left out as the same as another, and is not the same."""
+    same_as = {rule.name: rule.same_as for rule in checkpoint.architecture.names.rules if rule.same_as}
+    repeated = {use.name: same_as[use.rule] for use in checkpoint.report if use.rule in same_as}
+    problems = [
+        Problem(f"it differs from {ours}, which it should repeat", name)
+        for name, ours in repeated.items()
+        if checkpoint.heads
+        and ours in loaded
+        and not np.array_equal(checkpoint.weights.stored(name), checkpoint.weights[ours])
+    ]
+    if problems:
+        raise CheckpointError(
+            "the output layer of the pre-training head is one of its own",
+            where=str(checkpoint.folder),
+            problems=problems,
+            next_step="such a head cannot be continued; its encoder can be fine-tuned",
+        )
