@@ -12,13 +12,13 @@ import math
 import os
 import sys
 import time
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import PurePath
 from typing import TYPE_CHECKING, NoReturn, Protocol, TextIO
 
 from clue_runner.errors import ClueError
+from clue_runner.text_table import table_lines
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -84,7 +84,7 @@ class Console:
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Print rows in aligned columns, numbers to the right; Chinese counts two cells a character."""
-        head, *lines = _table_lines(columns, rows)
+        head, *lines = table_lines(columns, rows)
         # One write: a reader that wants the first line only (`| head -1`) breaks no pipe.
         self._write("\n".join([_paint(head, "1", self._human()), *lines]), self._human())
 
@@ -267,39 +267,3 @@ def _is_live_terminal(stream: TextIO) -> bool:
 def _paint(text: str, code: str, stream: TextIO) -> str:
     """Return ``text`` in colour where the stream shows it."""
     return f"\x1b[{code}m{text}\x1b[0m" if _uses_colour(stream) else text
-
-
-def _cell(value: object) -> str:
-    """Return a table cell's text: thousands separated, a dash for None."""
-    if value is None:
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def _width(text: str) -> int:
-    """Return how many terminal cells ``text`` takes."""
-    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
-
-
-def _is_number_or_none(value: object) -> bool:
-    """Return whether a cell may stand in a column that is aligned to the right."""
-    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
-
-
-def _table_lines(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
-    """Return the header and the rows as aligned lines."""
-    cells = [list(columns)] + [[_cell(value) for value in row] for row in rows]
-    widths = [max(_width(line[column]) for line in cells) for column in range(len(columns))]
-    numeric = [
-        bool(rows) and all(_is_number_or_none(row[column]) for row in rows) for column in range(len(columns))
-    ]
-    lines = []
-    for line in cells:
-        padded = [
-            " " * (width - _width(text)) + text if right else text + " " * (width - _width(text))
-            for text, width, right in zip(line, widths, numeric, strict=True)
-        ]
-        lines.append("  ".join(padded).rstrip())
-    return lines

@@ -34,7 +34,7 @@ from clue_runner.data.template import fill_template
 from clue_runner.metrics.choice import score_choices
 from clue_runner.submission.writers import json_lines
 from clue_runner.tokens.assemble import assemble, shorten
-from clue_runner.tokens.blanks import INDISTINCT
+from clue_runner.tokens.layouts.blanks import INDISTINCT
 from clue_runner.tokens.rows import Array, GoldAnswers, IntArray, Rows
 from clue_runner.tokens.tokenizer import TokenArray, Tokenizer
 

@@ -43,7 +43,7 @@ from clue_runner.errors import DataError
 from clue_runner.metrics.assignment import Decoding, choose_candidates
 from clue_runner.metrics.choice import score_blanks
 from clue_runner.submission.writers import json_lines, json_object
-from clue_runner.tokens.blanks import encode_blanks
+from clue_runner.tokens.layouts.blanks import encode_blanks
 from clue_runner.tokens.rows import Array, IntArray, Rows
 from clue_runner.tokens.tokenizer import Tokenizer
 

@@ -34,7 +34,7 @@ from clue_runner.metrics.answers_short import score_short_answers
 from clue_runner.metrics.votes import Spans, Vote, Voted, candidate_spans, gated_probabilities, vote
 from clue_runner.submission.tables import table
 from clue_runner.tokens.characters import CharacterTokenizer, count_characters, open_vectors, read_characters
-from clue_runner.tokens.passages import Sampling, encode_passages, occurrences, sample_passages
+from clue_runner.tokens.layouts.passages import Sampling, encode_passages, occurrences, sample_passages
 from clue_runner.tokens.rows import Array, GoldAnswers, Rows
 
 if TYPE_CHECKING:

@@ -33,11 +33,11 @@ from clue_runner.data.sources import DataSource
 from clue_runner.errors import DataError, Problem
 from clue_runner.metrics.entities import score_entities
 from clue_runner.submission.writers import json_lines
+from clue_runner.tokens.layouts.span_decoding import RowSpans, decode_spans, join_spans
+from clue_runner.tokens.layouts.span_windows import SpanWindows
+from clue_runner.tokens.layouts.spans import chars_to_tokens
+from clue_runner.tokens.layouts.tags import TokenSpan, tag_count
 from clue_runner.tokens.rows import Array, IntArray, Rows
-from clue_runner.tokens.span_decoding import RowSpans, decode_spans, join_spans
-from clue_runner.tokens.span_windows import SpanWindows
-from clue_runner.tokens.spans import chars_to_tokens
-from clue_runner.tokens.tags import TokenSpan, tag_count
 from clue_runner.tokens.tokenizer import Tokenizer
 
 if TYPE_CHECKING:

@@ -45,7 +45,7 @@ from clue_runner.errors import DataError
 from clue_runner.metrics.answers import AnswerScores, exact_match, random_answers, score_answers
 from clue_runner.metrics.confidence import mean_interval
 from clue_runner.submission.writers import json_object
-from clue_runner.tokens.question_windows import QuestionLimits, encode_questions
+from clue_runner.tokens.layouts.question_windows import QuestionLimits, encode_questions
 from clue_runner.tokens.rows import Array, IntArray, Rows
 from clue_runner.tokens.script import simplified
 from clue_runner.tokens.tokenizer import Tokenizer

@@ -48,7 +48,7 @@ SPECIAL_KEYS = {f"{name[1:-1].lower()}_token": name for name in SPECIAL_TOKENS}
 FURTHER_KEYS = ("additional_special_tokens", "extra_special_tokens")
 ID = re.compile("[0-9]{1,9}")
 SHOWN = 80  # characters of a value in a message
-ADVICE = "take a checkpoint with BERT's own tokenizer"
+ADVICE = "take a checkpoint whose tokenizer is the WordPiece of Google's Chinese models"
 
 
 def read_lowercase(folder: Path) -> tuple[bool, bool]:
@@ -159,7 +159,7 @@ def _special_problems(mapping: Mapping[str, Any]) -> Iterator[Problem]:
     for key, name in SPECIAL_KEYS.items():
         value = mapping.get(key)
         if value is not None and _content(value) != name:
-            yield Problem("not BERT's special token", key, _shown(value), _shown(name))
+            yield Problem("another special token than this tokenizer has", key, _shown(value), _shown(name))
 
 
 def _content(token: object) -> object:

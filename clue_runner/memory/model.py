@@ -1,7 +1,6 @@
 """What a training step needs, counted from shapes: no backend, no weights, no step.
 
-In: settings of a model, rows, length, recompute mode. Out: bytes by what they are for.
-Knows nothing about devices, budgets or tables.
+In: a model's settings, rows, length. Out: bytes by what they are for. Knows nothing about devices or tables.
 
 Counted is what the kernels in ``models/`` keep for the backward pass, tensor by tensor: ``Kept``. On top of
 it comes what a block needs while it is computed; those few factors (``PASSING``) were fitted to measured

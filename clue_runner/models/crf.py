@@ -1,7 +1,7 @@
 """A linear-chain conditional random field: how probable a sequence of tags is.
 
 In: a score for each token and tag, transition scores, sequences of tags. Out: log-likelihoods.
-Knows nothing about what tags mean. The best sequence is found in ``tokens/tags.py``, without tensors.
+Knows nothing about what tags mean. The best sequence is found in ``tokens/layouts/tags.py``, without tensors.
 """
 
 from __future__ import annotations

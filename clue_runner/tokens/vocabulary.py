@@ -186,5 +186,5 @@ def _resembles(lines: list[str]) -> str | None:
     if first.startswith(("{", "[\n", '["')):
         return "JSON"
     if {"<s>", "</s>"} & set(lines):
-        return "a vocabulary with <s> and </s>, of another tokenizer than BERT's"
+        return "a vocabulary with <s> and </s>, of another tokenizer than WordPiece"
     return None

@@ -14,7 +14,8 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py") if "_shipped" not in path.
 
 # Arrows never point up: a layer imports itself and what stands before it.
 LAYERS = [
-    {"errors", "console"},
+    {"errors", "text_table"},
+    {"console"},
     {"config"},
     {"files"},
     {"runs"},

@@ -15,8 +15,8 @@ from clue_runner.data.locate import open_source
 from clue_runner.data.records import EntityRecord, Records
 from clue_runner.submission.check import check_file
 from clue_runner.tokens.batches import batch_arrays, evaluation_plan
+from clue_runner.tokens.layouts.spans import chars_to_tokens, tokens_to_chars
 from clue_runner.tokens.rows import Rows
-from clue_runner.tokens.spans import chars_to_tokens, tokens_to_chars
 from clue_runner.tokens.tokenizer import Tokenizer
 
 pytestmark = pytest.mark.real_data

@@ -15,9 +15,9 @@ from clue_runner.adapters.sections import load_run
 from clue_runner.data.cards import find_card, recommended_settings
 from clue_runner.data.locate import locate
 from clue_runner.data.records import Answer, ReadingRecord, Records
+from clue_runner.tokens.layouts.spans import chars_to_tokens, covering_tokens, tokens_to_chars
 from clue_runner.tokens.rows import Rows
 from clue_runner.tokens.script import simplified
-from clue_runner.tokens.spans import chars_to_tokens, covering_tokens, tokens_to_chars
 from clue_runner.tokens.tokenizer import Encoded, Tokenizer
 
 pytestmark = pytest.mark.real_data

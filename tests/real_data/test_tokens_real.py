@@ -11,7 +11,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from clue_runner.tokens.spans import chars_to_tokens, tokens_to_chars
+from clue_runner.tokens.layouts.spans import chars_to_tokens, tokens_to_chars
 from clue_runner.tokens.tokenizer import Tokenizer
 
 pytestmark = pytest.mark.real_data

@@ -17,9 +17,9 @@ from clue_runner.data.records import Entity, EntityRecord, Records
 from clue_runner.errors import DataError
 from clue_runner.submission.check import check_file
 from clue_runner.tokens.batches import batch_arrays
+from clue_runner.tokens.layouts.span_windows import FILLER
+from clue_runner.tokens.layouts.tags import tag_count
 from clue_runner.tokens.rows import Rows
-from clue_runner.tokens.span_windows import FILLER
-from clue_runner.tokens.tags import tag_count
 from clue_runner.tokens.tokenizer import Tokenizer
 
 # U+20BB7 is in no vocabulary; Latin letters and digits are joined to words, and lower-cased.

@@ -12,10 +12,10 @@ pytest.importorskip("keras")
 from keras import ops
 
 from clue_runner.architectures.base import load_architecture, parameter_count
+from clue_runner.architectures.dgcnn.focal import focal_loss, gated_probability
 from clue_runner.architectures.dgcnn.network import GatedConvolution
 from clue_runner.architectures.settings import make_shape
 from clue_runner.models.dropout import update_keys
-from clue_runner.models.focal import focal_loss, gated_probability
 from clue_runner.models.naming import named_variables
 
 OUTSIDE_EMBEDDINGS = 1_002_883  # counted from the published network

@@ -179,7 +179,7 @@ def test_a_state_that_does_not_fit_is_refused() -> None:
 
 def test_weights_that_are_not_trained_stay() -> None:
     engine = make_engine()
-    probe = engine.network.backbone.embeddings.position
+    probe = engine.network.backbone.embeddings.positions.table
     probe.trainable = False
     frozen = start(lambda: engine.network, settings())
     before = frozen.get_weights(averaged=False)

@@ -9,7 +9,7 @@ import pytest
 
 from clue_runner.data.records import Passage, PassagesRecord
 from clue_runner.tokens.characters import CharacterTokenizer
-from clue_runner.tokens.passages import Sampling, encode_passages, sample_passages
+from clue_runner.tokens.layouts.passages import Sampling, encode_passages, sample_passages
 from clue_runner.tokens.rows import GoldAnswers
 
 TOKENIZER = CharacterTokenizer([chr(code) for code in range(0x4E00, 0x4E00 + 500)])

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from clue_runner.tokens.span_decoding import RowSpans, decode_spans, join_spans
+from clue_runner.tokens.layouts.span_decoding import RowSpans, decode_spans, join_spans
 
 LENGTH = 6  # [CLS], four characters, [SEP]
 

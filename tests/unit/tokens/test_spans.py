@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clue_runner.tokens.spans import chars_to_tokens, covering_tokens, tokens_to_chars
+from clue_runner.tokens.layouts.spans import chars_to_tokens, covering_tokens, tokens_to_chars
 from clue_runner.tokens.tokenizer import Encoded, Tokenizer
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clue_runner.tokens.tags import (
+from clue_runner.tokens.layouts.tags import (
     TokenSpan,
     best_tags,
     legal_steps,

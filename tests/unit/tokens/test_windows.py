@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clue_runner.tokens.windows import windows
+from clue_runner.tokens.layouts.windows import windows
 
 
 def test_hand_cases() -> None:

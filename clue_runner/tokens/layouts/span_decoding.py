@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from clue_runner.tokens.layouts.tags import best_tags, tags_to_spans
 from clue_runner.tokens.rows import Array
-from clue_runner.tokens.tags import best_tags, tags_to_spans
 
 IntTable = NDArray[np.int64]
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from clue_runner.tokens.layouts.tags import TokenSpan, spans_to_tags, tags_to_spans
+from clue_runner.tokens.layouts.windows import windows
 from clue_runner.tokens.rows import Array, GoldAnswers, Rows
-from clue_runner.tokens.tags import TokenSpan, spans_to_tags, tags_to_spans
 from clue_runner.tokens.tokenizer import Encoded, Tokenizer
-from clue_runner.tokens.windows import windows
 
 OVERLAP = 4  # windows of a long text share a quarter of their tokens
 NO_CHARACTER = -1  # where [CLS] and [SEP] begin and end

@@ -18,10 +18,10 @@ import numpy as np
 
 from clue_runner.data.records import ReadingRecord
 from clue_runner.tokens.assemble import assemble
+from clue_runner.tokens.layouts.spans import chars_to_tokens, covering_tokens
+from clue_runner.tokens.layouts.windows import windows
 from clue_runner.tokens.rows import Array, GoldAnswers, Rows
-from clue_runner.tokens.spans import chars_to_tokens, covering_tokens
 from clue_runner.tokens.tokenizer import Encoded, TokenArray, Tokenizer
-from clue_runner.tokens.windows import windows
 
 SPECIAL = 3  # [CLS] question [SEP] text [SEP]
 NO_CHARACTER = -1  # where tokens outside the text begin and end
