@@ -12,6 +12,7 @@ from clue_runner.architectures.name_table import Layout
 from clue_runner.checkpoints.google import CONFIG as GOOGLE_CONFIG
 from clue_runner.checkpoints.run_weights import WEIGHTS as NATIVE_WEIGHTS
 from clue_runner.errors import CheckpointError
+from clue_runner.files.names import user_path
 from clue_runner.runs.folder import RunFolder
 
 FACE_CONFIG = "config.json"
@@ -42,7 +43,7 @@ def find_layout(path: str | Path) -> tuple[Path, Layout]:
             received=str(path),
             next_step="download config.json, vocab.txt and model.safetensors into a folder and name that",
         )
-    folder = Path(path).expanduser()
+    folder = user_path(path)
     if folder.is_file():
         raise _file_given(folder)
     if not folder.is_dir():

@@ -85,7 +85,7 @@ def fulfil(request: PredictRequest, console: Console) -> dict[str, Any]:
     adapter = load_adapter(card, members[0].run)
     question = read_question(adapter, remembered, request, console)
     with ExitStack() as stack:
-        signals = stack.enter_context(Signals(console.warn))
+        signals = stack.enter_context(Signals(console.warn, last_words=console.last_words))
         if request.output is None:
             stack.enter_context(FolderLock(home.path))
             probe_folder(home.path)
