@@ -7,17 +7,16 @@ the first line of its docstring is its line in ``clue --help``. Knows nothing ab
 from __future__ import annotations
 
 import ast
-import errno
 import os
 import sys
-import time
-import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
+
+from clue_runner.cli._failures import click_message, fail, report
 
 if TYPE_CHECKING:
     from clue_runner.console import Console
@@ -37,7 +36,6 @@ ORDER = (
     "config",
     "cache",
 )
-STORAGE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
 
 
 class CommandFolder(click.Group):
@@ -208,7 +206,9 @@ def run(arguments: list[str]) -> int:
     state: dict[str, Any] = {"debug": False}
     if arguments and not {"-h", "--help", "--version"} & set(arguments):
         from clue_runner.console import Console
+        from clue_runner.console.streams import occupy_standard_descriptors
 
+        occupy_standard_descriptors()
         # Known before parsing, so that a misspelt option beside --json is reported as an event too.
         state["console"] = Console(json="--json" in arguments, quiet="--quiet" in arguments)
     try:
@@ -220,70 +220,21 @@ def run(arguments: list[str]) -> int:
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.ClickException as error:
-        return _fail(state, _click_message(error), error.exit_code)
+        return fail(state, click_message(error), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        return _fail(state, "interrupted", 130)
+        return fail(state, "interrupted", 130)
     except BrokenPipeError:
         from clue_runner.console import leave_broken_pipe
 
         leave_broken_pipe()
     except Exception as error:
-        return _handle(state, error)
+        return report(state, error)
     return 0
-
-
-def _handle(state: dict[str, Any], error: Exception) -> int:
-    """Report an exception by its kind: user mistake, disk, memory, or our bug."""
-    from clue_runner.errors import ClueError
-
-    if state["debug"]:
-        traceback.print_exception(error)
-    if isinstance(error, ClueError):
-        return _fail(state, str(error), error.exit_code)
-    if isinstance(error, MemoryError):
-        return _fail(state, "out of memory\n  next: a smaller --set train.token_budget=N", 7)
-    if isinstance(error, OSError) and error.errno in STORAGE_ERRORS:
-        where = f"{error.filename}: " if error.filename else ""
-        return _fail(state, f"{where}{(error.strerror or str(error)).lower()}", 8)
-    last = traceback.format_exception_only(error)[-1].strip()
-    return _fail(state, f"{last}\n  this is a bug in clue: please report it with {_write_log(error)}", 1)
-
-
-def _fail(state: dict[str, Any], text: str, exit_code: int) -> int:
-    """Print the message that ends the command."""
-    from clue_runner.console import Console
-
-    console: Console = state.get("console") or Console()
-    console.failure(text, exit_code=exit_code)
-    return exit_code
-
-
-def _click_message(error: click.ClickException) -> str:
-    """Return click's message in the shape of ours: what is wrong, then what to run next."""
-    message = error.format_message()
-    context = getattr(error, "ctx", None)
-    text = message[:1].lower() + message[1:]
-    return f"{text}\n  next: {context.command_path} --help" if context else text
-
-
-def _write_log(error: Exception) -> str:
-    """Write the traceback to a file and return its path; to stderr where no file can be written."""
-    from clue_runner.config.shipped import clue_home
-
-    text = "".join(traceback.format_exception(error))
-    path = clue_home() / "logs" / f"error-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"clue {' '.join(sys.argv[1:])}\n{text}", encoding="utf-8")
-    except OSError:
-        traceback.print_exception(error)
-        return "the traceback above"
-    return str(path)
 
 
 def _make_streams_safe() -> None:
     """Make no character fail to print: an ASCII or GBK terminal gets escapes instead of a traceback."""
-    for stream in (sys.stdout, sys.stderr):
+    for stream in (sys.stdout, sys.stderr):  # each is None where it was closed
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(encoding=None if stream.isatty() else "utf-8", errors="backslashreplace")

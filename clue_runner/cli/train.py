@@ -15,9 +15,14 @@ from clue_runner.cli.main import context_console
 
 
 @click.command()
-@click.option("--task", required=True, metavar="NAME|DIR", help="A task's name or folder.")
+@click.option("--task", metavar="NAME|DIR", help="A task's name or folder; a run.yaml implies its own.")
 @click.option("--model", metavar="NAME|DIR", help="A preset or a checkpoint folder; default: tiny.")
-@click.option("--config", multiple=True, metavar="NAME|FILE", help="A recipe or a YAML file; repeatable.")
+@click.option(
+    "--config",
+    multiple=True,
+    metavar="NAME|FILE",
+    help="A recipe (clue config recipes) or a YAML file; repeatable. RUN/run.yaml repeats a run.",
+)
 @click.option("--set", "set_", multiple=True, metavar="KEY=VALUE", help="One setting; repeatable.")
 @click.option("--data", metavar="DIR|FILE|sample", help="A folder, an official zip, or the shipped sample.")
 @click.option(
@@ -26,6 +31,7 @@ from clue_runner.cli.main import context_console
     metavar="DIR",
     help="The run folder; default: runs/<task>/<model>-<seed>.",
 )
+@click.option("--name", metavar="TEXT", help="The last part of the default run folder: runs/<task>/TEXT.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), metavar="N", help="Source of all chance; 42.")
 @click.option("--seeds", type=click.IntRange(1, 100), metavar="N", help="Train N seeds: mean ± std.")
 @click.option("--backend", type=click.Choice(["tensorflow", "jax"]), help="Default: tensorflow.")

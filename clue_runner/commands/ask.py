@@ -89,7 +89,7 @@ def _answer(
         console.warn("no passage was given: there is nothing to find an answer in")
         return Prediction(0, "", 0.0)
     records = adapter.question_records(question, texts)
-    with Signals(console.warn) as signals:
+    with Signals(console.warn, last_words=console.last_words) as signals:
         return Asker(member, card, member.run.backend, console).answer(records, signals, console)[0]
 
 

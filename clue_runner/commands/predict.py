@@ -22,6 +22,7 @@ from clue_runner.data.sources import DataSource, FolderSource, missing_file, spl
 from clue_runner.errors import DataError, UsageError
 from clue_runner.files.atomic import make_folder, probe_folder
 from clue_runner.files.lock import FolderLock
+from clue_runner.files.names import user_path
 from clue_runner.runs.events import remembered_data
 from clue_runner.runs.folder import RunFolder
 from clue_runner.training.answers import (
@@ -86,7 +87,7 @@ def fulfil(request: PredictRequest, console: Console) -> dict[str, Any]:
     adapter = load_adapter(card, members[0].run)
     question = read_question(adapter, remembered, request, console)
     with ExitStack() as stack:
-        signals = stack.enter_context(Signals(console.warn))
+        signals = stack.enter_context(Signals(console.warn, last_words=console.last_words))
         if request.output is None:
             stack.enter_context(FolderLock(home.path))
             probe_folder(home.path)
@@ -213,7 +214,7 @@ def _write_single_submission(
 def _read_file(adapter: Adapter, text: str) -> Question:
     """Return the records of a file of the user's; labels are neither needed nor used."""
     card = adapter.card
-    path = Path(text).expanduser()
+    path = user_path(text)
     if not path.is_file():
         raise DataError(
             "no such split and no such file",

@@ -17,6 +17,7 @@ from clue_runner.adapters.fitting import require_droppable, require_family, requ
 from clue_runner.adapters.sections import SECTIONS, load_run
 from clue_runner.checkpoints.importer import read_settings
 from clue_runner.commands.dry_run import show_plan
+from clue_runner.commands.repeat import data_of, task_of
 from clue_runner.commands.train_run import train_run
 from clue_runner.config.loader import require_checkpoint
 from clue_runner.config.schema import Run
@@ -26,9 +27,10 @@ from clue_runner.data.locate import locate
 from clue_runner.data.sources import DataSource
 from clue_runner.errors import ScoreTooLowError, UsageError
 from clue_runner.files.atomic import write_json
+from clue_runner.files.names import absolute_path, name_fault, user_path
 from clue_runner.memory.batch_size import as_begun
 from clue_runner.runs.folder import seed_folder
-from clue_runner.runs.results import RunResult
+from clue_runner.runs.results import SCHEMA, RunResult
 from clue_runner.training.lenders import require_train
 
 SUMMARY = "summary.json"
@@ -38,7 +40,7 @@ SUMMARY = "summary.json"
 class TrainRequest:
     """The options of ``clue train``, named as on the command line."""
 
-    task: str
+    task: str | None = None
     model: str | None = None
     config: Sequence[str] = ()
     set: Sequence[str] = ()
@@ -70,11 +72,14 @@ def fulfil(request: TrainRequest, console: Console) -> dict[str, Any]:
             allowed=f"seeds below {2**31}",
             next_step="begin with a smaller --set seed=N",
         )
-    source = locate(card, request.data, say=console.say)
-    output = request.output or default_output(request, card, run, source)
+    given = request.data or data_of(request.config)
+    source = locate(card, given, say=console.say)
+    output = user_path(request.output) if request.output else default_output(request, card, run, source)
+    # The first line comes before the first slow import, so that whoever waits for one knows that it works.
+    console.event({"event": "prepare", "schema": SCHEMA, "task": card.name, "model": run.model.name})
     if request.dry_run:
         return show_plan(run, card, source, output, console, seeds=request.seeds, fresh=request.fresh)
-    data = _remembered(request.data)
+    data = _remembered(given)
     if request.seeds is None:
         result = train_run(run, card, source, output, console, fresh=request.fresh, data_argument=data)
         _refuse_low_score(result.scored.score, request.fail_under)
@@ -86,7 +91,9 @@ def fulfil(request: TrainRequest, console: Console) -> dict[str, Any]:
         if first is not None and one.train.batch_size == "auto":  # the seeds shall differ in nothing else
             one = as_begun(one, first).run
         folder = seed_folder(output, one.seed).path
+        console.beside = {"seed": one.seed}
         results.append(train_run(one, card, source, folder, console, fresh=request.fresh, data_argument=data))
+    console.beside = {}
     summary = summarise(results)
     write_json(output / SUMMARY, summary)
     console.say(
@@ -109,7 +116,7 @@ def resolve(request: TrainRequest, *, weights_needed: bool = True) -> tuple[Card
         UsageError: an unknown task, model or setting; all problems of the settings at once.
         CheckpointError: a published model without a checkpoint on this machine.
     """
-    card = find_card(request.task)
+    card = find_card(request.task or task_of(request.config))
     require_train(card)
     require_preset_family(card, request.model)
     run = load_run(
@@ -177,9 +184,9 @@ def _refuse_contradictions(request: TrainRequest) -> None:
         raise UsageError("--output and --name exclude each other", next_step="give one of them")
     if request.fail_under is not None and not math.isfinite(request.fail_under):
         raise UsageError("--fail-under is not a score", received=str(request.fail_under), allowed="percent")
-    if request.name is not None and (not request.name.strip(".") or Path(request.name).name != request.name):
+    if request.name is not None and (fault := name_fault(request.name)):
         raise UsageError(
-            "the name becomes a folder under runs/<task>/, so it must be a plain one",
+            f"the name becomes a folder under runs/<task>/: {fault}",
             where="--name",
             received=request.name,
             next_step="a path goes to --output",
@@ -188,7 +195,7 @@ def _refuse_contradictions(request: TrainRequest) -> None:
 
 def _remembered(data: str | None) -> str | None:
     """Return ``--data`` as a later command in another folder understands it."""
-    return data if data is None or data == "sample" else str(Path(data).expanduser().resolve())
+    return data if data is None or data == "sample" else str(absolute_path(data))
 
 
 def _refuse_low_score(score: float, fail_under: float | None) -> None:

@@ -56,7 +56,7 @@ def train_run(
     """
     began = time.monotonic()
     with ExitStack() as stack:
-        signals = stack.enter_context(Signals(console.warn))
+        signals = stack.enter_context(Signals(console.warn, last_words=console.last_words))
         inputs = read_inputs(run, card, source, console)
         if not fresh:
             inputs = _as_begun(inputs, output, console)

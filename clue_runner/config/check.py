@@ -16,6 +16,7 @@ from clue_runner.config.layers import Layer, check_layer, layer_from_mapping
 from clue_runner.config.presets import read_preset
 from clue_runner.config.recipes import misspelt_task, recipe_layers
 from clue_runner.config.sections import OPEN_GROUPS, Sections, common_schema
+from clue_runner.config.shipped import user_path
 from clue_runner.config.yaml_reader import Document, read_yaml
 from clue_runner.errors import ClueError, DataError, Problem
 
@@ -29,7 +30,7 @@ def yaml_files(paths: Sequence[Path]) -> list[Path]:
         DataError: a path does not exist.
     """
     found: list[Path] = []
-    for path in paths:
+    for path in map(user_path, paths):
         if path.is_dir():
             found += sorted([*path.rglob("*.yaml"), *path.rglob("*.yml")])
         elif path.is_file():

@@ -31,6 +31,7 @@ from clue_runner.config.recompute import recompute_problems
 from clue_runner.config.resolved import config_hash, difference, dump_run, flat, load_resolved
 from clue_runner.config.schema import Run
 from clue_runner.config.sections import OPEN_GROUPS, Schema, Sections
+from clue_runner.config.shipped import absolute_path, user_path
 from clue_runner.errors import Problem, UsageError
 
 __all__ = [
@@ -155,7 +156,7 @@ class _Merged:
                 self.values[key], self.origins[key], self.ranks[key] = value, layer.title, rank
         for key in paths:
             if isinstance(self.values[key], str) and self.values[key] != "auto":
-                self.values[key] = str(Path(self.values[key]).expanduser().resolve())
+                self.values[key] = str(absolute_path(self.values[key]))
 
 
 def _recipe(text: str, task: str, sections: Sections, problems: list[Problem]) -> list[Layer]:
@@ -217,7 +218,7 @@ def _model_layers(
         layer.put("model.checkpoint", str(folder), str(folder))
         if isinstance(found, Path):
             layer.put("model.init", "checkpoint", str(folder))
-    source = Path(asked[-1]).expanduser() if asked else folder
+    source = user_path(asked[-1]) if asked else folder
     if source is not None and reader is not None:
         for key, value in reader(source).items():
             layer.put(f"model.{key}", value, str(source))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from clue_runner.config.presets import Preset, model_preset, model_presets
 from clue_runner.config.schema import Run
-from clue_runner.config.shipped import clue_home
+from clue_runner.config.shipped import absolute_path, clue_home, user_path
 from clue_runner.errors import CheckpointError, DataError, Problem, unknown_name
 
 
@@ -34,16 +34,16 @@ def find_model(text: str) -> Preset | Path:
         )
     if text in model_presets():
         return model_preset(text)
-    path = Path(text).expanduser()
+    path = user_path(text)
     if path.is_dir():
-        return path.resolve()
+        return absolute_path(path)
     if path.name and path.with_name(f"{path.name}.index").is_file():
-        return path.resolve()  # the prefix of a TensorFlow checkpoint
+        return absolute_path(path)  # the prefix of a TensorFlow checkpoint
     if path.exists():
         raise _not_a_folder(path)
     own = clue_home() / "models" / text
     if Path(text).name == text and own.is_dir():
-        return own.resolve()
+        return absolute_path(own)
     if "/" in text or "\\" in text or text.startswith((".", "~")):
         raise DataError(
             f"no checkpoint folder at {text}",

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from clue_runner.config.layers import Layer, layer_from_mapping
-from clue_runner.config.shipped import shipped_folder
+from clue_runner.config.shipped import shipped_folder, user_path
 from clue_runner.config.yaml_reader import read_yaml
 from clue_runner.errors import DataError, Problem, suggest, unknown_name
 
@@ -29,7 +29,7 @@ def find_config(text: str) -> Path:
     """
     if text in recipe_names():
         return shipped_folder("configs") / "train" / f"{text}.yaml"
-    path = Path(text).expanduser()
+    path = user_path(text)
     if path.is_file():
         return path
     if "/" in text or "\\" in text or path.suffix in {".yaml", ".yml"}:

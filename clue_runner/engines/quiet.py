@@ -14,13 +14,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO, cast
 
-STANDARD_INPUT, STANDARD_OUTPUT, STANDARD_ERROR = 0, 1, 2
+from clue_runner.console.streams import occupy_standard_descriptors
+
+STANDARD_ERROR = 2
 
 
 @contextmanager
 def chatter_to(log: Path) -> Iterator[None]:
     """Send what libraries write to descriptor 2 to ``log``; ``sys.stderr`` still reaches the user."""
-    _occupy_standard_descriptors()
+    occupy_standard_descriptors()
     target = _open_log(log)
     ours = sys.stderr
     kept = os.dup(STANDARD_ERROR)
@@ -53,19 +55,6 @@ class _Stream:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
-
-
-def _occupy_standard_descriptors() -> None:
-    """Open the null device for every standard stream that was closed when the process started.
-
-    They stay open. The next file opened would otherwise get the number, a saved state for instance, and
-    whatever a library prints would be written into it.
-    """
-    for descriptor in (STANDARD_INPUT, STANDARD_OUTPUT, STANDARD_ERROR):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
 
 
 def _open_log(log: Path) -> int:

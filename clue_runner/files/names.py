@@ -14,8 +14,11 @@ from typing import Annotated, BinaryIO
 
 from pydantic import AfterValidator
 
+from clue_runner.config.shipped import absolute_path, user_path
 from clue_runner.errors import ClueError, DataError, StorageError
 from clue_runner.files.litter import is_litter
+
+__all__ = ["PlainName", "absolute_path", "name_fault", "open_regular", "read_regular", "user_path"]
 
 LONGEST_NAME = 100  # characters
 LONGEST_NAME_BYTES = 200  # in UTF-8; file systems take 255, and our own suffixes come behind
@@ -87,28 +90,6 @@ def _plain(name: str) -> str:
 
 PlainName = Annotated[str, AfterValidator(_plain)]
 """The type of every key that comes out of a file and becomes part of a path."""
-
-
-def user_path(text: str | Path) -> Path:
-    """Return the path that a user gave, ``~`` expanded; it need not exist.
-
-    Raises:
-        DataError: no system can have such a path: an unknown home folder, a zero byte, a name that is too
-            long, characters that the locale cannot write.
-    """
-    try:
-        path = Path(text).expanduser()
-        os.lstat(path)
-    except RuntimeError:
-        raise DataError(
-            "the home folder is not known", where=str(text), next_step="write the path without ~"
-        ) from None
-    except ValueError as error:  # a zero byte, or UnicodeEncodeError
-        raise DataError("not a path", where=ascii(str(text))[1:-1][:200], received=str(error)) from None
-    except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:
-            raise DataError("not a path", where=f"{str(text)[:60]}...", received=error.strerror) from None
-    return path
 
 
 def open_regular(path: Path, *, error_type: type[ClueError] = DataError) -> BinaryIO:

@@ -38,6 +38,16 @@ class Event(Part):
     """UTC, ISO 8601 with milliseconds; for people, since a clock can jump."""
 
 
+class Prepare(Event):
+    """The command was understood; files are being read. Only with ``--json``, never in ``events.jsonl``."""
+
+    event: Literal["prepare"] = "prepare"
+    task: str
+    """Name of the task card."""
+    model: str
+    """``model.name`` of the settings."""
+
+
 class Sitting(Event):
     """A process begins to work on the run."""
 
@@ -165,7 +175,7 @@ class Result(RunResult):
     time: str = ""
 
 
-AnyEvent = Start | Resume | Step | Evaluate | Save | Drop | Warned | Failed | Result
+AnyEvent = Prepare | Start | Resume | Step | Evaluate | Save | Drop | Warned | Failed | Result
 _EVENTS: TypeAdapter[AnyEvent] = TypeAdapter(Annotated[AnyEvent, Field(discriminator="event")])
 
 

@@ -1,24 +1,18 @@
-"""What a user sees of a run, from its first line to its result.
+"""What a user reads before a run and after it.
 
-In: a run, its data, its machine, the loop's progress. Out: lines and a bar on the console.
+In: a run, its data, its machine, its result. Out: lines on the console.
 Knows nothing about files or tensors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
-from typing import Any
 
 from clue_runner.config.schema import Run
 from clue_runner.console import Console, duration
-from clue_runner.console import Progress as Bar
 from clue_runner.data.cards import Card
 from clue_runner.data.sources import DataSource
 from clue_runner.runs.folder import RunFolder
-from clue_runner.runs.progress import Progress
 from clue_runner.runs.results import RunResult, WrittenSubmissions
 from clue_runner.training.network import Choices
 from clue_runner.training.prepare import SplitData
@@ -78,7 +72,7 @@ def say_result(console: Console, result: RunResult, card: Card, folder: Path) ->
         console.say(f"  beside it  {'   '.join(others)}")
     if not result.data_complete:
         console.say("  not comparable with published scores: a sample, a part, or not the card's data")
-    for line in published_lines(card):
+    for line in published_lines(card) if result.data_complete else ():
         console.say(f"  published  {line}")
     console.say(
         f"  best at epoch {result.best_epoch}, step {result.best_step} of {result.steps}; "
@@ -106,49 +100,3 @@ def _say_submissions(console: Console, submission: WrittenSubmissions | None, fo
         console.say(f"  submission {folder / file.file}   {file.lines:,} lines, {verdict}")
     if submission.zip:
         console.say(f"  packed     {folder / submission.zip}   {submission.note}")
-
-
-class LoopDisplay(AbstractContextManager["LoopDisplay"]):
-    """A bar while the loop runs, and a line for each evaluation."""
-
-    def __init__(self, console: Console, run: Run, card: Card) -> None:
-        """Show nothing yet: the number of updates is not known."""
-        self._console = console
-        self._run = run
-        self._metric = card.metric
-        self._bar: Bar | None = None
-        self._context: AbstractContextManager[Bar] | None = None
-
-    def start(self, total: int) -> None:
-        """Open the bar."""
-        self._context = self._console.progress(total, "training")
-        self._bar = self._context.__enter__()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close the bar."""
-        if self._context is not None:
-            self._context.__exit__(kind, error, trace)
-
-    def show(self, progress: Progress, shown: Mapping[str, Any]) -> None:
-        """Take in where the loop stands."""
-        if "evaluated" in shown:
-            self._say_evaluation(shown["evaluated"], improved=bool(shown["improved"]), progress=progress)
-        elif self._bar is not None:
-            self._bar.update(
-                progress.step,
-                epoch=f"{progress.epoch + 1}/{self._run.train.epochs}",
-                loss=float(shown["loss"]),
-                **{"rows/s": None if shown["rate"] is None else f"{shown['rate']:.1f}"},
-                best=None if progress.best_score is None else f"{progress.best_score:.2f}",
-            )
-
-    def _say_evaluation(self, entry: Mapping[str, Any], *, improved: bool, progress: Progress) -> None:
-        """Print one line for an evaluation."""
-        loss = "" if entry["loss"] is None else f"  loss {entry['loss']:.4f}"
-        earlier = f"best {progress.best_score:.2f} at epoch {progress.best_epoch}"
-        self._console.say(
-            f"epoch {entry['epoch']}  step {entry['step']:,}{loss}  "
-            f"dev {self._metric} {entry['score']:.2f}  ({'best so far' if improved else earlier})"
-        )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,8 @@ from clue_runner.engines.base import Engine
 from clue_runner.errors import NotFiniteError
 from clue_runner.tokens.batches import batch_arrays, evaluation_plan, split_batch
 from clue_runner.tokens.rows import Rows
-from clue_runner.training.signals import Signals
+from clue_runner.training.out_of_memory import is_out_of_memory, smallest_step_error
+from clue_runner.training.signals import AFTER_TRAINING, GO_ON, Signals
 
 
 @dataclass
@@ -34,6 +35,14 @@ class Stopwatch:
     def rate(self) -> float | None:
         """Return examples per second; None where nothing was done."""
         return self.examples / self.seconds if self.seconds > 0 and self.examples else None
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """What is said of work that a signal stops: how far it was, and what to do next."""
+
+    where: str = AFTER_TRAINING
+    next_step: str = GO_ON
 
 
 @dataclass(frozen=True)
@@ -56,9 +65,19 @@ class Predictor:
     watch: Stopwatch = field(default_factory=Stopwatch)
 
     def answer(
-        self, records: Records[Any], rows: Rows, show: Callable[[int], None] = lambda done: None
+        self,
+        records: Records[Any],
+        rows: Rows,
+        show: Callable[[int], None] = lambda done: None,
+        stopped: Stopped = Stopped(),
     ) -> Predictions:
         """Return one prediction a record, in file order.
+
+        Args:
+            records: of one split.
+            rows: theirs.
+            show: told how many rows are answered.
+            stopped: what is said where a signal arrives.
 
         Raises:
             InterruptedRunError: a signal arrived between two batches.
@@ -66,7 +85,7 @@ class Predictor:
         """
         partials: dict[int, Any] = {}
         for indices in evaluation_plan(rows, tokens=self.tokens, buckets=self.buckets):
-            self.signals.check()
+            self.signals.check(stopped.where, stopped.next_step)
             started, compilations = time.monotonic(), self.engine.compilations
             batch = batch_arrays(rows, indices, tokens=self.tokens, buckets=self.buckets)
             sent, _ = split_batch(batch, rows.host_columns)
@@ -87,6 +106,46 @@ class Predictor:
             }
             show(len(partials))
         return self.adapter.merge(partials, rows, records)
+
+
+def answer_within_memory(
+    predictor: Predictor,
+    records: Records[Any],
+    rows: Rows,
+    show: Callable[[int], None],
+    stopped: Stopped,
+    take_smaller: Callable[[int], None],
+) -> Predictions:
+    """Answer one split, in smaller batches where memory ran out; they change no answer.
+
+    Args:
+        predictor: with the batches to begin with.
+        records: of one split.
+        rows: theirs.
+        show: told how many rows are answered.
+        stopped: what is said where a signal arrives.
+        take_smaller: told the tokens of a batch from here on.
+
+    Raises:
+        OutOfMemoryError: one example at a time does not fit.
+    """
+    longest = max([int(rows.lengths.max(initial=1)), *(predictor.buckets or ())])
+    while True:
+        try:
+            return predictor.answer(records, rows, show, stopped)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            problem = error.with_traceback(None)  # its frames hold what did not fit
+        if predictor.tokens <= rows.largest_group * longest:
+            raise smallest_step_error(problem, longest, training=False)
+        predictor = replace(predictor, tokens=predictor.tokens // 2)
+        take_smaller(predictor.tokens)
+
+
+def smaller_batches(name: str, tokens: int) -> str:
+    """Return what is said where the batches of a split are made smaller."""
+    return f"out of memory while answering {name}: going on with at most {tokens:,} tokens in a batch"
 
 
 def _refuse_nan(outputs: dict[str, Any], file: str) -> None:

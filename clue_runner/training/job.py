@@ -7,7 +7,7 @@ Knows nothing about argv, or about how an update is computed.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,9 +27,15 @@ from clue_runner.runs.snapshots import BEST, LAST, point, prune, write_snapshot
 from clue_runner.runs.states import PREFIX, VOCABULARY, SavedState, Snapshot
 from clue_runner.tokens.batches import epoch_plan, split_batch, update_arrays, update_shape
 from clue_runner.tokens.rows import Array, IntArray, Rows
-from clue_runner.training.evaluation import Predictor, Stopwatch
+from clue_runner.training.evaluation import (
+    Predictor,
+    Stopped,
+    Stopwatch,
+    answer_within_memory,
+    smaller_batches,
+)
 from clue_runner.training.network import load_pretrained, weights_header
-from clue_runner.training.out_of_memory import is_out_of_memory, smallest_step_error
+from clue_runner.training.run_display import RunDisplay
 from clue_runner.training.setup import Setup
 from clue_runner.training.signals import Signals
 
@@ -97,6 +103,7 @@ class Job:
     def __post_init__(self) -> None:
         """Start the clocks of evaluation and prediction."""
         self._recall(self.progress)
+        self.display = RunDisplay(self.console, self.setup, self.progress)
         self.evaluating = self._predictor()
         self.predicting = self._predictor()
         self._earlier = self.progress.seconds.get("total", 0.0)
@@ -202,7 +209,8 @@ class Job:
 
     def evaluate(self) -> Scores:
         """Score dev with the present weights, averaged ones where they are kept."""
-        predictions = self._timed("dev", self.evaluating.watch, "evaluate", lambda done: None)
+        where = Stopped(f"during the evaluation of step {self.progress.step:,}; the state is saved")
+        predictions = self._timed("dev", "evaluate", where)
         self._last_dev = (self.progress.step, predictions)
         return self.setup.adapter.score(predictions, self.setup.data.records["dev"])
 
@@ -214,44 +222,29 @@ class Job:
 
     def predict(self, split: str) -> Predictions:
         """Answer one split with the present weights."""
-        with self.console.progress(len(self.setup.rows[split]), f"predicting {split}") as bar:
-            return self._timed(split, self.predicting.watch, "predict", bar.update)
+        where = Stopped(f"while predicting {split}, after training; nothing is lost")
+        return self._timed(split, "predict", where)
 
-    def _timed(self, split: str, watch: Stopwatch, kind: str, show: Callable[[int], None]) -> Predictions:
+    def _timed(self, split: str, kind: str, where: Stopped) -> Predictions:
         """Answer one split; what it took goes to ``kind``, compilation apart."""
-        started, compiled = time.monotonic(), watch.compiling
-        predictions = self._answered(split, kind, show)
-        compiled = watch.compiling - compiled
-        self.progress.spend("compile", compiled)
-        self.progress.spend(kind, time.monotonic() - started - compiled)
-        return predictions
+        predictor = self.evaluating if kind == "evaluate" else self.predicting
+        started, compiled = time.monotonic(), predictor.watch.compiling
+        label = "evaluating dev" if kind == "evaluate" else f"predicting {split}"
 
-    def _answered(self, split: str, kind: str, show: Callable[[int], None]) -> Predictions:
-        """Answer one split, in smaller batches where memory ran out; they change no answer.
-
-        Raises:
-            OutOfMemoryError: one example at a time does not fit.
-        """
-        records, rows = self.setup.data.records[split], self.setup.rows[split]
-        longest = max([int(rows.lengths.max(initial=1)), *(self.setup.buckets or ())])
-        while True:
-            predictor = self.evaluating if kind == "evaluate" else self.predicting
-            try:
-                return predictor.answer(records, rows, show)
-            except Exception as error:
-                if not is_out_of_memory(error):
-                    raise
-                problem = error.with_traceback(None)  # its frames hold what did not fit
-            tokens = self.evaluating.tokens // 2
-            if self.evaluating.tokens <= rows.largest_group * longest:
-                raise smallest_step_error(problem, longest, training=False)
+        def take_smaller(tokens: int) -> None:
             self.progress.evaluate_tokens = tokens
             self.evaluating = replace(self.evaluating, tokens=tokens)
             self.predicting = replace(self.predicting, tokens=tokens)
-            self.warn(
-                f"out of memory while answering {split}: going on with at most {tokens:,} tokens in a batch",
-                evaluate_tokens=tokens,
+            self.warn(smaller_batches(split, tokens), evaluate_tokens=tokens)
+
+        with self.display.answering(label, split) as show:
+            predictions = answer_within_memory(
+                predictor, self.setup.data.records[split], self.setup.rows[split], show, where, take_smaller
             )
+        compiled = predictor.watch.compiling - compiled
+        self.progress.spend("compile", compiled)
+        self.progress.spend(kind, time.monotonic() - started - compiled)
+        return predictions
 
     def _predictor(self) -> Predictor:
         """Return what answers splits, with a clock of its own."""

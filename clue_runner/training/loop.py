@@ -131,7 +131,8 @@ class Loop:
         self._window: list[StepResult] = []
         self._plan_epoch, self._plan = progress.epoch, batches.plan(progress.epoch)
         self.stand()
-        self.total = total_updates(settings, len(self._plan))
+        self.updates_per_epoch = len(self._plan)
+        self.total = total_updates(settings, self.updates_per_epoch)
 
     def run(self) -> None:
         """Train to the end.

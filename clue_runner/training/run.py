@@ -21,7 +21,7 @@ from clue_runner.runs.results import RunResult, failed_result, write_result
 from clue_runner.runs.snapshots import repoint
 from clue_runner.runs.states import Snapshot
 from clue_runner.training import smaller_updates
-from clue_runner.training.display import LoopDisplay, say_machine
+from clue_runner.training.display import say_machine
 from clue_runner.training.finish import finish, result_fields
 from clue_runner.training.job import Job, TrainBatches, progress_of
 from clue_runner.training.loop import Hooks, Loop
@@ -65,8 +65,9 @@ def train(setup: Setup, folder: RunFolder, snapshot: Snapshot | None, sitting: S
         try:
             with memory_faults():
                 job = _start(setup, folder, snapshot, log, sitting)
-                _train(job)
-                result = finish(job)
+                with job.display:
+                    _train(job)
+                    result = finish(job)
         except InterruptedRunError as error:
             log.write(Failed(message=str(error), exit_code=error.exit_code), echo=False)
             raise
@@ -138,14 +139,14 @@ def _train(job: Job) -> None:
     if job.progress.ended is not None:
         job.signals.defer()  # nothing is lost from here on, but what is being written shall be whole
         return
-    with LoopDisplay(job.console, job.setup.run, job.setup.card) as display:
-        hooks = Hooks(
-            job.evaluate, job.save, job.log.write, display.show, job.drop, warn=job.warn, reload=job.reload
-        )
-        batches = TrainBatches(job.setup)
-        loop = Loop(job.engine, batches, job.setup.run.train, job.progress, hooks, job.signals)
-        display.start(loop.total)
-        smaller_updates.train(loop)
+    display = job.display
+    hooks = Hooks(
+        job.evaluate, job.save, job.log.write, display.show, job.drop, warn=job.warn, reload=job.reload
+    )
+    loop = Loop(job.engine, TrainBatches(job.setup), job.setup.run.train, job.progress, hooks, job.signals)
+    display.train(loop.total, loop.updates_per_epoch)
+    smaller_updates.train(loop)
+    display.trained()
 
 
 def _write_failure(folder: RunFolder, setup: Setup, log: EventLog, error: Exception) -> None:

@@ -1,8 +1,10 @@
 """Ctrl-C and SIGTERM: the first asks for a stop at the next safe point, the second ends the process.
 
 In: signals. Out: ``requested``, which the loop asks between steps and batches.
-Python runs signal handlers only between its own instructions, and a compilation can keep it away from
-them for a minute; so a thread reads the signals from a pipe that the interpreter fills at once.
+A signal is obeyed first and spoken about second, by a thread of its own: a stream that nobody reads, or that
+is full, holds nothing up. Python runs signal handlers only between its own instructions, and a compilation
+can keep it away from them for a minute; so a thread reads the signals from a pipe that the interpreter fills
+at once.
 Knows nothing about what is being stopped.
 """
 
@@ -13,11 +15,15 @@ import signal
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType, TracebackType
 
 from clue_runner.errors import InterruptedRunError
 
 WATCHED = (signal.SIGINT, signal.SIGTERM)
+SPEAKING_SECONDS = 1.0  # what the last words may take
+AFTER_TRAINING = "after training; nothing is lost"
+GO_ON = "run the same command again to continue"
 
 
 class Signals:
@@ -30,12 +36,19 @@ class Signals:
     Args:
         say: tells the user something, from another thread.
         leave: ends the process with an exit code; replaced in tests.
+        last_words: tells the user why the process ends at once; None: ``say`` does.
     """
 
-    def __init__(self, say: Callable[[str], None], leave: Callable[[int], None] = os._exit) -> None:
+    def __init__(
+        self,
+        say: Callable[[str], None],
+        leave: Callable[[int], None] = os._exit,
+        last_words: Callable[[str], None] | None = None,
+    ) -> None:
         """Start in the state where a signal ends the process at once: nothing is worth saving yet."""
         self.requested: int | None = None
         self._say = say
+        self._last_words = last_words or say
         self._leave = leave
         self._deferred = False
         self._old: dict[int, object] = {}
@@ -45,11 +58,12 @@ class Signals:
         """From now on the first signal only sets ``requested``: the loop has something to save."""
         self._deferred = True
 
-    def check(self, where: str = "after training; nothing is lost") -> None:
+    def check(self, where: str = AFTER_TRAINING, next_step: str = GO_ON) -> None:
         """Raise where a stop was requested.
 
         Args:
             where: how far the run is, for the message.
+            next_step: what to do to go on.
 
         Raises:
             InterruptedRunError: with the exit code of the signal.
@@ -58,19 +72,24 @@ class Signals:
             raise InterruptedRunError(
                 f"stopped by {signal.Signals(self.requested).name} {where}",
                 signal_number=self.requested,
-                next_step="run the same command again to continue",
+                next_step=next_step,
             )
 
     def take(self, number: int) -> None:
         """Handle one arrived signal; runs in the watching thread."""
         if self.requested is not None or not self._deferred:
-            self._say(
-                "stopped at once" if self.requested is not None else "stopped before anything was trained"
-            )
-            self._leave(128 + number)
+            text = "stopped at once" if self.requested is not None else "stopped before anything was trained"
+            try:
+                _speak(self._last_words, text, wait=SPEAKING_SECONDS)
+            finally:
+                self._leave(128 + number)
             return
         self.requested = number
-        self._say("stopping after this step and saving; once more ends at once without saving")
+        _speak(
+            self._say,
+            "stopping at the next safe point and saving; once more ends at once without saving",
+            wait=0.0,
+        )
 
     def __enter__(self) -> Signals:
         """Install handlers and start the watching thread."""
@@ -105,6 +124,21 @@ class Signals:
         while received := self._receiver.recv(1):
             if received[0] in WATCHED:
                 self.take(received[0])
+
+
+def _speak(say: Callable[[str], None], text: str, *, wait: float) -> None:
+    """Say something where anybody listens, for ``wait`` seconds at most; nothing is raised."""
+
+    def try_to_say() -> None:
+        with suppress(BaseException):  # a stream that is gone ends a thread or a process, not this one
+            say(text)
+
+    try:
+        speaker = threading.Thread(target=try_to_say, name="last words", daemon=True)
+        speaker.start()
+    except RuntimeError:  # no thread to be had
+        return
+    speaker.join(wait)
 
 
 def _only_wake(number: int, frame: FrameType | None) -> None:

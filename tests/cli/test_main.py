@@ -182,6 +182,7 @@ def test_a_misspelt_option_is_an_event_too(clue) -> None:
     assert outcome.exit_code == 2
     assert json.loads(outcome.stdout) == {
         "event": "error",
+        "schema": 2,
         "ok": False,
         "exit_code": 2,
         "message": outcome.stderr.removeprefix("error: ").rstrip("\n"),
@@ -212,7 +213,8 @@ def test_user_mistakes_show_no_traceback_without_debug(clue, broken) -> None:
         (MemoryError(), 7, "out of memory"),
         (KeyboardInterrupt(), 130, "interrupted"),
         (ZeroDivisionError("division by zero"), 1, "ZeroDivisionError: division by zero"),
-        (OSError(errno.EIO, "I/O error"), 1, "please report it"),
+        (OSError(errno.EIO, "I/O error"), 8, "i/o error"),
+        (OSError(errno.EINVAL, "Invalid argument"), 1, "please report it"),
     ],
 )
 def test_other_failures(clue, broken, error: BaseException, exit_code: int, expected: str) -> None:
@@ -242,3 +244,98 @@ def test_a_closed_pipe_ends_quietly(tmp_path: Path) -> None:
     command = f'"{sys.executable}" -m clue_runner config schema | head -1'
     done = subprocess.run(command, shell=True, capture_output=True, encoding="utf-8", check=True)
     assert (done.stdout, done.stderr) == ("{\n", "")
+
+
+# ---------------------------------------------------------------------------- the environment
+
+LONG = "长" * 100  # 300 bytes, and a name may have 255
+PATHS = ["~nosuchuser/x", LONG, "\udcff\udcfe", "\udcc4\udce3"]
+
+
+@pytest.mark.parametrize("path", PATHS, ids=["no user", "long", "no text", "gbk"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train", "--task", "afqmc", "--dry-run", "--data"),
+        ("train", "--task", "afqmc", "--data", "sample", "--dry-run", "--model"),
+        ("train", "--task", "afqmc", "--data", "sample", "--dry-run", "--config"),
+        ("train", "--data", "sample", "--dry-run", "--task"),
+        ("predict", "--run"),
+        ("ask", "--question", "x", "--run"),
+        ("evaluate", "--task", "afqmc", "--predictions"),
+        ("submit", "check"),
+        ("config", "check"),
+        ("config", "show", "--model"),
+        ("data", "get", "afqmc", "--from"),
+        ("data", "convert", "afqmc", "--output", "z", "--from"),
+    ],
+    ids=" ".join,
+)
+def test_a_path_of_any_bytes_is_the_users(
+    clue, arguments: tuple[str, ...], path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = clue(*arguments, path)
+    assert outcome.exit_code in {2, 3}
+    assert "this is a bug" not in outcome.stderr
+    assert list(tmp_path.iterdir()) == [tmp_path / "clue-home"]
+
+
+@pytest.mark.parametrize(
+    "arguments", [("cache",), ("train", "--task", "afqmc"), ("data", "get", "afqmc"), ("config", "show")]
+)
+def test_without_a_home_it_says_so(clue, arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    import pwd
+
+    def unknown(user: object) -> None:
+        raise KeyError(user)
+
+    for name in ("CLUE_HOME", "HOME"):
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    outcome = clue(*arguments)
+    if arguments == ("config", "show"):
+        assert outcome.exit_code == 0  # needs none
+    else:
+        assert outcome.exit_code == 2
+        assert "CLUE_HOME=" in outcome.stderr
+
+
+def test_the_report_of_a_bug_cannot_fail(clue, broken, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No home, a command line of undecodable bytes, an exception that cannot be printed."""
+    monkeypatch.setenv("CLUE_HOME", "~nosuchuser/x")
+    monkeypatch.setattr(sys, "argv", ["clue", "cache", "\udcff"])
+    broken(ZeroDivisionError("division by \udcff"))
+    outcome = clue("cache")
+    assert outcome.exit_code == 1
+    assert "the traceback above" in outcome.stderr
+
+
+def test_the_log_of_a_bug_takes_any_bytes(
+    clue, broken, clue_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["clue", "cache", "\udcff"])
+    broken(ZeroDivisionError("division by zero"))
+    clue("cache")
+    (log,) = (clue_home / "logs").iterdir()
+    assert log.read_text(encoding="utf-8").startswith("clue cache \\udcff\n")
+
+
+def test_a_folder_that_is_gone_is_the_environments(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    code = (
+        "import os, sys\n"
+        f"os.rmdir({str(tmp_path / 'gone')!r})\n"
+        "from clue_runner.cli.main import main\n"
+        "main(['train', '--task', 'afqmc', '--data', 'sample', '--model', 'test'])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path / "gone",
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.returncode == 8
+    assert "Traceback" not in done.stderr
+    assert "bug" not in done.stderr

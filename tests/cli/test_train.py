@@ -41,10 +41,24 @@ def data(tmp_path: Path) -> Path:
     return Path(shutil.copytree(SAMPLE, tmp_path / "数据"))
 
 
+def without(defaults: tuple[Any, ...], given: tuple[Any, ...]) -> list[Any]:
+    """Return pairs of option and value without those that are given: none may stand twice."""
+
+    def pairs(words: tuple[Any, ...]) -> list[tuple[str, Any]]:
+        return [pair for pair in zip(words, words[1:], strict=False) if str(pair[0]).startswith("--")]
+
+    def key(option: str, value: Any) -> str:
+        return str(value).partition("=")[0] if option == "--set" else option
+
+    known = {key(*pair) for pair in pairs(given)}
+    return [word for pair in pairs(defaults) if key(*pair) not in known for word in pair]
+
+
 @pytest.fixture
 def train(clue: Clue, cache: Path, tmp_path: Path) -> Clue:
     def call(*arguments: str | Path, output: Path | None = None, task: str = "afqmc") -> Any:
-        return clue("train", "--task", task, *SMALL, "--output", output or tmp_path / "run", *arguments)
+        given = ("--task", task, "--output", output or tmp_path / "run")
+        return clue("train", *without((*given, *SMALL), arguments), *arguments)
 
     return call
 
@@ -77,7 +91,7 @@ def edit(path: Path, change: Callable[[list[str]], list[str]]) -> None:
 def test_refused(
     train: Clue, tmp_path: Path, arguments: tuple[str, ...], code: int, texts: list[str]
 ) -> None:
-    outcome = train("--data", "sample", *arguments)
+    outcome = train(*without(("--data", "sample"), arguments), *arguments)
     assert outcome.exit_code == code
     for text in texts:
         assert text in outcome.stderr
@@ -258,14 +272,14 @@ def test_json_is_one_event_a_line_and_the_result_last(finished: tuple[Path, str]
     path, said = finished
     events = [json.loads(line) for line in said.split("\n")[:-1]]
     names = [event["event"] for event in events]
-    assert names[0] == "start"
+    assert names[:2] == ["prepare", "start"]
     assert names[-1] == "result"
     assert {"step", "evaluate", "save"} < set(names)
     assert all(event["schema"] == 2 for event in events)
     metrics = json.loads((path / "metrics.json").read_text(encoding="utf-8"))
     assert {key: events[-1][key] for key in metrics} == metrics
     kept = (path / "events.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
-    assert [json.loads(line)["event"] for line in kept] == names
+    assert [json.loads(line)["event"] for line in kept] == names[1:]
 
 
 def test_the_same_command_shows_the_result(finished: tuple[Path, str], train: Clue) -> None:
@@ -276,7 +290,7 @@ def test_the_same_command_shows_the_result(finished: tuple[Path, str], train: Cl
     assert outcome.stdout.startswith("model test: random weights, not a pretrained model\n")
     assert "already ended" in outcome.stdout
     assert "chance" in outcome.stdout
-    assert "CLUE README" in outcome.stdout
+    assert "  published  " not in outcome.stdout  # never under a sample's score
     assert {one: one.stat().st_mtime_ns for one in path.rglob("*") if one.is_file()} == before
 
 
@@ -346,3 +360,107 @@ def test_a_gpu_that_is_not_there(train: Clue) -> None:
     outcome = train("--data", "sample", "--device", "gpu:7")
     assert outcome.exit_code == 2
     assert "gpu:7" in outcome.stderr
+
+
+# ---------------------------------------------------------------------------- what a machine reads
+
+
+def test_a_low_score_leaves_the_result_as_the_last_line(finished: tuple[Path, str], train: Clue) -> None:
+    outcome = train("--data", "sample", "--json", "--fail-under", "101", output=finished[0])
+    assert outcome.exit_code == 10
+    assert "under --fail-under" in outcome.stderr
+    last = json.loads(outcome.stdout.rstrip("\n").split("\n")[-1])
+    assert (last["event"], last["ok"]) == ("result", True)
+
+
+def test_events_of_several_seeds_carry_the_seed(train: Clue, tmp_path: Path) -> None:
+    outcome = train("--data", "sample", "--seeds", "2", "--json", "--set", "seed=7")
+    assert outcome.exit_code == 0
+    first, *events, last = [json.loads(line) for line in outcome.stdout.rstrip("\n").split("\n")]
+    assert first["event"] == "prepare"
+    seeds = [event["seed"] for event in events]  # warnings too
+    assert set(seeds) == {7, 8}
+    assert seeds == sorted(seeds)
+    assert last["event"] == "result"
+    assert last["seeds"] == [7, 8]
+    assert "seed" not in last
+    schema = {"prepare", "start", "warning", "step", "evaluate", "save", "result"}
+    assert {event["event"] for event in events} <= schema
+
+
+FIRST_LINE = """
+import json, sys
+from clue_runner import console
+from clue_runner.cli.main import main
+put = console.put
+def first(text, stream):
+    if stream is sys.stdout:
+        heavy = {"tensorflow", "jax", "keras", "sklearn"} & set(sys.modules)
+        print(json.dumps(sorted(heavy)), file=sys.stderr)
+        raise SystemExit(0)
+    put(text, stream)
+console.put = first
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)], ids=["text", "json"])
+def test_a_line_is_out_before_the_first_slow_import(form: tuple[str, ...], tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    command = ["train", "--task", "afqmc", "--data", "sample", *SMALL, "--output", str(tmp_path / "r"), *form]
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST_LINE, *command], capture_output=True, encoding="utf-8", check=True
+    )
+    assert done.stderr.split("\n")[-2] == "[]"
+    assert not (tmp_path / "r").exists()
+
+
+# ---------------------------------------------------------------------------- done again
+
+
+def test_a_run_yaml_repeats_the_run(
+    finished: tuple[Path, str], clue: Clue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = finished[0] / "run.yaml"
+    assert clue("train", "--config", settings, "--output", "again").exit_code == 0
+    again = tmp_path / "again"
+    for name in ("run.yaml", "predictions/dev.jsonl", "predictions/test.jsonl", "submit-sample.zip"):
+        assert (again / name).read_bytes() == (finished[0] / name).read_bytes(), name
+    # and a repetition of the repetition is the same run: it has ended
+    outcome = clue("train", "--config", again / "run.yaml", "--output", "again")
+    assert "already ended" in outcome.stdout
+
+
+def test_a_run_on_a_folder_of_data_is_repeated_with_it(train: Clue, clue: Clue, data: Path) -> None:
+    edit(data / "train.json", lambda lines: [*lines[1:-1], lines[0], ""])
+    run = data.parent / "run"
+    assert train("--data", data, "--set", "train.max_steps=1").exit_code == 0
+    outcome = clue("train", "--config", run / "run.yaml", "--output", run)
+    assert outcome.exit_code == 0
+    assert "already ended" in outcome.stdout
+
+
+def test_without_a_task_it_says_where_one_can_come_from(clue: Clue, tmp_path: Path) -> None:
+    outcome = clue("train", "--data", "sample", "--set", "seed=1")
+    assert outcome.exit_code == 2
+    assert "--config RUN/run.yaml" in outcome.stderr
+    both = tmp_path / "run.yaml"
+    both.write_text("task:\n  name: afqmc\n", encoding="utf-8")
+    outcome = clue("train", "--task", "tnews", "--data", "sample", "--config", both, "--dry-run")
+    assert outcome.exit_code == 2
+    assert "as --task says" in outcome.stderr
+
+
+def test_a_name_is_the_last_part_of_the_default_folder(
+    clue: Clue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = ("train", "--task", "afqmc", "--data", "sample", *SMALL, "--dry-run", "--name")
+    assert f"writes       {Path('runs', 'afqmc', '第 一')}/" in clue(*given, "第 一").stdout
+    for bad in ("a/b", "..", "", "nul", "x" * 300):
+        outcome = clue(*given, bad)
+        assert outcome.exit_code == 2, bad
+        assert "--name" in outcome.stderr

@@ -14,7 +14,7 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py") if "_shipped" not in path.
 
 # Arrows never point up: a layer imports itself and what stands before it.
 LAYERS = [
-    {"errors", "text_table"},
+    {"errors"},
     {"console"},
     {"config"},
     {"files"},

@@ -1,5 +1,6 @@
 """The console: streams, events, plain lines, a bar on a terminal, broken pipes."""
 
+import errno
 import io
 import json
 import os
@@ -9,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from clue_runner import console as console_module
 from clue_runner.console import Console, duration, file_size, json_line
+from clue_runner.console import progress as progress_module
+from clue_runner.console.progress import LiveProgress
+from clue_runner.console.text import bar_line, display_width
 from clue_runner.errors import DataError
 
 
@@ -42,8 +45,8 @@ def test_human_text_and_events_keep_apart(capsys: pytest.CaptureFixture[str]) ->
     events = [json.loads(line) for line in out.split("\n")[:-1]]
     assert events == [
         {"event": "step", "loss": None, "text": "中\u2028文", "path": "a/b"},
-        {"event": "warning", "message": "careful"},
-        {"event": "error", "ok": False, "exit_code": 3, "message": "f:3: broken"},
+        {"event": "warning", "schema": 2, "message": "careful"},
+        {"event": "error", "schema": 2, "ok": False, "exit_code": 3, "message": "f:3: broken"},
     ]
     assert '"text":"中' in out
 
@@ -101,14 +104,14 @@ def test_plain_progress_prints_a_line_every_ten_seconds(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [100.0]
-    monkeypatch.setattr(console_module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(progress_module.time, "monotonic", lambda: now[0])
     with Console().progress(1073, "train") as progress:
         for done in range(450):
             progress.update(done, loss=0.55123, best=None)
             now[0] += 0.1
     lines = capsys.readouterr().out.split("\n")[:-1]
     assert len(lines) == 4
-    assert lines[0] == "train  101/1,073  loss 0.5512  eta 1 min 37 s"
+    assert lines[0] == "train  101/1,073  loss 0.5512  1 min 37 s left"
 
 
 def test_live_bar_keeps_lines_above_it_and_events_off_it(
@@ -174,3 +177,114 @@ def test_duration(seconds: float, text: str) -> None:
 )
 def test_file_size(size: float, text: str) -> None:
     assert file_size(size) == text
+
+
+BROKEN = [BrokenPipeError(errno.EPIPE, "Broken pipe"), OSError(errno.EIO, "I/O error"), ValueError("closed")]
+
+
+class Broken(io.StringIO):
+    """A stream that nobody reads any more."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+    def write(self, text: str) -> int:
+        raise self.error
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("stream", [None, *map(Broken, BROKEN)], ids=["none", "pipe", "terminal", "closed"])
+def test_without_a_listener_on_stderr_everything_goes_on(
+    stream: io.StringIO | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stderr", stream)
+    for machine in (Console(json=True), Console()):
+        machine.warn("careful")
+        machine.failure("wrong", exit_code=2)
+        with machine.progress(10, "train") as progress:
+            progress.update(5)
+    machine.say("still here")
+    assert capsys.readouterr().out.endswith("still here\n")
+
+
+@pytest.mark.parametrize("stream", [None, Broken(BROKEN[1]), Broken(BROKEN[2])], ids=["none", "dead", "shut"])
+def test_without_stdout_everything_goes_on(
+    stream: io.StringIO | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdout", stream)
+    for console in (Console(json=True), Console()):
+        console.say("text")
+        console.result("text")
+        console.table(["a"], [[1]])
+        console.event({"event": "step"})
+        with console.progress(10, "train") as progress:
+            progress.update(5)
+        console.failure("wrong", exit_code=2)
+    assert capsys.readouterr().err.count("error: wrong") == 2
+
+
+def test_a_failure_is_reported_though_the_reader_of_stdout_has_gone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdout", Broken(BROKEN[0]))
+    Console(json=True).failure("wrong", exit_code=2)  # no SystemExit(141) in the place of exit code 2
+    assert capsys.readouterr().err == "error: wrong\n"
+
+
+def test_a_full_disk_under_stdout_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", Broken(OSError(errno.ENOSPC, "No space left on device")))
+    with pytest.raises(OSError, match="No space"):
+        Console().say("text")
+
+
+FIELDS = ["loss 0.5512", "epoch 1/3", "best 71.20", "rows/s 120.5"]
+
+
+@pytest.mark.parametrize("width", [20, 34, 40, 60, 80, 120, 200])
+def test_count_and_time_left_stay_and_the_rest_goes_first(width: int) -> None:
+    line = bar_line(width, "training", 120, 1073, 725.0, FIELDS)
+    assert display_width(line) <= width
+    if width >= 34:
+        assert "120/1,073" in line
+        assert "12 min 05 s left" in line
+    assert ("loss" in line) == (width >= 60)
+    assert ("rows/s" in line) == (width >= 120)
+    assert ("#" in line) == (width >= 120)
+
+
+def test_columns_stand_still_while_numbers_grow() -> None:
+    progress = LiveProgress("training", 1073, 0)
+    lines = []
+    for done, left, loss in ((1, 4000.0, 10.5), (99, 65.0, 0.5), (1000, 5.0, 0.25), (1073, 0.0, 0.125)):
+        progress.update(done, left=left, loss=loss, best="71.20")
+        lines.append(progress.line(100))
+    assert {line.index("/1,073") for line in lines} == {lines[0].index("/1,073")}
+    assert {line.index("left") for line in lines} == {lines[0].index("left")}
+    assert {line.index("best") for line in lines} == {lines[0].index("best")}
+
+
+def test_a_bar_that_goes_on_begins_where_the_work_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(progress_module.time, "monotonic", lambda: now[0])
+    progress = LiveProgress("training", 1000, 900)
+    assert "900/1,000" in progress.line(80)
+    now[0] += 10
+    progress.update(910)
+    assert "1 min 30 s left" in progress.line(80)  # 90 at one a second, not at 91 a second
+
+
+def test_last_words_stand_on_a_line_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    console = Console()
+    with console.progress(10, "train") as progress:
+        progress.update(4)
+        console.last_words("stopped at once")
+        shown = terminal.getvalue()
+    assert shown.endswith("warning\x1b[0m: stopped at once\n")
+    assert "\x1b[?25h" in shown  # the cursor is there again

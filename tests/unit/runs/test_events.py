@@ -72,7 +72,7 @@ def test_every_event_comes_back(
 def test_the_schema_describes_every_event_and_field() -> None:
     schema = events_schema()
     assert set(schema["discriminator"]["mapping"]) == {
-        "start", "step", "evaluate", "save", "resume", "warning", "drop", "error", "result",
+        "prepare", "start", "step", "evaluate", "save", "resume", "warning", "drop", "error", "result",
     }  # fmt: skip
     for name in ("Start", "Resume", "Step", "Evaluate", "Save", "Drop", "Warned", "Failed"):
         kind = schema["$defs"][name]

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -108,3 +109,37 @@ def test_a_signal_that_the_parent_had_ignored_stays_ignored() -> None:
             assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, old)
+
+
+def nobody(text: str) -> None:
+    raise BrokenPipeError
+
+
+def ends_the_thread(text: str) -> None:
+    raise SystemExit(141)
+
+
+def never_returns(text: str) -> None:
+    threading.Event().wait()
+
+
+@pytest.mark.parametrize("say", [nobody, ends_the_thread, never_returns])
+def test_a_signal_is_obeyed_though_nobody_listens(say: Callable[[str], None]) -> None:
+    left: list[int] = []
+    with Signals(say, left.append) as signals:
+        os.kill(os.getpid(), signal.SIGTERM)
+        wait_for(lambda: left)  # in start-up: at once
+        signals.defer()
+        os.kill(os.getpid(), signal.SIGTERM)
+        wait_for(lambda: signals.requested)
+        os.kill(os.getpid(), signal.SIGINT)  # the watcher is still there
+        wait_for(lambda: len(left) == 2)
+    assert left == [143, 130]
+
+
+def test_the_last_words_are_said_before_it_leaves() -> None:
+    order: list[str] = []
+    with Signals(nobody, lambda code: order.append(str(code)), order.append):
+        os.kill(os.getpid(), signal.SIGTERM)
+        wait_for(lambda: len(order) == 2)
+    assert order == ["stopped before anything was trained", "143"]
