@@ -25,10 +25,10 @@ def graded(form: Callable[..., Any], dtype: str, backend: str) -> Callable[..., 
     """Return a function of (heads, lengths, weight) that gives the values and the three gradients."""
     from keras import ops
 
-    from clue_runner.models.kernels import padding_bias
+    from clue_runner.models.kernels import bias_of, padding_mask
 
     def total(query: Any, key: Any, value: Any, lengths: Any, weight: Any) -> Any:
-        bias = padding_bias(lengths, ops.shape(query)[2])
+        bias = bias_of(padding_mask(lengths, ops.shape(query)[2]))
         found = ops.cast(form(*[ops.cast(one, dtype) for one in (query, key, value)], bias), "float32")
         return ops.sum(found * weight), found * ops.cast(weight != 0, "float32")
 

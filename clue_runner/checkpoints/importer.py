@@ -16,7 +16,7 @@ from clue_runner.checkpoints import google, huggingface, run_weights
 from clue_runner.checkpoints.checkpoint import EXACT, Checkpoint, Weights, wrong_types
 from clue_runner.checkpoints.config_file import Described, read_config
 from clue_runner.checkpoints.diagnose import Case, diagnose
-from clue_runner.checkpoints.files import TensorReader
+from clue_runner.checkpoints.files import TensorReader, require_file
 from clue_runner.checkpoints.locate import Located, locate
 from clue_runner.checkpoints.plan import Plan, Wanted, make_plan
 from clue_runner.checkpoints.rules import IGNORE_RULE
@@ -70,6 +70,7 @@ def read_checkpoint(path: str | Path, *, heads: Sequence[str] = (), ignore: Sequ
         lowercase, _ = read_lowercase(folder)
     vocab = folder / VOCABULARY if (folder / VOCABULARY).exists() else None
     if vocab:
+        require_file(vocab)
         notices += vocabulary_notices(vocab, described.vocab_size)
     own = (folder / name for name in DECISIVE_FILES)
     files = dict.fromkeys((*opened.reader.files, located.config, *own))
@@ -114,6 +115,7 @@ def find_vocab(path: str | Path) -> tuple[Path, bool]:
     vocab = located.folder / VOCABULARY
     if not vocab.exists():
         raise no_vocab(located.folder)
+    require_file(vocab)
     if located.config is None:
         return vocab, run_weights.RunReader(located.folder).saved.lowercase
     return vocab, read_lowercase(located.folder)[0]

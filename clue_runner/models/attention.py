@@ -88,7 +88,7 @@ class SelfAttention(Part):
         positions: turns queries and keys, or adds scores.
 
     Raises:
-        UsageError: the fused kernel is asked to add scores.
+        UsageError: the fused kernel is asked to add scores; in a call: to follow another mask than padding.
     """
 
     def __init__(
@@ -98,13 +98,7 @@ class SelfAttention(Part):
         self.form, self.positions = shape.attention, positions
         self.width, self.heads, self.rate = shape.hidden_dim, shape.num_heads, shape.attention_dropout
         if self.form == "fused" and positions.adds_scores:
-            raise UsageError(
-                "the fused kernel cannot add the scores of this model's positions",
-                where="model.attention",
-                received="fused",
-                allowed="auto, einsum, chunked",
-                next_step="--set model.attention=auto",
-            )
+            raise _not_fused("cannot add the scores of this model's positions")
         self.kernels = {}
         self.biases = {}
         for name in ("query", "key", "value", "output"):
@@ -164,7 +158,7 @@ class SelfAttention(Part):
             raise ValueError("the fused kernel has no dropout by key: set model.attention_dropout to 0")
         if self.form == "fused" and not first_only:
             if view.added is not None or view.bias is None:
-                raise ValueError("the fused kernel knows padding, and neither other masks nor added scores")
+                raise _not_fused("knows padding, and neither other masks nor added scores")
             return attend_fused(query, key, value, view.bias)
         if (self.form == "chunked" or long) and not first_only:
             return attend_chunked(query, key, value, view.bias, drop, added=view.added)
@@ -183,3 +177,14 @@ class SelfAttention(Part):
         """Put the division by the root of the head width into the small query weights."""
         value = ops.convert_to_tensor(weight)
         return value * (1 / math.sqrt(size)) if name == "query" else value
+
+
+def _not_fused(why: str) -> UsageError:
+    """Return the error for what the fused kernel cannot do."""
+    return UsageError(
+        f"the fused kernel {why}",
+        where="model.attention",
+        received="fused",
+        allowed="auto, einsum, chunked",
+        next_step="--set model.attention=auto",
+    )

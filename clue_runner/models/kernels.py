@@ -205,11 +205,6 @@ def bias_of(mask: Any) -> Any:
     return bias[:, None, None, :] if len(mask.shape) == 2 else bias
 
 
-def padding_bias(lengths: Any, keys: Any) -> Any:
-    """Return (rows, 1, 1, keys) float32: 0 on the first ``lengths`` keys, ``NEGATIVE`` behind."""
-    return bias_of(padding_mask(lengths, keys))
-
-
 def _read(weight: Any) -> Any:
     """Return a variable's value: TensorFlow's own gradients take tensors, not variables."""
     return ops.copy(weight)

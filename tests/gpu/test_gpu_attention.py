@@ -20,10 +20,10 @@ def step_of(jax: Any, form: Any) -> Any:
     """A compiled function of (query, key, value, lengths, weight): the values, and the three gradients."""
     import jax.numpy as jnp
 
-    from clue_runner.models.kernels import padding_bias
+    from clue_runner.models.kernels import bias_of, padding_mask
 
     def total(query: Any, key: Any, value: Any, lengths: Any, weight: Any) -> Any:
-        found = form(query, key, value, padding_bias(lengths, query.shape[2])).astype(jnp.float32)
+        found = form(query, key, value, bias_of(padding_mask(lengths, query.shape[2]))).astype(jnp.float32)
         return jnp.sum(found * weight), found * (weight != 0)
 
     return jax.jit(jax.value_and_grad(total, argnums=(0, 1, 2), has_aux=True))

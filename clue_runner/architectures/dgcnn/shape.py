@@ -65,8 +65,8 @@ class Shape(BaseShape):
         """Return the tables whose ids must be inside them."""
         advice = "encode the rows again: --set data.cache=false"
         return (
-            Lookup("token_ids", vocab_size, "data.min_count", advice),
-            Lookup("question_ids", vocab_size, "data.min_count", advice),
+            Lookup("token_ids", vocab_size, "task.min_count", advice),
+            Lookup("question_ids", vocab_size, "task.min_count", advice),
         )
 
     @classmethod

@@ -37,7 +37,7 @@ def refused(path, *parts, code=4):
 
 
 @pytest.mark.parametrize("content", PAGES.values(), ids=PAGES.keys())
-@pytest.mark.parametrize("file", ["model.safetensors", "config.json"])
+@pytest.mark.parametrize("file", ["model.safetensors", "config.json", "vocab.txt", "tokenizer_config.json"])
 def test_what_is_saved_in_the_place_of_a_file_is_named(folders, tmp_path, file, content):
     """A pointer is no attack: exit 4, and how to get the file."""
     folder = folders.write_face(tmp_path / "x")

@@ -11,7 +11,7 @@ from keras import ops
 
 from clue_runner.models import dropout
 from clue_runner.models.attention_forms import attend_chunked, attend_fused, attend_whole
-from clue_runner.models.kernels import padding_bias
+from clue_runner.models.kernels import bias_of, padding_mask
 
 KEY = np.array([12345, -678], np.int32)
 HEADS, WIDTH = 2, 8
@@ -35,7 +35,9 @@ def value_and_slopes(
     weight *= (np.arange(length) < lengths[:, None])[:, None, :, None]
 
     def run(*heads: Any) -> Any:
-        found = form(*[ops.cast(one, dtype) for one in heads], padding_bias(lengths, ops.shape(heads[0])[2]))
+        found = form(
+            *[ops.cast(one, dtype) for one in heads], bias_of(padding_mask(lengths, ops.shape(heads[0])[2]))
+        )
         return ops.sum(ops.cast(found, "float32") * weight), found
 
     if keras.backend.backend() == "jax":
@@ -131,4 +133,4 @@ def test_the_fused_kernel_raises_where_it_cannot_run() -> None:
         pytest.skip("this machine has a GPU: tests/gpu")
     heads, lengths = inputs(8)
     with pytest.raises(Exception, match=r"(?i)cudnn|cuda|bf16"):
-        attend_fused(*[ops.convert_to_tensor(one) for one in heads], padding_bias(lengths, 8))
+        attend_fused(*[ops.convert_to_tensor(one) for one in heads], bias_of(padding_mask(lengths, 8)))

@@ -101,7 +101,7 @@ def test_the_gradient_of_gelu_by_hand() -> None:
 
 
 def test_a_row_that_is_all_padding_gives_numbers(normal: Normal) -> None:
-    bias = kernels.padding_bias(ops.convert_to_tensor(np.array([0, 2], np.int32)), 3)
+    bias = kernels.bias_of(kernels.padding_mask(ops.convert_to_tensor(np.array([0, 2], np.int32)), 3))
     values = [ops.convert_to_tensor(normal(2, 1, 3, 4)) for _ in range(3)]
     found = ops.convert_to_numpy(kernels.attend(*values, bias, None))
     assert np.isfinite(found).all()
