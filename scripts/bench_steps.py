@@ -65,7 +65,7 @@ def classifier_engine(
     """Return the real engine with a classifier of three labels on a backbone of these settings."""
     from clue_runner.architectures.settings import build_backbone
     from clue_runner.engines import EngineSettings, create_engine
-    from clue_runner.models.heads import ClassificationHead
+    from clue_runner.models.heads.labels import ClassificationHead
 
     settings = EngineSettings(
         precision=precision,

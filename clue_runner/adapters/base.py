@@ -33,7 +33,7 @@ from clue_runner.tokens.any_tokenizer import AnyTokenizer
 from clue_runner.tokens.rows import Array, IntArray, Rows
 
 if TYPE_CHECKING:
-    from clue_runner.models.head import Head
+    from clue_runner.models.heads.base import Head
 
 __all__ = [
     "Adapter",

@@ -39,7 +39,7 @@ from clue_runner.tokens.rows import Array, GoldAnswers, IntArray, Rows
 from clue_runner.tokens.tokenizer import TokenArray, Tokenizer
 
 if TYPE_CHECKING:
-    from clue_runner.models.head import Head
+    from clue_runner.models.heads.base import Head
 
 TEMPLATE = Template(parts=["{passage|join(\n)}", "{question}", "{choice}"])
 

@@ -36,7 +36,7 @@ from clue_runner.tokens.rows import Array, GoldAnswers, IntArray, Rows
 from clue_runner.tokens.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from clue_runner.models.head import Head
+    from clue_runner.models.heads.base import Head
 
 PER_CLASS_LIMIT = 20  # labels up to which each label's scores are listed beside the main score
 OPTIONS_SHOWN = 5  # labels shown beside a record, most probable first
@@ -83,7 +83,7 @@ class Classification(Adapter):
 
     def build(self, backbone: Any) -> Head:
         """Return ``backbone`` with one output layer over the card's labels."""
-        from clue_runner.models.heads import ClassificationHead
+        from clue_runner.models.heads.labels import ClassificationHead
 
         return ClassificationHead(
             backbone,

@@ -48,7 +48,7 @@ from clue_runner.tokens.rows import Array, IntArray, Rows
 from clue_runner.tokens.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from clue_runner.models.head import Head
+    from clue_runner.models.heads.base import Head
 
 
 class Settings(AdapterSettings):

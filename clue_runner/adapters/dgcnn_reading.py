@@ -38,7 +38,7 @@ from clue_runner.tokens.layouts.passages import Sampling, encode_passages, occur
 from clue_runner.tokens.rows import Array, GoldAnswers, Rows
 
 if TYPE_CHECKING:
-    from clue_runner.models.head import Head
+    from clue_runner.models.heads.base import Head
 
 LONGEST = 12  # characters in an answer at most where nothing else is said
 EVIDENCE_SHOWN = 3  # places an answer comes with

@@ -41,7 +41,7 @@ from clue_runner.tokens.rows import Array, IntArray, Rows
 from clue_runner.tokens.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from clue_runner.models.head import Head
+    from clue_runner.models.heads.base import Head
 
 CharacterSpan = tuple[int, int, int]  # number of the type, first and last character
 
@@ -120,7 +120,7 @@ class Entities(Adapter):
 
     def build(self, backbone: Any) -> Head:
         """Return ``backbone`` with the head that ``task.head`` names."""
-        from clue_runner.models.entity_heads import PointerHead, TagHead
+        from clue_runner.models.heads.entity_heads import PointerHead, TagHead
 
         kind, types = self.settings.head, len(self.card.labels)
         rate, seed = self.run.model.head_dropout, self.run.seed

@@ -19,7 +19,7 @@ from clue_runner.errors import DataError
 from clue_runner.tokens.rows import Array, IntArray, Rows
 
 if TYPE_CHECKING:
-    from clue_runner.models.head import Head
+    from clue_runner.models.heads.base import Head
 
 
 LONGEST_INDEX = 10  # digits; more are no index, and int() refuses thousands of them
@@ -36,7 +36,7 @@ def group_tables(rows: Rows) -> dict[str, tuple[Array, int | IntArray]]:
 
 def group_head(backbone: Any, run: Run) -> Head:
     """Return ``backbone`` with one output column and a softmax over each group."""
-    from clue_runner.models.choice_head import ChoiceHead
+    from clue_runner.models.heads.choice_head import ChoiceHead
 
     return ChoiceHead(
         backbone,

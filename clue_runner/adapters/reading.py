@@ -51,7 +51,7 @@ from clue_runner.tokens.script import simplified
 from clue_runner.tokens.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from clue_runner.models.head import Head
+    from clue_runner.models.heads.base import Head
 
 N_BEST = 20
 NOT_A_SPAN = -1e8  # log-probabilities below come from masks
@@ -151,7 +151,7 @@ class Reading(Adapter):
 
     def build(self, backbone: Any) -> Head:
         """Return ``backbone`` with the head that ``task.head`` names."""
-        from clue_runner.models.answer_head import BorderAnswerHead, SpanAnswerHead
+        from clue_runner.models.heads.answer_head import BorderAnswerHead, SpanAnswerHead
 
         longest, rate = self.settings.max_answer_length, self.run.model.head_dropout
         if self.settings.head == "start_end":

@@ -13,10 +13,10 @@ from typing import Any
 
 from clue_runner.adapters.base import Adapter, Prediction, load_adapter
 from clue_runner.console import Console
+from clue_runner.console.signals import Signals
 from clue_runner.data.cards import Card, find_card
 from clue_runner.errors import DataError, Problem, UsageError
 from clue_runner.training.members import Asker, Member, find_members
-from clue_runner.training.signals import Signals
 
 AROUND = 40  # characters shown on either side of an answer
 OPEN, CLOSE = "【", "】"

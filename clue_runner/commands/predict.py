@@ -14,6 +14,7 @@ from typing import Any
 
 from clue_runner.adapters.base import Adapter, Predictions, load_adapter
 from clue_runner.console import Console
+from clue_runner.console.signals import Signals
 from clue_runner.data.cards import find_card
 from clue_runner.data.layouts import read_records
 from clue_runner.data.locate import locate
@@ -35,7 +36,6 @@ from clue_runner.training.answers import (
 from clue_runner.training.lenders import advice, borrowed_card
 from clue_runner.training.members import Asker, Member, find_members
 from clue_runner.training.out_of_memory import memory_faults
-from clue_runner.training.signals import Signals
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 from clue_runner.adapters.sections import SECTIONS
 from clue_runner.config.schema import Run
 from clue_runner.console import Console
+from clue_runner.console.signals import Signals
 from clue_runner.data.cards import Card
 from clue_runner.data.sources import DataSource
 from clue_runner.files.atomic import remove
@@ -27,7 +28,6 @@ from clue_runner.training.display import say_result
 from clue_runner.training.network import choose
 from clue_runner.training.run import Sitting, train
 from clue_runner.training.setup import Inputs, Setup, complete, read_inputs
-from clue_runner.training.signals import Signals
 
 
 def train_run(

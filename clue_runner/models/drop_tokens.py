@@ -19,7 +19,7 @@ from typing import Any
 from keras import ops
 
 from clue_runner.models import dropout
-from clue_runner.models.head import NOISE
+from clue_runner.models.heads.base import NOISE
 
 SHORTEST = 8  # tokens under which no row is cut: [CLS], [SEP] and a few others must fit
 _PARTS = 1 << 12  # the share in whole numbers, so that every backend counts alike

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from clue_runner.adapters.base import Adapter, Predictions
+from clue_runner.console.signals import AFTER_TRAINING, GO_ON, Signals
 from clue_runner.data.records import Records
 from clue_runner.engines.base import Engine
 from clue_runner.errors import NotFiniteError
 from clue_runner.tokens.batches import batch_arrays, evaluation_plan, split_batch
 from clue_runner.tokens.rows import Rows
 from clue_runner.training.out_of_memory import is_out_of_memory, smallest_step_error
-from clue_runner.training.signals import AFTER_TRAINING, GO_ON, Signals
 
 
 @dataclass

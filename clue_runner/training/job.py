@@ -16,6 +16,7 @@ import numpy as np
 from clue_runner.adapters.base import Predictions, Scores
 from clue_runner.config.loader import config_hash
 from clue_runner.console import Console
+from clue_runner.console.signals import Signals
 from clue_runner.engines.base import Engine
 from clue_runner.engines.states import AVERAGE
 from clue_runner.runs.events import EventLog, Resume, Save, Warned, read_events
@@ -37,7 +38,6 @@ from clue_runner.training.evaluation import (
 from clue_runner.training.network import load_pretrained, weights_header
 from clue_runner.training.run_display import RunDisplay
 from clue_runner.training.setup import Setup
-from clue_runner.training.signals import Signals
 
 
 class TrainBatches:

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from clue_runner.config.schema import TrainSettings
+from clue_runner.console.signals import Signals
 from clue_runner.engines.base import Engine, StepResult
 from clue_runner.errors import InterruptedRunError, NotFiniteError
 from clue_runner.runs.events import AnyEvent, Drop, Evaluate, Step
@@ -25,7 +26,6 @@ from clue_runner.tokens.rows import Array, IntArray
 from clue_runner.training.drop import LearningRateDrop
 from clue_runner.training.out_of_memory import update_memory_faults
 from clue_runner.training.schedules import learning_rate
-from clue_runner.training.signals import Signals
 
 UNREAD = 1  # updates that may be under way unread: the device stays busy, an infinite loss is seen at once
 STEP_EVENTS = 200  # step events in a whole run, about

@@ -15,6 +15,7 @@ from clue_runner.adapters.base import Predictions, load_adapter
 from clue_runner.adapters.sections import SECTIONS
 from clue_runner.config.schema import Run
 from clue_runner.console import Console
+from clue_runner.console.signals import Signals
 from clue_runner.data.cards import Card, find_card
 from clue_runner.data.records import Records
 from clue_runner.errors import CheckpointError, UsageError
@@ -28,7 +29,6 @@ from clue_runner.tokens.tokenizer import Tokenizer
 from clue_runner.training.evaluation import Predictor
 from clue_runner.training.network import build_engine, choose, without_kernel
 from clue_runner.training.prepare import encode_records
-from clue_runner.training.signals import Signals
 
 ROOT = Path("runs")
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from clue_runner.config.loader import config_hash
 from clue_runner.console import Console
+from clue_runner.console.signals import Signals
 from clue_runner.errors import ClueError, InterruptedRunError
 from clue_runner.runs.events import EventLog, Failed, Result, Resume, Start, Warned
 from clue_runner.runs.folder import RunFolder
@@ -28,7 +29,6 @@ from clue_runner.training.loop import Hooks, Loop
 from clue_runner.training.out_of_memory import memory_faults
 from clue_runner.training.prepare import encoding_warnings
 from clue_runner.training.setup import Setup
-from clue_runner.training.signals import Signals
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ def family(tmp_path: Path) -> Iterator[str]:
 
 def build(family: str, **options: Any) -> Any:
     """The network of a task with two labels."""
-    from clue_runner.models.heads import ClassificationHead
+    from clue_runner.models.heads.labels import ClassificationHead
 
     shape = make_shape(family, **SIZES, dropout=0.2, **options)
     backbone = load_architecture(family).build(shape, len(PIECES), precision="float32", seed=5)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from keras import ops
 
+from clue_runner.models.heads.span_scorer import SpanScorer, multilabel_loss
 from clue_runner.models.kernels import NEGATIVE
 from clue_runner.models.naming import named_variables
-from clue_runner.models.span_scorer import SpanScorer, multilabel_loss
 
 GOLDEN = Path(__file__).parents[1] / "goldens" / "span_scorer.npz"
 # bert4keras's order of weights; without bias every second one is missing

@@ -65,7 +65,7 @@ def make_engine(
         changes: as in ``settings``.
     """
     from clue_runner.architectures.settings import build_backbone
-    from clue_runner.models.heads import ClassificationHead
+    from clue_runner.models.heads.labels import ClassificationHead
 
     wanted = settings(**changes)
     rates = dict.fromkeys(("dropout", "attention_dropout", "head_dropout"), dropout)

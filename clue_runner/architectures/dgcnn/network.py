@@ -21,7 +21,7 @@ from clue_runner.architectures.dgcnn.focal import focal_loss, gated_probability
 from clue_runner.architectures.dgcnn.gated import gated_block, shifted, weighted_sum
 from clue_runner.architectures.dgcnn.shape import KERNEL, PASSAGE_RATES, QUESTION_RATES
 from clue_runner.models import dropout
-from clue_runner.models.head import Head
+from clue_runner.models.heads.base import Head
 from clue_runner.models.part import POLICIES, Part
 from clue_runner.models.recompute import run_steps
 

@@ -32,31 +32,31 @@ def _backbone(precision: str) -> Any:
 
 
 def _classification(precision: str) -> Any:
-    from clue_runner.models.heads import ClassificationHead
+    from clue_runner.models.heads.labels import ClassificationHead
 
     return ClassificationHead(_backbone(precision), KINDS, seed=1)
 
 
 def _choice(precision: str) -> Any:
-    from clue_runner.models.choice_head import ChoiceHead
+    from clue_runner.models.heads.choice_head import ChoiceHead
 
     return ChoiceHead(_backbone(precision), pooling="mean", seed=1)
 
 
 def _pointer(precision: str, efficient: bool) -> Any:
-    from clue_runner.models.entity_heads import PointerHead
+    from clue_runner.models.heads.entity_heads import PointerHead
 
     return PointerHead(_backbone(precision), KINDS, head_size=4, efficient=efficient, seed=1)
 
 
 def _tags(precision: str, chain: bool) -> Any:
-    from clue_runner.models.entity_heads import TagHead
+    from clue_runner.models.heads.entity_heads import TagHead
 
     return TagHead(_backbone(precision), KINDS, chain=chain, seed=1)
 
 
 def _answer(precision: str, spans: bool) -> Any:
-    from clue_runner.models.answer_head import BorderAnswerHead, SpanAnswerHead
+    from clue_runner.models.heads.answer_head import BorderAnswerHead, SpanAnswerHead
 
     backbone = _backbone(precision)
     return SpanAnswerHead(backbone, head_size=4, seed=1) if spans else BorderAnswerHead(backbone, seed=1)

@@ -75,9 +75,9 @@ def test_the_average_starts_with_a_short_memory() -> None:
 def test_the_learning_rate_drops_once(
     fake: SimpleNamespace, make_run: Callable[..., Run], scores: list[float], dropped_at: int
 ) -> None:
+    from clue_runner.console.signals import Signals
     from clue_runner.runs.progress import Progress
     from clue_runner.training.loop import Hooks, Loop
-    from clue_runner.training.signals import Signals
 
     run = make_run(
         *(f"train.{setting}" for setting in (

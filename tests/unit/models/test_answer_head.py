@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from keras import ops
 
-from clue_runner.models.answer_head import (
+from clue_runner.models.backbone import Encoded
+from clue_runner.models.dropout import update_keys
+from clue_runner.models.heads.answer_head import (
     CANDIDATES,
     BorderAnswerHead,
     SpanAnswerHead,
     best_spans,
     text_tokens,
 )
-from clue_runner.models.backbone import Encoded
-from clue_runner.models.dropout import update_keys
 from clue_runner.models.kernels import NEGATIVE
 from clue_runner.models.naming import named_variables
 

@@ -10,7 +10,7 @@ import pytest
 from keras import ops
 
 from clue_runner.architectures.settings import build_backbone
-from clue_runner.models.heads import ClassificationHead, cross_entropy, pool
+from clue_runner.models.heads.labels import ClassificationHead, cross_entropy, pool
 from clue_runner.models.initial import truncated_normal
 from clue_runner.models.naming import decays, is_lookup, named_variables
 

@@ -9,7 +9,7 @@ from keras import ops
 
 from clue_runner.adapters.sections import load_run
 from clue_runner.architectures.settings import build_backbone
-from clue_runner.models.choice_head import ChoiceHead, group_cross_entropy
+from clue_runner.models.heads.choice_head import ChoiceHead, group_cross_entropy
 from clue_runner.models.naming import named_variables
 
 LENGTH = 6

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from clue_runner.models.crf import log_likelihood
+from clue_runner.models.heads.crf import log_likelihood
 
 KINDS = 4
 

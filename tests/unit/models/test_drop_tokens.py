@@ -14,9 +14,9 @@ from clue_runner.adapters.sections import load_run
 from clue_runner.architectures.settings import build_backbone
 from clue_runner.data.cards import find_card
 from clue_runner.errors import UsageError
-from clue_runner.models.choice_head import ChoiceHead
 from clue_runner.models.drop_tokens import choose_tokens, drop_tokens, kept_length
-from clue_runner.models.heads import ClassificationHead
+from clue_runner.models.heads.choice_head import ChoiceHead
+from clue_runner.models.heads.labels import ClassificationHead
 from clue_runner.models.kernels import padding_mask
 
 KEY = np.array([99, -12345], np.int32)

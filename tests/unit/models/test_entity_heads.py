@@ -11,7 +11,7 @@ from keras import ops
 from clue_runner.adapters.sections import load_run
 from clue_runner.architectures.settings import build_backbone
 from clue_runner.models.dropout import update_keys
-from clue_runner.models.entity_heads import PointerHead, TagHead
+from clue_runner.models.heads.entity_heads import PointerHead, TagHead
 from clue_runner.models.naming import named_variables
 
 TYPES = 3

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from keras import ops
 
+from clue_runner.models.heads.span_scorer import SpanScorer, multilabel_loss
 from clue_runner.models.kernels import NEGATIVE
-from clue_runner.models.span_scorer import SpanScorer, multilabel_loss
 
 FILLER = (-1, 0, 0)
 

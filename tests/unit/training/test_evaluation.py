@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from clue_runner.console.signals import Signals
 from clue_runner.data.records import Records, TextRecord
 from clue_runner.errors import InterruptedRunError, NotFiniteError
 from clue_runner.tokens.rows import Rows
 from clue_runner.training.evaluation import Predictor
-from clue_runner.training.signals import Signals
 
 
 def rows_of(lengths: list[int]) -> Rows:

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from clue_runner.config.schema import Run
+from clue_runner.console.signals import Signals
 from clue_runner.errors import InterruptedRunError, NotFiniteError, OutOfMemoryError
 from clue_runner.runs.events import AnyEvent, Warned
 from clue_runner.runs.progress import Progress
 from clue_runner.training import smaller_updates
 from clue_runner.training.loop import Hooks, Loop, total_updates
-from clue_runner.training.signals import Signals
 
 
 @dataclass

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import pytest
 
+from clue_runner.console.signals import Signals
 from clue_runner.errors import InterruptedRunError
-from clue_runner.training.signals import Signals
 
 
 def wait_for(condition: object, seconds: float = 5.0) -> None:
@@ -77,7 +77,7 @@ def test_outside_the_main_thread_nothing_is_installed() -> None:
 
 BUSY = """
 import hashlib
-from clue_runner.training.signals import Signals
+from clue_runner.console.signals import Signals
 with Signals(lambda text: None):
     print("ready", flush=True)
     hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)  # like a compilation: minutes in C, the lock released

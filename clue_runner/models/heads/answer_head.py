@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from clue_runner.models.head import Head
-from clue_runner.models.heads import token_vectors
+from clue_runner.models.heads.base import Head
+from clue_runner.models.heads.labels import token_vectors
+from clue_runner.models.heads.span_scorer import SpanScorer, spans_allowed
 from clue_runner.models.kernels import NEGATIVE, dense
-from clue_runner.models.span_scorer import SpanScorer, spans_allowed
 
 CANDIDATES = 20  # answers kept of each window
 

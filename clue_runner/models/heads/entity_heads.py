@@ -11,11 +11,11 @@ from typing import Any
 
 from keras import ops
 
-from clue_runner.models import crf
-from clue_runner.models.head import Head
-from clue_runner.models.heads import token_vectors
+from clue_runner.models.heads import crf
+from clue_runner.models.heads.base import Head
+from clue_runner.models.heads.labels import token_vectors
+from clue_runner.models.heads.span_scorer import SpanScorer, multilabel_loss
 from clue_runner.models.kernels import dense
-from clue_runner.models.span_scorer import SpanScorer, multilabel_loss
 
 
 class PointerHead(Head):

@@ -11,7 +11,7 @@ from typing import Any
 
 from keras import ops
 
-from clue_runner.models.heads import ClassificationHead, Pooling
+from clue_runner.models.heads.labels import ClassificationHead, Pooling
 from clue_runner.models.kernels import NEGATIVE
 
 

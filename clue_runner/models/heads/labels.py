@@ -13,7 +13,7 @@ from keras import ops
 
 from clue_runner.models import dropout
 from clue_runner.models.drop_tokens import drop_tokens
-from clue_runner.models.head import Head, encoded
+from clue_runner.models.heads.base import Head, encoded
 from clue_runner.models.kernels import NEGATIVE, dense
 
 Pooling = Literal["pooler", "first", "mean", "max"]
