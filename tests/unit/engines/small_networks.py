@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from clue_runner.config.loader import load_run
+from clue_runner.adapters.sections import load_run
 
 Update = dict[str, np.ndarray[Any, Any]]
 
