@@ -132,7 +132,7 @@ def stats(ctx: click.Context, name: str, path: str | None, json: bool) -> None:
         ["split", "records", "usable", "median characters", "95 %", "longest", "chance"],
         [
             [split, one.records, one.usable, *one.lengths.as_tuple()]
-            + [None if one.chance is None else f"{one.chance:.1f}"]
+            + [None if one.chance is None else f"{one.chance:.2f}"]
             for split, one in figures.items()
         ],
     )
