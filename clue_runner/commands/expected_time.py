@@ -13,13 +13,18 @@ from pathlib import Path
 from clue_runner.config.resolved import flat
 from clue_runner.errors import ClueError
 from clue_runner.runs.find import FinishedRun, finished_runs
+from clue_runner.runs.folder import RunFolder
+from clue_runner.runs.machine import machine
 from clue_runner.runs.results import RunResult
+from clue_runner.runs.resume import best_snapshot
 from clue_runner.training.run_display import evaluations_until
 from clue_runner.training.setup import Setup
 
 # Where the weights come from decides no rate; everything else of the network does.
 NOT_OF_THE_RATE = {"model.name", "model.checkpoint", "model.init", "model.vocab", "model.vocab_trust"}
 OF_THE_RATE = {"data.max_length", "backend", "train.token_budget", "train.lengths", "train.jit"}
+SAME_MACHINE = ("processor", "processor_model", "cores")
+GPU = "(gpu:"  # how results name a device that is one
 
 
 @dataclass(frozen=True)
@@ -50,14 +55,27 @@ def expected_time(setup: Setup, steps: int, steps_per_epoch: int, root: Path) ->
 
 
 def _is_alike(earlier: FinishedRun, setup: Setup, wanted: Mapping[str, object]) -> bool:
-    """Return whether an earlier run computed the same network on the same kind of device."""
+    """Return whether an earlier run computed the same network on this machine, on the same kind of device."""
     result, choices = earlier.result, setup.choices
-    if (result.device, result.precision) != (choices.device.text, choices.precision.value):
+    on_gpu = GPU in (result.device or "")
+    if (on_gpu, result.precision) != (choices.device.kind == "gpu", choices.precision.value):
         return False
     try:
-        return _rate_settings(earlier.folder.values() or {}) == wanted
-    except ClueError:  # a damaged run.yaml says nothing about time
+        if _rate_settings(earlier.folder.values() or {}) != wanted:
+            return False
+        then, now = machine_of(earlier.folder), machine(setup.run.backend)
+    except ClueError:  # a damaged run says nothing about time
         return False
+    return all(then.get(key) == now[key] for key in SAME_MACHINE)
+
+
+def machine_of(folder: RunFolder) -> Mapping[str, object]:
+    """Return the machine that a run's best state was saved on.
+
+    Raises:
+        CheckpointError: no whole state.
+    """
+    return best_snapshot(folder).state.machine
 
 
 def _rate_settings(values: Mapping[str, object]) -> dict[str, object]:

@@ -146,5 +146,5 @@ def test_show_prints_the_checkpoints_own_shape(clue, tmp_path: Path) -> None:
     shown = {key: settings[f"model.{key}"]["value"] for key in ("hidden_dim", "num_layers", "max_positions")}
     assert shown == {"hidden_dim": 48, "num_layers": 3, "max_positions": 200}
     assert shape.hidden_dim != 48
-    assert settings["model.lowercase"] == {"value": False, "from": str(folder)}
+    assert settings["model.lowercase"] == {"value": False, "from": "checkpoint"}
     assert settings["model.name"]["value"] == "other"
