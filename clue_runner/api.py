@@ -51,7 +51,8 @@ def predict(*, quiet: bool = False, **options: Any) -> dict[str, Any]:
 
     Args:
         quiet: print warnings only.
-        options: the command's, by name: ``task``, ``run`` (folders), ``split``, ``data``, ``output``.
+        options: the command's, by name: ``task``, ``run`` (folders), ``split``, ``text``,
+            ``text_pair``, ``data``, ``output``.
 
     Returns:
         The result event: what was answered and which files were written.
@@ -62,7 +63,7 @@ def predict(*, quiet: bool = False, **options: Any) -> dict[str, Any]:
     from clue_runner.commands.predict import PredictRequest, fulfil
     from clue_runner.console import Console
 
-    request = _request(PredictRequest, options, lists=("run",))
+    request = _request(PredictRequest, options, lists=("run", "text", "text_pair"))
     folders = [Path(folder) for folder in request.run]
     return fulfil(replace(request, run=folders), Console(quiet=quiet))
 

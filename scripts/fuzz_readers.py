@@ -28,8 +28,9 @@ from types import FrameType
 SLOWEST = 3
 MEMORY = 1_000_000_000
 TOKENS = (
-    b"{", b"}", b"[", b"]", b'"', b",", b":", b"null", b"true", b"1e999", b"-1", b"9" * 5000, b"\\ud800", b"\xff",
-    b"\x00", b"\n", b"\r", b"\t", b'"id":', b'"label":', b"\xef\xbb\xbf", b"NaN", b"[" * 3000, b'""', b"#idiom#",
+    b"{", b"}", b"[", b"]", b'"', b",", b":", b"null", b"true", b"1e999", b"-1", b"9" * 5000, b"\\ud800",
+    b"\xff", b"\x00", b"\n", b"\r", b"\t",
+    b'"id":', b'"label":', b"\xef\xbb\xbf", b"NaN", b"[" * 3000, b'""', b"#idiom#",
     b"B-name", b"1.5", b"\xe2\x80\xa8", b"- ", b"&a ", b"*a", b"!!python/object:os.system", b"~", b"%",
 )  # fmt: skip
 
@@ -64,8 +65,8 @@ def task_files(folder: Path | None) -> Iterator[tuple[str, bytes, Reader]]:
 
     for card in all_cards().values():
         sources = [locate(card, "sample")]
-        zips = [] if folder is None else [folder / name for name in card.source.archives if (folder / name).is_file()]
-        sources += [open_source(path, card) for path in zips]
+        if folder is not None and (folder / f"{card.name}_public.zip").is_file():
+            sources.append(open_source(folder / f"{card.name}_public.zip", card))
         for source in sources:
             files = {name: shortened(source.read(name)) for name in source.names()}
             for name, raw in files.items():
@@ -158,7 +159,8 @@ def own_files(folder: Path) -> Iterator[tuple[str, bytes, Reader]]:
             return dict(read_checkpoint(path.parent).weights)
 
         yield f"checkpoint/{name}", raw, through(f"weights-{name}/{name}", checkpoint)
-    for task, line in (("afqmc", b'{"id": 0, "label": "1"}\n'), ("cluener", b'{"id": 0, "label": {"name": {}}}\n')):
+    lines = {"afqmc": b'{"id": 0, "label": "1"}\n', "cluener": b'{"id": 0, "label": {"name": {}}}\n'}
+    for task, line in lines.items():
 
         def answers(found: bytes, task: str = task) -> object:
             return read_predictions(found, "own", scoring_form(find_card(task)))
@@ -180,7 +182,7 @@ def failure_of(read: Reader, raw: bytes) -> str | None:
         read(raw)
     except ClueError:
         return None
-    except Exception:  # noqa: BLE001 - any other exception is what is looked for
+    except Exception:  # any other exception is what is looked for
         return traceback.format_exc()
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -211,7 +213,8 @@ def main() -> int:
             failed += 1
             path = kept / f"failure-{failed}"
             path.write_bytes(found)
-            print(f"{name}: seed {wanted.seed}, input {counts.total()}, kept as {path}\n{trouble}", file=sys.stderr)
+            where = f"{name}: seed {wanted.seed}, input {counts.total()}, kept as {path}"
+            print(f"{where}\n{trouble}", file=sys.stderr)
             if "memory" in trouble:
                 break
     print(f"{counts.total():,} damaged files of {len(counts)} kinds, seed {wanted.seed}: {failed} failures")

@@ -6,11 +6,15 @@ Knows nothing about records, tokens or tensors.
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
+from typing import Any
 
 import click
 
 from clue_runner.cli.main import context_console
+
+INDENT = "    "
 
 
 @click.group()
@@ -22,7 +26,11 @@ def command() -> None:
 @click.option("--task", help="A task's name or folder; without it no card is read.")
 @click.option("--model", help="A preset (clue models) or a checkpoint folder.")
 @click.option(
-    "--config", "configs", multiple=True, metavar="NAME|FILE", help="A recipe or a YAML file; repeatable."
+    "--config",
+    "configs",
+    multiple=True,
+    metavar="NAME|FILE",
+    help="A recipe (clue config recipes) or a file; repeatable.",
 )
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting; repeatable.")
 @click.option("--explain", is_flag=True, help="Say what each setting means and allows.")
@@ -113,6 +121,41 @@ def check(ctx: click.Context, files: tuple[Path, ...], json: bool) -> None:
     if problems:
         raise UsageError(f"{len(problems)} problems in {len(checked)} files", problems=problems)
     console.event({"event": "result", "ok": True, "files": len(checked)})
+
+
+@command.command()
+@click.option("--json", is_flag=True, help="One JSON object.")
+@click.pass_context
+def recipes(ctx: click.Context, json: bool) -> None:
+    """List the recipes that --config takes by name: what each is for, and what it sets."""
+    console = context_console(ctx, json=json)
+    from clue_runner.config.recipes import find_config, recipe_layers, recipe_names, recipe_words
+
+    listed: list[dict[str, Any]] = [
+        {
+            "name": name,
+            "words": recipe_words(name),
+            "settings": {
+                (key if task is None else f"{key} ({task})"): value
+                for task, layer in recipe_layers(find_config(name), [])
+                for key, value in layer.values.items()
+            },
+        }
+        for name in recipe_names()
+    ]
+    console.event({"event": "result", "ok": True, "recipes": listed})
+    if json:
+        return
+    for entry in listed:
+        settings = ", ".join(f"{key}={_scalar(value)}" for key, value in entry["settings"].items())
+        words = textwrap.fill(entry["words"], 100, initial_indent=INDENT, subsequent_indent=INDENT)
+        console.result(f"{entry['name']}\n{words}\n{INDENT}sets {settings}")
+    console.say("use one with: clue train --task NAME --config RECIPE; add single settings with --set")
+
+
+def _scalar(value: object) -> str:
+    """Return a value as ``--set`` takes it."""
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 @command.command()

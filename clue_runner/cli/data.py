@@ -133,7 +133,7 @@ def stats(ctx: click.Context, name: str, path: str | None, json: bool) -> None:
         ["split", "records", "usable", "median characters", "95 %", "longest", "chance"],
         [
             [split, figure.records, figure.usable, *figure.lengths.as_tuple()]
-            + [None if figure.chance is None else f"{figure.chance:.1f}"]
+            + [None if figure.chance is None else f"{figure.chance:.2f}"]
             for split, figure in figures.items()
         ],
     )

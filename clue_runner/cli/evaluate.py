@@ -6,6 +6,7 @@ Knows nothing about models; imports no backend.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,15 +60,17 @@ def command(
         console.warn(
             "gold is the sample that ships with the card: the score says nothing about the benchmark"
         )
-    _show(scored.scores, console)
+    from clue_runner.adapters.base import load_adapter
+
+    _show(scored.scores, load_adapter(scored.card).label_words, console)
     console.event({"event": "result", **scored.result()})
 
 
-def _show(scores: Scores, console: Console) -> None:
-    """Print the main score, the others, and one row a class where there are few."""
+def _show(scores: Scores, words: Callable[[str], str], console: Console) -> None:
+    """Print the main score, the others, and one row a class where there are few; ``words`` names a label."""
     low, high = scores.confidence_interval
     console.result(
-        f"{scores.main} {scores.score:.2f}  [{low:.1f}, {high:.1f}] 95 %  chance {scores.chance:.1f}  "
+        f"{scores.main} {scores.score:.2f}  [{low:.2f}, {high:.2f}] 95 %  chance {scores.chance:.2f}  "
         f"examples {scores.examples:,}"
     )
     for name, value in scores.values.items():
@@ -76,5 +79,7 @@ def _show(scores: Scores, console: Console) -> None:
     classes = [name.partition("/")[2] for name in scores.values if name.startswith("f1/")]
     if classes and not console.quiet:
         parts = ("precision", "recall", "f1")
-        rows = [[name, *(f"{scores.values[f'{part}/{name}']:.1f}" for part in parts)] for name in classes]
+        rows = [
+            [words(name), *(f"{scores.values[f'{part}/{name}']:.2f}" for part in parts)] for name in classes
+        ]
         console.table(["class", *parts], rows)

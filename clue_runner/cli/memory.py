@@ -14,7 +14,12 @@ from clue_runner.cli.main import context_console
 @click.command()
 @click.option("--task", required=True, metavar="NAME|DIR", help="A task's name or folder.")
 @click.option("--model", metavar="NAME|DIR", help="A preset or a checkpoint folder; default: tiny.")
-@click.option("--config", multiple=True, metavar="NAME|FILE", help="A recipe or a YAML file; repeatable.")
+@click.option(
+    "--config",
+    multiple=True,
+    metavar="NAME|FILE",
+    help="A recipe (clue config recipes) or a file; repeatable.",
+)
 @click.option("--set", "set_", multiple=True, metavar="KEY=VALUE", help="One setting; repeatable.")
 @click.option("--budget", metavar="SIZE", help="Such as 24GB, all of it; default: 80 % of what is free now.")
 @click.option("--backend", type=click.Choice(["tensorflow", "jax"]), help="Default: tensorflow.")

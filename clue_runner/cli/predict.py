@@ -1,4 +1,4 @@
-"""Answer test, dev or your own file with a finished run, or with several runs together.
+"""Answer test, dev, your own file or texts with a finished run, or with several runs together.
 
 In: argv. Out: prediction files and, for test, the official submission files.
 Knows nothing about networks; imports what it needs when the command runs.
@@ -23,18 +23,40 @@ from clue_runner.cli.main import context_console
     metavar="DIR",
     help="A run folder; several: their mean. Default: the newest finished run under runs/.",
 )
-@click.option("--split", default="test", show_default=True, metavar="test|dev|FILE", help="What to answer.")
+@click.option(
+    "--split", metavar="test|dev|FILE|-", help="What to answer; - is standard input. Default: test."
+)
+@click.option(
+    "--text",
+    multiple=True,
+    metavar="TEXT",
+    help="A text to answer, without any file; repeatable. Of a pair the first; in reading the passage.",
+)
+@click.option(
+    "--text-pair",
+    multiple=True,
+    metavar="TEXT",
+    help="The second text of each --text, in the same order; in reading the question.",
+)
 @click.option("--data", metavar="DIR|FILE|sample", help="Default: the data that the run was trained on.")
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Where to write; default: the run's own folder, official names.",
+    metavar="FILE|-",
+    help="Where to write; - prints JSON lines. Default: the run's own folder, official names.",
 )
 @click.option("--json", is_flag=True, help="Events on stdout, one JSON object a line, the result last.")
 @click.pass_context
 def command(ctx: click.Context, /, json: bool, **options: Any) -> None:
-    """Predict test (each test file under its official name), dev (with its score), or a file of your own."""
+    r"""Predict test (each test file under its official name), dev (with its score), or what you bring.
+
+    A file of your own, standard input or --text gives rows with the texts, the answer and all probabilities;
+    a file with labels is scored. Its rows go to predictions/NAME-HASH.jsonl of the run; --text is printed.
+
+    \b
+    clue predict --text 今天天气好                           tasks of one text, entities
+    clue predict --text 花呗怎么还 --text-pair 怎么还花呗    tasks of two texts
+    """
     console = context_console(ctx, json=json)
     from clue_runner.commands.predict import PredictRequest, fulfil
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from clue_runner.adapters.sections import SECTIONS
+from clue_runner.commands.expected_time import expected_time
 from clue_runner.config.schema import Run
-from clue_runner.console import Console, file_size
+from clue_runner.console import Console, duration, file_size
 from clue_runner.data.cards import Card
 from clue_runner.data.sources import DataSource
 from clue_runner.memory.batch_size import as_begun, network_of_setup, resolve_examples
@@ -21,6 +22,7 @@ from clue_runner.runs.folder import RunFolder, seed_folder
 from clue_runner.runs.opening import check_folder
 from clue_runner.tokens.batches import epoch_plan, update_shape
 from clue_runner.training.loop import total_updates
+from clue_runner.training.members import ROOT
 from clue_runner.training.prepare import encoding_warnings
 from clue_runner.training.setup import Setup, complete, read_inputs
 
@@ -57,9 +59,21 @@ def show_plan(
         "seeds": seeds or 1,
         "finished": not fresh and all(folder.metrics.exists() for folder in folders),
     }
+    _say_plan(plan, setup, seeds, resolved.why, console)
+    console.say(f"writes       {output}/")
+    console.say("nothing was run")
+    console.event({"event": "plan", "ok": True, **plan})
+    return plan
+
+
+def _say_plan(
+    plan: dict[str, Any], setup: Setup, seeds: int | None, why: str | None, console: Console
+) -> None:
+    """Say the figures; ``why``: how ``train.batch_size: auto`` was decided."""
+    run = setup.run
     weights = "" if plan["weights"] is None else f" (encoder of {plan['weights']:,} weights)"
     console.say(
-        f"will train   {card.name} {card.version} with {run.model.name}{weights}, "
+        f"will train   {setup.card.name} {setup.card.version} with {run.model.name}{weights}, "
         f"{_seeds(run, seeds)}, {run.backend}"
     )
     console.say(
@@ -72,17 +86,20 @@ def show_plan(
         f"{f', at most {run.train.max_steps:,}' if run.train.max_steps else ''} = {plan['steps']:,} "
         f"of {run.train.examples} examples"
     )
-    if resolved.why is not None:
-        console.say(f"             batch size auto, as of now: {resolved.why}")
+    if why is not None:
+        console.say(f"             batch size auto, as of now: {why}")
     if plan["memory_bytes"] is not None:
         console.say(
             f"memory       about {file_size(plan['memory_bytes'])} for training, of which a step "
             f"{file_size(plan['step_bytes'])} (forecast; more: clue memory)"
         )
-    console.say(f"writes       {output}/")
-    console.say("nothing was run")
-    console.event({"event": "plan", "ok": True, **plan})
-    return plan
+    if plan["seconds"] is not None:
+        console.say(
+            f"time         about {duration(plan['seconds'])}{' for each seed' if seeds else ''} "
+            f"after start-up, at the rates of {plan['rates_of']}"
+        )
+    else:
+        console.say("time         not known: no finished run of this network on this machine under runs/")
 
 
 def _folders(run: Run, output: Path, seeds: int | None) -> list[RunFolder]:
@@ -98,6 +115,8 @@ def _plan(setup: Setup) -> dict[str, Any]:
     train = setup.adapter.epoch_rows(setup.rows["train"], run.seed, 0)
     steps = len(epoch_plan(train, batch_size=run.train.examples, seed=run.seed, epoch=0))
     need = _need(setup)
+    total = total_updates(run.train, steps)
+    time = expected_time(setup, total, steps, ROOT)
     return {
         "task": setup.card.name,
         "model": run.model.name,
@@ -106,10 +125,12 @@ def _plan(setup: Setup) -> dict[str, Any]:
         "notes": {split: counts for split, counts in setup.notes.items() if counts},
         "longest": int(train.lengths.max(initial=0)),
         "steps_per_epoch": steps,
-        "steps": total_updates(run.train, steps),
+        "steps": total,
         "batch_size": run.train.examples,
         "memory_bytes": None if need is None else need.total,
         "step_bytes": None if need is None else need.step,
+        "seconds": None if time is None else round(time.seconds, 1),
+        "rates_of": None if time is None else str(time.run),
         "data_complete": setup.data.complete,
     }
 

@@ -91,7 +91,7 @@ def score_file(
         if kit is not None:
             return ScoredFile(card, str(gold), False, "the kit's rules", kit.scores, kit.warnings)
     raw = read_regular(predictions)
-    source, gold_card = (locate(card, data), card) if gold is None else _gold_source(card, gold)
+    source, gold_card = (locate(card, data), card) if gold is None else gold_source(card, gold)
     adapter = load_adapter(gold_card)
     records = adapter.read(source, "dev")
     answers = read_predictions(raw, str(predictions), scoring_form(card))
@@ -137,7 +137,7 @@ def _part_warnings(aligned: Aligned, records: Records[Any]) -> list[str]:
     return warnings
 
 
-def _gold_source(card: Card, gold: Path) -> tuple[DataSource, Card]:
+def gold_source(card: Card, gold: Path) -> tuple[DataSource, Card]:
     """Return the gold file under dev's name, and the card of a dev split that is this one file.
 
     Where the answers stand in a file of their own (ChID), it is looked for beside the gold file.

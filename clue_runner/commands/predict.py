@@ -1,4 +1,4 @@
-"""What ``clue predict`` was asked for: runs, splits, places to write.
+"""What ``clue predict`` was asked for: runs, splits or texts, places to write.
 
 In: the command's options as plain values. Out: prediction and submission files, and what was written.
 Knows nothing about argv or networks.
@@ -8,20 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clue_runner.adapters.base import Adapter, Predictions, load_adapter
+from clue_runner.adapters.base import Adapter, Predictions, Scores, load_adapter
+from clue_runner.commands.ensemble import ensemble_folder, note_members
+from clue_runner.commands.own_rows import own_rows, row_line, rows_bytes
+from clue_runner.commands.question import TEXTS, Question, read_own, read_split, read_texts
 from clue_runner.console import Console
 from clue_runner.console.signals import Signals
 from clue_runner.data.cards import find_card
-from clue_runner.data.layouts import read_records
-from clue_runner.data.locate import locate
 from clue_runner.data.records import Records
-from clue_runner.data.sources import DataSource, FolderSource, missing_file, split_file
-from clue_runner.errors import DataError, UsageError
-from clue_runner.files.atomic import make_folder, probe_folder
+from clue_runner.errors import UsageError
+from clue_runner.files.atomic import make_folder, probe_folder, write_atomic
 from clue_runner.files.lock import FolderLock
 from clue_runner.files.names import user_path
 from clue_runner.runs.events import remembered_data
@@ -29,7 +29,7 @@ from clue_runner.runs.folder import RunFolder
 from clue_runner.training.answers import (
     WrittenSubmission,
     describe,
-    write_predictions,
+    predictions_bytes,
     write_submission,
     write_submissions,
 )
@@ -37,33 +37,20 @@ from clue_runner.training.lenders import advice, borrowed_card
 from clue_runner.training.members import Asker, Member, find_members
 from clue_runner.training.out_of_memory import memory_faults
 
+STANDARD_OUTPUT = Path("-")
+
 
 @dataclass(frozen=True)
 class PredictRequest:
-    """The options of ``clue predict``, named as on the command line."""
+    """The options of ``clue predict``, named as on the command line; ``split`` None means ``test``."""
 
     task: str | None = None
     run: Sequence[Path] = ()
-    split: str = "test"
+    split: str | None = None
+    text: Sequence[str] = ()
+    text_pair: Sequence[str] = ()
     data: str | None = None
     output: Path | None = None
-
-
-@dataclass(frozen=True)
-class Question:
-    """What is to be answered.
-
-    Args:
-        source: where the records are from.
-        records: records by the name of their output.
-        is_file: a file of the user's.
-        is_test: test splits, which official files are made of.
-    """
-
-    source: DataSource
-    records: Mapping[str, Records[Any]]
-    is_file: bool
-    is_test: bool
 
 
 def fulfil(request: PredictRequest, console: Console) -> dict[str, Any]:
@@ -72,30 +59,31 @@ def fulfil(request: PredictRequest, console: Console) -> dict[str, Any]:
     Raises:
         ClueError: every user mistake.
     """
+    _refuse_contradictions(request, console)
     wanted = find_card(request.task) if request.task else None
     if wanted is not None and "train" not in wanted.splits and not request.run:
         raise UsageError(
             f"{wanted.name} has no runs of its own: name one with --run", next_step=advice(wanted)
         )
+    console.rows_on_stdout = request.output == STANDARD_OUTPUT
     members = find_members(request.run, wanted.name if wanted else None, console)
     card = find_card(members[0].run.task.name)
-    home = members[0].folder if len(members) == 1 else _ensemble_folder(members)
+    home = members[0].folder if len(members) == 1 else ensemble_folder(members)
     remembered = remembered_data(members[0].folder.path)
     if wanted is not None and wanted.name != card.name:
         card, remembered = borrowed_card(wanted, card), None
         home = RunFolder(home.path / wanted.name)  # beside the run's own answers, never over them
     adapter = load_adapter(card, members[0].run)
     question = read_question(adapter, remembered, request, console)
+    writer = Writer(members, adapter, question, home, _place(request), console)
     with ExitStack() as stack:
         signals = stack.enter_context(Signals(console.warn, last_words=console.last_words))
-        if request.output is None:
-            stack.enter_context(FolderLock(home.path))
-            probe_folder(home.path)
-        elif request.output.parent != Path():
-            make_folder(request.output.parent)
+        writer.prepare(stack)
         with memory_faults():
             answers = answer_all(members, adapter, question, signals, console)
-        return write_answers(members, adapter, question, answers, home, request.output, console)
+        result = writer.write(answers)
+    console.event({"event": "result", **result})
+    return result
 
 
 def read_question(
@@ -104,22 +92,15 @@ def read_question(
     """Return the records that are to be answered; ``remembered`` is the ``--data`` that the run was given.
 
     Raises:
+        UsageError: texts that are none for the task.
         DataError: no such file, or no test file in the data.
     """
-    card = adapter.card
-    if request.split not in {*card.splits, "test"}:
-        return _read_file(adapter, request.split)
-    source = locate(card, request.data or remembered)
-    names = (request.split,) if request.split in card.splits else card.test_splits
-    there = [name for name in names if split_file(source, card.splits[name]) is not None]
-    absent = [card.splits[name].file for name in names if name not in there]
-    if not there:
-        raise missing_file(source, absent)
-    for file in absent:
-        console.warn(f"no {file} in {source.label}: it is left out")
-    records = {name: adapter.read(source, name) for name in there}
-    is_test = all(name in card.test_splits for name in there)
-    return Question(source, records, is_file=False, is_test=is_test)
+    if request.text:
+        return read_texts(adapter.card, request.text, request.text_pair)
+    split = request.split or "test"
+    if split in {*adapter.card.splits, "test"}:
+        return read_split(adapter, split, request.data or remembered, console)
+    return read_own(adapter, split)
 
 
 def answer_all(
@@ -139,98 +120,173 @@ def answer_all(
     }
 
 
-def write_answers(
-    members: Sequence[Member],
-    adapter: Adapter,
-    question: Question,
-    answers: Mapping[str, Predictions],
-    home: RunFolder,
-    output: Path | None,
-    console: Console,
-) -> dict[str, Any]:
-    """Write predictions and official files, say what was written, and return it."""
-    result: dict[str, Any] = {
-        "ok": True,
-        "task": adapter.card.name,
-        "runs": [str(one.folder.path) for one in members],
-    }
-    sample = question.source.is_sample
-    official: list[WrittenSubmission] = []
-    files: list[Path] = []
-    if output is not None and question.is_test:
-        official.append(_write_single_submission(output, adapter, answers, question))
-    else:
-        for name, predictions in answers.items():
-            path = output or home.predictions / f"{name}.jsonl"
-            write_predictions(path, predictions, probabilities=members[0].run.output.probabilities)
+@dataclass
+class Writer:
+    """Writes answers where they belong, and says what was written.
+
+    Args:
+        output: ``--output``; None: the run's own folder; ``-``: standard output.
+    """
+
+    members: Sequence[Member]
+    adapter: Adapter
+    question: Question
+    home: RunFolder
+    output: Path | None
+    console: Console
+
+    def prepare(self, stack: ExitStack) -> None:
+        """Lock or make the place that is written to, before anything is computed.
+
+        Raises:
+            BusyError: another process writes there.
+            StorageError: it cannot be written.
+        """
+        if self._writes_home():
+            stack.enter_context(FolderLock(self.home.path))
+            probe_folder(self.home.path)
+        elif self.output is not None and self.output not in {STANDARD_OUTPUT, Path()}:
+            make_folder(self.output.absolute().parent)
+
+    def write(self, answers: Mapping[str, Predictions]) -> dict[str, Any]:
+        """Write predictions and official files, and return the result event's content."""
+        result: dict[str, Any] = {
+            "ok": True,
+            "task": self.adapter.card.name,
+            "runs": [str(one.folder.path) for one in self.members],
+        }
+        files: list[Path] = []
+        official: list[WrittenSubmission] = []
+        if self.question.is_test and self.output not in {None, STANDARD_OUTPUT}:
+            official.append(self._write_single_submission(answers))
+        else:
+            for name, predictions in answers.items():
+                result |= self._write_split(name, predictions, files)
+                if self.question.is_test and self.output is None:
+                    official += self._write_submissions(name, predictions)
+        self._say_official(official)
+        if self._writes_home() and len(self.members) > 1 and self.home.path.name.startswith("ensemble-"):
+            note_members(self.home, self.members, result if result.get("split") == "dev" else None)
+        submission = {"files": describe(official, None), "ok": not any(one.problems for one in official)}
+        return result | {
+            "files": [str(path) for path in files],
+            "submission": submission if official else None,
+        }
+
+    def _writes_home(self) -> bool:
+        """Return whether the run's own folder is written to; answers to ``--text`` are only said."""
+        return self.output is None and TEXTS not in self.question.records
+
+    def _write_split(self, name: str, predictions: Predictions, files: list[Path]) -> dict[str, Any]:
+        """Write the answers to one split or file; return what the result says of them."""
+        result: dict[str, Any] = {}
+        question, records = self.question, self.question.records[name]
+        rows: list[dict[str, Any]] = []
+        if question.is_own:
+            rows = own_rows(self.adapter, predictions, records)
+            raw = rows_bytes(rows)
+            if TEXTS in question.records:
+                result["answers"] = rows
+        else:
+            probabilities = self.members[0].run.output.probabilities
+            raw = predictions_bytes(predictions, probabilities=probabilities)
+        if self.output == STANDARD_OUTPUT:
+            self.console.rows(raw.decode("utf-8"))
+        elif self._writes_home() or self.output is not None:
+            path = self.output or self.home.predictions / f"{name}.jsonl"
+            make_folder(path.absolute().parent)
+            write_atomic(path, raw)
             files.append(path)
-            console.say(f"{len(predictions):,} predictions -> {path}")
-            for what, count in adapter.answer_notes(predictions).items():
-                console.warn(f"{name}: {count:,} {what}")
-            records = question.records[name]
-            if question.is_test:
-                folder = home.submission
-                official += write_submissions(folder, adapter, name, predictions, records, sample=sample)
-            elif not question.is_file:
-                scores = adapter.score(predictions, records)
-                result |= {
-                    "split": name,
-                    "metric": scores.main,
-                    "score": scores.score,
-                    "chance": scores.chance,
-                    "examples": scores.examples,
-                }
-                console.say(f"{name} {scores.main} {scores.score:.2f}   chance {scores.chance:.1f}")
-    for one in official:
-        verdict = "accepted by clue submit check" if not one.problems else f"not accepted: {one.problems[0]}"
-        console.say(f"{one.lines:,} lines -> {one.path}   {verdict}")
-    if sample and official:
-        console.say("answers to sample records: not for upload")
-    submission = {"files": describe(official, None), "ok": not any(one.problems for one in official)}
-    result |= {"files": [str(path) for path in files], "submission": submission if official else None}
-    console.event({"event": "result", **result})
-    return result
+            self.console.say(f"{len(predictions):,} predictions -> {path}")
+        else:
+            for row in rows:
+                self.console.result(row_line(row))
+        for what, count in self.adapter.answer_notes(predictions).items():
+            self.console.warn(f"{name}: {count:,} {what}")
+        return result | self._scored(name, predictions, records)
+
+    def _scored(self, name: str, predictions: Predictions, records: Records[Any]) -> dict[str, Any]:
+        """Score what has labels, and say so; return what the result says of it."""
+        question = self.question
+        if question.is_test or TEXTS in question.records:
+            return {}
+        if not question.is_own:
+            return self._say_scores(name, self.adapter.score(predictions, records), "")
+        if question.gold is None:
+            self.console.say(f"not scored: {question.not_scored}")
+            return {}
+        gold = question.gold
+        wanted = {record.id for record in gold.items}
+        scored = [one for one in predictions if one.id in wanted]
+        if [one.id for one in scored] != [record.id for record in gold.items]:
+            self.console.warn(f"{records.file}: ids stand twice, so that it is not scored")
+            return {}
+        return self._say_scores(records.file, self.adapter.score(scored, gold), "the file has labels: ")
+
+    def _say_scores(self, name: str, scores: Scores, why: str) -> dict[str, Any]:
+        self.console.say(
+            f"{why}{name} {scores.main} {scores.score:.2f}   chance {scores.chance:.2f}   "
+            f"{scores.examples:,} examples"
+        )
+        return {
+            "split": name,
+            "metric": scores.main,
+            "score": scores.score,
+            "chance": scores.chance,
+            "examples": scores.examples,
+        }
+
+    # ------------------------------------------------------------------------ official files
+
+    def _write_submissions(self, name: str, predictions: Predictions) -> list[WrittenSubmission]:
+        """Write the official files of a test split under their official names."""
+        records, sample = self.question.records[name], self.question.source.is_sample
+        return write_submissions(
+            self.home.submission, self.adapter, name, predictions, records, sample=sample
+        )
+
+    def _write_single_submission(self, answers: Mapping[str, Predictions]) -> WrittenSubmission:
+        """Write the one official file of the test splits to a place of the user's choice."""
+        card, output = self.adapter.card, self.output or Path()
+        wanted = [one for one in card.submissions if one.split in answers]
+        if len(wanted) != 1:
+            raise UsageError(
+                f"--output names one file, and {card.name} has {len(wanted)} official ones",
+                received=str(output),
+                allowed=", ".join(one.file for one in wanted) or "none",
+                next_step="leave --output out: each is written under its official name",
+            )
+        split = wanted[0].split
+        records, sample = self.question.records[split], self.question.source.is_sample
+        return write_submission(output, self.adapter, wanted[0], answers[split], records, sample=sample)
+
+    def _say_official(self, official: Sequence[WrittenSubmission]) -> None:
+        """Say what was written for the leaderboard, and whether it would be accepted."""
+        for one in official:
+            verdict = (
+                "not accepted: " + str(one.problems[0]) if one.problems else "accepted by clue submit check"
+            )
+            self.console.say(f"{one.lines:,} lines -> {one.path}   {verdict}")
+        if self.question.source.is_sample and official:
+            self.console.say("answers to sample records: not for upload")
 
 
-def _write_single_submission(
-    output: Path, adapter: Adapter, answers: Mapping[str, Predictions], question: Question
-) -> WrittenSubmission:
-    """Write the one official file of the test splits to a place of the user's choice."""
-    card = adapter.card
-    wanted = [one for one in card.submissions if one.split in answers]
-    if len(wanted) != 1:
+def _place(request: PredictRequest) -> Path | None:
+    """Return ``--output`` as a path."""
+    if request.output is None or request.output == STANDARD_OUTPUT:
+        return request.output
+    return user_path(request.output)
+
+
+def _refuse_contradictions(request: PredictRequest, console: Console) -> None:
+    """Refuse options that are each allowed and cannot go together."""
+    if request.text_pair and not request.text:
+        raise UsageError("--text-pair goes with --text", next_step="give the first text of each pair too")
+    if request.text and (request.split is not None or request.data is not None):
         raise UsageError(
-            f"--output names one file, and {card.name} has {len(wanted)} official ones",
-            received=str(output),
-            allowed=", ".join(one.file for one in wanted) or "none",
-            next_step="leave --output out: each is written under its official name",
+            "--text is what is to be answered, and so is "
+            + ("--split" if request.split is not None else "--data"),
+            next_step="give one of them",
         )
-    split = wanted[0].split
-    return write_submission(
-        output, adapter, wanted[0], answers[split], question.records[split], sample=question.source.is_sample
-    )
-
-
-def _read_file(adapter: Adapter, text: str) -> Question:
-    """Return the records of a file of the user's; labels are neither needed nor used."""
-    card = adapter.card
-    path = user_path(text)
-    if not path.is_file():
-        raise DataError(
-            "no such split and no such file",
-            where="--split",
-            received=text,
-            allowed=", ".join(dict.fromkeys(["test", *card.splits])),
-            next_step="name a split, or a file of records in the task's layout",
-        )
-    name = (*card.test_splits, *card.splits)[0]
-    source = FolderSource(text, {card.splits[name].file: path})
-    records = read_records(card, source, name, labelled=False)
-    return Question(
-        source, {path.stem: replace(records, file=str(path), split=text)}, is_file=True, is_test=False
-    )
-
-
-def _ensemble_folder(members: Sequence[Member]) -> RunFolder:
-    """Return where several runs' joint answers go: beside the first of them."""
-    return RunFolder(members[0].folder.path.parent / "ensemble")
+    if request.output == STANDARD_OUTPUT and console.json:
+        raise UsageError("--json and --output - both write to standard output", next_step="give one of them")

@@ -7,6 +7,7 @@ Knows nothing about what the settings mean.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import takewhile
 from pathlib import Path
 
 from clue_runner.config.layers import Layer, layer_from_mapping
@@ -18,6 +19,14 @@ from clue_runner.errors import DataError, Problem, suggest, unknown_name
 def recipe_names() -> tuple[str, ...]:
     """Return the names of the shipped recipes, sorted."""
     return tuple(sorted(path.stem for path in (shipped_folder("configs") / "train").glob("*.yaml")))
+
+
+def recipe_words(name: str) -> str:
+    """Return what a shipped recipe is for: the comment at the top of its file, as one line."""
+    path = shipped_folder("configs") / "train" / f"{name}.yaml"
+    lines = path.read_text(encoding="utf-8").split("\n")
+    comment = takewhile(lambda line: line.startswith("#"), lines)
+    return " ".join(line.removeprefix("#").strip() for line in comment)
 
 
 def find_config(text: str) -> Path:
@@ -36,7 +45,7 @@ def find_config(text: str) -> Path:
         raise DataError(
             f"no config file at {text}", next_step=f"recipes that ship: {', '.join(recipe_names())}"
         )
-    raise unknown_name("recipe", text, recipe_names(), list_command="clue config show --help")
+    raise unknown_name("recipe", text, recipe_names(), list_command="clue config recipes")
 
 
 def recipe_layers(path: Path, problems: list[Problem]) -> list[tuple[str | None, Layer]]:

@@ -38,11 +38,12 @@ class Console:
         self.json = json
         self.quiet = quiet
         self.beside: dict[str, object] = {}
+        self.rows_on_stdout = False
         self._live: Live | None = None
 
     # Streams are looked up at each call: tests and click's runner replace them.
     def _human(self) -> TextIO | None:
-        return sys.stderr if self.json else sys.stdout
+        return sys.stderr if self.json or self.rows_on_stdout else sys.stdout
 
     def say(self, text: str = "") -> None:
         """Print human text; nothing with ``--quiet``."""
@@ -95,6 +96,10 @@ class Console:
         """Print one event, with what stands ``beside`` all of them, as a JSON line; only with ``--json``."""
         if self.json:
             put(json_line({**event, **self.beside}) + "\n", sys.stdout)
+
+    def rows(self, text: str) -> None:
+        """Print lines for another program; with ``rows_on_stdout`` all human text goes to stderr."""
+        put(text, sys.stdout)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Print rows in aligned columns, numbers to the right; Chinese counts two cells a character."""

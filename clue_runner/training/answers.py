@@ -36,21 +36,21 @@ def predictions_bytes(predictions: Predictions, *, probabilities: bool) -> bytes
     for one in predictions:
         entry: dict[str, object] = {"id": one.id, "prediction": one.prediction}
         if probabilities and one.probability is not None:
-            entry["probability"] = _digits(one.probability)
+            entry["probability"] = digits(one.probability)
         if probabilities and one.alternatives:
             entry["n_best"] = [
-                {"prediction": text, "probability": _digits(chance)} for text, chance in one.alternatives
+                {"prediction": text, "probability": digits(chance)} for text, chance in one.alternatives
             ]
         if one.evidence:
             entry["evidence"] = [
-                {"passage": passage, "start": start, "end": end, "score": _digits(score)}
+                {"passage": passage, "start": start, "end": end, "score": digits(score)}
                 for passage, start, end, score in one.evidence
             ]
         lines.append(json.dumps(entry, ensure_ascii=False, allow_nan=False))
     return "".join(f"{line}\n" for line in lines).encode()
 
 
-def _digits(probability: float) -> float:
+def digits(probability: float) -> float:
     """Return nine digits, which tell every float32 from its neighbours."""
     return float(f"{probability:.9g}")
 

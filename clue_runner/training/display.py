@@ -60,8 +60,8 @@ def say_result(console: Console, result: RunResult, card: Card, folder: Path) ->
     console.say("")
     console.say(f"{result.task} · {result.split} · {result.model} · seed {result.seed}")
     console.say(
-        f"  {result.metric}  {score:.2f}   [{low:.1f}, {high:.1f}] 95 %   "
-        f"chance {chance:.1f}   {examples:,} examples"
+        f"  {result.metric}  {score:.2f}   [{low:.2f}, {high:.2f}] 95 %   "
+        f"chance {chance:.2f}   {examples:,} examples"
     )
     others = [
         f"{name} {value:.2f}"

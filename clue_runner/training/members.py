@@ -26,7 +26,7 @@ from clue_runner.runs.identity import card_content, card_differences
 from clue_runner.runs.resume import best_snapshot
 from clue_runner.runs.states import VOCABULARY, WEIGHTS_FILE, Snapshot
 from clue_runner.tokens.tokenizer import Tokenizer
-from clue_runner.training.evaluation import Predictor
+from clue_runner.training.evaluation import Predictor, Stopped, answer_within_memory, smaller_batches
 from clue_runner.training.network import build_engine, choose, without_kernel
 from clue_runner.training.prepare import encode_records
 
@@ -110,6 +110,8 @@ class Asker:
             console: where to speak.
         """
         run = without_kernel(member.run.model_copy(update={"backend": backend}))
+        # What memory was found to hold in training, or here.
+        self._tokens = member.best.state.progress.evaluate_tokens
         self._warn: Callable[[str], None] = console.warn
         self._adapter = load_adapter(card, run)
         vocabulary = member.best.folder / VOCABULARY
@@ -130,10 +132,18 @@ class Asker:
         predictor = Predictor(
             self._engine,
             self._adapter,
-            run.train.evaluate_tokens,
+            self._tokens or run.train.evaluate_tokens,
             self._buckets,
             run.train.ema is not None,
             signals,
         )
+
+        def take_smaller(tokens: int) -> None:
+            self._tokens = tokens
+            self._warn(smaller_batches(records.file, tokens))
+
+        stopped = Stopped(
+            f"while answering {records.file}; nothing was written", "run the same command again"
+        )
         with console.progress(len(rows), f"predicting {records.file}") as bar:
-            return predictor.answer(records, rows, bar.update)
+            return answer_within_memory(predictor, records, rows, bar.update, stopped, take_smaller)

@@ -96,3 +96,55 @@ def test_schema_is_json_schema(clue) -> None:
 def test_schema_of_events(clue) -> None:
     schema = json.loads(clue("config", "schema", "--events").stdout)
     assert schema["$defs"]["Step"]["properties"]["learning_rate"]["description"]
+
+
+def test_recipes_are_explained_where_they_are_listed(clue) -> None:
+    from clue_runner.config.recipes import recipe_names
+
+    text = clue("config", "recipes").stdout
+    recipes = json.loads(clue("config", "recipes", "--json").stdout)["recipes"]
+    assert tuple(entry["name"] for entry in recipes) == recipe_names()
+    for entry in recipes:
+        assert len(entry["words"]) > 60, entry["name"]
+        assert entry["settings"]
+        assert entry["words"][:40] in text
+        assert "sets " in text.partition(f"{entry['name']}\n")[2].partition("\n\n")[0]
+    assert "data.max_length (iflytek)=128" in text
+    outcome = clue("config", "show", "--config", "no-such-recipe")
+    assert "clue config recipes" in outcome.stderr
+
+
+def test_show_prints_the_checkpoints_own_shape(clue, tmp_path: Path) -> None:
+    """What the run will use, and not the sizes of a preset."""
+    from clue_runner.adapters.sections import load_run
+
+    folder = tmp_path / "other"
+    folder.mkdir()
+    shape = load_run(task="afqmc", model="test").model
+    config = {
+        "architectures": ["BertModel"],
+        "model_type": "bert",
+        "vocab_size": 5,
+        "hidden_size": 48,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 6,
+        "intermediate_size": 96,
+        "max_position_embeddings": 200,
+        "type_vocab_size": 2,
+        "hidden_act": "gelu",
+        "layer_norm_eps": 1e-12,
+        "hidden_dropout_prob": 0.1,
+        "attention_probs_dropout_prob": 0.1,
+    }
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text('{"do_lower_case": false}', encoding="utf-8")
+    (folder / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n", encoding="utf-8")
+    (folder / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
+    outcome = clue("config", "show", "--task", "afqmc", "--model", folder, "--json")
+    assert outcome.exit_code == 0, outcome.stderr
+    settings = json.loads(outcome.stdout)["settings"]
+    shown = {key: settings[f"model.{key}"]["value"] for key in ("hidden_dim", "num_layers", "max_positions")}
+    assert shown == {"hidden_dim": 48, "num_layers": 3, "max_positions": 200}
+    assert shape.hidden_dim != 48
+    assert settings["model.lowercase"] == {"value": False, "from": "checkpoint"}
+    assert settings["model.name"]["value"] == "other"

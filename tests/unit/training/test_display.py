@@ -20,12 +20,14 @@ def test_the_block_names_chance_and_published_scores_with_split_and_source(
 ) -> None:
     say_result(Console(), make_result(), CARD, Path("runs/x"))
     text = capsys.readouterr().out
-    assert "74.10   [72.8, 75.4] 95 %   chance 69.0" in text
+    assert "74.10   [72.80, 75.40] 95 %   chance 69.00" in text
     assert "BERT-base dev 74.16 (CLUE README)" in text
     assert "not comparable" not in text
     assert "no test file" in text
     say_result(Console(), make_result(data_complete=False), CARD, Path("runs/x"))
-    assert "not comparable" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "not comparable" in text
+    assert "BERT-base" not in text  # a published score under a sample's invites to compare them
 
 
 def test_the_block_names_what_can_be_sent(

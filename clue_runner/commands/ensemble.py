@@ -1,0 +1,70 @@
+"""The folder of several runs that answer together: named by its members, and a note of who they are.
+
+In: members. Out: a run folder beside the first of them, and ``ensemble.json``.
+Knows nothing about records or networks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+from clue_runner.files.atomic import write_json
+from clue_runner.files.reading import DamagedFileError, exists, parse_object, read_file
+from clue_runner.runs.folder import RunFolder
+from clue_runner.runs.states import WEIGHTS_FILE
+from clue_runner.training.members import Member
+
+NOTE = "ensemble.json"
+LONGEST_NAME = 60  # characters that the members' names may take
+
+
+def ensemble_folder(members: Sequence[Member]) -> RunFolder:
+    """Return where the joint answers of these weights go; those of other weights go elsewhere."""
+    weights = sorted(weights_of(member) for member in members)
+    digest = hashlib.sha256("\n".join(weights).encode()).hexdigest()[:8]
+    names = "+".join(sorted(member.folder.path.resolve().name for member in members))[:LONGEST_NAME]
+    return RunFolder(members[0].folder.path.parent / f"ensemble-{names}-{digest}")
+
+
+def weights_of(member: Member) -> str:
+    """Return the SHA-256 of a member's best weights, as its manifest has signed them."""
+    return member.best.files[WEIGHTS_FILE].sha256
+
+
+def note_members(folder: RunFolder, members: Sequence[Member], dev: dict[str, Any] | None) -> None:
+    """Write who answers together, with the dev score of each, and their joint one where it is known.
+
+    Args:
+        folder: the ensemble's.
+        members: the runs.
+        dev: metric, score, chance and examples of the joint answers to the whole of dev; None: not asked now.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    path = folder.path / NOTE
+    write_json(
+        path,
+        {
+            "members": [
+                {
+                    "run": str(member.folder.path),
+                    "weights_sha256": weights_of(member),
+                    "dev_score": member.best.state.progress.best_score,
+                }
+                for member in members
+            ],
+            "dev": dev or _earlier_dev(folder),
+        },
+    )
+
+
+def _earlier_dev(folder: RunFolder) -> Any:
+    """Return the joint dev score that an earlier call has noted."""
+    path = folder.path / NOTE
+    try:
+        return parse_object(read_file(path)).get("dev") if exists(path) else None
+    except DamagedFileError:
+        return None
