@@ -17,6 +17,7 @@ from pathlib import Path
 from clue_runner.errors import DataError, Problem, RefusedFileError, StorageError
 from clue_runner.files.litter import is_litter
 from clue_runner.files.names import open_regular
+from clue_runner.files.reading import read_beyond
 
 MAX_MEMBERS = 1_000
 MAX_TOTAL_BYTES = 2 * 1024**3
@@ -103,7 +104,7 @@ def unpack_gzip(raw: bytes, path: str) -> bytes:
     allowed = min(max(RATIO_FLOOR_BYTES, MAX_RATIO * len(raw)), MAX_TOTAL_BYTES)
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(raw)) as stream:
-            content = stream.read(allowed + 1)
+            content = read_beyond(stream, allowed)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError("a damaged gzip file", where=path, received=str(error)) from None
     if len(content) > allowed:

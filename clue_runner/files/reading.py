@@ -12,7 +12,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BufferedReader
+from io import BufferedIOBase, BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from clue_runner.errors import StorageError
 from clue_runner.files.names import KINDS, OPEN_FLAGS
 
 LIMIT = 64 * 1024**2
+CHUNK = 1024**2
 # What is wrong with the path itself. Everything else (permission, input/output error, no descriptor left)
 # says nothing about the content, and trying again may find it whole.
 _WRONG_PATH = frozenset(
@@ -89,10 +90,21 @@ def read_file(path: Path, limit: int = LIMIT) -> bytes:
             bytes is damaged.
     """
     with open_file(path) as file:
-        content = file.read(limit + 1)
+        content = read_beyond(file, limit)
     if len(content) > limit:
         raise DamagedFileError(f"has more than {limit:,} bytes")
     return content
+
+
+def read_beyond(stream: BufferedIOBase, limit: int) -> bytes:
+    """Return what a stream holds, or a little more than ``limit`` bytes of it.
+
+    Asked for all of them at once, a stream sets memory aside for ``limit`` bytes, however few it holds.
+    """
+    content = bytearray()
+    while len(content) <= limit and (part := stream.read(CHUNK)):
+        content += part
+    return bytes(content)
 
 
 def read_object(path: Path, limit: int = LIMIT) -> dict[str, Any]:
