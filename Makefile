@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test check lint types wheel clean
+.PHONY: help install demo test check lint types fuzz wheel clean
 
 help:            ## list the chores
 	@grep -E '^[a-z]+: .*##|^[a-z]+:  *##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
@@ -32,6 +32,9 @@ lint: install    ## ruff: rules and format
 types: install   ## mypy --strict
 	$(BIN)/mypy
 
+fuzz: install    ## damaged files of every kind for a minute: each ends in a result or one plain error
+	$(BIN)/python scripts/fuzz_readers.py --seconds 60
+
 wheel: install   ## build the wheel and run `clue tasks` from it in a new environment
 	rm -rf dist build/wheel-check
 	$(BIN)/python -m build --wheel --outdir dist .
@@ -40,7 +43,7 @@ wheel: install   ## build the wheel and run `clue tasks` from it in a new enviro
 	build/wheel-check/bin/python -m pip install --quiet --no-deps dist/*.whl
 	cd build && wheel-check/bin/clue tasks
 
-check: lint types test wheel  ## everything that must pass before a change lands
+check: lint types test fuzz wheel  ## everything that must pass before a change lands
 
 clean:           ## remove what the chores made (not your runs)
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache
