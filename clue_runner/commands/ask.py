@@ -15,7 +15,8 @@ from clue_runner.adapters.base import Adapter, Prediction, load_adapter
 from clue_runner.console import Console
 from clue_runner.console.signals import Signals
 from clue_runner.data.cards import Card, find_card
-from clue_runner.errors import DataError, Problem, UsageError
+from clue_runner.errors import ClueError, DataError, Problem, UsageError
+from clue_runner.files.names import read_regular, user_path
 from clue_runner.training.members import Asker, Member, find_members
 
 AROUND = 40  # characters shown on either side of an answer
@@ -67,9 +68,10 @@ def read_passages(paths: Sequence[Path]) -> list[str]:
     texts, problems = [], []
     for path in paths:
         try:
-            text = path.read_bytes().decode("utf-8-sig").strip()
-        except OSError as error:
-            problems.append(Problem("cannot read the passage", str(path), error.strerror))
+            text = read_regular(user_path(path)).decode("utf-8-sig").strip()
+        except ClueError as error:
+            why = error.headline.received or error.headline.what
+            problems.append(Problem("cannot read the passage", str(path), why))
         except UnicodeDecodeError as error:
             problems.append(Problem("the passage is not UTF-8", f"{path}:1", f"byte {error.start + 1}"))
         else:

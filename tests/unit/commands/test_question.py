@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from clue_runner.adapters.base import Prediction, load_adapter
+from clue_runner.commands.ask import read_passages
 from clue_runner.commands.own_rows import own_rows, row_line, rows_bytes
 from clue_runner.commands.question import read_texts, text_fields
 from clue_runner.data.cards import find_card
-from clue_runner.errors import UsageError
+from clue_runner.errors import DataError, UsageError
 
 
 @pytest.mark.parametrize(
@@ -67,3 +70,14 @@ def test_bytes_that_are_no_text_are_escaped() -> None:
     (records,) = read_texts(card, ["一\udcff"], []).records.values()
     rows = own_rows(load_adapter(card), [answer("iflytek", records.items[0])], records)
     assert b"\\udcff" in rows_bytes(rows)
+
+
+def test_passages_that_are_no_files_are_named_all_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")  # reading one would wait for ever
+    (tmp_path / "gbk.txt").write_bytes("你好".encode("gbk"))
+    paths = [tmp_path / "pipe", tmp_path / "gbk.txt", tmp_path / "none", Path("~nosuchuser/x"), tmp_path]
+    with pytest.raises(DataError) as caught:
+        read_passages(paths)
+    assert [problem.where.partition(":")[0] for problem in caught.value.problems if problem.where] == [
+        str(path) for path in paths
+    ]
