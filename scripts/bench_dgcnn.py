@@ -44,12 +44,13 @@ def our_engine(precision: str) -> Any:
     """Return the engine with our network."""
     from clue_runner.engines import create_engine
     from clue_runner.engines.base import EngineSettings
+    from clue_runner.engines.rules import make_rule
     from clue_runner.models.build import POLICIES
     from clue_runner.models.dgcnn import ReaderShape, ReadingHead
 
     settings = EngineSettings(
-        precision=precision, jit=False, beta_1=0.9, beta_2=0.999, epsilon=1e-7, weight_decay=0.0,
-        clip_norm=None, ema=0.9999, seed=0, optimizer="radam",
+        precision=precision, jit=False, rule=make_rule("radam", {"epsilon": 1e-7}),
+        clip_norm=None, ema=0.9999, seed=0,
     )  # fmt: skip
     engine = create_engine("tensorflow")
     shape = ReaderShape(vocab_size=VOCAB)

@@ -18,6 +18,13 @@ NOISE = "noise"  # batch entry: what a technique adds to the embedded tokens, (r
 class Head(Part):
     """A trainable network: a backbone and the task's layers as one Keras layer."""
 
+    backbone: Any = None  # what embeds the tokens; None: a network of its own kind
+
+    @property
+    def noise_width(self) -> int | None:
+        """Return the width of ``NOISE``; None where the network takes none."""
+        return None if self.backbone is None else int(self.backbone.width)
+
     def loss(self, batch: Mapping[str, Any], key: Any | None = None) -> tuple[Any, Any]:
         """Return (sum of example losses, sum of example weights), both float32 scalars.
 

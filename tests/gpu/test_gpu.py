@@ -14,6 +14,7 @@ import pytest
 
 from clue_runner.config.loader import load_run
 from clue_runner.engines import EngineSettings, create_engine
+from clue_runner.engines.rules import make_rule
 
 pytestmark = pytest.mark.gpu
 
@@ -31,10 +32,7 @@ def make_engine(precision: str, dropout: float, **changes: Any) -> Any:
     settings = EngineSettings(
         precision=precision,
         jit=True,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-6,
-        weight_decay=0.01,
+        rule=make_rule("adamw", {}, weight_decay=0.01),
         clip_norm=1.0,
         ema=None,
         seed=42,

@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from small_networks import BACKEND, settings
 
 from clue_runner.engines import create_engine
-from clue_runner.engines.base import EngineSettings
 from clue_runner.models.dgcnn import ReaderShape, ReadingHead
 
-BACKEND = os.environ.get("KERAS_BACKEND", "tensorflow")
 SHAPE = ReaderShape(vocab_size=30, width=16)
 VECTORS = np.random.default_rng(9).normal(size=(12, 6)).astype(np.float32)
 
@@ -24,14 +23,14 @@ VECTORS = np.random.default_rng(9).normal(size=(12, 6)).astype(np.float32)
 def engine(
     precision: str = "float32", *, hybrid: bool = False, dropout: float = 0.1, beta_2: float = 0.999
 ) -> Any:
-    settings = EngineSettings(
-        precision=precision, jit=BACKEND == "jax", beta_1=0.9, beta_2=beta_2, epsilon=1e-7, weight_decay=0.0,
-        clip_norm=None, ema=0.99, seed=3, optimizer="radam", ema_warmup=True,
+    chosen = settings(
+        "radam", precision=precision, beta_2=beta_2, epsilon=1e-7, weight_decay=0.0,
+        clip_norm=None, ema=0.99, seed=3, ema_warmup=True,
     )  # fmt: skip
     policy = {"float32": "float32", "bfloat16": "mixed_bfloat16"}[precision]
     found = create_engine(BACKEND)
     vectors, shape = VECTORS if hybrid else None, replace(SHAPE, dropout=dropout, gate_dropout=dropout)
-    found.init(lambda: ReadingHead(shape, vectors, dtype_policy=policy, seed=1), settings)
+    found.init(lambda: ReadingHead(shape, vectors, dtype_policy=policy, seed=1), chosen)
     return found
 
 

@@ -5,36 +5,20 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from typing import Any
 
 import numpy as np
 import pytest
+from small_networks import BACKEND, settings
 
 from clue_runner.config.loader import load_run
-from clue_runner.engines import EngineSettings, create_engine
+from clue_runner.engines import create_engine
 from clue_runner.models import dropout
 
 Update = dict[str, np.ndarray[Any, Any]]
-BACKEND: Any = os.environ.get("KERAS_BACKEND", "tensorflow")
 RATE = 1e-3  # of learning
 _PLAIN: dict[Any, Any] = {}
-
-
-def settings(**changes: Any) -> EngineSettings:
-    plain: dict[str, Any] = {
-        "precision": "float32",
-        "jit": BACKEND == "jax",
-        "beta_1": 0.9,
-        "beta_2": 0.999,
-        "epsilon": 1e-6,
-        "weight_decay": 0.01,
-        "clip_norm": 1.0,
-        "ema": None,
-        "seed": 42,
-    }
-    return EngineSettings(**plain | changes)
 
 
 def updates(count: int, micro_batches: int = 1, length: int = 16) -> list[Update]:
