@@ -46,10 +46,11 @@ def our_engine(precision: str) -> Any:
     from clue_runner.architectures.settings import make_shape
     from clue_runner.engines import create_engine
     from clue_runner.engines.base import EngineSettings
+    from clue_runner.engines.rules import make_rule
 
     settings = EngineSettings(
-        precision=precision, jit=False, beta_1=0.9, beta_2=0.999, epsilon=1e-7, weight_decay=0.0,
-        clip_norm=None, ema=0.9999, seed=0, optimizer="radam",
+        precision=precision, jit=False, rule=make_rule("radam", {"epsilon": 1e-7}),
+        clip_norm=None, ema=0.9999, seed=0,
     )  # fmt: skip
     engine = create_engine("tensorflow")
     build, shape = load_architecture("dgcnn").build, make_shape("dgcnn")

@@ -65,15 +65,13 @@ def classifier_engine(
     """Return the real engine with a classifier of three labels on a backbone of these settings."""
     from clue_runner.architectures.settings import build_backbone
     from clue_runner.engines import EngineSettings, create_engine
+    from clue_runner.engines.rules import make_rule
     from clue_runner.models.heads.labels import ClassificationHead
 
     settings = EngineSettings(
         precision=precision,
         jit=jit,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-6,
-        weight_decay=0.01,
+        rule=make_rule("adamw", {}, weight_decay=0.01),
         clip_norm=1.0,
         ema=None,
         seed=1,

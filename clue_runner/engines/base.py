@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from clue_runner.engines.rules.base import UpdateRule
+from clue_runner.engines.techniques.base import Technique
 from clue_runner.tokens.rows import Array
 
 State = dict[str, NDArray[Any]]
@@ -24,25 +26,22 @@ class EngineSettings:
     Args:
         precision: ``float32`` or ``bfloat16`` (compute type; weights stay float32).
         jit: compile with XLA.
-        beta_1, beta_2, epsilon, weight_decay: AdamW; no decay on names in ``no_decay``.
+        rule: how weights move, with its settings and the weight decay.
         clip_norm: global gradient norm at most; None: off.
         ema: decay of the averaged weights; None: off.
         seed: source of the dropout keys.
-        optimizer: ``adamw`` or ``radam``.
         ema_warmup: the average's decay is at most (1 + step) / (10 + step).
+        techniques: what makes gradients from passes, the outermost first; none: one pass.
     """
 
     precision: str
     jit: bool
-    beta_1: float
-    beta_2: float
-    epsilon: float
-    weight_decay: float
+    rule: UpdateRule
     clip_norm: float | None
     ema: float | None
     seed: int
-    optimizer: str = "adamw"
     ema_warmup: bool = False
+    techniques: tuple[Technique, ...] = ()
 
 
 @dataclass(frozen=True)

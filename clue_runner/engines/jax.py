@@ -7,6 +7,7 @@ Knows nothing about epochs, files or tasks. TensorFlow is never imported here.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -15,17 +16,12 @@ import keras
 import numpy as np
 
 from clue_runner.engines.base import EngineSettings, State, StepResult
-from clue_runner.engines.optimizers import (
-    Moments,
-    adam,
-    average_decay,
-    decay_factor,
-    radam,
-    rectified_size,
-    step_size,
-)
-from clue_runner.engines.states import AVERAGE, MOMENTUM, STEP, VELOCITY, check_state
+from clue_runner.engines.passes import whole_noise, with_techniques
+from clue_runner.engines.states import AVERAGE, STEP, check_state, slot_name
+from clue_runner.engines.techniques.base import Gradients
+from clue_runner.engines.update import Move, figures_of
 from clue_runner.models.dropout import update_keys
+from clue_runner.models.heads.base import NOISE
 from clue_runner.models.naming import named_variables
 from clue_runner.tokens.rows import Array
 
@@ -104,19 +100,34 @@ class JaxEngine:
     def _first_state(self, weights: Tensors) -> dict[str, Any]:
         """Return the state that training begins with."""
         trained = {name: weights[name] for name in self.trained}
+        slots = {name: self.settings.rule.slots(tuple(value.shape)) for name, value in trained.items()}
         return {
             "weights": weights,
-            "momentum": jax.tree.map(jnp.zeros_like, trained),
-            "velocity": jax.tree.map(jnp.zeros_like, trained),
+            "slots": {
+                name: {slot: jnp.zeros(shape, jnp.float32) for slot, shape in shapes.items()}
+                for name, shapes in slots.items()
+            },
             "average": {} if self.settings.ema is None else jax.tree.map(jnp.array, trained),
             "step": jnp.zeros((), jnp.int32),
+        }
+
+    def _names(self) -> dict[str, Any]:
+        """Return the state with the names of its arrays in their place."""
+        return {
+            "weights": {name: name for name in self.state["weights"]},
+            "slots": {
+                name: {slot: slot_name(slot, name) for slot in slots}
+                for name, slots in self.state["slots"].items()
+            },
+            "average": {name: AVERAGE + name for name in self.state["average"]},
+            "step": STEP,
         }
 
     def step_memory(self, update: Mapping[str, Any]) -> dict[str, int]:
         """Return what the compiler says that a step of such shapes needs; nothing is run.
 
         Returns:
-            Bytes: ``state`` (weights, moments, average), ``temporary`` (all else inside the step).
+            Bytes: ``state`` (weights, slots, average), ``temporary`` (all else inside the step).
         """
         shapes = {name: jax.ShapeDtypeStruct(v.shape, v.dtype) for name, v in update.items()}
         keys = jax.ShapeDtypeStruct((shapes["weight"].shape[0], 2), jnp.int32)
@@ -161,27 +172,17 @@ class JaxEngine:
         return int(self.state["step"])
 
     def get_state(self) -> State:
-        """Return copies of weights, moments, average and step."""
-        parts = {"": "weights", MOMENTUM: "momentum", VELOCITY: "velocity", AVERAGE: "average"}
-        state = {
-            prefix + name: np.array(value)
-            for prefix, part in parts.items()
-            for name, value in self.state[part].items()
-        }
-        return state | {STEP: np.array(self.state["step"], np.int64)}
+        """Return copies of weights, slots, average and step."""
+        named = zip(jax.tree.leaves(self._names()), jax.tree.leaves(self.state), strict=True)
+        state = {name: np.array(value) for name, value in named}
+        return state | {STEP: state[STEP].astype(np.int64)}
 
     def set_state(self, state: State) -> None:
         """Put a state back, bit for bit."""
-        parts = {"": "weights", MOMENTUM: "momentum", VELOCITY: "velocity", AVERAGE: "average"}
-        shapes = {
-            prefix + name: value.shape
-            for prefix, part in parts.items()
-            for name, value in self.state[part].items()
-        }
-        check_state(state, shapes | {STEP: ()})
-        for prefix, part in parts.items():
-            self.state[part] = {name: jnp.array(state[prefix + name]) for name in self.state[part]}
-        self.state["step"] = jnp.array(state[STEP], jnp.int32)
+        names = self._names()
+        named = zip(jax.tree.leaves(names), jax.tree.leaves(self.state), strict=True)
+        check_state(state, {name: value.shape for name, value in named})
+        self.state = jax.tree.map(lambda name, old: jnp.array(state[name], old.dtype), names, self.state)
 
     def get_weights(self, *, averaged: bool) -> State:
         """Return copies of the network's weights."""
@@ -209,72 +210,51 @@ class JaxEngine:
         self.compilations += 1
         return dict(self._run(weights, {name: jnp.asarray(v) for name, v in batch.items()}, None, loss=False))
 
-    def _gradients(self, weights: Tensors, batch: Tensors, keys: Any) -> tuple[Any, Any, Tensors]:
-        """Return loss sum, weight sum and gradient of the loss sum over all micro-batches."""
+    def _once(self, weights: Tensors, batch: Mapping[str, Any], key: Any, noise: Any | None) -> Gradients:
+        """Run the network and its gradient on one micro-batch."""
+        noise = None if noise is None else whole_noise(self.network, batch, noise)
+
+        def losses(trained: Tensors, noise: Any | None) -> tuple[Any, Any]:
+            moved = dict(batch) if noise is None else {**batch, NOISE: noise}
+            loss, weight = self._run(weights | trained, moved, key, loss=True)
+            return loss, weight
+
         trained = {name: weights[name] for name in self.trained}
+        gradient = jax.value_and_grad(losses, argnums=(0, 1), has_aux=True)
+        (loss, weight), (by_name, by_noise) = gradient(trained, noise)
+        return Gradients(loss, weight, by_name, by_noise)
 
-        def one(micro: Tensors, key: Any) -> tuple[Any, Any, Tensors]:
-            def losses(trained: Tensors) -> tuple[Any, Any]:
-                loss, weight = self._run(weights | trained, micro, key, loss=True)
-                return loss, weight
-
-            (loss, weight), gradient = jax.value_and_grad(losses, has_aux=True)(trained)
-            return loss, weight, gradient
-
+    def _gradients(self, weights: Tensors, batch: Tensors, keys: Any) -> Gradients:
+        """Return the gradients of all micro-batches, summed."""
+        once = with_techniques(partial(self._once, weights), self.settings.techniques)
         if len(keys) == 1:
-            return one({name: value[0] for name, value in batch.items()}, keys[0])
+            return once({name: value[0] for name, value in batch.items()}, keys[0], None)
 
-        def add(total: Any, item: Any) -> tuple[Any, None]:
-            return jax.tree.map(jnp.add, total, one(*item)), None
+        def add(total: Gradients, item: Any) -> tuple[Gradients, None]:
+            batch, key = item
+            return total.plus(once(batch, key, None)), None
 
         zero = jnp.zeros((), jnp.float32)
-        total, _ = jax.lax.scan(add, (zero, zero, jax.tree.map(jnp.zeros_like, trained)), (batch, keys))
-        loss, weight, gradient = total
-        return loss, weight, gradient
+        none = Gradients(zero, zero, {name: jnp.zeros_like(weights[name]) for name in self.trained})
+        total: Gradients = jax.lax.scan(add, none, (batch, keys))[0]
+        return total
 
     def _update(
         self, state: dict[str, Any], batch: Tensors, keys: Any, learning_rate: Any
     ) -> tuple[dict[str, Any], Any]:
         """Compute one update; a non-finite one returns the state as it was."""
         self.compilations += 1
-        settings = self.settings
         batch = {name: jnp.asarray(value) for name, value in batch.items()}
-        loss, weight, gradients = self._gradients(state["weights"], batch, jnp.asarray(keys))
-        weight = jnp.maximum(weight, np.finfo(np.float32).tiny)
-        loss = loss / weight
-        norm = jnp.sqrt(sum(jnp.sum(jnp.square(value)) for value in gradients.values())) / weight
-        finite = jnp.isfinite(loss) & jnp.isfinite(norm)
-        scale = 1 / weight
-        if settings.clip_norm is not None:
-            scale = scale * jnp.minimum(
-                1.0, settings.clip_norm / jnp.maximum(norm, settings.clip_norm * 1e-6)
-            )
+        loss, weight, gradients, _ = self._gradients(state["weights"], batch, jnp.asarray(keys))
+        squares = sum(jnp.sum(jnp.square(value)) for value in gradients.values())
+        figures = figures_of(loss, weight, squares, self.settings.clip_norm)
         step = state["step"] + 1
-        count = step.astype(jnp.float32)
-        rectified = settings.optimizer == "radam"
-        size = (
-            rectified_size(learning_rate, count, settings, keras.ops)
-            if rectified
-            else step_size(learning_rate, count, settings)
-        )
-        kept_share = average_decay(count, settings, keras.ops)
-        new: dict[str, Any] = {
-            "weights": dict(state["weights"]),
-            "momentum": {},
-            "velocity": {},
-            "average": {},
-            "step": step,
-        }
-        for name in self.trained:
-            value = state["weights"][name]
-            moments = Moments(state["momentum"][name], state["velocity"][name])
-            decay = decay_factor(name, learning_rate, settings)
-            decayed = value if decay is None else value * decay
-            move: Any = radam if rectified else adam
-            value, moments = move(decayed, gradients[name] * scale, moments, size, settings)
-            new["weights"][name] = value
-            new["momentum"][name], new["velocity"][name] = moments
-            if settings.ema is not None:
-                new["average"][name] = state["average"][name] * kept_share + value * (1 - kept_share)
-        kept = jax.tree.map(lambda after, before: jnp.where(finite, after, before), new, state)
-        return kept, (loss, weight, norm, finite)
+        move = Move(self.settings, step, learning_rate, figures.scale)
+        new: dict[str, Any] = {"weights": dict(state["weights"]), "slots": {}, "average": {}, "step": step}
+        for name, gradient in gradients.items():
+            value, slots = move.whole(name, state["weights"][name], gradient, state["slots"][name])
+            new["weights"][name], new["slots"][name] = value, slots
+            if name in state["average"]:
+                new["average"][name] = move.average(state["average"][name], value)
+        kept = jax.tree.map(lambda after, before: jnp.where(figures.finite, after, before), new, state)
+        return kept, figures[:4]

@@ -1,6 +1,7 @@
 """Names in a state, and the check that a state fits before it is put back.
 
-In: arrays by name. Out: the same, checked. Knows nothing about backends or files.
+In: names of weights, of what a rule keeps for them, of averages. Out: names of a state.
+Knows nothing about backends or files.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ from clue_runner.engines.base import State
 from clue_runner.errors import CheckpointError, Problem
 
 STEP = "optimizer/step"
-MOMENTUM = "optimizer/momentum/"
-VELOCITY = "optimizer/velocity/"
 AVERAGE = "ema/"
+
+
+def slot_name(slot: str, weight: str) -> str:
+    """Return the name of what a rule keeps for a weight: ``optimizer/momentum/head/output/kernel``."""
+    return f"optimizer/{slot}/{weight}"
 
 
 def check_state(state: State, expected: Mapping[str, tuple[int, ...]]) -> None:

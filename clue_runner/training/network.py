@@ -33,6 +33,7 @@ from clue_runner.engines.devices import (
     set_backend,
 )
 from clue_runner.engines.quiet import chatter_to
+from clue_runner.engines.rules import make_rule
 from clue_runner.models.shape import BlockShape
 from clue_runner.tokens.tokenizer import Tokenizer
 from clue_runner.training.prepare import find_vocabulary
@@ -197,13 +198,9 @@ def engine_settings(run: Run, choices: Choices) -> EngineSettings:
     return EngineSettings(
         precision=choices.precision.value,
         jit=choices.jit.value == "on",
-        beta_1=train.beta_1,
-        beta_2=train.beta_2,
-        epsilon=train.epsilon,
-        weight_decay=train.weight_decay,
+        rule=make_rule(train.optimizer, train.model_dump(), weight_decay=train.weight_decay),
         clip_norm=train.clip_norm,
         ema=train.ema,
         seed=run.seed,
-        optimizer=train.optimizer,
         ema_warmup=train.ema_warmup,
     )

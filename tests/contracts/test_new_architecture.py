@@ -18,6 +18,7 @@ from clue_runner.checkpoints.importer import read_checkpoint
 from clue_runner.checkpoints.load import load_into
 from clue_runner.engines import create_engine
 from clue_runner.engines.base import EngineSettings
+from clue_runner.engines.rules import make_rule
 from clue_runner.errors import CheckpointError
 from clue_runner.files.tensors import save_weights
 
@@ -89,7 +90,7 @@ def build(family: str, **options: Any) -> Any:
 
 def start(family: str, **options: Any) -> Any:
     settings = EngineSettings(
-        precision="float32", jit=BACKEND == "jax", beta_1=0.9, beta_2=0.999, epsilon=1e-6, weight_decay=0.01,
+        precision="float32", jit=BACKEND == "jax", rule=make_rule("adamw", {}, weight_decay=0.01),
         clip_norm=1.0, ema=None, seed=3,
     )  # fmt: skip
     engine = create_engine(BACKEND)

@@ -13,6 +13,7 @@ import numpy as np
 
 from clue_runner.adapters.sections import load_run
 from clue_runner.engines import EngineSettings, create_engine
+from clue_runner.engines.rules import make_rule
 
 Update = dict[str, np.ndarray[Any, Any]]
 BACKEND: Any = os.environ.get("KERAS_BACKEND", "tensorflow")
@@ -22,20 +23,20 @@ VOCABULARY, LABELS = 200, 3
 USED = 150  # token ids from 1 to this one occur
 
 
-def settings(**changes: Any) -> EngineSettings:
-    """AdamW as BERT is fine-tuned with it, in float32."""
+def settings(optimizer: str = "adamw", weight_decay: float = 0.01, **changes: Any) -> EngineSettings:
+    """AdamW as BERT is fine-tuned with it, in float32; ``beta_1`` and other settings of the rule go to it."""
+    rule = make_rule(optimizer, changes, weight_decay=weight_decay)
     plain: dict[str, Any] = {
         "precision": "float32",
         "jit": BACKEND == "jax",
-        "beta_1": 0.9,
-        "beta_2": 0.999,
-        "epsilon": 1e-6,
-        "weight_decay": 0.01,
         "clip_norm": 1.0,
         "ema": None,
         "seed": 42,
     }
-    return EngineSettings(**plain | changes)
+    own = rule.settings_type.model_fields
+    return EngineSettings(
+        rule=rule, **plain | {name: value for name, value in changes.items() if name not in own}
+    )
 
 
 def start(build: Callable[[], Any], wanted: EngineSettings, backend: Any = BACKEND) -> Any:

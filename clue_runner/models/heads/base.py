@@ -30,6 +30,13 @@ class Head(Part):
     every_token: bool = True
     span_tables: int = 0
 
+    backbone: Any = None  # what embeds the tokens; None: a network of its own kind
+
+    @property
+    def noise_width(self) -> int | None:
+        """Return the width of ``NOISE``; None where the network takes none."""
+        return None if self.backbone is None else int(self.backbone.embedding_width)
+
     def loss(self, batch: Mapping[str, Any], key: Any | None = None) -> tuple[Any, Any]:
         """Return (sum of example losses, sum of example weights), both float32 scalars.
 

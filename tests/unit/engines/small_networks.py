@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from clue_runner.adapters.sections import load_run
+from clue_runner.engines import EngineSettings
+from clue_runner.engines.rules import make_rule
 
 Update = dict[str, np.ndarray[Any, Any]]
 
@@ -22,13 +24,25 @@ VOCAB, WIDTH, LENGTH, ROWS, KINDS = 90, 20, 8, 6, 3
 UNWEIGHTED = 5  # tokens 1 to 5 stand in rows of weight 0 alone
 
 
+def settings(rule: str = "adamw", weight_decay: float = 0.01, **changes: Any) -> EngineSettings:
+    """What shapes the step; ``beta_1`` and other settings of the rule go to it."""
+    made = make_rule(rule, changes, weight_decay=weight_decay)
+    plain: dict[str, Any] = {
+        "precision": "float32", "jit": BACKEND == "jax", "clip_norm": 1.0, "ema": None, "seed": 42,
+    }  # fmt: skip
+    own = made.settings_type.model_fields
+    return EngineSettings(
+        rule=made, **plain | {name: value for name, value in changes.items() if name not in own}
+    )
+
+
 def _backbone(precision: str) -> Any:
-    from clue_runner.models.build import build_backbone
+    from clue_runner.architectures.settings import build_backbone
 
     shape = {"num_layers": 1, "hidden_dim": WIDTH, "num_heads": 2, "intermediate_dim": 28}
     overrides = [f"model.{name}={value}" for name, value in shape.items()]
     model = load_run(task="afqmc", card_settings={}, model="test", overrides=overrides).model
-    return build_backbone(model, VOCAB, dtype_policy=precision, seed=1)
+    return build_backbone(model, VOCAB, precision=precision, seed=1)
 
 
 def _classification(precision: str) -> Any:
@@ -63,10 +77,11 @@ def _answer(precision: str, spans: bool) -> Any:
 
 
 def _reader(precision: str) -> Any:
-    from clue_runner.models.dgcnn import ReaderShape, ReadingHead
+    from clue_runner.architectures.base import load_architecture
+    from clue_runner.architectures.settings import make_shape
 
-    policy = {"float32": "float32", "bfloat16": "mixed_bfloat16"}[precision]
-    return ReadingHead(ReaderShape(VOCAB, width=WIDTH), dtype_policy=policy, seed=1)
+    shape = make_shape("dgcnn", hidden_dim=WIDTH)
+    return load_architecture("dgcnn").build(shape, VOCAB, precision=precision, seed=1)
 
 
 NETWORKS: dict[str, Callable[[str], Any]] = {
@@ -82,15 +97,15 @@ NETWORKS: dict[str, Callable[[str], Any]] = {
 }
 
 
-def random_update(number: int, micro_batches: int = 1) -> Update:
+def random_update(number: int, micro_batches: int = 1, length: int = LENGTH) -> Update:
     """The columns of all networks at once: each takes its own."""
     draw = np.random.default_rng(number)
     shape = (micro_batches, ROWS)
-    lengths = draw.integers(5, LENGTH + 1, shape).astype(np.int32)
-    inside = np.arange(LENGTH) < lengths[..., None]
+    lengths = draw.integers(length - 3, length + 1, shape).astype(np.int32)
+    inside = np.arange(length) < lengths[..., None]
     # few tokens an update, so that most rows of the table wait long for their next gradient
     first = 1 + UNWEIGHTED + 7 * (number % 11)
-    ids = np.where(inside, draw.integers(first, first + 10, (*shape, LENGTH)), 0)
+    ids = np.where(inside, draw.integers(first, first + 10, (*shape, length)), 0)
     weight = np.ones(shape, np.float32)
     weight[:, -1] = 0
     # looked up without a gradient, and before the others in the table, whose order such rows may not decide

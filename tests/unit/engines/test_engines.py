@@ -24,10 +24,10 @@ from support.engines import (
     updates,
 )
 
-from clue_runner.engines.states import MOMENTUM
 from clue_runner.errors import CheckpointError
 
 TESTS = Path(__file__).parents[2]
+MOMENTUM = "optimizer/momentum/"
 _CACHE: dict[str, tuple[Any, dict[str, Any]]] = {}
 
 
@@ -130,7 +130,7 @@ def test_a_state_that_a_failed_step_has_eaten_is_told_and_put_back() -> None:
     saved = engine.get_state()
     assert engine.applied() == 2
     losses, after = run(engine, batches[2:], first=2), engine.get_state()
-    next(iter(engine.state["momentum"].values())).delete()
+    next(iter(engine.state["slots"].values()))["momentum"].delete()
     assert engine.applied() is None
     engine.set_state(saved)
     assert engine.applied() == 2

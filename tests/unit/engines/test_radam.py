@@ -12,19 +12,9 @@ import pytest
 
 pytest.importorskip("keras")
 
-from keras import ops
-
 from clue_runner.config.schema import Run
-from clue_runner.engines.base import EngineSettings
-from clue_runner.engines.optimizers import Moments, average_decay, radam, rectified_size
-
-
-def settings(**changes: Any) -> EngineSettings:
-    base: dict[str, Any] = {
-        "precision": "float32", "jit": False, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7,
-        "weight_decay": 0.0, "clip_norm": None, "ema": 0.9999, "seed": 0, "optimizer": "radam",
-    }  # fmt: skip
-    return EngineSettings(**{**base, **changes})
+from clue_runner.engines.average import kept_share
+from clue_runner.engines.rules import make_rule
 
 
 def by_the_paper(gradients: list[float], rate: float) -> list[float]:
@@ -46,21 +36,21 @@ def by_the_paper(gradients: list[float], rate: float) -> list[float]:
 
 def test_radam_is_the_papers_rule() -> None:
     gradients = np.random.default_rng(0).normal(size=40).tolist()
-    weight, moments, found = np.float32(0), Moments(np.float32(0), np.float32(0)), []
+    rule = make_rule("radam", {"epsilon": 1e-7})
+    weight, slots, found = np.float32(0), dict.fromkeys(rule.slots(()), np.float32(0)), []
     for step, gradient in enumerate(gradients, 1):
-        size = rectified_size(np.float32(1e-3), np.float32(step), settings(), ops)
+        size = rule.size(np.float32(1e-3), np.float32(step))
         assert (float(size.plain) == 0) != (float(size.adaptive) == 0)
         assert (float(size.adaptive) == 0) == (step <= 4)
-        weight, moments = radam(weight, np.float32(gradient), moments, size, settings())
+        weight, slots = rule.step(weight, np.float32(gradient), slots, size)
         found.append(float(weight))
     np.testing.assert_allclose(found, by_the_paper(gradients, 1e-3), rtol=2e-3, atol=1e-8)
 
 
 def test_the_average_starts_with_a_short_memory() -> None:
-    warm = settings(ema_warmup=True)
-    assert float(average_decay(np.float32(1), warm, ops)) == pytest.approx(2 / 11)
-    assert float(average_decay(np.float32(1e6), warm, ops)) == pytest.approx(0.9999)
-    assert average_decay(np.float32(1), settings(), ops) == 0.9999
+    assert float(kept_share(np.float32(1), 0.9999, warmup=True)) == pytest.approx(2 / 11)
+    assert float(kept_share(np.float32(1e6), 0.9999, warmup=True)) == pytest.approx(0.9999)
+    assert kept_share(np.float32(1), 0.9999, warmup=False) == 0.9999
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 from support.engines import RATE, Update, make_engine, split, updates
 
-from clue_runner.engines.states import MOMENTUM, STEP, VELOCITY
+from clue_runner.engines.states import STEP
 
 Tensors = dict[str, np.ndarray[Any, Any]]
-AVERAGE = "ema/"
+AVERAGE, MOMENTUM, VELOCITY = "ema/", "optimizer/momentum/", "optimizer/velocity/"
 EPSILON = 1e-6
 WEIGHTS = 5e-7  # a two-thousandth of a step; a norm's scale of 1 has digits of 1e-7
 MOMENTS = 3e-5  # of the largest in their tensor
