@@ -18,6 +18,7 @@ from clue_runner.commands.evaluate import gold_source
 from clue_runner.console import Console
 from clue_runner.data.card import Template
 from clue_runner.data.cards import Card
+from clue_runner.data.layouts import read_records
 from clue_runner.data.locate import locate
 from clue_runner.data.records import EntityRecord, ReadingRecord, Records, TextRecord
 from clue_runner.data.sources import DataSource, FolderSource, MemorySource, missing_file, split_file
@@ -94,10 +95,9 @@ def read_own(adapter: Adapter, text: str) -> Question:
         open_regular(path).close()
         source = FolderSource(text, {card.splits[name].file: path})
         stem = path.stem[:LONGEST_STEM]
-    single = _one_file(card, name)
-    records = load_adapter(single, adapter.run).read(source, name)
-    if path is not None:
-        records = replace(records, file=printable(path.name))
+    records = read_records(_one_file(card, name), source, name, labelled=False)
+    # its own name, not that of the split whose layout it has: nothing is learnt from it
+    records = replace(records, split=text, file=records.file if path is None else printable(path.name))
     gold, why = _read_gold(adapter, source, path)
     # Two files of one name are two files, and none is a split of the run.
     output = f"{stem}-{records.sha256[:8]}"

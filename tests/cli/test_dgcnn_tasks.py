@@ -87,7 +87,7 @@ def test_changed_word_vectors_are_another_run(clue: Clue, trained: Path, tmp_pat
     shutil.copytree(trained, place)
     arguments = [one.replace(str(trained), str(place)) for one in command(trained)]
     other = clue(*arguments)  # the file moved: another setting
-    assert other.exit_code == 4 and "model.word_vectors" in other.stderr
+    assert other.exit_code == 4 and "task.word_vectors" in other.stderr
     vectors(trained / "vectors.txt", seed=1)
     changed = clue(*command(trained))
     vectors(trained / "vectors.txt")
@@ -163,8 +163,11 @@ def test_records_without_a_question_are_left_out_and_without_passages_answered_e
 ) -> None:
     questions = [broken(id=str(number)) for number in range(9)]
     path = listed(tmp_path / "q.json", *questions, broken(id="9", passages=[]), {"id": "10", "passages": []})
-    arguments = ("train", "--task", "sogouqa", "--data", path, *SMALL, "--output", tmp_path / "run")
-    outcome = clue(*arguments, "--set", "data.limit_train=null", "--set", "data.limit_dev=null")
+    whole = [
+        one.replace("limit_train=24", "limit_train=null").replace("limit_dev=6", "limit_dev=null")
+        for one in SMALL
+    ]
+    outcome = clue("train", "--task", "sogouqa", "--data", path, *whole, "--output", tmp_path / "run")
     assert outcome.exit_code == 0, outcome.stderr
     assert "1 records without a question" in outcome.stderr
     told = clue("predict", "--run", tmp_path / "run", "--split", path, "--output", tmp_path / "all.jsonl")
@@ -185,8 +188,8 @@ def test_wrong_word_vectors_are_refused(clue: Clue, tmp_path: Path, content: str
 
 
 def test_an_empty_vocabulary_is_refused(clue: Clue, tmp_path: Path) -> None:
-    arguments = ("train", "--task", "webqa", "--data", "sample", *SMALL, "--output", tmp_path / "run")
-    outcome = clue(*arguments, "--set", "data.min_count=1000000")
+    rare = [one.replace("min_count=1", "min_count=1000000") for one in SMALL]
+    outcome = clue("train", "--task", "webqa", "--data", "sample", *rare, "--output", tmp_path / "run")
     assert outcome.exit_code == 3 and "an empty vocabulary" in outcome.stderr
 
 

@@ -99,7 +99,8 @@ def test_a_plan_keeps_the_number_that_a_run_began_with(clue: Clue, tmp_path: Pat
 def test_a_folder_is_looked_at_before_a_backend_is_loaded(
     clue: Clue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("clue_runner.training.run.choose", lambda run: pytest.fail("a backend is loaded"))
+    loaded = "clue_runner.training.network.set_backend"
+    monkeypatch.setattr(loaded, lambda backend: pytest.fail("a backend is loaded"))
     (tmp_path / "thesis.tex").write_text("", encoding="utf-8")
     outcome = clue(*AUTO, "--output", tmp_path)
     assert outcome.exit_code == 2
