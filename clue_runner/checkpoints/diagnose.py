@@ -189,11 +189,11 @@ def _foreign_head(case: Case) -> Finding | None:
         return None
     taken = [use.name for use in case.plan.report if use.used_as]
     patterns = dict.fromkeys(_outside(name, taken, case.separator) for name in unmapped)
-    listed = ", ".join(f'"{pattern}"' for pattern in patterns)
+    listed = ",".join(patterns)
     count = f"{len(unmapped)} tensor{'s' * (len(unmapped) > 1)}"
     return Finding(
         f"the network is whole, but {count} beside it belong to nothing that is known",
-        f"where they are the head of another task, leave them out: --set 'model.ignore=[{listed}]'",
+        f"where they are the head of another task, leave them out: --set model.ignore={listed}",
         case.plan.problems,
     )
 

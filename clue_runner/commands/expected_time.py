@@ -21,7 +21,14 @@ from clue_runner.training.run_display import evaluations_until
 from clue_runner.training.setup import Setup
 
 # Where the weights come from decides no rate; everything else of the network does.
-NOT_OF_THE_RATE = {"model.name", "model.checkpoint", "model.init", "model.vocab", "model.vocab_trust"}
+NOT_OF_THE_RATE = {
+    "model.name",
+    "model.checkpoint",
+    "model.init",
+    "model.vocab",
+    "model.vocab_trust",
+    "model.ignore",
+}
 OF_THE_RATE = {"data.max_length", "backend", "train.token_budget", "train.lengths", "train.jit"}
 SAME_MACHINE = ("processor", "processor_model", "cores")
 GPU = "(gpu:"  # how results name a device that is one

@@ -78,6 +78,10 @@ class ModelSettings(Section):
         description="auto (the checkpoint's, else the shipped zh.txt) or a vocab.txt"
     )
     vocab_trust: bool = Field(description="take a vocabulary that differs from the checkpoint's own")
+    ignore: str | None = Field(
+        description="tensors of the checkpoint to leave out, separated by commas; a name, or a beginning "
+        "that ends with . or /; null: none"
+    )
     lowercase: bool = Field(description="lower-case and strip accents before WordPiece")
     head_dropout: Share = Field(description="dropout before the task's output layer")
     pooling: Literal["pooler", "first", "mean", "max"] = Field(

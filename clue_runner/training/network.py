@@ -77,7 +77,8 @@ def open_checkpoint(run: Run) -> Checkpoint | None:
     """
     if run.model.init == "random" or run.model.checkpoint is None:
         return None
-    return read_checkpoint(run.model.checkpoint)
+    ignore = [name.strip() for name in (run.model.ignore or "").split(",") if name.strip()]
+    return read_checkpoint(run.model.checkpoint, ignore=ignore)
 
 
 def open_tokenizer(run: Run, checkpoint: Checkpoint | None) -> Tokenizer:
