@@ -17,7 +17,7 @@ from importlib import metadata
 from importlib.util import find_spec
 from typing import Any
 
-BACKEND_SECONDS = 90.0
+BACKEND_SECONDS, GPU_SECONDS = 90.0, 20.0
 LIBRARIES = ("keras", "numpy", "tokenizers", "safetensors", "scikit-learn", "pydantic")
 DISTRIBUTIONS = {"tensorflow": ("tensorflow", "tensorflow-cpu", "tensorflow-intel"), "jax": ("jax",)}
 # import_module, since only the engines may import a backend by statement; here it runs in a child process.
@@ -28,6 +28,10 @@ PROBES = {
     "jax": "from importlib import import_module as i;import json;"
     "print('DEVICES'+json.dumps([x.platform for x in i('jax').devices()]))",
 }
+GPUS = (
+    "import json;from clue_runner.engines.gpus import nvidia_gpus;"
+    "print('DEVICES'+json.dumps([f'{x.name}, {x.total // 2**20} MiB' for x in nvidia_gpus()]))"
+)
 
 
 def machine_facts() -> dict[str, Any]:
@@ -45,7 +49,7 @@ def machine_facts() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "versions": {name: _version(name) for name in ("clue-runner", *LIBRARIES)},
         "backends": probe_backends(),
-        "gpus": _nvidia_gpus(),
+        "gpus": _answer(_child(GPUS, dict(os.environ)), GPU_SECONDS).get("devices", []),
         "cores": core_count(),
         "bfloat16": bool(flags & {"avx512_bf16", "amx_bf16", "bf16"}) if flags else None,
         "memory_bytes": host_bytes(),
@@ -66,18 +70,23 @@ def probe_backends() -> dict[str, dict[str, Any]]:
         if find_spec(name) is None:
             found[name]["error"] = "not installed"
             continue
-        children[name] = subprocess.Popen(
-            [sys.executable, "-c", code],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-            errors="replace",
-            env=environment,
-        )
+        children[name] = _child(code, environment)
     deadline = time.monotonic() + BACKEND_SECONDS
     for name, child in children.items():
         found[name].update(_answer(child, max(deadline - time.monotonic(), 0.1)))
     return found
+
+
+def _child(code: str, environment: dict[str, str]) -> subprocess.Popen[str]:
+    """Start Python on this code, in a process whose crash or hang is its own."""
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        errors="replace",
+        env=environment,
+    )
 
 
 def _answer(child: subprocess.Popen[str], seconds: float) -> dict[str, Any]:
@@ -107,24 +116,3 @@ def _version(distribution: str) -> str | None:
 def _backend_version(name: str) -> str | None:
     """Return a backend's version under whichever distribution provides it."""
     return next((version for entry in DISTRIBUTIONS[name] if (version := _version(entry))), None)
-
-
-def _nvidia_gpus() -> list[str]:
-    """Return what nvidia-smi lists; empty without it."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return []
-    try:
-        listed = subprocess.run(
-            [program, "--query-gpu=name,memory.total", "--format=csv,noheader"],
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=20,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    return (
-        [line.strip() for line in listed.stdout.split("\n") if line.strip()] if listed.returncode == 0 else []
-    )

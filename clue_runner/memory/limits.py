@@ -5,16 +5,13 @@ In: a device. Out: bytes. Knows nothing about networks or settings. No backend i
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import subprocess
-from itertools import takewhile
 from pathlib import Path
 
 import psutil
 
 from clue_runner.engines.devices import Device
+from clue_runner.engines.gpus import visible_gpu
 from clue_runner.errors import UsageError
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
@@ -82,29 +79,8 @@ def _text(path: Path) -> str:
 
 def free_gpu_bytes(index: int = 0) -> int | None:
     """Return the free memory of a GPU as its driver says; None where there is no driver."""
-    program, card = shutil.which("nvidia-smi"), _driver_name(index)
-    if program is None or card is None:
-        return None
-    command = [program, "--query-gpu=memory.free", "--format=csv,noheader,nounits", f"--id={card}"]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    text = found.stdout.strip()
-    return int(text) * 2**20 if found.returncode == 0 and text.isdigit() else None
-
-
-def _driver_name(index: int) -> str | None:
-    """Return the number or UUID by which the driver knows a backend's GPU; None where there is none.
-
-    Backends count the GPUs in CUDA_VISIBLE_DEVICES, the driver's program counts all of them.
-    """
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is None:
-        return str(index)
-    # as CUDA reads it: nothing counts from the first entry on that names no GPU
-    names = list(takewhile(lambda name: name not in {"", "-1"}, map(str.strip, visible.split(","))))
-    return names[index] if index < len(names) else None
+    gpu = visible_gpu(index)
+    return None if gpu is None else gpu.free
 
 
 def free_bytes(device: Device) -> int | None:

@@ -17,8 +17,7 @@ from clue_runner.engines.devices import Choice, Device
 from clue_runner.errors import UsageError
 from clue_runner.memory import batch_size as auto_batch
 from clue_runner.memory import guess
-from clue_runner.memory import limits as memory_limits
-from clue_runner.memory.limits import free_gpu_bytes, free_host_bytes, read_size
+from clue_runner.memory.limits import free_host_bytes, read_size
 from clue_runner.memory.model import Need, Network, count_weights, network_of, step_need
 from clue_runner.memory.table import WITHIN, Best, advise, handy, largest_rows, lengths, modes
 from clue_runner.training.network import Choices, as_chosen
@@ -191,35 +190,6 @@ def test_free_memory_is_the_containers_where_that_is_less(tmp_path: Path) -> Non
     )
     assert free_host_bytes(meminfo, groups) == 50
     assert free_host_bytes(tmp_path / "none", tmp_path / "none") is None
-
-
-def test_the_gpus_memory_is_what_its_driver_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = tmp_path / "nvidia-smi"
-    program.write_text('#!/bin/sh\n[ "$3" = --id=1 ] && echo 1234\n', encoding="utf-8")
-    program.chmod(0o755)
-    monkeypatch.setattr(memory_limits.shutil, "which", lambda name: str(program))
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert free_gpu_bytes(1) == 1234 * 2**20
-    assert free_gpu_bytes(0) is None
-    monkeypatch.setattr(memory_limits.shutil, "which", lambda name: None)
-    assert free_gpu_bytes(1) is None
-
-
-@pytest.mark.parametrize(
-    ("visible", "index", "asked"),
-    [(None, 1, "1"), ("3,5", 1, "5"), ("GPU-aa, GPU-bb", 0, "GPU-aa"), ("2", 1, None), ("", 0, None)],
-)
-def test_backends_count_the_visible_gpus(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, visible: str | None, index: int, asked: str | None
-) -> None:
-    program = tmp_path / "nvidia-smi"
-    program.write_text(f'#!/bin/sh\n[ "$3" = --id={asked} ] && echo 7\n', encoding="utf-8")
-    program.chmod(0o755)
-    monkeypatch.setattr(memory_limits.shutil, "which", lambda name: str(program))
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    if visible is not None:
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert free_gpu_bytes(index) == (None if asked is None else 7 * 2**20)
 
 
 @pytest.mark.parametrize(
