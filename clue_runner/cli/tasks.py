@@ -175,7 +175,7 @@ def _records(card: Card, split: str) -> int | None:
 
 def _data_at_hand(card: Card) -> bool:
     """Return whether the data lies where it is looked for; its contents are not looked at."""
-    from clue_runner.data.locate import data_at_hand
+    from clue_runner.data.at_hand import data_at_hand
 
     return data_at_hand(card) is not None
 

@@ -9,30 +9,23 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import socket
-import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from clue_runner.config.shipped import clue_home
+from clue_runner.data import mirror
 from clue_runner.data.archives import open_archive, verify_archive
+from clue_runner.data.at_hand import data_folder, is_offline
 from clue_runner.data.card import Card, Download
+from clue_runner.data.mirror import BROKEN_OFF, OnProgress, answers, host, transfer, transfer_fault
 from clue_runner.data.sources import DataSource, ZipSource, require_some_file, split_file
 from clue_runner.errors import ClueError, DataError, Problem, StorageError
 from clue_runner.files.names import read_regular
 
-CONNECT_SECONDS = 10.0
-STALL_SECONDS = 30.0  # longest silence once connected
 ATTEMPTS = 2  # per mirror, where something came
 RETRY_SECONDS = 1.0
-BROKEN_OFF = "the transfer broke off"
-MAX_BYTES = 1024**3
-CHUNK_BYTES = 64 * 1024
 STALE_PART_SECONDS = 24 * 3600.0
 
-OnProgress = Callable[[int, int | None], None]
 Say = Callable[[str], None]
 
 
@@ -66,8 +59,8 @@ def fetch(
         for number, url in enumerate(card.download.urls, start=1):
             if say:
                 say(
-                    f"waiting for {_host(url)} (mirror {number} of {len(card.download.urls)}; given up after "
-                    f"{CONNECT_SECONDS:g} s to connect or {STALL_SECONDS:g} s without a byte)"
+                    f"waiting for {host(url)} (mirror {number} of {len(card.download.urls)}; given up after "
+                    f"{mirror.CONNECT_SECONDS:g} s to connect or {mirror.STALL_SECONDS:g} s without a byte)"
                 )
             failure = _fetch_from(url, part, card, on_progress)
             if failure is None:
@@ -139,28 +132,18 @@ def _opened(archive: Path) -> ZipSource:
     return ZipSource(str(archive), archive, open_archive(archive))
 
 
-def data_folder(card: Card) -> Path:
-    """Return where ``clue data get`` puts the task's zip: ``$CLUE_HOME/data/<task>``."""
-    return clue_home() / "data" / card.name
-
-
-def is_offline(offline: bool | None = None) -> bool:
-    """Return whether downloads are off, by the flag or by ``$CLUE_OFFLINE``."""
-    return offline if offline is not None else os.environ.get("CLUE_OFFLINE", "") not in {"", "0"}
-
-
 def _fetch_from(url: str, part: Path, card: Card, on_progress: OnProgress | None) -> Problem | None:
     """Fill ``part`` from one mirror with verified data and return None, or return what went wrong."""
     import requests
 
-    if not _answers(url):
-        return Problem(f"no connection within {CONNECT_SECONDS:g} seconds", where=url)
+    if not answers(url):
+        return Problem(f"no connection within {mirror.CONNECT_SECONDS:g} seconds", where=url)
     problem = Problem("not tried", where=url)
     for attempt in range(ATTEMPTS):
         if attempt:
             time.sleep(RETRY_SECONDS)
         try:
-            _transfer(url, part, on_progress)
+            transfer(url, part, on_progress)
             _verify(card, part)
             return None
         except requests.HTTPError as error:
@@ -171,7 +154,7 @@ def _fetch_from(url: str, part: Path, card: Card, on_progress: OnProgress | None
         except (requests.ConnectTimeout, requests.exceptions.InvalidURL, requests.exceptions.MissingSchema):
             return Problem("no connection", where=url)
         except requests.RequestException as error:
-            problem = Problem(_transfer_fault(error), where=url)
+            problem = Problem(transfer_fault(error), where=url)
             if problem.what != BROKEN_OFF:
                 return problem
         except ClueError as error:
@@ -179,72 +162,6 @@ def _fetch_from(url: str, part: Path, card: Card, on_progress: OnProgress | None
         except OSError as error:
             raise _cannot_write(part.parent, error) from None
     return problem
-
-
-def _host(url: str) -> str:
-    """Return the host of an address, or the address where it has none."""
-    return urlsplit(url).hostname or url
-
-
-def _answers(url: str) -> bool:
-    """Return whether the server takes a connection in time, names and all its addresses together.
-
-    A library's own limit counts for one address of many, and not for the look-up of the name: behind a
-    firewall that swallows packets, a mirror with eight addresses would hold the command for minutes.
-    """
-    from requests.utils import get_environ_proxies
-
-    parts = urlsplit(url)
-    if parts.hostname is None or get_environ_proxies(url):
-        return True  # no address is an error of its own, and a proxy connects by itself
-    port = parts.port or {"https": 443}.get(parts.scheme, 80)
-    reached, failures = threading.Event(), list[OSError]()
-    worker = threading.Thread(target=_connect, args=(parts.hostname, port, reached, failures), daemon=True)
-    worker.start()
-    worker.join(CONNECT_SECONDS)
-    if reached.is_set() or worker.is_alive():
-        return reached.is_set()
-    # A refusal is an answer: the request itself then says what is wrong.
-    return not any(isinstance(failure, TimeoutError) for failure in failures)
-
-
-def _connect(host: str, port: int, reached: threading.Event, failures: list[OSError]) -> None:
-    """Set ``reached`` once one of the host's addresses takes a connection; else note why none did."""
-    try:
-        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):  # the request itself says what is wrong with the name
-        return
-    for family, kind, protocol, _, address in addresses:
-        try:
-            with socket.socket(family, kind, protocol) as connection:
-                connection.settimeout(CONNECT_SECONDS / len(addresses))
-                connection.connect(address)
-            reached.set()
-            return
-        except OSError as error:
-            failures.append(error)
-
-
-def _transfer(url: str, part: Path, on_progress: OnProgress | None) -> None:
-    """Download ``url`` into ``part`` with pooch."""
-    import pooch
-
-    downloader = pooch.HTTPDownloader(
-        progressbar=_Watch(on_progress), chunk_size=CHUNK_BYTES, timeout=(CONNECT_SECONDS, STALL_SECONDS)
-    )
-    downloader(url, str(part), None)
-
-
-def _transfer_fault(error: Exception) -> str:
-    """Return what a failed request was: never connected, or broken on the way."""
-    import requests
-
-    # A silence in the middle of a body is no Timeout to requests, but a ConnectionError around one.
-    if isinstance(error, requests.Timeout) or "timed out" in str(error):
-        return f"no data for {STALL_SECONDS:g} seconds"
-    if isinstance(error, requests.ConnectionError) and "IncompleteRead" not in str(error):
-        return "no connection"
-    return BROKEN_OFF
 
 
 def _verify(card: Card, path: Path) -> None:
@@ -270,30 +187,6 @@ def _verify(card: Card, path: Path) -> None:
 def count_lines(source: DataSource, file: str) -> int:
     """Return how many lines of the file are not blank."""
     return sum(1 for line in source.read(file).split(b"\n") if line.strip())
-
-
-class _Watch:
-    """What pooch reports each chunk to; stops a download that never ends."""
-
-    def __init__(self, on_progress: OnProgress | None) -> None:
-        self.total: int | None = None
-        self._done = 0
-        self._on_progress = on_progress
-
-    def update(self, size: int) -> None:
-        """Count a chunk."""
-        self._done += size
-        if self._done > MAX_BYTES:
-            raise DataError("far larger than any official zip", received=f"more than {MAX_BYTES:,} bytes")
-        if self._on_progress:
-            self._on_progress(self._done, self.total or None)
-
-    def reset(self) -> None:
-        """Start over; pooch does so once at the end."""
-        self._done = 0
-
-    def close(self) -> None:
-        """Do nothing; whoever shows the progress closes it."""
 
 
 def _part_file(card: Card, download: Download) -> Path:

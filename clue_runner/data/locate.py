@@ -10,8 +10,9 @@ from pathlib import Path
 from zipfile import is_zipfile
 
 from clue_runner.data.archives import open_archive
+from clue_runner.data.at_hand import data_at_hand
 from clue_runner.data.card import Card
-from clue_runner.data.download import Say, data_folder, fetch
+from clue_runner.data.download import Say, fetch
 from clue_runner.data.foreign.questions import open_questions
 from clue_runner.data.sources import DataSource, FolderSource, ZipSource, require_some_file
 from clue_runner.errors import DataError, StorageError
@@ -39,15 +40,6 @@ def locate(
     if data is not None:
         return open_source(data, card)
     return open_source(data_at_hand(card) or fetch(card, offline=offline, say=say), card)
-
-
-def data_at_hand(card: Card) -> Path | None:
-    """Return the folder that holds the card's data where none is named, or None.
-
-    Files beside a user's own card come first: another task's data of the same name may lie in the cache.
-    """
-    folders = (card.folder, card.folder / "data", data_folder(card))
-    return next((folder for folder in folders if folder.is_dir() and _holds_data(folder, card)), None)
 
 
 def open_sample(card: Card) -> DataSource:
@@ -104,14 +96,6 @@ def _open_folder(folder: Path, card: Card) -> DataSource:
     source = FolderSource(str(folder), files)
     require_some_file(source, card)
     return source
-
-
-def _holds_data(folder: Path, card: Card) -> bool:
-    """Return whether the folder itself holds a file or the zip of the card."""
-    names = {name for split in card.splits.values() for name in split.file_names}
-    if card.download:
-        names.add(card.download.file)
-    return any((folder / name).is_file() for name in names)
 
 
 def _folder_files(folder: Path) -> dict[str, Path]:

@@ -1,6 +1,8 @@
 """``clue tasks``: the list and one card, read from cards alone."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -117,3 +119,16 @@ def test_check_show_and_train_take_the_least_card(clue, tmp_path: Path) -> None:
     shown = clue("tasks", "show", tmp_path).stdout
     assert "licence" not in shown and "0 or" not in shown and "ships" not in shown
     assert "--data sample" not in shown and f"clue train --task {tmp_path}" in shown
+
+
+def test_the_list_needs_click_pydantic_and_yaml_alone(tmp_path: Path) -> None:
+    """A wheel is tried out with these three (``make wheel``)."""
+    code = (
+        "import sys\n"
+        "for name in ('numpy', 'requests', 'pooch', 'rich', 'tokenizers', 'safetensors', 'scipy'):\n"
+        "    sys.modules[name] = None\n"
+        "from clue_runner.cli.main import run\n"
+        "sys.exit(run(['tasks']) or run(['tasks', 'show', 'afqmc']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from clue_runner.data import download
+from clue_runner.data import download, mirror
+from clue_runner.data.at_hand import data_folder
 from clue_runner.data.cards import Card
-from clue_runner.data.download import data_folder, fetch, hash_warning, install
+from clue_runner.data.download import fetch, hash_warning, install
 from clue_runner.errors import DataError, StorageError
 
 MakeCard = Callable[..., Card]
@@ -160,7 +161,7 @@ def test_a_server_that_is_not_there_is_tried_once(clue_home: Path, make_card: Ma
 def test_a_server_that_takes_no_connection_is_given_up(
     clue_home: Path, make_card: MakeCard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(download, "CONNECT_SECONDS", 0.4)
+    monkeypatch.setattr(mirror, "CONNECT_SECONDS", 0.4)
     with socket.socket() as listener, ExitStack() as stack:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
@@ -178,7 +179,7 @@ def test_a_server_that_takes_no_connection_is_given_up(
 def test_a_name_that_is_never_resolved_is_given_up(
     clue_home: Path, make_card: MakeCard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(download, "CONNECT_SECONDS", 0.3)
+    monkeypatch.setattr(mirror, "CONNECT_SECONDS", 0.3)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(3) or [])
     started = time.monotonic()
     with pytest.raises(DataError, match="no connection within 0.3 seconds"):
@@ -195,7 +196,7 @@ def test_a_silent_server_is_given_up_and_the_next_one_asked(
     good_zip: bytes,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(download, "STALL_SECONDS", 0.3)
+    monkeypatch.setattr(mirror, "STALL_SECONDS", 0.3)
     said: list[str] = []
     with socket.create_server(("127.0.0.1", 0)) as silent, ExitStack() as stack:
 
@@ -218,13 +219,13 @@ def test_a_silent_server_is_given_up_and_the_next_one_asked(
 
 
 def test_the_limits_are_those_that_are_said() -> None:
-    assert (download.CONNECT_SECONDS, download.STALL_SECONDS) == (10.0, 30.0)
+    assert (mirror.CONNECT_SECONDS, mirror.STALL_SECONDS) == (10.0, 30.0)
 
 
 def test_an_endless_download_is_stopped(
     server: Server, clue_home: Path, make_card: MakeCard, good_zip: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(download, "MAX_BYTES", 100)
+    monkeypatch.setattr(mirror, "MAX_BYTES", 100)
     with pytest.raises(DataError, match="far larger than any official zip"):
         fetch(card_from(make_card, [server.url("/good", good_zip)]))
 

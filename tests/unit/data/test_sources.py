@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from clue_runner.data.at_hand import data_folder
 from clue_runner.data.cards import Card, find_card
-from clue_runner.data.download import data_folder
 from clue_runner.data.locate import locate, open_source
 from clue_runner.data.readers.text import read_text_records
 from clue_runner.data.sources import split_file
