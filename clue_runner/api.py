@@ -60,7 +60,7 @@ def predict(*, quiet: bool = False, **options: Any) -> dict[str, Any]:
     Raises:
         ClueError: every user mistake.
     """
-    from clue_runner.commands.predict import PredictRequest, fulfil
+    from clue_runner.commands.answers.predict import PredictRequest, fulfil
     from clue_runner.console import Console
 
     request = _request(PredictRequest, options, lists=("run", "text", "text_pair"))
@@ -81,7 +81,7 @@ def evaluate(
     Raises:
         ClueError: every user mistake.
     """
-    from clue_runner.commands.evaluate import score_file
+    from clue_runner.commands.answers.evaluate import score_file
 
     scored = score_file(
         str(task),

@@ -41,6 +41,6 @@ def command(
 ) -> None:
     """Ask one question over texts: the answer, its vote, and where it stands."""
     console = context_console(ctx, json=json)
-    from clue_runner.commands.ask import AskRequest, fulfil
+    from clue_runner.commands.answers.ask import AskRequest, fulfil
 
     fulfil(AskRequest(question, run, (*passage, *more)), console)

@@ -48,7 +48,7 @@ def command(
 ) -> None:
     """Score a prediction file: the task's metric, chance, a 95 % interval, each class."""
     console = context_console(ctx, json=json)
-    from clue_runner.commands.evaluate import score_file
+    from clue_runner.commands.answers.evaluate import score_file
     from clue_runner.files.text import printable
 
     scored = score_file(task, predictions, gold=gold, data=data, partial=partial)

@@ -58,6 +58,6 @@ def command(ctx: click.Context, /, json: bool, **options: Any) -> None:
     clue predict --text 花呗怎么还 --text-pair 怎么还花呗    tasks of two texts
     """
     console = context_console(ctx, json=json)
-    from clue_runner.commands.predict import PredictRequest, fulfil
+    from clue_runner.commands.answers.predict import PredictRequest, fulfil
 
     fulfil(PredictRequest(**options), console)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from clue_runner.adapters.base import Prediction, load_adapter
-from clue_runner.commands.ask import read_passages
-from clue_runner.commands.own_rows import own_rows, row_line, rows_bytes
-from clue_runner.commands.question import read_texts, text_fields
+from clue_runner.commands.answers.ask import read_passages
+from clue_runner.commands.answers.own_rows import own_rows, row_line, rows_bytes
+from clue_runner.commands.answers.question import read_texts, text_fields
 from clue_runner.data.cards import find_card
 from clue_runner.errors import DataError, UsageError
 

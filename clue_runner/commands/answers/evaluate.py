@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from clue_runner.adapters.base import Prediction, Scores, load_adapter
-from clue_runner.commands.evaluate_kits import score_kit
+from clue_runner.commands.answers.evaluate_kits import score_kit
 from clue_runner.data.cards import Card, find_card
 from clue_runner.data.locate import locate
 from clue_runner.data.records import Records

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from clue_runner.adapters.base import Adapter, load_adapter
-from clue_runner.commands.evaluate import gold_source
+from clue_runner.commands.answers.evaluate import gold_source
 from clue_runner.console import Console
 from clue_runner.data.card import Template
 from clue_runner.data.cards import Card

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from clue_runner.adapters.base import Adapter, Predictions, Scores, load_adapter
-from clue_runner.commands.ensemble import ensemble_folder, note_members
-from clue_runner.commands.own_rows import own_rows, row_line, rows_bytes
-from clue_runner.commands.question import TEXTS, Question, read_own, read_split, read_texts
+from clue_runner.commands.answers.ensemble import ensemble_folder, note_members
+from clue_runner.commands.answers.own_rows import own_rows, row_line, rows_bytes
+from clue_runner.commands.answers.question import TEXTS, Question, read_own, read_split, read_texts
 from clue_runner.console import Console
 from clue_runner.console.signals import Signals
 from clue_runner.data.cards import find_card
