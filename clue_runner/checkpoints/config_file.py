@@ -41,11 +41,12 @@ def read_config(path: Path) -> Described:
         StorageError: it cannot be read just now.
     """
     raw = read_json(path)
-    named = NAMED.match(path.name)
+    published = [name for name in architecture_names() if load_architecture(name).names.published]
     family = raw.get("model_type")
     if family is None:
-        family = named.group(1) if named else nameless_family()
-    published = [name for name in architecture_names() if load_architecture(name).names.published]
+        named = NAMED.match(path.name)
+        own = (name for name in published if path.name.startswith(f"{name}_config"))
+        family = next(own, named.group(1) if named else nameless_family())
     if family not in published:
         raise CheckpointError(
             "this family of models is not supported",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from clue_runner.architectures.base import architecture_names, load_architecture
 from clue_runner.architectures.name_table import Layout
 from clue_runner.checkpoints.plan import Plan, Shape, Wanted, foreign_prefixes, match, match_without
 from clue_runner.errors import Problem
@@ -175,11 +176,28 @@ def _nothing(case: Case) -> Finding | None:
     if case.plan.sources:
         return None
     examples = ", ".join(sorted(case.found)[:SHOWN])
+    other = _other_family(case)
+    if other is not None:
+        return Finding(
+            f"the tensors ({examples}, ...) are those of {other}, and {case.config} is read as {case.family}'s",
+            f'call the config {other}_config.json, or write "model_type": "{other}" into it',
+            case.plan.problems[:SHOWN],
+        )
     return Finding(
         f"none of the {len(case.found)} tensors has a name of {case.family}'s; they are {examples}, ...",
         f"name a checkpoint of {case.family}, or one whose {case.config} says its model_type",
         case.plan.problems[:SHOWN],
     )
+
+
+def _other_family(case: Case) -> str | None:
+    """Return the family in whose table most of the tensors stand; None where there is none."""
+    for name in architecture_names():
+        entries = load_architecture(name).names.entries(case.wanted.num_layers)
+        spelled = {spelling for entry in entries for spelling in entry.spellings(case.layout)}
+        if 2 * len(spelled & case.found.keys()) > len(spelled):
+            return name
+    return None
 
 
 def _foreign_head(case: Case) -> Finding | None:
