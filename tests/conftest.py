@@ -25,7 +25,7 @@ LOADS_A_BACKEND += (
     "peer",
 )
 LOADS_A_BACKEND += ("cli/test_train", "cli/test_predict", "cli/test_choice_tasks", "cli/test_entity_task")
-LOADS_A_BACKEND += ("cli/test_ask",)
+LOADS_A_BACKEND += ("cli/test_ask", "cli/test_generate")
 
 # Compiled steps are kept between tests and the processes they start; JAX's key holds program and version.
 _COMPILED = Path(__file__).parents[1] / ".pytest_cache" / "compiled"

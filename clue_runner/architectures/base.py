@@ -48,12 +48,14 @@ class BaseShape(Section):
         WAYS: fields that say how to compute and leave the result as it is; not stored with weights.
         LATER: fields that weights of earlier versions do not mention; those did what the default says.
         NAMELESS: configs and saved weights that name no family are of this one.
+        WRITES: tokens see none that come later, so that the network can go on with a text.
     """
 
     SIZES: ClassVar[frozenset[str]] = frozenset()
     WAYS: ClassVar[frozenset[str]] = frozenset()
     LATER: ClassVar[frozenset[str]] = frozenset()
     NAMELESS: ClassVar[bool] = False
+    WRITES: ClassVar[bool] = False
 
     num_layers: Positive
 

@@ -67,7 +67,7 @@ class Group:
     Args:
         name: e.g. ``blocks``.
         rows: of the table.
-        prefixes: before the names of each row; ``{i}`` is the block's number, ``{i:02}`` the same in two digits.
+        prefixes: before the names of each row; ``{i}`` is the block's number, ``{i:02}`` it in two digits.
         part: ``network``: always there; ``pooler``: a checkpoint may lack it as a whole; ``head``: a head of
             pre-training, which is taken when it is asked for and left out by a rule when it is not.
         outside_prefix: Hugging Face stores it beside the prefix of the family, not below it.

@@ -179,7 +179,7 @@ def _nothing(case: Case) -> Finding | None:
     other = _other_family(case)
     if other is not None:
         return Finding(
-            f"the tensors ({examples}, ...) are those of {other}, and {case.config} is read as {case.family}'s",
+            f"the tensors ({examples}, ...) are {other}'s, and {case.config} is read as {case.family}'s",
             f'call the config {other}_config.json, or write "model_type": "{other}" into it',
             case.plan.problems[:SHOWN],
         )

@@ -31,6 +31,7 @@ ORDER = (
     "memory",
     "predict",
     "ask",
+    "generate",
     "evaluate",
     "submit",
     "config",

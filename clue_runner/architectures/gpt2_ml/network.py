@@ -66,7 +66,7 @@ class DecoderEmbeddings(Part):
 
 
 class DecoderBlock(Block):
-    """Attention without a norm before it; the feed-forward layer reads the norm, the residual goes around it."""
+    """Attention without a norm before it; the residual goes around the norm that feed-forward reads."""
 
     def second_half(self, state: Any, layer: int, key: Any | None) -> Any:
         """Return state + dropout(two dense layers on its norm), float32, the last norm still to come."""

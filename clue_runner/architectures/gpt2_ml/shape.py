@@ -1,8 +1,8 @@
 """GPT2-ML's shape: its sizes and options, read from settings or from a config of the release.
 
 In: values. Out: a frozen ``Shape``. Knows nothing about tensors; imports no Keras.
-Defaults are those of the release's configs (github.com/imcaspar/gpt2-ml, configs/mega.json); the epsilon stands
-in its code alone.
+Defaults are those of the release's configs (github.com/imcaspar/gpt2-ml, configs/mega.json); the epsilon
+stands in its code alone.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ POOLINGS = ("mean", "max")
 class Shape(BaseShape):
     """Sizes and options of the decoder."""
 
+    WRITES: ClassVar[bool] = True
     SIZES: ClassVar[frozenset[str]] = frozenset(ours for ours, _ in COUNTS.values())
     WAYS: ClassVar[frozenset[str]] = frozenset({"attention"})
 

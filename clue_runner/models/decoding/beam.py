@@ -59,16 +59,13 @@ class Beam:
         empty = ops.zeros((rows, width, length), "int32") + self.end
         done_scores = ops.zeros((rows, width)) + NEGATIVE
 
-        def going(
-            index: Any, logits: Any, alive: Any, tokens: Any, scores: Any, done: Any, *state: Any
-        ) -> Any:
+        def going(index: Any, logits: Any, alive: Any, tokens: Any, scores: Any, *rest: Any) -> Any:
             # no sequence that goes on can get a better score than this; sums of logarithms only fall
             best = ops.max(alive, axis=1) / self._divisor(length)
             return (index < length) & ops.any(best > ops.min(scores, axis=1))
 
-        def body(
-            index: Any, logits: Any, alive: Any, tokens: Any, scores: Any, done: Any, *state: Any
-        ) -> Any:
+        def body(index: Any, logits: Any, alive: Any, tokens: Any, scores: Any, *rest: Any) -> Any:
+            done, *carried = rest
             chances = ops.log_softmax(logits, axis=-1)
             short = ops.where(index + 1 < self.shortest, NEGATIVE, 0.0)
             ends = ops.cast(ops.arange(vocabulary) == self.end, "float32")
@@ -86,7 +83,7 @@ class Beam:
             parents = ops.take_along_axis(parents, order, axis=1)
             rows_of = ops.arange(rows)[:, None] * width + ops.cast(parents, "int32")
             last = ops.reshape(ops.take_along_axis(chosen, order, axis=1), (-1,))
-            state = reorder(state, ops.reshape(rows_of, (-1,)))
+            state = reorder(tuple(carried), ops.reshape(rows_of, (-1,)))
             logits, state = step(last, index, state)
             return (index + 1, logits, alive, tokens, scores, done, *state)
 

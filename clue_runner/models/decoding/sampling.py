@@ -1,7 +1,7 @@
 """Which token comes next: the most probable, or a draw from those that top-k and top-p leave.
 
-In: logits of one place, what was written before. Out: probabilities, a token. Numpy alone, so that a seed gives
-the same draws on both backends; what may still differ is the last bits of the logits.
+In: logits of one place, what was written before. Out: probabilities, a token. Numpy alone, so that a seed
+gives the same draws on both backends; what may still differ is the last bits of the logits.
 Knows nothing about networks or text.
 
 Two rules of top-p are in use. ``crossing`` keeps the token at which the sum of probabilities reaches p
