@@ -118,6 +118,7 @@ class Asker:
         self._tokenizer = self._adapter.load_own_tokenizer(vocabulary) or Tokenizer(
             vocabulary, run.model.lowercase
         )
+        self._adapter.tokenizer = self._tokenizer
         choices = choose(run)
         saved = member.best.state.buckets
         self._buckets = None if saved is None else tuple(int(length) for length in saved)

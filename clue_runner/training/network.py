@@ -6,7 +6,7 @@ cheaper check has been made before. Knows nothing about steps, epochs or run fol
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clue_runner.adapters.base import Adapter, load_adapter
+from clue_runner.architectures.base import load_architecture
 from clue_runner.architectures.settings import build_backbone, header, shape_of
 from clue_runner.checkpoints.checkpoint import Checkpoint
 from clue_runner.checkpoints.importer import read_checkpoint
@@ -69,8 +70,12 @@ class _Slot:
         self.value = np.asarray(value, dtype=self.value.dtype)
 
 
-def open_checkpoint(run: Run) -> Checkpoint | None:
+def open_checkpoint(run: Run, heads: Sequence[str] = ()) -> Checkpoint | None:
     """Return the pretrained checkpoint of a run, every tensor accounted for; None for random weights.
+
+    Args:
+        run: its settings.
+        heads: of pre-training that are taken too, where the family has such.
 
     Raises:
         CheckpointError: it cannot be used.
@@ -78,7 +83,10 @@ def open_checkpoint(run: Run) -> Checkpoint | None:
     if run.model.init == "random" or run.model.checkpoint is None:
         return None
     ignore = [name.strip() for name in (run.model.ignore or "").split(",") if name.strip()]
-    return read_checkpoint(run.model.checkpoint, ignore=ignore)
+    known = {group.name for group in load_architecture(run.model.family).names.groups}
+    return read_checkpoint(
+        run.model.checkpoint, heads=[name for name in heads if name in known], ignore=ignore
+    )
 
 
 def open_tokenizer(run: Run, checkpoint: Checkpoint | None) -> Tokenizer:
@@ -161,7 +169,7 @@ def build_engine(
 def network_builder(adapter: Adapter, choices: Choices, *, vocab_size: int) -> Callable[[], Any]:
     """Return what builds the task's network with random weights."""
     run = as_chosen(adapter.run, choices)
-    bound = load_adapter(adapter.card, run)
+    bound = rebound(adapter, run)
     precision = choices.precision.value
 
     def build() -> Any:
@@ -178,6 +186,13 @@ def network_builder(adapter: Adapter, choices: Choices, *, vocab_size: int) -> C
         return bound.build(backbone)
 
     return build
+
+
+def rebound(adapter: Adapter, run: Run) -> Adapter:
+    """Return the adapter bound to other settings, with the same tokenizer."""
+    other = load_adapter(adapter.card, run)
+    other.tokenizer = adapter.tokenizer
+    return other
 
 
 def load_pretrained(engine: Engine, checkpoint: Checkpoint) -> list[str]:
