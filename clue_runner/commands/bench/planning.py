@@ -7,13 +7,14 @@ No backend is loaded. Knows nothing about executors or tables.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from clue_runner.adapters.base import load_adapter
 from clue_runner.checkpoints.checkpoint import Checkpoint
+from clue_runner.commands.bench.mistakes import refuse_mistakes
 from clue_runner.commands.train import TrainRequest, resolve
 from clue_runner.config.model_choice import require_checkpoint
 from clue_runner.config.presets import model_presets
@@ -24,7 +25,7 @@ from clue_runner.config.schema import Run
 from clue_runner.config.shipped import absolute_path
 from clue_runner.data.cards import Card, find_card
 from clue_runner.data.locate import locate
-from clue_runner.errors import ClueError, Problem, UsageError
+from clue_runner.errors import ClueError, UsageError
 from clue_runner.memory.guess import guess_choices
 from clue_runner.runs.code import code_version
 from clue_runner.runs.identity import Identity
@@ -74,7 +75,7 @@ class Planner:
         Raises:
             UsageError: with every mistake in their settings; or two of them come to the same run.
         """
-        self._check(wishes)
+        refuse_mistakes(self.file, wishes, self._resolve)
         order = sorted(range(len(wishes)), key=lambda index: wishes[index].task.name)  # a task is read once
         made = {index: self._item(wishes[index]) for index in order}
         self._records = None
@@ -120,24 +121,6 @@ class Planner:
         if text is None or text == "sample":
             return text
         return str(absolute_path(text.replace("{task}", Path(wish.task.name).name)))
-
-    def _check(self, wishes: Sequence[Wish]) -> None:
-        """Refuse all mistakes of the suite at once."""
-        problems: list[Problem] = []
-        steps: list[str] = []
-        for wish in wishes:
-            try:
-                self._resolve(wish)
-            except UsageError as error:
-                problems += self._placed(error, wish)
-                steps += [error.next_step] if error.next_step and not error.problems else []
-        listed = list(dict.fromkeys(problems))
-        if listed:
-            raise UsageError(
-                f"the suite {self.file.name} cannot be run",
-                problems=listed,
-                next_step=steps[0] if steps else "every setting, explained: clue config show --explain",
-            )
 
     def _item(self, wish: Wish) -> Item:
         """Return the item of a wish whose settings are right."""
@@ -245,41 +228,6 @@ class Planner:
         data = self.data_of(wish)
         words += ["--data", data] if data is not None else []
         return [*words, "--backend", run.backend, "--device", run.device]
-
-    def _placed(self, error: UsageError, wish: Wish) -> Iterator[Problem]:
-        """Yield an error's findings, each with its line in the suite's file."""
-        found = error.problems or (error.headline,)
-        for problem in found:
-            place = self._place(problem, wish)
-            yield replace(problem, where=place) if place else problem
-
-    def _place(self, problem: Problem, wish: Wish) -> str | None:
-        """Return the line of the suite that a finding is about; None where it names its place itself."""
-        where = problem.where or ""
-        suite = self.file.suite
-        if where in {"--model", "model.name"} or problem.what.startswith("no model called"):
-            written = wish.model.name in str(self.file.document.values["models"])
-            return self.file.where("models", suite.models.index(wish.model)) if written else "--model"
-        if where == "--task" or problem.what.startswith("no task called"):
-            return self.file.where("tasks", suite.tasks.index(wish.task))
-        keys = [
-            key for key in self._settings(wish) if key in where.split() or problem.what.startswith(f"{key}:")
-        ]
-        for key in keys:
-            if key in wish.point:
-                index = (suite.grid or {})[key].index(wish.point[key])
-                return self.file.where("grid", key, index)
-            for path in (
-                ("tasks", suite.tasks.index(wish.task), "settings", key),
-                ("models", suite.models.index(wish.model), "settings", key),
-                ("settings", key),
-                (key.rpartition(".")[2],),
-            ):
-                if path in self.file.document.lines:
-                    return self.file.where(*path)
-        if where.startswith("--"):
-            return self.file.where(where.removeprefix("--").split()[0])
-        return None if where else self.file.document.name
 
 
 def argument(value: Any) -> str:
