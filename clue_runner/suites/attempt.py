@@ -22,11 +22,13 @@ from pathlib import Path
 from typing import IO
 
 from clue_runner.config.shipped import PACKAGE
-from clue_runner.errors import BusyError, ClueError, StorageError
+from clue_runner.errors import BusyError, CheckpointError
 from clue_runner.files.atomic import disk_faults, make_folder
 from clue_runner.files.lock import FolderLock
+from clue_runner.runs.folder import RunFolder
+from clue_runner.runs.results import RunResult
 from clue_runner.suites.items import Work
-from clue_runner.suites.records import Attempt, ItemPlace, Record, finished_result, one_line
+from clue_runner.suites.records import Attempt, ItemPlace, Record, changed_program, is_of, one_line
 
 # What another try can mend: memory taken by a neighbour, a disk, a signal from outside. Never 2 to 6: the
 # same settings, data and weights fail the same way again.
@@ -55,9 +57,9 @@ def attempt(work: Work, *, stopped: Callable[[], bool] = lambda: False, tries: i
         StorageError: the item's folder cannot be written.
     """
     place = ItemPlace(work.place)
-    claim = _claim(place, Path(work.folder), stopped)
+    claim = _claim(place, work, stopped)
     if claim is None:
-        return 0 if finished_result(Path(work.folder)) is not None else 128 + signal.SIGTERM
+        return 0 if _has_result(work) else 128 + signal.SIGTERM
     with claim:
         count = 0
         while True:
@@ -73,23 +75,31 @@ def attempt(work: Work, *, stopped: Callable[[], bool] = lambda: False, tries: i
                 return code
 
 
-def _has_result(work: Work) -> bool:
-    """Return whether the run has a score; a damaged result is for ``clue train`` to refuse."""
+def _result(work: Work) -> RunResult | None:
+    """Return the result in the run's folder, of whichever program; None for a damaged one.
+
+    Raises:
+        StorageError: it cannot be read just now.
+    """
     try:
-        return finished_result(Path(work.folder)) is not None
-    except StorageError:
-        raise
-    except ClueError:
-        return False
+        return RunFolder(Path(work.folder)).result()
+    except CheckpointError:
+        return None
 
 
-def _claim(place: ItemPlace, folder: Path, stopped: Callable[[], bool]) -> FolderLock | None:
+def _has_result(work: Work) -> bool:
+    """Return whether the item has its result."""
+    result = _result(work)
+    return result is not None and is_of(result, work.code)
+
+
+def _claim(place: ItemPlace, work: Work, stopped: Callable[[], bool]) -> FolderLock | None:
     """Return the held claim of an item; None where another worker did it, or a stop was asked for."""
     while True:
         try:
             return FolderLock(place.path).acquire()
         except BusyError:
-            if _pause(stopped) or finished_result(folder) is not None:
+            if _pause(stopped) or _has_result(work):
                 return None
 
 
@@ -109,6 +119,9 @@ def _try_once(work: Work, place: ItemPlace, stopped: Callable[[], bool]) -> int:
         *("-P", "-m", "clue_runner.suites.child", str(os.getpid())),
         *("train", *work.arguments, "--output", work.folder),
     ]
+    before = _result(work)
+    if before is not None and before.ok:  # of another program: it is moved aside, not lost
+        command.append("--fresh")
     earlier = place.record()
     began, started = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
     attempts = list(earlier.attempts) if earlier else []
@@ -125,13 +138,11 @@ def _try_once(work: Work, place: ItemPlace, stopped: Callable[[], bool]) -> int:
         finally:
             _end(process)
             _RUNNING.discard(process)
-    ended = now.model_copy(
-        update={
-            "exit_code": code,
-            "seconds": round(time.monotonic() - began, 3),
-            "reason": None if code == 0 else _reason(place.log, start, code),
-        }
-    )
+    reason = None if code == 0 else _reason(place.log, start, code)
+    if code == 0 and (result := _result(work)) is not None and not is_of(result, work.code):
+        code, reason = CheckpointError.exit_code, changed_program(result, work.code)
+    seconds = round(time.monotonic() - began, 3)
+    ended = now.model_copy(update={"exit_code": code, "seconds": seconds, "reason": reason})
     if code != BUSY:  # nothing was tried
         attempts.append(ended)
     place.write(Record(id=work.id, words=work.words, command=shown, attempts=attempts))

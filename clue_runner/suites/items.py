@@ -88,7 +88,12 @@ class Item:
 
     def work(self, root: Path) -> Work:
         """Return what an executor needs to know; ``root``: the suite's folder."""
-        return Work(self.id, self.words, tuple(self.arguments), str(self.folder), str(root))
+        return Work(self.id, self.words, tuple(self.arguments), str(self.folder), str(root), self.code)
+
+    @property
+    def code(self) -> str:
+        """Return the version and hash of the program that the item is for."""
+        return str(self.facts["code"])
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,7 @@ class Work:
         words: the item as people call it.
         arguments: of ``clue train``, ``--output`` left out.
         folder: of the run; ``root``: of the suite. Absolute, on a disk that every machine sees.
+        code: version and hash of the program that the item is for.
         environment: variables on top of the process's own.
     """
 
@@ -108,6 +114,7 @@ class Work:
     arguments: tuple[str, ...]
     folder: str
     root: str
+    code: str
     environment: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -81,15 +81,14 @@ class ItemPlace:
         write_json(self.path / RECORD, record.model_dump(mode="json"))
 
 
-def finished_result(folder: Path) -> RunResult | None:
-    """Return the result of the run in an item's folder where it has a score.
+def is_of(result: RunResult, code: str) -> bool:
+    """Return whether a run in an item's folder is the item's: a program can change while a suite runs."""
+    return result.ok and result.code == code
 
-    Raises:
-        CheckpointError: a damaged result.
-        StorageError: it cannot be read just now.
-    """
-    result = RunFolder(folder).result()
-    return result if result is not None and result.ok else None
+
+def changed_program(result: RunResult, code: str) -> str:
+    """Return why a result is not the item's."""
+    return f"the program changed meanwhile: {result.code} trained it, the item is for {code}"
 
 
 def standing(item: Item, root: Path) -> Standing:
@@ -100,10 +99,12 @@ def standing(item: Item, root: Path) -> Standing:
         result = RunFolder(item.folder).result()
     except (CheckpointError, StorageError) as error:
         return Standing("failed", None, one_line(str(error)), error.exit_code)
-    if result is not None and result.ok:
+    if result is not None and is_of(result, item.code):
         return Standing("ok", result)
     record = ItemPlace(item.work(root).place).record()
     last = record.attempts[-1] if record and record.attempts else None
+    if result is not None and result.ok:
+        return Standing("missing", reason=changed_program(result, item.code))
     if result is not None and result.error is not None:
         return Standing("failed", None, one_line(result.error.message), result.error.exit_code)
     if last is None:
