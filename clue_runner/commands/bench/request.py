@@ -52,8 +52,24 @@ class BenchRequest:
         file = read_suite(self.suite)
         suite = file.suite
         if self.model:
-            kept = [entry for entry in suite.models if entry.tasks is not None]
-            suite = suite.model_copy(update={"models": [*(Entry(name=name) for name in self.model), *kept]})
+            suite = suite.model_copy(update={"models": _replaced(suite.models, self.model)})
         if self.data is not None:
             suite = suite.model_copy(update={"data": self.data})
         return replace(file, suite=suite), absolute_path(self.output or ROOT / file.name)
+
+
+def _replaced(entries: Sequence[Entry], names: Sequence[str]) -> list[Entry]:
+    """Return a suite's models with others in their place, each with every setting that the suite compares.
+
+    Models for single tasks stay: what is named on the command line need not fit these tasks.
+    """
+    general = [entry for entry in entries if entry.tasks is None]
+    variants = list({repr((one.settings, one.label)): one for one in general if one.settings}.values())
+    found = []
+    for name in names:
+        called = Path(name).name
+        found += [
+            Entry(name=name, label=f"{called}-{variant.label or called}", settings=variant.settings)
+            for variant in variants
+        ] or [Entry(name=name)]
+    return [*found, *(entry for entry in entries if entry.tasks is not None)]

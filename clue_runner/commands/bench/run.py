@@ -60,11 +60,12 @@ def fulfil(request: BenchRequest, console: Console) -> dict[str, Any]:
     first = planner.first()
     if all(item.problem is not None for item in first) and first[0].problem is not None:
         raise first[0].problem
+    single = None if request.index is None else _indexed(planner, first, request.index)
     probe_folder(root)
     with Signals(console.warn, last_words=console.last_words) as signals:
         signals.defer()
-        if request.index is not None:
-            return _run_one(_indexed(planner, first, request.index), root, signals, console)
+        if single is not None:
+            return _run_one(single, root, signals, console)
         _run_missing(first, root, execute, signals, console)
         if has_grid(file.suite):
             _run_missing(_second(planner, first), root, execute, signals, console)
