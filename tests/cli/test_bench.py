@@ -60,7 +60,7 @@ def plan(clue: Clue, *arguments: str | Path) -> dict[str, Any]:
         (
             {},
             "grid: {train.learning_rat: [1e-3, 1e-4]}\n",
-            "mine.yaml:9: train.learning_rat: no such setting",
+            "mine.yaml:9: train.learning_rat: no such",
         ),
         ({"settings": "{train.batch_size: auto}"}, "", "mine.yaml:6: a suite names its batch size"),
         (
