@@ -135,6 +135,18 @@ def test_one_byte_changes_what_depends_on_it(clue: Clue, suite: Callable[..., Pa
     assert "train.json" in broken[1]["reason"]
 
 
+def test_the_same_from_python(suite: Callable[..., Path]) -> None:
+    import clue_runner
+    from clue_runner.errors import UsageError
+
+    found = clue_runner.bench("plan", suite(), quiet=True)
+    assert [(item["task"], item["seed"]) for item in found["items"]] == [("afqmc", 1)]
+    with pytest.raises(UsageError, match="no such option"):
+        clue_runner.bench("run", suite(), executer="local")
+    with pytest.raises(UsageError, match="plan, run, collect"):
+        clue_runner.bench("plot", suite())  # type: ignore[arg-type]
+
+
 def test_two_runs_from_end_to_end(clue: Clue, suite: Callable[..., Path], tmp_path: Path) -> None:
     path = suite("gates: {afqmc: 100.1}\n", seeds="[1, 2]")
     outcome = clue("bench", "run", path, "--workers", "2", "--junit", "a.xml", "--markdown", "a.md", "--json")

@@ -25,14 +25,14 @@ from clue_runner.config.schema import Run
 from clue_runner.config.shipped import absolute_path
 from clue_runner.data.cards import Card, find_card
 from clue_runner.data.locate import locate
-from clue_runner.errors import ClueError, UsageError
+from clue_runner.errors import ClueError, Problem, UsageError
 from clue_runner.memory.guess import guess_choices
 from clue_runner.runs.code import code_version
 from clue_runner.runs.identity import Identity
 from clue_runner.suites.collected import Setting
 from clue_runner.suites.grid import Wish, first_stage, pairs
 from clue_runner.suites.items import Item, item_facts, item_id, run_folder
-from clue_runner.suites.suite import SuiteFile
+from clue_runner.suites.suite import SuiteFile, read_suite
 from clue_runner.tokens.rows import Rows
 from clue_runner.training.network import open_checkpoint, open_tokenizer
 from clue_runner.training.prepare import SplitData, read_splits
@@ -75,7 +75,7 @@ class Planner:
         Raises:
             UsageError: with every mistake in their settings; or two of them come to the same run.
         """
-        refuse_mistakes(self.file, wishes, self._resolve)
+        refuse_mistakes(self.file, wishes, self.resolve)
         order = sorted(range(len(wishes)), key=lambda index: wishes[index].task.name)  # a task is read once
         made = {index: self._item(wishes[index]) for index in order}
         self._records = None
@@ -98,7 +98,7 @@ class Planner:
         Raises:
             ClueError: they are missing or cannot be used.
         """
-        card, _ = self._resolve(item.wish)
+        card, _ = self.resolve(item.wish)
         return self._read(card, item.run, self.data_of(item.wish))
 
     def rows(self, item: Item) -> Mapping[str, Rows]:
@@ -124,7 +124,7 @@ class Planner:
 
     def _item(self, wish: Wish) -> Item:
         """Return the item of a wish whose settings are right."""
-        card, run = self._resolve(wish)
+        card, run = self.resolve(wish)
         run = run.model_copy(update={"seed": wish.seed})
         identity = self._identity(card, run, wish)
         problem = identity if isinstance(identity, ClueError) else None
@@ -148,7 +148,7 @@ class Planner:
             problem=problem,
         )
 
-    def _resolve(self, wish: Wish) -> tuple[Card, Run]:
+    def resolve(self, wish: Wish) -> tuple[Card, Run]:
         """Return card and settings of a wish, for any seed; the precision is a fact.
 
         Raises:
@@ -235,3 +235,13 @@ def argument(value: Any) -> str:
     if isinstance(value, str):
         return value if parse_scalar(value) == value and value.strip() == value else f"'{value}'"
     return format_scalar(value)
+
+
+def suite_problems(path: Path) -> list[Problem]:
+    """Return every mistake in a suite's file; data and checkpoints are not looked for."""
+    try:
+        planner = Planner(read_suite(str(path.absolute())), Path())
+        refuse_mistakes(planner.file, list(first_stage(planner.file.suite)), planner.resolve)
+    except ClueError as error:
+        return list(error.problems) or [error.headline]
+    return []

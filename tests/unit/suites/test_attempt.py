@@ -48,7 +48,7 @@ def children(
             program = (
                 f"import os, time; print('error: it is broken', flush=True); time.sleep({seconds}); {end}"
             )
-            return subprocess.Popen([sys.executable, "-S", "-c", program], stdout=log, stderr=log)
+            return subprocess.Popen([sys.executable, "-u", "-S", "-c", program], stdout=log, stderr=log)
 
         monkeypatch.setattr(module, "_start", start)
         return started
