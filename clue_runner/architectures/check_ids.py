@@ -29,7 +29,7 @@ def check_ids(
         shape: of the network.
         vocab_size: rows of the word table.
         splits: encoded rows by the name of their split.
-        limits: name of a column -> how many ids the tokenizer has for it; the shape decides where both know it.
+        limits: column -> how many ids the tokenizer has for it; where the shape knows the column, it decides.
         advice: what to do instead of changing a setting, where settings can no longer be changed.
 
     Raises:
