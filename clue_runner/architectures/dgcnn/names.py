@@ -1,7 +1,7 @@
 """The reader's tensors; no other program stores them, so there is one column of names.
 
 In: nothing. Out: the table. Knows nothing about files, values or libraries.
-The map of word vectors stands in the network where a run has them; its axis ``vector`` is as long as they are.
+The map of word vectors is there where a run has some; its axis ``vector`` is as long as they are.
 """
 
 from __future__ import annotations
