@@ -98,9 +98,7 @@ def main() -> None:
     plain, seconds = write_whole(args.without)
     without = args.rows * (args.without - 1) / seconds
     same = int((tokens[:, : args.without] == plain).sum())
-    print(
-        f"{args.backend}, {args.precision}, {os.cpu_count()} cores, prompt {args.prompt}, text {length} tokens"
-    )
+    print(f"{args.backend}, {args.precision}, {os.cpu_count()} cores, text of {length} tokens")
     print(f"with cache     {with_cache:8.2f} tokens/s")
     print(f"without cache  {without:8.2f} tokens/s")
     print(f"ratio          {with_cache / without:8.1f}")
