@@ -98,6 +98,37 @@ def test_greedy_is_a_beam_of_one(generate: Any) -> None:
     assert len(set(wide)) == 3
 
 
+def test_an_answer_s_score_is_the_mean_of_its_own_tokens(model: Path) -> None:
+    from clue_runner.api import load_backbone
+    from clue_runner.commands.generation.decoder import find_checkpoint, load
+    from clue_runner.commands.generation.zero_shot import Scorer
+
+    checkpoint = find_checkpoint(str(model), BACKEND)  # type: ignore[arg-type]
+    loaded = load(checkpoint, backend=BACKEND, device="cpu", precision="float32")  # type: ignore[arg-type]
+    answers = ["气", "很好吗", ""]
+    found = Scorer(loaded).scores("今天", answers)
+    table = checkpoint.weights["backbone/embeddings/word"]
+    backbone = load_backbone(model, backend=BACKEND)  # type: ignore[arg-type]
+    for answer, score in zip(answers, found, strict=True):
+        ids = [PIECES.index(one) if one in PIECES else 1 for one in f"今天{answer}"]
+        logits = backbone(np.array([ids]))[0][0].astype(np.float64) @ table.T
+        chances = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        means = [chances[place, ids[place + 1]] for place in range(1, len(ids) - 1)]
+        assert score == (pytest.approx(np.mean(means), abs=1e-4) if means else -np.inf)
+
+
+def test_a_task_is_scored_without_training(clue: Any, model: Path) -> None:
+    chosen = ("--zero-shot", "--model", model, "--backend", BACKEND, "--data", "sample", "--limit", 3)
+    found = clue("evaluate", "--task", "afqmc", *chosen, "--shots", 1, "--json")
+    assert found.exit_code == 0
+    result = json.loads(found.stdout.splitlines()[-1])
+    assert result["examples"] == 3 and result["metric"] == "accuracy"
+    assert clue("evaluate", "--task", "c3", *chosen).exit_code == 0
+    assert clue("evaluate", "--task", "cluener", *chosen).exit_code == 2
+    assert clue("evaluate", "--task", "afqmc", "--zero-shot").exit_code == 2
+    assert clue("evaluate", "--task", "afqmc").exit_code == 2
+
+
 def test_no_run_is_repeated(generate: Any) -> None:
     text = json.loads(generate("--json", temperature=0, **{"no-repeat": 1}).stdout)["samples"][0]
     assert len(set("今天" + text)) == len("今天" + text)
