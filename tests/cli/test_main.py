@@ -32,6 +32,7 @@ NAMES = {
     "data",
     "models",
     "train",
+    "bench",
     "memory",
     "predict",
     "evaluate",
