@@ -22,8 +22,8 @@ demo: install    ## train AFQMC on the sample that ships, score it, pack a sampl
 	$(BIN)/clue train --task afqmc --data sample --model tiny --config demo --output runs/demo --fresh
 
 test: install    ## unit, contract, fault and real-data tests, once per backend
-	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q -n 2 --dist loadfile
-	KERAS_BACKEND=jax $(BIN)/python -m pytest -q -n 2 --dist loadfile -m backend
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m backend
 
 smoke: install   ## the smoke suite: every kind of task from data to a table, on the records that ship
 	$(BIN)/clue bench run smoke --output build/smoke --junit build/smoke.xml --markdown build/smoke.md

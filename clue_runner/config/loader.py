@@ -120,11 +120,12 @@ def _merge(
 ) -> tuple[Schema, _Merged]:
     """Return the settings that the run has and their values; what is wrong with each layer is appended."""
     default = default_layer()
-    families = [one.values["model.family"] for one in (default, *layers) if "model.family" in one.values]
-    schema = sections.schema(kind, str(families[-1]))
+    _, *others = OPEN_GROUPS.values()
+    chosen = [str([one.values[key] for one in (default, *layers) if key in one.values][-1]) for key in others]
+    schema = sections.schema(kind, *chosen)
     # A task has no default: placeholders let the layers be checked before it is set at the end.
     base = {**default.values, **schema.defaults, "task.name": task}
-    base |= dict(zip(OPEN_GROUPS.values(), (kind, families[-1]), strict=True))
+    base |= dict(zip(OPEN_GROUPS.values(), (kind, *chosen), strict=True))
     owners = sections.owners()
     for layer in layers:
         check_layer(layer, schema, base, problems, owners=owners)

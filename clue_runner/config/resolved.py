@@ -68,8 +68,8 @@ def load_resolved(path: Path, sections: Sections) -> Run:
     whole = "task.adapter" not in layer.values and name != ""
     if whole:
         layer.put("task.adapter", sections.adapter_of(name), layer.places["task.name"])
-    adapter, family = (str(layer.values.get(key, "")) for key in OPEN_GROUPS.values())
-    schema = sections.schema(adapter, family)
+    adapter, family, rule = (str(layer.values.get(key, "")) for key in OPEN_GROUPS.values())
+    schema = sections.schema(adapter, family, rule)
     if whole:
         strangers = sections.owners().keys() - {*schema.keys, *schema.former}
         layer.values = {key: value for key, value in layer.values.items() if key not in strangers}
