@@ -93,7 +93,7 @@ class Console:
         self.warn(text)
 
     def event(self, event: Mapping[str, object]) -> None:
-        """Print one event, with its time and what is ``beside`` all of them: a JSON line, only with ``--json``."""
+        """Print an event, its time and what is ``beside`` all events as a JSON line; only with ``--json``."""
         if self.json:
             timed = event if event.get("time") else {**event, "time": utc_now()}
             put(json_line({**timed, **self.beside}) + "\n", sys.stdout)
