@@ -33,7 +33,8 @@ FAULTS = """() => {
   }
   for (const chart of document.querySelectorAll('svg.chart')) {
     const frame = chart.getBoundingClientRect();
-    const words = [...chart.querySelectorAll('text')].map((one) => [one.textContent, one.getBoundingClientRect()]);
+    const texts = [...chart.querySelectorAll('text')];
+    const words = texts.map((one) => [one.textContent, one.getBoundingClientRect()]);
     words.forEach(([text, box], place) => {
       if (box.left < frame.left - 1 || box.right > frame.right + 1 || box.bottom > frame.bottom + 1)
         faults.push('chart word outside its chart: ' + text);
