@@ -202,9 +202,8 @@ def _say(content: dict[str, Any], console: Console) -> None:
     console.table(["", "run", "model", "seed", metric, "95 %"], rows)
     for one in content["models"]:
         if one["std"] is not None:
-            console.say(
-                f"{one['model']}: {one['mean']:.2f} ± {one['std']:.2f} over seeds {', '.join(map(str, one['seeds']))}"
-            )
+            seeds = ", ".join(map(str, one["seeds"]))
+            console.say(f"{one['model']}: {one['mean']:.2f} ± {one['std']:.2f} over seeds {seeds}")
     numbers = combinations(range(1, len(rows) + 1), 2)
     console.say("")
     lines = []

@@ -112,7 +112,9 @@ def _write_page(setup: Setup, folder: RunFolder, result: RunResult, console: Con
         options = PageOptions(default_language())
         page = write_run_page(folder, result, options, answered=answered, warn=console.warn)
     except ClueError as error:
-        console.warn(f"the page of this run could not be written: {error}")
+        console.say(
+            f"  page       not written: {error}"
+        )  # as text: with --json the result stays the last line
     else:
         console.say(f"  page       {page}")
 

@@ -22,7 +22,7 @@ class Piece:
 
     Args:
         text: empty where something was left out (``elided``).
-        role: ``gold``, ``predicted``, ``both`` or nothing.
+        role: ``gold``, ``predicted``, ``both``, ``differ`` (one place, two labels) or nothing.
         labels: (label, role) of the spans that end here, where the label says more than the text.
         elided: characters left out here.
     """
@@ -72,8 +72,7 @@ def _marked(text: str, start: int, end: int, spans: Sequence[ShownSpan]) -> list
     cuts = sorted(border for border in borders if start <= border <= end)
     found = []
     for low, high in zip(cuts, cuts[1:], strict=False):
-        roles = {span.role for span in inner if span.start <= low and span.end >= high}
-        role = "both" if len(roles) == 2 else next(iter(roles), "")
+        role = _role([span for span in inner if span.start <= low and span.end >= high])
         labels = tuple(
             (span.label, span.role)
             for span in inner
@@ -81,3 +80,15 @@ def _marked(text: str, start: int, end: int, spans: Sequence[ShownSpan]) -> list
         )
         found.append(Piece(text[low:high], role, labels))
     return found
+
+
+def _role(covering: Sequence[ShownSpan]) -> str:
+    """Return what the spans over one piece say together."""
+    gold, predicted = (
+        {(span.start, span.end, span.label) for span in covering if span.role == role}
+        for role in ("gold", "predicted")
+    )
+    if gold and predicted:
+        places = [{span[:2] for span in side} for side in (gold, predicted)]
+        return "differ" if places[0] & places[1] and not gold & predicted else "both"
+    return "gold" if gold else "predicted" if predicted else ""

@@ -179,7 +179,7 @@ def _loud(answered: Answered, shown: Sequence[Shown], result: RunResult, say: Sa
         means = say("commonest" if by_label else "random_answer")
         numbers = {"score": f"{score:.2f}", "chance": f"{chance:.2f}"}
         return say("not_above", metric=result.metric, means=means, **numbers)
-    return answered.adapter.degenerate(answered.predictions, answered.scores)
+    return None
 
 
 def _table(found: Confusion, say: Say) -> ConfusionTable:

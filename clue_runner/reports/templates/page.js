@@ -5,6 +5,9 @@
   const articles = [...document.querySelectorAll("article[data-gold]")];
   const texts = articles.map((one) => one.textContent.toLowerCase());
   const count = document.getElementById("shown-count");
+  const more = document.getElementById("more");
+  const FIRST = 40; // entries shown until more are asked for
+  let most = FIRST;
   const apply = () => {
     const wanted = form.elements.search.value.trim().toLowerCase();
     const gold = form.elements.gold ? form.elements.gold.value : "";
@@ -13,13 +16,21 @@
     articles.forEach((one, place) => {
       const fits = (!wanted || texts[place].includes(wanted)) &&
         (!gold || one.dataset.gold === gold) && (!answer || one.dataset.answer === answer);
-      one.hidden = !fits;
       shown += fits ? 1 : 0;
+      one.hidden = !fits || shown > most;
     });
-    count.textContent = String(shown);
+    count.textContent = Math.min(shown, most) + " / " + shown;
+    more.hidden = shown <= most;
   };
   form.hidden = false;
-  form.addEventListener("input", apply);
+  form.addEventListener("input", () => {
+    most = FIRST;
+    apply();
+  });
+  more.addEventListener("click", () => {
+    most = articles.length;
+    apply();
+  });
   form.addEventListener("submit", (event) => event.preventDefault());
   apply();
 })();
