@@ -23,6 +23,7 @@ from clue_runner.runs.find import finished_runs, newest_finished
 from clue_runner.runs.folder import RunFolder
 
 ROOT = Path("runs")
+SUITES = ROOT / "bench"  # where suites lie by name
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,8 @@ def _targets(path: Path, console: Console) -> list[Path]:
     """Return the run folders and suite tables that a path stands for."""
     if path.name == TABLE and path.is_file():
         return [path]
+    if not path.is_dir() and exists(SUITES / path / TABLE):
+        return [SUITES / path / TABLE]
     if not path.is_dir():
         raise DataError(
             "no such run or suite", where=str(path), next_step="name a folder of clue train or clue bench"

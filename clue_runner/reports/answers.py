@@ -6,7 +6,7 @@ shows it. Knows nothing about HTML, or about networks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,15 @@ from clue_runner.data.cards import find_card
 from clue_runner.data.locate import locate
 from clue_runner.data.records import Records
 from clue_runner.errors import CheckpointError, DataError
-from clue_runner.files.reading import DamagedFileError, parse_object, read_file
+from clue_runner.files.reading import DamagedFileError, exists, parse_object, read_file
 from clue_runner.runs.events import remembered_data
 from clue_runner.runs.find import load_run
 from clue_runner.runs.folder import RunFolder
 from clue_runner.runs.results import RunResult
+from clue_runner.runs.states import VOCABULARY
 from clue_runner.tokens.rows import Rows
+from clue_runner.tokens.tokenizer import Tokenizer
+from clue_runner.training.prepare import encode_records
 
 DEV = "dev"
 LIMIT = 1024**3
@@ -85,6 +88,21 @@ def read_answered(folder: RunFolder, result: RunResult, data: str | None) -> Ans
             next_step=f"clue predict --run {folder.path} --split dev",
         )
     return Answered(adapter, records, predictions)
+
+
+def with_lengths(answered: Answered, folder: RunFolder, warn: Callable[[str], None]) -> Answered:
+    """Return the answers with the tokens of each record, where the run has kept its vocabulary.
+
+    Raises:
+        CheckpointError: the vocabulary or the pointer to it is damaged.
+    """
+    adapter, state = answered.adapter, folder.best_state()
+    if state is None or not exists(state / VOCABULARY):
+        return answered
+    own = adapter.load_own_tokenizer(state / VOCABULARY)
+    tokenizer = own or Tokenizer(state / VOCABULARY, adapter.run.model.lowercase)
+    rows = encode_records(adapter, answered.records, tokenizer, cache=adapter.run.data.cache, warn=warn)
+    return replace(answered, lengths=record_lengths(rows, len(answered.records)))
 
 
 def read_dev(adapter: Adapter, run: Run, folder: RunFolder, data: str | None) -> Records[Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from clue_runner.data.cards import find_card
 from clue_runner.errors import DataError
 from clue_runner.files.atomic import make_folder, write_atomic
-from clue_runner.reports.answers import Answered, read_answered
+from clue_runner.reports.answers import Answered, read_answered, with_lengths
 from clue_runner.reports.run_page import PageOptions, make_run_page
 from clue_runner.runs.folder import RunFolder
 from clue_runner.runs.results import RunResult
@@ -48,7 +48,7 @@ def write_run_page(
     missing = None
     if answered is None and result.ok:
         try:
-            answered = read_answered(folder, result, data)
+            answered = with_lengths(read_answered(folder, result, data), folder, warn)
         except DataError as error:
             if data is not None:
                 raise

@@ -53,6 +53,9 @@ def test_report_of_a_folder_of_runs_and_of_a_suite(here: Path, capsys: pytest.Ca
     assert run(["report", "nowhere"]) == 3
     assert run(["report", str(here / "suite"), "--output", "new/page.html"]) == 0
     assert (here / "new" / "page.html").is_file()
+    (here / "runs" / "bench").mkdir(parents=True)
+    (here / "suite").rename(here / "runs" / "bench" / "two")
+    assert run(["report", "two"]) == 0  # a suite's own place, by its name
 
 
 def test_a_folder_without_a_run_that_has_ended(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

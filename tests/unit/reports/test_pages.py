@@ -190,3 +190,18 @@ def test_other_data_than_the_runs_is_refused(tmp_path: Path) -> None:
     other = result.model_copy(update={"data_sha256": {"dev": "f" * 64}})
     with pytest.raises(DataError, match="not those that the run was scored on"):
         write_run_page(folder, other, PageOptions("en"), data="sample", warn=pytest.fail)
+
+
+def test_lengths_are_tokens_where_the_run_kept_its_vocabulary(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", "afqmc")
+    state = folder.checkpoints / "step-9"
+    state.mkdir(parents=True)
+    (folder.checkpoints / "best").write_text("step-9\n", encoding="utf-8")
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    (state / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
+    assert "characters" not in page_of(folder).split("</article>")[0]
+    line = json.loads((folder.path / "mistakes.jsonl").read_text(encoding="utf-8").split("\n")[0])
+    characters = sum(len(text["text"]) for text in line["texts"])
+    assert (
+        line["length"] == characters + 3 and line["at_limit"] is False
+    )  # all unknown, and [CLS], [SEP] twice
