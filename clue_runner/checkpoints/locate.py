@@ -14,9 +14,9 @@ from pathlib import Path
 from clue_runner.architectures.base import architecture_names
 from clue_runner.architectures.name_table import Layout
 from clue_runner.checkpoints import not_found
-from clue_runner.checkpoints.google import INDEX, SHARD
-from clue_runner.checkpoints.huggingface import SHARD_INDEX, SINGLE
-from clue_runner.checkpoints.run_weights import WEIGHTS
+from clue_runner.checkpoints.formats.google import INDEX, SHARD
+from clue_runner.checkpoints.formats.run_weights import WEIGHTS
+from clue_runner.checkpoints.formats.safetensors_files import SHARD_INDEX, SINGLE
 from clue_runner.errors import CheckpointError
 from clue_runner.files.litter import entries
 from clue_runner.files.names import user_path

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from clue_runner.checkpoints.google import INDEX, SHARD
-from clue_runner.checkpoints.huggingface import SHARD_INDEX, SINGLE
+from clue_runner.checkpoints.formats.google import INDEX, SHARD
+from clue_runner.checkpoints.formats.safetensors_files import SHARD_INDEX, SINGLE
 from clue_runner.errors import CheckpointError
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".msgpack", ".h5", ".keras", ".npy", ".npz")
