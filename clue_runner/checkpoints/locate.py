@@ -15,8 +15,8 @@ from clue_runner.architectures.base import architecture_names
 from clue_runner.architectures.name_table import Layout
 from clue_runner.checkpoints import not_found
 from clue_runner.checkpoints.formats.google import INDEX, SHARD
+from clue_runner.checkpoints.formats.recognise import face_weights, is_face_file
 from clue_runner.checkpoints.formats.run_weights import WEIGHTS
-from clue_runner.checkpoints.formats.safetensors_files import SHARD_INDEX, SINGLE
 from clue_runner.errors import CheckpointError
 from clue_runner.files.litter import entries
 from clue_runner.files.names import user_path
@@ -36,7 +36,7 @@ class Located:
     Args:
         folder: where they lie.
         layout: whose format it is.
-        weights: the index of a TensorFlow checkpoint, the safetensors file or its index.
+        weights: the index of a TensorFlow checkpoint, the file of weights or the index of several.
         config: describes the network; None where the weights say it themselves.
         notices: what was chosen, and what the user should know of it.
     """
@@ -63,6 +63,8 @@ def locate(path: str | Path) -> Located:
     prefix = _prefix(given)
     if prefix is not None:
         return _at_prefix(given, prefix)
+    if given.is_file() and is_face_file(given.name):
+        return _described(Located(given.parent, "huggingface", given), _listed(given.parent))
     if given.is_file():
         raise not_found.file_given(given)
     if not given.is_dir():
@@ -96,8 +98,8 @@ def _at_prefix(given: Path, prefix: Path) -> Located:
     folder, index = prefix.parent, prefix.with_name(f"{prefix.name}{INDEX}")
     if not index.is_file():
         raise not_found.index_missing(folder, prefix.name)
-    config, notices = _config(folder, _listed(folder))
-    return Located(folder, "google", index, config, (f"{given} is read as {index}", *notices))
+    located = Located(folder, "google", index, notices=(f"{given} is read as {index}",))
+    return _described(located, _listed(folder))
 
 
 def _in_folder(folder: Path) -> Located | None:
@@ -107,14 +109,22 @@ def _in_folder(folder: Path) -> Located | None:
     if len(found) > 1:
         layouts = list(dict.fromkeys(one.layout for one in found))
         if len(layouts) == 1:
-            raise not_found.several_indexes(folder, [one.weights.name for one in found])
+            raise not_found.several_files(folder, [one.weights.name for one in found])
         raise not_found.two_checkpoints(folder, layouts)
     if not found:
         return None
-    if found[0].layout != "google":
-        return found[0]
+    return _described(found[0], files)
+
+
+def _described(located: Located, files: Sequence[Path]) -> Located:
+    """Return a checkpoint with the config that lies beside it; Hugging Face's own name needs no word."""
+    folder = located.folder
+    if located.layout == "native":
+        return located
+    if located.layout == "huggingface" and (folder / CONFIG) in files:
+        return replace(located, config=folder / CONFIG)
     config, notices = _config(folder, files)
-    return replace(found[0], config=config, notices=notices)
+    return replace(located, config=config, notices=(*located.notices, *notices))
 
 
 def _candidates(folder: Path, files: Sequence[Path]) -> Iterator[Located]:
@@ -124,9 +134,8 @@ def _candidates(folder: Path, files: Sequence[Path]) -> Iterator[Located]:
     for name in names:
         if name.endswith(INDEX) and configs:
             yield Located(folder, "google", folder / name)
-    weights = next((name for name in (SINGLE, SHARD_INDEX) if name in names), None)
-    if weights is not None and CONFIG in names:
-        yield Located(folder, "huggingface", folder / weights, folder / CONFIG)
+    for name in face_weights(names) if configs else ():
+        yield Located(folder, "huggingface", folder / name)
     if WEIGHTS in names:
         yield Located(folder, "native", folder / WEIGHTS)
 

@@ -13,9 +13,11 @@ from clue_runner.config.schema import Run
 from clue_runner.config.shipped import absolute_path, clue_home, user_path
 from clue_runner.errors import CheckpointError, DataError, Problem, unknown_name
 
+WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".h5", ".index")  # names of files that hold weights
+
 
 def find_model(text: str) -> Preset | Path:
-    """Return what ``--model`` means: a preset, or a checkpoint's folder or TensorFlow prefix.
+    """Return what ``--model`` means: a preset, or a checkpoint's folder, file or TensorFlow prefix.
 
     A preset's name wins over a folder of the same name; ``./name`` means the folder.
 
@@ -39,8 +41,10 @@ def find_model(text: str) -> Preset | Path:
         return absolute_path(path)
     if path.name and path.with_name(f"{path.name}.index").is_file():
         return absolute_path(path)  # the prefix of a TensorFlow checkpoint
+    if path.suffix in WEIGHTS and path.is_file():
+        return absolute_path(path)  # one file of weights in a folder of several
     if path.exists():
-        raise _not_a_folder(path)
+        raise CheckpointError(f"{path} is a file", next_step="pass the folder that holds the checkpoint")
     own = clue_home() / "models" / text
     if Path(text).name == text and own.is_dir():
         return absolute_path(own)
@@ -50,16 +54,6 @@ def find_model(text: str) -> Preset | Path:
             next_step="pass an existing folder, or a name from: clue models",
         )
     raise unknown_name("model", text, model_presets(), list_command="clue models")
-
-
-def _not_a_folder(path: Path) -> CheckpointError:
-    """Return the error for a file given as a checkpoint; a ``.bin`` is never opened."""
-    if path.suffix in {".bin", ".pt", ".pth", ".pkl"}:
-        return CheckpointError(
-            f"{path} is a pickle, which can carry code; it was not read",
-            next_step="convert it to model.safetensors and pass the folder that holds it",
-        )
-    return CheckpointError(f"{path} is a file", next_step="pass the folder that holds the checkpoint")
 
 
 def require_checkpoint(run: Run) -> None:

@@ -12,19 +12,24 @@ from pathlib import Path
 from clue_runner.checkpoints.files import TensorReader
 from clue_runner.checkpoints.formats.google import INDEX, GoogleReader
 from clue_runner.checkpoints.formats.safetensors_files import SHARD_INDEX, SINGLE, SafetensorsReader
+from clue_runner.checkpoints.formats.torch_files import reader as torch
+from clue_runner.checkpoints.formats.torch_files.reader import TorchReader
 
 # The same weights in several formats lie beside one another on the hub; the first that is there is taken.
-PREFERRED = (SINGLE, SHARD_INDEX)
+PREFERRED = (SINGLE, SHARD_INDEX, torch.SINGLE, torch.SHARD_INDEX)
+# Other files of these names are weights only where no file of the names above is there.
+FREE = (".pt", ".pth")
 
 
 def face_weights(names: Sequence[str]) -> list[str]:
     """Return the file with weights under Hugging Face's names; several: nobody knows which."""
-    return [name for name in PREFERRED if name in names][:1]
+    preferred = [name for name in PREFERRED if name in names][:1]
+    return preferred or [name for name in names if name.endswith(FREE)]
 
 
 def is_face_file(name: str) -> bool:
     """Return whether a file of this name holds weights under Hugging Face's names."""
-    return name in PREFERRED
+    return name in PREFERRED or name.endswith(torch.SUFFIXES)
 
 
 def open_weights(path: Path) -> TensorReader:
@@ -36,4 +41,6 @@ def open_weights(path: Path) -> TensorReader:
     """
     if path.name.endswith(INDEX):
         return GoogleReader(path)
+    if path.name.endswith((torch.SHARD_INDEX, *torch.SUFFIXES)):
+        return TorchReader(path)
     return SafetensorsReader(path)
