@@ -11,7 +11,7 @@ from pathlib import Path
 from clue_runner.config.presets import Preset, model_preset, model_presets
 from clue_runner.config.schema import Run
 from clue_runner.config.shipped import absolute_path, clue_home, user_path
-from clue_runner.errors import CheckpointError, DataError, Problem, unknown_name
+from clue_runner.errors import CheckpointError, DataError, Problem, UsageError, unknown_name
 
 WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".h5", ".index")  # names of files that hold weights
 
@@ -53,7 +53,12 @@ def find_model(text: str) -> Preset | Path:
             f"no checkpoint folder at {text}",
             next_step="pass an existing folder, or a name from: clue models",
         )
-    raise unknown_name("model", text, model_presets(), list_command="clue models")
+    error = unknown_name("model", text, model_presets(), list_command="clue models")
+    raise UsageError(
+        error.headline.what,
+        allowed=f"{error.headline.allowed}, a checkpoint's folder, or hf:OWNER/NAME",
+        next_step=f"{error.next_step}; there is no folder {text} here either",
+    )
 
 
 def require_checkpoint(run: Run) -> None:

@@ -2,7 +2,8 @@
 
 In: a saved state's folder (weights.safetensors with a header, vocab.txt, perhaps ema.safetensors). Out: what
 the header says, and names, shapes and values under our own names; averaged weights where the run kept them,
-since those were scored. Knows nothing about other layouts or about what else lies in the folder.
+since those were scored. Each file is read once, and must be the one that the state's manifest signs.
+Knows nothing about other layouts or about what else lies in the folder.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from clue_runner.architectures.settings import from_header
 from clue_runner.checkpoints.files import digest_of, require_file
 from clue_runner.errors import CheckpointError
 from clue_runner.files.reading import DamagedFileError
-from clue_runner.files.tensors import NativeReader
-from clue_runner.runs.states import signed_names
+from clue_runner.files.tensors import NativeReader, read_safetensors
+from clue_runner.runs.states import SignedFile, signed_files
 
 WEIGHTS = "weights.safetensors"
 AVERAGED = "ema.safetensors"
@@ -37,12 +38,15 @@ class RunReader:
         """Read the headers."""
         require_file(folder / WEIGHTS)
         weights, averaged = NativeReader(folder / WEIGHTS), folder / AVERAGED
-        kept = _has_average(folder)
+        self._folder, self._signed = folder, _signed(folder)
+        kept = averaged.exists() if self._signed is None else AVERAGED in self._signed
         self.saved = from_header(weights.meta, str(folder / WEIGHTS))
         self._prefix = AVERAGED_PREFIX if kept else ""
         self._reader = NativeReader(averaged) if kept else weights
         # The header is part of what decides the result, so both files count.
         self.files: tuple[Path, ...] = tuple(dict.fromkeys((*weights.files, *self._reader.files)))
+        self._kept: dict[str, NDArray[Any]] = {}
+        self._digests: dict[Path, str] = {}
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Return name -> shape of every tensor stored."""
@@ -53,25 +57,51 @@ class RunReader:
         return dict.fromkeys(self.shapes(), "float32")
 
     def read(self, name: str) -> NDArray[Any]:
-        """Return one tensor's values."""
-        return self._reader.read(self._prefix + name)
+        """Return one tensor's values.
+
+        Raises:
+            CheckpointError: the file is not the one that the manifest signs.
+        """
+        self.digests()
+        stored = self._prefix + name
+        return self._kept.pop(stored) if stored in self._kept else self._reader.read(stored)
 
     def digests(self) -> Mapping[Path, str]:
-        """Return the sha256 of each of its files."""
-        return {path: digest_of(path) for path in self.files}
+        """Return the sha256 of each of its files; the values are read with it and kept for ``read``.
+
+        Raises:
+            CheckpointError: a file is not the one that the manifest signs.
+        """
+        if self._digests:
+            return self._digests
+        found = {path: digest_of(path) for path in self.files if path not in self._reader.files}
+        for path in self._reader.files:
+            file = read_safetensors(path)
+            found[path], self._kept = file.sha256, dict(file.tensors)
+        for path, digest in found.items():
+            signed = (self._signed or {}).get(path.name)
+            if signed is not None and signed.sha256 != digest:
+                self._kept.clear()
+                raise _damaged(self._folder, f"{path.name} is not the file that its manifest signs")
+        self._digests = found
+        return found
 
     def release(self) -> None:
-        """Let go of nothing: no value is kept."""
+        """Let go of the values that are kept."""
+        self._kept.clear()
 
 
-def _has_average(folder: Path) -> bool:
-    """Return whether averaged weights belong to the state: a file that its manifest does not sign is none."""
+def _signed(folder: Path) -> Mapping[str, SignedFile] | None:
+    """Return what a state's manifest signs; a file that it does not name is no part of the state."""
     try:
-        signed = signed_names(folder)
+        return signed_files(folder)
     except DamagedFileError as error:
-        raise CheckpointError(
-            f"the saved state is damaged: {error}",
-            where=str(folder),
-            next_step="put a copy of it back where there is one, or train it again",
-        ) from error
-    return (folder / AVERAGED).exists() if signed is None else AVERAGED in signed
+        raise _damaged(folder, str(error)) from error
+
+
+def _damaged(folder: Path, reason: str) -> CheckpointError:
+    return CheckpointError(
+        f"the saved state is damaged: {reason}",
+        where=str(folder),
+        next_step="put a copy of it back where there is one, or train it again",
+    )

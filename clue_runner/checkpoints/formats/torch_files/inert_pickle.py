@@ -26,6 +26,7 @@ from clue_runner.checkpoints.formats.torch_files.records import (
 
 LARGEST = 4 * 2**20  # bytes of a pickle; a model of 400 tensors has 60,000
 MOST_STEPS = 200_000  # opcodes; a model of 400 tensors has 15,000, its optimizer's state three times that
+MOST_COPIED = 50_000  # pairs of lists that become mappings
 REBUILD = "torch._utils._rebuild_tensor_v2"
 REBUILD_OLD = "torch._utils._rebuild_tensor"
 PARAMETER = "torch._utils._rebuild_parameter"
@@ -173,7 +174,7 @@ class Machine:
             raise PickleError("it calls something else than a function")
         if function.name == ORDERED and arguments and isinstance(arguments[0], list):
             self.copied += len(arguments[0])
-        if self.copied > MOST_STEPS:
+        if self.copied > MOST_COPIED:
             raise PickleError("it copies one list again and again")
         self.stack.append(_made(function.name, arguments))
 
