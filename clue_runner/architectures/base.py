@@ -66,6 +66,10 @@ class BaseShape(Section):
         """
         raise NotImplementedError
 
+    def to_config(self) -> dict[str, Any] | None:
+        """Return the config from which ``from_config`` makes this shape; None: no publisher has one."""
+        return None
+
     def axes(self, vocab_size: int) -> Axes:
         """Return the length of each axis of the name table."""
         raise NotImplementedError

@@ -41,17 +41,25 @@ class Weights(Mapping[str, NDArray[np.float32]]):
         Raises:
             CheckpointError: it is not a floating type that float32 holds exactly, or not all finite.
         """
+        return np.ascontiguousarray(self.exact(name), dtype=np.float32)
+
+    def exact(self, name: str) -> NDArray[Any]:
+        """Return one tensor in our layout and in the type that it is stored in.
+
+        Raises:
+            CheckpointError: as ``__getitem__``.
+        """
         source = self._sources[name]
         stored = self.stored(source.name)
-        value = np.ascontiguousarray(stored.T if source.transposed else stored, dtype=np.float32)
-        if not np.isfinite(value).all():
+        finite = np.isfinite(stored)
+        if not finite.all():
             raise CheckpointError(
                 f"tensor {source.name} holds NaN or infinity",
                 where=str(self._folder),
-                received=f"{int((~np.isfinite(value)).sum())} of {value.size} values",
+                received=f"{int((~finite).sum())} of {stored.size} values",
                 next_step="the file is damaged or its training diverged: take another checkpoint",
             )
-        return value
+        return stored.T if source.transposed else stored
 
     def stored(self, name: str) -> NDArray[Any]:
         """Return one tensor as it is stored, by the checkpoint's own name.

@@ -124,6 +124,19 @@ class Shape(BaseShape):
         config.finish(advice=ADVICE)
         return shape
 
+    def to_config(self) -> dict[str, Any] | None:
+        """Return the config of this shape; see ``BaseShape``."""
+        counts = {theirs: getattr(self, ours) for theirs, (ours, _) in COUNTS.items()}
+        names = {ours: theirs for theirs, ours in reversed(ACTIVATIONS.items())}
+        return {
+            **counts,
+            "hidden_act": names[self.activation],
+            "hidden_dropout_prob": self.dropout,
+            "attention_probs_dropout_prob": self.attention_dropout,
+            "layer_norm_eps": self.layer_norm_epsilon,
+            "initializer_range": 0.02,
+        }
+
     def axes(self, vocab_size: int) -> Axes:
         """Return the length of each axis of the name table."""
         return {
