@@ -90,6 +90,7 @@ def read_checkpoint(path: str | Path, *, heads: Sequence[str] = (), ignore: Sequ
         notices=tuple(notices),
         files=tuple(file for file in files if file is not None and file.exists()),
         heads=tuple(heads),
+        pinned=located.pinned,
     )
 
 

@@ -2,13 +2,13 @@
 
 In: a path as the user gave it. Out: where config and weights lie, in which layout, and what was chosen among
 several names. Only names are looked at; no file is opened except pointers of one line (a run's ``best``, the
-hub's ``refs/main``). Knows nothing about tensors or single families.
+hub's ``refs/main``); a name on the hub is fetched first. Knows nothing about tensors or single families.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from clue_runner.architectures.base import architecture_names
@@ -17,6 +17,8 @@ from clue_runner.checkpoints import not_found
 from clue_runner.checkpoints.formats.google import INDEX, SHARD
 from clue_runner.checkpoints.formats.recognise import face_weights, is_face_file
 from clue_runner.checkpoints.formats.run_weights import WEIGHTS
+from clue_runner.checkpoints.hub.fetch import fetch
+from clue_runner.checkpoints.hub.pins import SCHEME, HubName, parse_name
 from clue_runner.errors import CheckpointError
 from clue_runner.files.litter import entries
 from clue_runner.files.names import user_path
@@ -39,6 +41,7 @@ class Located:
         weights: the index of a TensorFlow checkpoint, the file of weights or the index of several.
         config: describes the network; None where the weights say it themselves.
         notices: what was chosen, and what the user should know of it.
+        pinned: file -> sha256 that it must have; of models of the hub.
     """
 
     folder: Path
@@ -46,6 +49,7 @@ class Located:
     weights: Path
     config: Path | None = None
     notices: tuple[str, ...] = ()
+    pinned: Mapping[str, str] = field(default_factory=dict)
 
 
 def locate(path: str | Path) -> Located:
@@ -57,8 +61,8 @@ def locate(path: str | Path) -> Located:
         DataError: no system can have such a path.
         StorageError: a folder cannot be read just now.
     """
-    if str(path).startswith("hf:"):
-        raise not_found.hub_name(str(path))
+    if str(path).startswith(SCHEME):
+        return _on_hub(parse_name(str(path)))
     given = user_path(path)
     prefix = _prefix(given)
     if prefix is not None:
@@ -78,6 +82,16 @@ def locate(path: str | Path) -> Located:
         if found is not None:
             return replace(found, notices=(f"the checkpoint lies in {found.folder}", *found.notices))
     raise not_found.nothing_known(folder, [path.name for path in _listed(folder)])
+
+
+def _on_hub(name: HubName) -> Located:
+    """Return the checkpoint that a model's name on the hub means; it is fetched where it is not at hand."""
+    pin = fetch(name)
+    found = _in_folder(pin.folder)
+    if found is None:
+        raise not_found.nothing_known(pin.folder, [path.name for path in _listed(pin.folder)])
+    notice = f"{name} is commit {pin.commit[:12]}, in {pin.folder}"
+    return replace(found, notices=(notice, *found.notices), pinned=pin.files)
 
 
 def _prefix(given: Path) -> Path | None:

@@ -26,15 +26,6 @@ CONVERT = (
 )
 
 
-def hub_name(name: str) -> CheckpointError:
-    """Return the error for a model named as on the hub."""
-    return CheckpointError(
-        "loading from the Hugging Face hub is not supported yet",
-        received=name,
-        next_step=f"download config.json, vocab.txt and {SINGLE} into a folder and name that",
-    )
-
-
 def nothing_there(path: Path) -> CheckpointError:
     """Return the error for a path at which there is nothing."""
     return CheckpointError(

@@ -66,3 +66,16 @@ def show(ctx: click.Context, name: str, json: bool) -> None:
     else:
         console.result(f"{'checkpoint':<17} none: the weights are drawn from the seed")
     console.say(f"use it: clue train --task afqmc --model {name}")
+
+
+@command.command()
+@click.argument("name")
+@click.option("--update", is_flag=True, help="Take what the hub has now, and pin that.")
+@click.option("--json", is_flag=True, help="One JSON object.")
+@click.pass_context
+def get(ctx: click.Context, name: str, update: bool, json: bool) -> None:
+    """Fetch the checkpoint of a preset, or of hf:OWNER/NAME, and pin its files by sha256."""
+    console = context_console(ctx, json=json)
+    from clue_runner.commands.models import get_model
+
+    console.event({"event": "result", **get_model(name, console, update=update)})

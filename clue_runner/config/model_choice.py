@@ -13,27 +13,22 @@ from clue_runner.config.schema import Run
 from clue_runner.config.shipped import absolute_path, clue_home, user_path
 from clue_runner.errors import CheckpointError, DataError, Problem, UsageError, unknown_name
 
+HUB = "hf:"  # before the name of a model on the Hugging Face hub
 WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".h5", ".index")  # names of files that hold weights
 
 
 def find_model(text: str) -> Preset | Path:
-    """Return what ``--model`` means: a preset, or a checkpoint's folder, file or TensorFlow prefix.
+    """Return what ``--model`` means: a preset, or a checkpoint's folder, file, TensorFlow prefix or hub name.
 
     A preset's name wins over a folder of the same name; ``./name`` means the folder.
 
     Raises:
         UsageError: no preset and no folder has this name.
         DataError: it is written as a path, and nothing is there.
-        CheckpointError: it is a Hugging Face id, or a file.
+        CheckpointError: it is a file that holds no weights.
     """
-    if text.startswith("hf:"):
-        owner = text.removeprefix("hf:")
-        raise CheckpointError(
-            "loading from Hugging Face by id is not supported yet",
-            received=text,
-            next_step=f"download config.json, vocab.txt and model.safetensors of {owner} into a folder "
-            "and pass its path: --model DIR",
-        )
+    if text.startswith(HUB):
+        return Path(text)
     if text in model_presets():
         return model_preset(text)
     path = user_path(text)

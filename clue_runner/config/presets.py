@@ -65,11 +65,7 @@ class Preset:
             return ()
         ways = []
         if self.huggingface:
-            ways.append(
-                f"download config.json, vocab.txt and model.safetensors of {self.huggingface} (Hugging Face) "
-                f"into {self.local_folder}; where only pytorch_model.bin is offered, "
-                "convert it to safetensors"
-            )
+            ways.append(f"fetch it: clue models get {self.name} ({self.huggingface} on the Hugging Face hub)")
         if self.github:
             ways.append(
                 f"or unpack the TensorFlow checkpoint linked from github.com/{self.github} "

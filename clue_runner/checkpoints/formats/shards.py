@@ -20,6 +20,25 @@ def shard_files(index: Path) -> tuple[Path, ...]:
         CheckpointError: a file is missing, or the index is none.
         RefusedFileError: a name leads out of the folder.
     """
+    names = shard_names(index)
+    missing = [name for name in names if not (index.parent / name).exists()]
+    if missing:
+        raise CheckpointError(
+            "shards are missing",
+            where=str(index.parent),
+            problems=[Problem("no such file", name) for name in missing],
+            next_step="download the missing files into the folder",
+        )
+    return tuple(index.parent / name for name in names)
+
+
+def shard_names(index: Path) -> list[str]:
+    """Return the names of the files that an index names.
+
+    Raises:
+        CheckpointError: the index is none.
+        RefusedFileError: a name leads out of the folder.
+    """
     names = sorted(set(_weight_map(index).values()))
     escaping = [
         name for name in names if PurePosixPath(name).name != name or "\\" in name or name in {"", ".", ".."}
@@ -31,15 +50,7 @@ def shard_files(index: Path) -> tuple[Path, ...]:
             problems=[Problem("not a plain file name", received=repr(name)) for name in escaping],
             next_step="do not use this checkpoint; download it from its publisher",
         )
-    missing = [name for name in names if not (index.parent / name).exists()]
-    if missing:
-        raise CheckpointError(
-            "shards are missing",
-            where=str(index.parent),
-            problems=[Problem("no such file", name) for name in missing],
-            next_step="download the missing files into the folder",
-        )
-    return tuple(index.parent / name for name in names)
+    return names
 
 
 def compare_shards(index: Path, home: Mapping[str, Path]) -> None:
