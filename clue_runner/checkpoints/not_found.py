@@ -13,11 +13,11 @@ from clue_runner.checkpoints.formats.recognise import face_weights
 from clue_runner.checkpoints.formats.safetensors_files import SHARD_INDEX, SINGLE
 from clue_runner.errors import CheckpointError
 
-UNREAD = (".ckpt", ".pkl", ".pickle", ".msgpack", ".h5", ".keras", ".npy", ".npz")
+UNREAD = (".ckpt", ".pkl", ".pickle", ".msgpack", ".keras", ".npy", ".npz")
 ACCEPTED = (
     f"bert_config.json + vocab.txt + one *{INDEX} with *.data-* (Google TensorFlow); "
-    f"config.json + vocab.txt or tokenizer.json + {SINGLE} or pytorch_model.bin, whole or in shards "
-    "(Hugging Face); "
+    f"config.json + vocab.txt or tokenizer.json + {SINGLE} or pytorch_model.bin, whole or in shards, "
+    "or tf_model.h5 (Hugging Face); "
     "a finished run of this program"
 )
 CONVERT = (

@@ -10,15 +10,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from clue_runner.checkpoints.files import TensorReader
+from clue_runner.checkpoints.formats import keras_h5
 from clue_runner.checkpoints.formats.google import INDEX, GoogleReader
 from clue_runner.checkpoints.formats.safetensors_files import SHARD_INDEX, SINGLE, SafetensorsReader
 from clue_runner.checkpoints.formats.torch_files import reader as torch
 from clue_runner.checkpoints.formats.torch_files.reader import TorchReader
 
 # The same weights in several formats lie beside one another on the hub; the first that is there is taken.
-PREFERRED = (SINGLE, SHARD_INDEX, torch.SINGLE, torch.SHARD_INDEX)
+PREFERRED = (SINGLE, SHARD_INDEX, torch.SINGLE, torch.SHARD_INDEX, keras_h5.FILE)
 # Other files of these names are weights only where no file of the names above is there.
 FREE = (".pt", ".pth")
+H5 = ".h5"
 
 
 def face_weights(names: Sequence[str]) -> list[str]:
@@ -29,7 +31,7 @@ def face_weights(names: Sequence[str]) -> list[str]:
 
 def is_face_file(name: str) -> bool:
     """Return whether a file of this name holds weights under Hugging Face's names."""
-    return name in PREFERRED or name.endswith(torch.SUFFIXES)
+    return name in PREFERRED or name.endswith((*torch.SUFFIXES, H5))
 
 
 def open_weights(path: Path) -> TensorReader:
@@ -43,4 +45,6 @@ def open_weights(path: Path) -> TensorReader:
         return GoogleReader(path)
     if path.name.endswith((torch.SHARD_INDEX, *torch.SUFFIXES)):
         return TorchReader(path)
+    if path.name.endswith(H5):
+        return keras_h5.KerasReader(path)
     return SafetensorsReader(path)
