@@ -138,6 +138,9 @@ def _merge(
     return schema, merged
 
 
+NO_PATHS = ("auto", "simplified")  # values of settings that else name a file
+
+
 @dataclass
 class _Merged:
     """Values of all layers so far, the title of the layer each came from, and that layer's rank."""
@@ -156,7 +159,7 @@ class _Merged:
                 self.values[key], self.origins[key], self.ranks[key] = value, layer.title, rank
         for key in paths:
             value = self.values[key]
-            if isinstance(value, str) and value != "auto" and not value.startswith(HUB):
+            if isinstance(value, str) and value not in NO_PATHS and not value.startswith(HUB):
                 self.values[key] = str(absolute_path(value))
 
 

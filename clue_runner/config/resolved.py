@@ -22,6 +22,8 @@ from clue_runner.errors import Problem, UsageError
 # schema gets its line here, so that runs of earlier versions still predict and resume.
 BEFORE: dict[str, object] = {
     "model.vocab_trust": False,
+    "model.keep_tokens": None,
+    "model.compound_tokens": None,
     "model.ignore": None,
     "model.recompute": "none",
     "model.recompute_policy": "nothing",
