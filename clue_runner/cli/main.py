@@ -29,6 +29,7 @@ ORDER = (
     "convert",
     "data",
     "train",
+    "bench",
     "memory",
     "predict",
     "ask",

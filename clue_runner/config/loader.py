@@ -120,11 +120,12 @@ def _merge(
 ) -> tuple[Schema, _Merged]:
     """Return the settings that the run has and their values; what is wrong with each layer is appended."""
     default = default_layer()
-    families = [one.values["model.family"] for one in (default, *layers) if "model.family" in one.values]
-    schema = sections.schema(kind, str(families[-1]))
+    _, *others = OPEN_GROUPS.values()
+    chosen = [str([one.values[key] for one in (default, *layers) if key in one.values][-1]) for key in others]
+    schema = sections.schema(kind, *chosen)
     # A task has no default: placeholders let the layers be checked before it is set at the end.
     base = {**default.values, **schema.defaults, "task.name": task}
-    base |= dict(zip(OPEN_GROUPS.values(), (kind, families[-1]), strict=True))
+    base |= dict(zip(OPEN_GROUPS.values(), (kind, *chosen), strict=True))
     owners = sections.owners()
     for layer in layers:
         check_layer(layer, schema, base, problems, owners=owners)
@@ -251,6 +252,13 @@ def cross_checks(
             str(values["data.max_length"]),
             "8 or more",
         )
+    if fold := values["data.fold"]:
+        part, count = map(int, fold.split("/"))
+        if not part < count or count < 2:
+            place = f"data.fold ({origins['data.fold']})"
+            yield Problem(
+                "no such part", place, fold, f"0/{max(count, 2)} to {max(count, 2) - 1}/{max(count, 2)}"
+            )
     batch_size = values["train.batch_size"]
     if batch_size != "auto" and values["train.accumulate"] > batch_size:
         yield together("train.accumulate", "train.batch_size", "more micro-batches than examples")

@@ -21,6 +21,7 @@ from clue_runner.errors import Problem, UsageError
 # What a run did before these settings existed; its run.yaml does not have them. A setting added to the
 # schema gets its line here, so that runs of earlier versions still predict and resume.
 BEFORE: dict[str, object] = {
+    "data.fold": None,
     "model.vocab_trust": False,
     "model.keep_tokens": None,
     "model.compound_tokens": None,
@@ -69,8 +70,8 @@ def load_resolved(path: Path, sections: Sections) -> Run:
     whole = "task.adapter" not in layer.values and name != ""
     if whole:
         layer.put("task.adapter", sections.adapter_of(name), layer.places["task.name"])
-    adapter, family = (str(layer.values.get(key, "")) for key in OPEN_GROUPS.values())
-    schema = sections.schema(adapter, family)
+    adapter, family, rule = (str(layer.values.get(key, "")) for key in OPEN_GROUPS.values())
+    schema = sections.schema(adapter, family, rule)
     if whole:
         strangers = sections.owners().keys() - {*schema.keys, *schema.former}
         layer.values = {key: value for key, value in layer.values.items() if key not in strangers}

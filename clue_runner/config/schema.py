@@ -1,9 +1,10 @@
 """The settings that every run has: type, range and meaning of each.
 
 In: a nested mapping merged from all layers. Out: one frozen ``Run``.
-Defaults of these settings stand in ``configs/default.yaml``. A kind of task and a family of models add
-settings of their own to ``task`` and ``model`` (see ``sections``), declared beside them with their defaults.
-Knows nothing about YAML, files, kinds of tasks, families or tensors.
+Defaults of these settings stand in ``configs/default.yaml``. A kind of task, a family of models, an update
+rule and techniques add their own to ``task``, ``model`` and ``train`` (see ``sections``), declared beside
+them with their defaults.
+Knows nothing about YAML, files, kinds of tasks, families, rules or tensors.
 """
 
 from __future__ import annotations
@@ -62,6 +63,9 @@ class DataSettings(Section):
     max_length: Positive = Field(description="tokens in a row, [CLS] and [SEP] counted")
     limit_train: Positive | None = Field(description="use the first N usable train records; null: all")
     limit_dev: Positive | None = Field(description="use the first N usable dev records; null: all")
+    fold: Annotated[str, Field(pattern=r"^\d+/[1-9]\d*$", examples=["0/5", "4/5"])] | None = Field(
+        description="leave out part i of k equal parts of train, 0/5 to 4/5; null: none"
+    )
     cache: bool = Field(description="keep encoded rows in $CLUE_HOME/cache/rows")
 
 
@@ -109,7 +113,7 @@ class ModelSettings(Section):
 
 
 class TrainSettings(Section):
-    """How long, how fast and with what the weights move."""
+    """How long, how fast and with what the weights move; the update rule and techniques add their own."""
 
     epochs: Positive = Field(description="passes over the train split")
     max_steps: Positive | None = Field(description="stop after N updates; null: epochs decide")
@@ -125,18 +129,11 @@ class TrainSettings(Section):
         description="evaluate on dev every N updates; null: at each epoch's end"
     )
     learning_rate: Annotated[float, Field(gt=0)] = Field(description="peak learning rate")
-    optimizer: Literal["adamw", "radam"] = Field(
-        description="update rule; radam: Adam without warm-up, its early steps rectified"
-    )
+    optimizer: str = Field(description="update rule: how weights move; adamw, radam, ...")
     schedule: Literal["linear", "cosine", "constant"] = Field(description="decay after warm-up")
     warmup_ratio: Share = Field(description="share of all updates spent raising the learning rate from 0")
     weight_decay: Annotated[float, Field(ge=0)] = Field(
         description="decoupled decay; none on biases and norms"
-    )
-    beta_1: Share = Field(description="AdamW: decay of the first moment")
-    beta_2: Share = Field(description="AdamW: decay of the second moment")
-    epsilon: Annotated[float, Field(gt=0)] = Field(
-        description="AdamW: added to the root of the second moment"
     )
     clip_norm: Annotated[float, Field(gt=0)] | None = Field(
         description="global gradient norm at most; null: off"

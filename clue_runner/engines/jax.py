@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from clue_runner.engines.base import EngineSettings, State, StepResult
-from clue_runner.engines.passes import whole_noise, with_techniques
+from clue_runner.engines.passes import NetworkLoss, whole_noise, with_techniques
 from clue_runner.engines.states import AVERAGE, STEP, check_state, slot_name
 from clue_runner.engines.techniques.base import Gradients
 from clue_runner.engines.update import Move, figures_of
@@ -70,6 +70,12 @@ def fused_attention_fault(head_width: int) -> str | None:
     return None
 
 
+def _slope(function: Callable[[Any], tuple[Any, Any]], value: Any) -> tuple[tuple[Any, Any], Any]:
+    """Return what a function gives at ``value``, and its first result's gradient, which has one itself."""
+    found: tuple[tuple[Any, Any], Any] = jax.value_and_grad(function, has_aux=True)(value)
+    return found
+
+
 class JaxEngine:
     """Runs one network with ``jax.jit``; each batch shape is compiled once."""
 
@@ -92,6 +98,9 @@ class JaxEngine:
     def _take(self, network: Any, settings: EngineSettings) -> None:
         """Keep a network and prepare its compiled functions."""
         self.network, self.settings = network, settings
+        for technique in settings.techniques:
+            technique.prepare(network)
+        self._loss = NetworkLoss(network, settings.techniques, _slope)
         self.variables = named_variables(network)
         self.trained = [name for name, variable in self.variables.items() if variable.trainable]
         self._step = jax.jit(self._update, donate_argnums=0) if settings.jit else self._update
@@ -203,7 +212,7 @@ class JaxEngine:
         """Call the network with ``weights`` in the place of its variables."""
         mapping = [(self.variables[name], value) for name, value in weights.items()]
         with keras.StatelessScope(state_mapping=mapping):
-            return self.network.loss(batch, key) if loss else self.network.answer(batch)
+            return self._loss(batch, key) if loss else self.network.answer(batch)
 
     def _outputs(self, weights: Tensors, batch: Tensors) -> Tensors:
         """Compute outputs for evaluation."""

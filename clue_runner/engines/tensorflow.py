@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from clue_runner.engines.base import EngineSettings, State, StepResult
-from clue_runner.engines.passes import whole_noise, with_techniques
+from clue_runner.engines.passes import NetworkLoss, whole_noise, with_techniques
 from clue_runner.engines.states import AVERAGE, STEP, check_state, slot_name
 from clue_runner.engines.techniques.base import Gradients, Slices
 from clue_runner.engines.tensorflow_variables import SliceList, by_row, kernel_of, move_rows, slices_of
@@ -52,6 +52,14 @@ def use_cpu() -> None:
     tf.config.set_visible_devices([], "GPU")
 
 
+def _slope(function: Callable[[Any], tuple[Any, Any]], value: Any) -> tuple[tuple[Any, Any], Any]:
+    """Return what a function gives at ``value``, and its first result's gradient, under an outer tape too."""
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(value)
+        loss, weight = function(value)
+    return (loss, weight), tape.gradient(loss, value, unconnected_gradients="zero")
+
+
 class TensorFlowEngine:
     """Runs one network in ``tf.function``; without XLA the length is dynamic and one trace serves all."""
 
@@ -63,6 +71,9 @@ class TensorFlowEngine:
         """Build the network and create optimizer and average."""
         self.network = build()
         self.settings = settings
+        for technique in settings.techniques:
+            technique.prepare(self.network)
+        self._loss = NetworkLoss(self.network, settings.techniques, _slope)
         self.keras_variables = named_variables(self.network)
         self.weights = {name: variable.value for name, variable in self.keras_variables.items()}
         self.trained = {name: self.weights[name] for name, v in self.keras_variables.items() if v.trainable}
@@ -196,7 +207,7 @@ class TensorFlowEngine:
                 sources.append(noise)
                 batch = {**batch, NOISE: noise}
             tape.watch(sources)
-            loss, weight = self.network.loss(batch, key)
+            loss, weight = self._loss(batch, key)
         gradients = tape.gradient(loss, sources, unconnected_gradients="zero")
         by_name = {
             name: slices_of(gradient) if name in self.used else tf.convert_to_tensor(gradient)

@@ -34,6 +34,7 @@ from clue_runner.engines.devices import (
 )
 from clue_runner.engines.quiet import chatter_to
 from clue_runner.engines.rules import make_rule
+from clue_runner.engines.techniques import make_techniques
 from clue_runner.models.shape import BlockShape
 from clue_runner.tokens.tokenizer import Tokenizer
 from clue_runner.training.prepare import find_vocabulary
@@ -204,4 +205,5 @@ def engine_settings(run: Run, choices: Choices) -> EngineSettings:
         ema=train.ema,
         seed=run.seed,
         ema_warmup=train.ema_warmup,
+        techniques=make_techniques(train.model_dump()),
     )
