@@ -15,6 +15,7 @@ from clue_runner.checkpoints.hub.pins import SCHEME, parse_name
 from clue_runner.config.defaults import default_layer
 from clue_runner.config.presets import Preset, default_vocab_size, model_preset
 from clue_runner.console import Console
+from clue_runner.data.cards import all_cards
 from clue_runner.errors import CheckpointError, Problem, UsageError
 from clue_runner.files.atomic import disk_faults
 
@@ -37,9 +38,21 @@ def preset_facts(preset: Preset) -> dict[str, Any]:
         "learning_rate": preset.layer.values.get("train.learning_rate"),
         "huggingface": preset.huggingface,
         "github": preset.github,
+        "licence": preset.licence,
+        "scores": published_scores(preset),
         "local": preset.local_folder.is_dir(),
         "ways_to_get": list(preset.ways_to_get()),
     }
+
+
+def published_scores(preset: Preset) -> list[dict[str, Any]]:
+    """Return what the task cards say of a preset's published scores: task, split, score, source."""
+    return [
+        {"task": card.name, **score.model_dump(exclude={"model"})}
+        for card in all_cards().values()
+        for score in card.published
+        if preset.published_as is not None and score.model == preset.published_as
+    ]
 
 
 def get_model(text: str, console: Console, *, update: bool) -> dict[str, Any]:
