@@ -152,7 +152,8 @@ def _config(checkpoint: Checkpoint, source: str | Path, layout: Layout) -> dict[
             where=str(checkpoint.folder),
             next_step="convert the checkpoint that the run began from",
         )
-    raw = {"model_type": family, **raw, "vocab_size": checkpoint.vocab_size}
+    called = (*checkpoint.architecture.shape.MODEL_TYPES, family)[0]
+    raw = {"model_type": called, **raw, "vocab_size": checkpoint.vocab_size}
     if layout == "huggingface":
         return {CONFIG: json_bytes(raw, indent=2)}
     kept = {key: value for key, value in raw.items() if key not in OF_PROGRAMS}

@@ -2,7 +2,7 @@
 
 In: a saved state's folder (weights.safetensors with a header, vocab.txt, perhaps ema.safetensors). Out: what
 the header says, and names, shapes and values under our own names; averaged weights where the run kept them,
-since those were scored. Each file is read once, and must be the one that the state's manifest signs.
+since those were scored. Each file is read once, and must be the one that the state's manifest lists.
 Knows nothing about other layouts or about what else lies in the folder.
 """
 
@@ -19,7 +19,7 @@ from clue_runner.checkpoints.files import digest_of, require_file
 from clue_runner.errors import CheckpointError
 from clue_runner.files.reading import DamagedFileError
 from clue_runner.files.tensors import NativeReader, read_safetensors
-from clue_runner.runs.states import SignedFile, signed_files
+from clue_runner.runs.states import ListedFile, listed_files
 
 WEIGHTS = "weights.safetensors"
 AVERAGED = "ema.safetensors"
@@ -38,8 +38,8 @@ class RunReader:
         """Read the headers."""
         require_file(folder / WEIGHTS)
         weights, averaged = NativeReader(folder / WEIGHTS), folder / AVERAGED
-        self._folder, self._signed = folder, _signed(folder)
-        kept = averaged.exists() if self._signed is None else AVERAGED in self._signed
+        self._folder, self._listed = folder, _listed(folder)
+        kept = averaged.exists() if self._listed is None else AVERAGED in self._listed
         self.saved = from_header(weights.meta, str(folder / WEIGHTS))
         self._prefix = AVERAGED_PREFIX if kept else ""
         self._reader = NativeReader(averaged) if kept else weights
@@ -60,7 +60,7 @@ class RunReader:
         """Return one tensor's values.
 
         Raises:
-            CheckpointError: the file is not the one that the manifest signs.
+            CheckpointError: the file is not the one that the manifest lists.
         """
         self.digests()
         stored = self._prefix + name
@@ -70,7 +70,7 @@ class RunReader:
         """Return the sha256 of each of its files; the values are read with it and kept for ``read``.
 
         Raises:
-            CheckpointError: a file is not the one that the manifest signs.
+            CheckpointError: a file is not the one that the manifest lists.
         """
         if self._digests:
             return self._digests
@@ -79,10 +79,10 @@ class RunReader:
             file = read_safetensors(path)
             found[path], self._kept = file.sha256, dict(file.tensors)
         for path, digest in found.items():
-            signed = (self._signed or {}).get(path.name)
-            if signed is not None and signed.sha256 != digest:
+            listed = (self._listed or {}).get(path.name)
+            if listed is not None and listed.sha256 != digest:
                 self._kept.clear()
-                raise _damaged(self._folder, f"{path.name} is not the file that its manifest signs")
+                raise _damaged(self._folder, f"{path.name} is not the file that its manifest lists")
         self._digests = found
         return found
 
@@ -91,10 +91,10 @@ class RunReader:
         self._kept.clear()
 
 
-def _signed(folder: Path) -> Mapping[str, SignedFile] | None:
-    """Return what a state's manifest signs; a file that it does not name is no part of the state."""
+def _listed(folder: Path) -> Mapping[str, ListedFile] | None:
+    """Return what a state's manifest lists; a file that it does not name is no part of the state."""
     try:
-        return signed_files(folder)
+        return listed_files(folder)
     except DamagedFileError as error:
         raise _damaged(folder, str(error)) from error
 

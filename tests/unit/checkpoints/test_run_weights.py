@@ -1,4 +1,4 @@
-"""The weights of one of our runs as a checkpoint: what its manifest signs, read once."""
+"""The weights of one of our runs as a checkpoint: what its manifest lists, read once."""
 
 from __future__ import annotations
 
@@ -38,13 +38,15 @@ def sign(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("hashed", [True, False])
-def test_weights_that_the_manifest_does_not_sign_are_refused(folders: Any, state: Path, hashed: bool) -> None:
+def test_weights_that_the_manifest_does_not_list_are_refused(folders: Any, state: Path, hashed: bool) -> None:
     word = "backbone/embeddings/word"
     np.testing.assert_array_equal(read_checkpoint(state).weights[word], folders.our_weights()[word])
     other = folders.our_weights(seed=1)
     save_weights(state / "weights.safetensors", other, header(folders.SHAPE, 40, lowercase=True))
     checkpoint = read_checkpoint(state)
-    with pytest.raises(CheckpointError, match=r"damaged: weights.safetensors is not the file .* signs"):
+    with pytest.raises(
+        CheckpointError, match=r"damaged: weights.safetensors is not the file that its manifest lists"
+    ):
         _ = checkpoint.sha256 if hashed else checkpoint.weights[word]
     sign(state)
     np.testing.assert_array_equal(read_checkpoint(state).weights[word], other[word])
