@@ -133,7 +133,7 @@ class Choice(Adapter):
             RuntimeError: a choice has no row or a row has no choice (a bug of ours).
             NotFiniteError: the network gave something that is not a number.
         """
-        tables = score_tables(partials, [(1, len(record.choices)) for record in records.items], records.file)
+        tables = score_tables(partials, [(1, len(record.choices)) for record in records.items], records.shown)
         return [
             _answer(record, group_probabilities(table)[0])
             for record, table in zip(records.items, tables, strict=True)

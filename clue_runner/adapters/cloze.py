@@ -112,7 +112,7 @@ class Cloze(Adapter):
             NotFiniteError: the network gave something that is not a number.
         """
         shapes = [(len(record.tags), len(record.candidates)) for record in records.items]
-        tables = score_tables(partials, shapes, records.file)
+        tables = score_tables(partials, shapes, records.shown)
         return [
             self._answer(record, group_probabilities(table))
             for record, table in zip(records.items, tables, strict=True)
