@@ -29,6 +29,11 @@ BEFORE: dict[str, object] = {
     "model.positions_alpha": 0.4,
     "model.attention": "auto",
     "train.drop_tokens": 0.0,
+    "train.schedule_points": "0:1,1:0",
+    "train.layer_decay": None,
+    "train.rates": None,
+    "train.lookahead": None,
+    "train.lookahead_share": 0.5,
 }
 
 

@@ -18,7 +18,6 @@ from clue_runner.config.loader import config_hash
 from clue_runner.console import Console
 from clue_runner.console.signals import Signals
 from clue_runner.engines.base import Engine
-from clue_runner.engines.states import AVERAGE
 from clue_runner.runs.events import EventLog, Resume, Save, Warned, read_events
 from clue_runner.runs.folder import RunFolder
 from clue_runner.runs.machine import machine
@@ -199,11 +198,8 @@ class Job:
         self.restore_best()
         weights = self.engine.get_weights(averaged=True)
         fresh = {name: np.zeros_like(value) for name, value in self.engine.get_state().items()}
-        for name, value in weights.items():
-            fresh[name] = value
-            if AVERAGE + name in fresh:
-                fresh[AVERAGE + name] = value
         self.engine.set_state(fresh)
+        self.engine.set_weights(weights)
 
     # ------------------------------------------------------------------------ answers
 

@@ -20,6 +20,7 @@ from clue_runner.checkpoints.checkpoint import Checkpoint
 from clue_runner.checkpoints.importer import read_checkpoint
 from clue_runner.checkpoints.load import load_into
 from clue_runner.checkpoints.vocabularies import refuse_other_vocabulary
+from clue_runner.config.scalars import rates_of
 from clue_runner.config.schema import Run
 from clue_runner.config.shipped import clue_home
 from clue_runner.engines import Engine, EngineSettings, create_engine
@@ -206,4 +207,8 @@ def engine_settings(run: Run, choices: Choices) -> EngineSettings:
         seed=run.seed,
         ema_warmup=train.ema_warmup,
         techniques=make_techniques(train.model_dump()),
+        layer_decay=train.layer_decay,
+        rates=rates_of(train.rates),
+        lookahead=train.lookahead,
+        lookahead_share=train.lookahead_share,
     )
