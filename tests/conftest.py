@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import mmap
 import os
 import signal
 from collections.abc import Callable
@@ -15,27 +17,43 @@ if TYPE_CHECKING:
     from clue_runner.tokens.tokenizer import Tokenizer
 
 # What loads a backend runs once for each; everything else runs in the first pass alone.
-LOADS_A_BACKEND = ("unit/models", "unit/training", "unit/engines", "unit/runs", "unit/files", "unit/memory")
-LOADS_A_BACKEND += (
-    "contracts/test_new_architecture",
-    "unit/architectures",
-    "unit/checkpoints",
-    "unit/test_api",
-    "faults",
-    "peer",
-)
+LOADS_A_BACKEND = ("unit/models", "unit/training", "unit/engines", "unit/memory", "unit/architectures")
+LOADS_A_BACKEND += ("contracts/test_new_architecture", "unit/test_api", "faults", "peer")
 LOADS_A_BACKEND += ("cli/test_train", "cli/test_predict", "cli/test_choice_tasks", "cli/test_entity_task")
 LOADS_A_BACKEND += ("cli/test_ask",)
+# Files beside these whose tests read and write plain arrays and text: one pass shows all.
+LOADS_NONE = ("faults/test_data_paths", "unit/architectures/test_check_ids", "unit/engines/test_gpus")
+LOADS_NONE += tuple(
+    f"unit/training/test_{name}"
+    for name in ("answers", "display", "job", "members", "out_of_memory", "run_display", "schedules")
+)
 
 # Compiled steps are kept between tests and the processes they start; JAX's key holds program and version.
 _COMPILED = Path(__file__).parents[1] / ".pytest_cache" / "compiled"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_COMPILED))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
-# The small networks of the tests compile far longer than they run, so XLA leaves machine code as it comes;
-# scripts/check_*.py make their claims about optimised code.
-if os.environ.get("KERAS_BACKEND") == "jax":
-    os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+
+def _compile_fast() -> str:
+    """Return flags of XLA for code that is made quickly and runs slowly.
+
+    The small networks of the tests compile far longer than they run; scripts/check_*.py make their claims
+    about optimised code. The newer emitters of fused code take most of a compilation on a CPU; XLA ends a
+    process that names a flag it does not know, and jaxlib has no list of them, so its bytes are searched.
+    """
+    flags, emitters = "--xla_backend_optimization_level=0", "xla_cpu_use_fusion_emitters"
+    if os.environ.get("KERAS_BACKEND") != "jax":
+        return flags
+    found = importlib.util.find_spec("jaxlib")
+    for folder in (found.submodule_search_locations or []) if found else []:
+        for library in Path(folder).glob("libjax*.so"):
+            with library.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as raw:
+                if raw.find(emitters.encode()) >= 0:
+                    return f"{flags} --{emitters}=false"
+    return flags
+
+
+os.environ.setdefault("XLA_FLAGS", _compile_fast())
 
 # A shell ignores Ctrl-C for what it starts in the background, and children inherit that; the tests send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -46,8 +64,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests of both passes by where they stand."""
     root = Path(__file__).parent
     for item in items:
-        if item.path.relative_to(root).as_posix().startswith(LOADS_A_BACKEND):
+        name = item.path.relative_to(root).as_posix()
+        if name.startswith(LOADS_A_BACKEND) and not name.startswith(LOADS_NONE):
             item.add_marker(pytest.mark.backend)
+    # what takes long first, so that no worker is left with it at the end (the sort keeps a file together)
+    items.sort(key=lambda item: "backend" not in item.keywords)
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ Knows nothing about tensors or how rows are made. Labels are the tasks' own and 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,7 +17,11 @@ from clue_runner.tokens.rows import Rows
 
 
 def check_ids(
-    shape: BaseShape, vocab_size: int, splits: Mapping[str, Rows], further: Sequence[Lookup] = ()
+    shape: BaseShape,
+    vocab_size: int,
+    splits: Mapping[str, Rows],
+    limits: Mapping[str, int] | None = None,
+    advice: str | None = None,
 ) -> None:
     """Refuse rows with an id that is outside its table, or with more tokens than there are positions.
 
@@ -24,12 +29,19 @@ def check_ids(
         shape: of the network.
         vocab_size: rows of the word table.
         splits: encoded rows by the name of their split.
-        further: lookups that the shape does not know of.
+        limits: column -> how many ids the tokenizer has for it; where the shape knows the column, it decides.
+        advice: what to do instead of changing a setting, where settings can no longer be changed.
 
     Raises:
         UsageError: with the split, the column, how many rows, and the setting to change.
     """
-    lookups = (*shape.lookups(vocab_size), *further)
+    own = list(shape.lookups(vocab_size))
+    known = {lookup.column for lookup in own}
+    again = "encode the rows again: --set data.cache=false"
+    further = [Lookup(name, size, "the tokenizer's ids", again) for name, size in (limits or {}).items()]
+    lookups = [*own, *(lookup for lookup in further if lookup.column not in known)]
+    if advice is not None:
+        lookups = [replace(lookup, next_step=advice) for lookup in lookups]
     problems = [problem for split, rows in splits.items() for problem in _outside(lookups, split, rows)]
     if problems:
         raise UsageError("rows hold ids that the model has no vectors for", problems=problems)

@@ -18,6 +18,7 @@ Axes = Mapping[str, int]
 
 # Hugging Face files of 2019 spell the parts of a layer norm as TensorFlow does.
 OLD_NORM = {".LayerNorm.weight": ".LayerNorm.gamma", ".LayerNorm.bias": ".LayerNorm.beta"}
+ON_DEMAND = ("head", "optional")  # parts of a network that are there only where they are asked for
 
 
 @dataclass(frozen=True)
@@ -69,14 +70,15 @@ class Group:
         rows: of the table.
         prefixes: before the names of each row; ``{i}`` is the block's number.
         part: ``network``: always there; ``pooler``: a checkpoint may lack it as a whole; ``head``: a head of
-            pre-training, which is taken when it is asked for and left out by a rule when it is not.
+            pre-training, which is taken when it is asked for and left out by a rule when it is not;
+            ``optional``: there where a run brings what it is for, and as large as that.
         outside_prefix: Hugging Face stores it beside the prefix of the family, not below it.
     """
 
     name: str
     rows: Sequence[Row]
     prefixes: tuple[str, str, str] = ("", "", "")
-    part: Literal["network", "pooler", "head"] = "network"
+    part: Literal["network", "pooler", "head", "optional"] = "network"
     outside_prefix: bool = False
 
     @property
@@ -153,16 +155,18 @@ class NameTable:
     def entries(self, num_layers: int, *, heads: Sequence[str] = ()) -> list[Entry]:
         """Return every entry of a network with ``num_layers`` blocks, and of the heads that are asked for.
 
+        ``heads`` names optional groups too.
+
         Raises:
             ValueError: the family has no such head.
         """
-        known = {group.name for group in self.groups if group.part == "head"}
+        known = {group.name for group in self.groups if group.part in ON_DEMAND}
         if unknown := set(heads) - known:
             raise ValueError(f"no such head: {', '.join(sorted(unknown))}; known: {', '.join(sorted(known))}")
         return [
             entry
             for group in self.groups
-            if group.part != "head" or group.name in heads
+            if group.part not in ON_DEMAND or group.name in heads
             for entry in group.entries(num_layers)
         ]
 

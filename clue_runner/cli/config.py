@@ -95,7 +95,7 @@ def _card_settings(task: str | None) -> tuple[str, str, dict[str, object]]:
 @click.option("--json", is_flag=True, help="One JSON object a file.")
 @click.pass_context
 def check(ctx: click.Context, files: tuple[Path, ...], json: bool) -> None:
-    """Check recipes, model presets and task cards; folders are walked."""
+    """Check recipes, model presets, task cards and suites; folders are walked."""
     console = context_console(ctx, json=json)
     from clue_runner.adapters.sections import SECTIONS, card_file_problems
     from clue_runner.config.check import check_file, yaml_files
@@ -107,6 +107,10 @@ def check(ctx: click.Context, files: tuple[Path, ...], json: bool) -> None:
         kind, found = check_file(path, SECTIONS)
         if kind == "card":
             found = card_file_problems(path)
+        elif kind == "suite":
+            from clue_runner.commands.bench.planning import suite_problems
+
+            found = suite_problems(path)
         problems += found
         console.event(
             {

@@ -28,6 +28,7 @@ ORDER = (
     "models",
     "data",
     "train",
+    "bench",
     "memory",
     "predict",
     "ask",

@@ -249,6 +249,13 @@ def cross_checks(
             str(values["data.max_length"]),
             "8 or more",
         )
+    if fold := values["data.fold"]:
+        part, count = map(int, fold.split("/"))
+        if not part < count or count < 2:
+            place = f"data.fold ({origins['data.fold']})"
+            yield Problem(
+                "no such part", place, fold, f"0/{max(count, 2)} to {max(count, 2) - 1}/{max(count, 2)}"
+            )
     batch_size = values["train.batch_size"]
     if batch_size != "auto" and values["train.accumulate"] > batch_size:
         yield together("train.accumulate", "train.batch_size", "more micro-batches than examples")

@@ -21,6 +21,7 @@ from clue_runner.errors import Problem, UsageError
 # What a run did before these settings existed; its run.yaml does not have them. A setting added to the
 # schema gets its line here, so that runs of earlier versions still predict and resume.
 BEFORE: dict[str, object] = {
+    "data.fold": None,
     "model.vocab_trust": False,
     "model.ignore": None,
     "model.recompute": "none",

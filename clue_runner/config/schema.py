@@ -66,6 +66,9 @@ class DataSettings(Section):
     max_length: Positive = Field(description="tokens in a row, [CLS] and [SEP] counted")
     limit_train: Positive | None = Field(description="use the first N usable train records; null: all")
     limit_dev: Positive | None = Field(description="use the first N usable dev records; null: all")
+    fold: Annotated[str, Field(pattern=r"^\d+/[1-9]\d*$", examples=["0/5", "4/5"])] | None = Field(
+        description="leave out part i of k equal parts of train, 0/5 to 4/5; null: none"
+    )
     cache: bool = Field(description="keep encoded rows in $CLUE_HOME/cache/rows")
 
 

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clue_runner.adapters.base import Predictions, load_adapter
+from clue_runner.adapters.base import Adapter, AnyTokenizer, Predictions, load_adapter
 from clue_runner.adapters.sections import SECTIONS
+from clue_runner.architectures.check_ids import check_ids
+from clue_runner.architectures.settings import shape_of
 from clue_runner.config.schema import Run
 from clue_runner.console import Console
 from clue_runner.console.signals import Signals
@@ -31,6 +33,7 @@ from clue_runner.training.network import build_engine, choose, without_kernel
 from clue_runner.training.prepare import encode_records
 
 ROOT = Path("runs")
+TRAIN_AGAIN = "the run's settings do not fit its weights: train again, or name another run"
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,28 @@ def _refuse_another_card(folder: RunFolder, run: Run, best: Snapshot) -> None:
         )
 
 
+def _tokenizer(member: Member, adapter: Adapter) -> AnyTokenizer:
+    """Return what cuts the texts for a run's weights: its saved vocabulary, and what an adapter reads beside.
+
+    Raises:
+        CheckpointError: a file that the vocabulary goes with (word vectors) is not the one of the training.
+    """
+    vocabulary = member.best.folder / VOCABULARY
+    own = adapter.load_own_tokenizer(vocabulary)
+    if own is None:
+        return Tokenizer(vocabulary, member.run.model.lowercase)
+    trained_with = member.best.state.identity.vocabulary
+    if trained_with is not None and own.sha256 != trained_with:
+        raise CheckpointError(
+            "the files that make ids of texts are not those that this run was trained with",
+            where=str(member.folder.path),
+            received=f"sha256 {own.sha256[:12]}",
+            allowed=f"sha256 {trained_with[:12]}",
+            next_step="put the file of word vectors back as it was, or train again: clue train --fresh",
+        )
+    return own
+
+
 class Asker:
     """One member's network, ready to answer."""
 
@@ -114,21 +139,21 @@ class Asker:
         self._tokens = member.best.state.progress.evaluate_tokens
         self._warn: Callable[[str], None] = console.warn
         self._adapter = load_adapter(card, run)
-        vocabulary = member.best.folder / VOCABULARY
-        self._tokenizer = self._adapter.load_own_tokenizer(vocabulary) or Tokenizer(
-            vocabulary, run.model.lowercase
-        )
+        self._tokenizer = _tokenizer(member, self._adapter)
         choices = choose(run)
         saved = member.best.state.buckets
         self._buckets = None if saved is None else tuple(int(length) for length in saved)
         header = NativeReader(member.best.folder / WEIGHTS_FILE).meta
-        self._engine = build_engine(self._adapter, choices, vocab_size=int(header["vocab_size"]))
+        self._vocab_size = int(header["vocab_size"])
+        self._engine = build_engine(self._adapter, choices, vocab_size=self._vocab_size)
         self._engine.set_state(member.best.tensors())
 
     def answer(self, records: Records[Any], signals: Signals, console: Console) -> Predictions:
         """Return one prediction a record."""
         run = self._adapter.run
         rows = encode_records(self._adapter, records, self._tokenizer, cache=run.data.cache, warn=self._warn)
+        limits = self._tokenizer.id_limits
+        check_ids(shape_of(run.model), self._vocab_size, {records.split: rows}, limits, TRAIN_AGAIN)
         predictor = Predictor(
             self._engine,
             self._adapter,

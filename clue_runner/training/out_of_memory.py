@@ -22,6 +22,7 @@ _TEXTS = (
     "cudaerrormemoryallocation",
     "cudnn_status_alloc_failed",
     "cublas_status_alloc_failed",
+    "status: 1, message: could not",  # oneDNN within TensorFlow; its status 1 is dnnl_out_of_memory
 )
 _TYPES = ("ResourceExhaustedError",)
 _SAY = "the device or this machine ran out of memory"

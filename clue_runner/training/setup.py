@@ -130,5 +130,5 @@ def complete(inputs: Inputs, choices: Choices, warn: Callable[[str], None]) -> S
         DataError: records that cannot be encoded, or ids outside the model's tables.
     """
     rows = inputs.encode(warn)
-    check_ids(shape_of(inputs.run.model), inputs.vocab_size, rows)
+    check_ids(shape_of(inputs.run.model), inputs.vocab_size, rows, inputs.tokenizer.id_limits)
     return Setup(**vars(inputs), choices=choices, rows=rows)

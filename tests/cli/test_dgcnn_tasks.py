@@ -90,8 +90,11 @@ def test_changed_word_vectors_are_another_run(clue: Clue, trained: Path, tmp_pat
     assert other.exit_code == 4 and "task.word_vectors" in other.stderr
     vectors(trained / "vectors.txt", seed=1)
     changed = clue(*command(trained))
+    asked = clue("predict", "--run", trained / "run", "--split", "dev", "--output", tmp_path / "dev.jsonl")
     vectors(trained / "vectors.txt")
     assert changed.exit_code == 4 and "vocabulary" in changed.stderr, changed.stderr
+    assert asked.exit_code == 4 and "file of word vectors" in asked.stderr, asked.stderr
+    assert not (tmp_path / "dev.jsonl").exists()
     again = clue(*command(trained))
     assert again.exit_code == 0 and "already ended" in again.stdout
 

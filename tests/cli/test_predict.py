@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,27 @@ def test_dev_has_its_score_again(clue: Clue, place: Path) -> None:
     assert len(answers(place / "dev.jsonl")) == 256
     assert answers(place / "dev.jsonl")[:32] == answers(run / "predictions" / "dev.jsonl")
     assert metrics["examples"] == 32
+
+
+def test_ids_outside_the_tables_are_refused_as_in_training(
+    clue: Clue, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looked up, they would be zeros, and the answers wrong without a word."""
+    from clue_runner.training import members
+
+    encode = members.encode_records
+
+    def wrong(*given: Any, **named: Any) -> Any:
+        rows = encode(*given, **named)
+        ids = rows.tokens["token_ids"].copy()
+        ids[3] = 10**6
+        return replace(rows, tokens={**rows.tokens, "token_ids": ids})
+
+    monkeypatch.setattr(members, "encode_records", wrong)
+    outcome = clue("predict", "--run", place / "runs/afqmc/test-1", "--split", "dev", "--output", "x.jsonl")
+    assert outcome.exit_code == 2 and "1 of 256 rows hold token_ids outside the table" in outcome.stderr
+    assert "train again" in outcome.stderr and "--set" not in outcome.stderr
+    assert not (place / "x.jsonl").exists()
 
 
 def test_several_runs_answer_together(clue: Clue, place: Path) -> None:

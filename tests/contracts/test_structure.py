@@ -204,6 +204,7 @@ def test_help_imports_click_alone() -> None:
         ("data", "stats", "afqmc", "--from", "sample"),
         ("config", "show", "--task", "afqmc"),
         ("submit", "check", "no-such-folder"),
+        ("bench", "plan", "smoke"),
         ("train", "--task", "afqcm"),
         ("train", "--task", "afqmc", "--data", "sample", "--dry-run"),
     ],

@@ -1,4 +1,4 @@
-"""Every text of the official files tokenises, with offsets that point into it."""
+"""Texts of all official files tokenise, with offsets that point into them."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ pytestmark = pytest.mark.real_data
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "configs" / "models" / "vocab" / "zh.txt"
 GOOGLE = "bert_chinese_21128.txt"
+SOME = 2_500  # texts of one zip
 ZIPS = [
     "afqmc",
     "c3",
@@ -45,9 +46,11 @@ def script() -> ModuleType:
 
 
 @pytest.mark.parametrize("name", ZIPS)
-def test_every_text_tokenises(real_data: Path, script: ModuleType, name: str) -> None:
+def test_official_texts_tokenise(real_data: Path, script: ModuleType, name: str) -> None:
+    """Of large files some thousand texts from all over them; scripts/check_tokenizer.py reads every one."""
     texts = script.official_texts(real_data / "official" / f"{name}_public.zip")
     assert len(texts) > 40
+    texts = texts[:: max(1, len(texts) // SOME)]
     tokenizer = Tokenizer(SHIPPED, lowercase=True)
     encoded = tokenizer.encode_texts(texts)
     lengths = np.array([len(one) for one in encoded])

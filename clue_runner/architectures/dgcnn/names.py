@@ -1,7 +1,7 @@
 """The reader's tensors; no other program stores them, so there is one column of names.
 
 In: nothing. Out: the table. Knows nothing about files, values or libraries.
-The map of word vectors is not here: its size follows from a file of the user's, not from the shape.
+The map of word vectors is there where a run has some; its axis ``vector`` is as long as they are.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from clue_runner.architectures.dgcnn.shape import PASSAGE_RATES, QUESTION_RATES
 from clue_runner.architectures.name_table import Group, NameTable, Row
 
 V, W, D, K, ONE = "vocabulary", "width", "double", "kernel", "one"
+WORDS = "words"  # the group of the map of word vectors
 
 
 def _row(name: str, *axes: str) -> Row:
@@ -37,6 +38,7 @@ TAGGERS = [
 NAMES = NameTable(
     groups=(
         Group("embeddings", [_row("character", V, W)], ("reader/embeddings/", "", "")),
+        Group(WORDS, [_row("word/kernel", "vector", W)], ("reader/embeddings/", "", ""), part="optional"),
         _side("question", QUESTION_RATES, W),
         _side("passage", PASSAGE_RATES, D),
         Group("head", [_row("fuse/kernel", D, W), *TAGGERS], ("head/", "", "")),

@@ -74,6 +74,19 @@ def test_the_table_counts_and_names_what_is_built(
     assert parameter_count(shape, vocab_size, pooler=pooler) == sum(map(np.prod, built.values()))
 
 
+@pytest.mark.backend
+def test_the_map_of_word_vectors_is_in_the_table_where_it_is_asked_for() -> None:
+    from clue_runner.models.naming import named_variables
+
+    architecture, shape = load_architecture("dgcnn"), make_shape("dgcnn", hidden_dim=16)
+    vectors = np.zeros((4, 5), np.float32)
+    network = architecture.build(shape, 9, precision="float32", seed=0, vectors=vectors)
+    built = {name: tuple(variable.shape) for name, variable in named_variables(network).items()}
+    axes = {**shape.axes(9), "vector": vectors.shape[1]}
+    entries = architecture.names.entries(shape.num_layers, heads=("words",))
+    assert {entry.ours: entry.shape(axes) for entry in entries} == built
+
+
 def test_what_saved_weights_say_comes_back() -> None:
     for family, values in (("bert", {**SMALL, "positions": "hierarchical"}), ("dgcnn", {"hidden_dim": 16})):
         shape = make_shape(family, **values)

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clue_runner.architectures.base import Lookup
 from clue_runner.architectures.check_ids import check_ids
 from clue_runner.architectures.settings import make_shape
 from clue_runner.errors import UsageError
@@ -68,10 +67,17 @@ def test_columns_that_are_no_tokens_and_lookups_of_others() -> None:
     with pytest.raises(UsageError, match=r"1 of 2 rows hold question_ids .*got 1 to 30 \(allowed: 0 to 9\)"):
         check_ids(make_shape("dgcnn"), 10, {"train": questions})
     words = rows([[2], [3]], word_ids=[[4], [0]])
-    lookup = Lookup("word_ids", 4, "model.word_vectors", "encode the rows again")
-    check_ids(make_shape("dgcnn"), 10, {"train": words})
-    with pytest.raises(UsageError, match="1 of 2 rows hold word_ids"):
-        check_ids(make_shape("dgcnn"), 10, {"train": words}, [lookup])
+    check_ids(make_shape("dgcnn"), 10, {"train": words}, {"word_ids": 5, "question_words": 5})
+    with pytest.raises(UsageError, match="1 of 2 rows hold word_ids .*got 0 to 4 .*allowed: 0 to 3"):
+        check_ids(make_shape("dgcnn"), 10, {"train": words}, {"word_ids": 4, "question_words": 4})
+
+
+def test_the_shape_decides_over_the_tokenizer_and_the_caller_over_the_advice() -> None:
+    one = rows([[2]], segment_ids=[[1]])
+    with pytest.raises(UsageError) as caught:
+        check_ids(BERT, 10, {"dev": one}, {"segment_ids": 2}, advice="train again")
+    assert [problem.fix for problem in caught.value.problems] == ["train again"]
+    assert "0 to 0" in str(caught.value)
 
 
 def test_all_columns_and_splits_come_at_once() -> None:

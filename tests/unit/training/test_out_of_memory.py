@@ -13,6 +13,8 @@ from clue_runner.training.out_of_memory import (
     update_memory_faults,
 )
 
+ONEDNN = "Aborted: Operation received an exception:"
+
 
 class ResourceExhaustedError(Exception):
     """TensorFlow's name for it."""
@@ -32,6 +34,8 @@ class ResourceExhaustedError(Exception):
         RuntimeError("INTERNAL: cuBLAS: CUBLAS_STATUS_ALLOC_FAILED"),
         RuntimeError("UNKNOWN: failed to allocate memory"),
         RuntimeError("std::bad_alloc"),
+        RuntimeError(f"{ONEDNN}Status: 1, message: could not execute a primitive, in file mkl_matmul.cc:9"),
+        RuntimeError(f"{ONEDNN}Status: 1, message: could not create a memory object, in file mkl_util.h:8"),
     ],
     ids=lambda error: str(error)[-40:] or "MemoryError",
 )
@@ -53,6 +57,8 @@ def test_every_way_of_saying_it(error: Exception) -> None:
         RuntimeError("INTERNAL: Failed to load in-memory CUBIN: CUDA_ERROR_NO_BINARY_FOR_GPU"),
         RuntimeError("CUDNN_STATUS_EXECUTION_FAILED"),
         RuntimeError("CUBLAS_STATUS_NOT_SUPPORTED"),
+        RuntimeError(f"{ONEDNN}Status: 2, message: could not execute a primitive, in file mkl_matmul.cc:9"),
+        RuntimeError(f"{ONEDNN}Status: 5, message: could not execute a primitive, in file mkl_matmul.cc:9"),
         FileNotFoundError(2, "No such file", "/home/out of memory/train.json"),
         DataError("text about: Out of memory"),
     ],
