@@ -48,12 +48,14 @@ class BaseShape(Section):
         WAYS: fields that say how to compute and leave the result as it is; not stored with weights.
         LATER: fields that weights of earlier versions do not mention; those did what the default says.
         NAMELESS: configs and saved weights that name no family are of this one.
+        MASKED: the token table of families that are pre-trained to find masked words; None: another way.
     """
 
     SIZES: ClassVar[frozenset[str]] = frozenset()
     WAYS: ClassVar[frozenset[str]] = frozenset()
     LATER: ClassVar[frozenset[str]] = frozenset()
     NAMELESS: ClassVar[bool] = False
+    MASKED: ClassVar[str | None] = None
 
     num_layers: Positive
 

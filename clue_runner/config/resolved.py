@@ -24,6 +24,8 @@ BEFORE: dict[str, object] = {
     "data.fold": None,
     "model.vocab_trust": False,
     "model.ignore": None,
+    "model.mlm_correction": None,
+    "model.mlm_split": "0.8/0.1/0.1",
     "model.recompute": "none",
     "model.recompute_policy": "nothing",
     "model.positions": "learned",

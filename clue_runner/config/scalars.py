@@ -87,8 +87,14 @@ def rates_of(text: str | None) -> tuple[tuple[str, float], ...]:
     return tuple((pattern.strip(), float(factor)) for pattern, factor in parts)
 
 
-def point_problems(values: Mapping[str, Any], origins: Mapping[str, str]) -> Iterator[Problem]:
-    """Yield what is wrong with the points of the schedule: they go from 0 to 1, and never back."""
+def list_problems(values: Mapping[str, Any], origins: Mapping[str, str]) -> Iterator[Problem]:
+    """Yield what is wrong inside lists: a schedule's points go from 0 to 1, shares of a whole sum to 1."""
+    key = "model.mlm_split"
+    if abs(sum(float(part) for part in values[key].split("/")) - 1) > 1e-6:
+        yield Problem("the three shares must sum to 1", f"{key} ({origins[key]})", values[key], "0.8/0.1/0.1")
+    if values["model.mlm_correction"] is not None and values["model.init"] == "random":
+        where = f"model.mlm_correction ({origins['model.mlm_correction']})"
+        yield Problem("weights are random: no pre-training has masked anything", where)
     key = "train.schedule_points"
     shares = [share for share, _ in points_of(values[key])]
     if shares[0] != 0 or shares[-1] != 1 or any(left >= right for left, right in pairwise(shares)):

@@ -89,6 +89,14 @@ class ModelSettings(Section):
         description="tensors of the checkpoint to leave out, separated by commas; a name, or a beginning "
         "that ends with . or /; null: none"
     )
+    mlm_correction: Share | None = Field(
+        description="token table as masked-word training saw it: share of tokens it chose, as 0.15; null: off"
+    )
+    mlm_split: str = Field(
+        pattern=rf"^{NUMBER}/{NUMBER}/{NUMBER}$",
+        examples=["0.8/0.1/0.1", "1/0/0"],
+        description="of the chosen tokens: became [MASK], stayed, became any token",
+    )
     lowercase: bool = Field(description="lower-case and strip accents before WordPiece")
     head_dropout: Share = Field(description="dropout before the task's output layer")
     pooling: Literal["pooler", "first", "mean", "max"] = Field(
@@ -141,8 +149,9 @@ class TrainSettings(Section):
     layer_decay: Annotated[float, Field(gt=0, le=1)] | None = Field(
         description="factor of the learning rate from one level of the network to the one below; null: off"
     )
-    rates: Annotated[str, Field(pattern=RATES)] | None = Field(
-        examples=["head/*=10", "*/embeddings/*=0.1,head/*=10"],
+    rates: (
+        Annotated[str, Field(pattern=RATES, examples=["head/*=10", "*/embeddings/*=0.1,head/*=10"])] | None
+    ) = Field(
         description="pattern=factor of the learning rate of weights by name, separated by commas; null: none",
     )
     clip_norm: Annotated[float, Field(gt=0)] | None = Field(

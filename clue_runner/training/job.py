@@ -34,7 +34,8 @@ from clue_runner.training.evaluation import (
     answer_within_memory,
     smaller_batches,
 )
-from clue_runner.training.network import load_pretrained, weights_header
+from clue_runner.training.network import weights_header
+from clue_runner.training.pretrained.weights import load_pretrained
 from clue_runner.training.run_display import RunDisplay
 from clue_runner.training.setup import Setup
 
@@ -122,8 +123,9 @@ class Job:
 
     def load_pretrained(self) -> None:
         """Put pretrained weights, where there are any, in the place of the random ones."""
-        if self.setup.checkpoint is not None:
-            for name in load_pretrained(self.engine, self.setup.checkpoint):
+        setup = self.setup
+        if setup.checkpoint is not None:
+            for name in load_pretrained(self.engine, setup.checkpoint, setup.run.model, setup.tokenizer):
                 self.warn(f"{name} is not in the checkpoint and starts from random weights")
 
     def reload(self) -> Progress:

@@ -54,6 +54,7 @@ class Shape(BaseShape):
     """Sizes and options of BERT's encoder."""
 
     NAMELESS: ClassVar[bool] = True
+    MASKED: ClassVar[str | None] = "backbone/embeddings/word"
     SIZES: ClassVar[frozenset[str]] = frozenset(ours for ours, _ in COUNTS.values())
     WAYS: ClassVar[frozenset[str]] = frozenset({"attention"})
     LATER: ClassVar[frozenset[str]] = frozenset({"positions", "positions_alpha"})
