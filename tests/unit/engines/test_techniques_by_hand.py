@@ -1,4 +1,4 @@
-"""FGM and gradient penalty against differences of the loss, R-Drop and Lookahead restated, who refuses what."""
+"""FGM and gradient penalty against differences of the loss; R-Drop and Lookahead restated; refusals."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def told_weight(update: Any) -> float:
 def test_the_penalty_is_half_of_each_rows_squared_gradient_and_has_its_slope(
     add_module: Callable[..., None],
 ) -> None:
-    """The value from the first gradient; its own gradient, from what plain SGD moves, by central differences."""
+    """The value from the first gradient; its slope, from what plain SGD moves, by central differences."""
     add_module(rules, "momentum_sgd", MOMENTUM_SGD)
     update = random_update(3)
     told = result(engine_of((Lengths(Section()),)), update)
@@ -203,10 +203,10 @@ def test_r_drop_and_several_masks_train_the_heads_that_can_have_them(network: st
     assert found.loss != plain.loss and found.weight == plain.weight
 
 
-@pytest.mark.parametrize(
-    ("names", "mode"),
-    list(zip([("fgm", "r_drop"), ("gradient_penalty", "drop_tokens"), ("lookahead", "ema")], MODES)),
-)
+SOME = (("fgm", "r_drop"), ("gradient_penalty", "drop_tokens"), ("lookahead", "ema"))
+
+
+@pytest.mark.parametrize(("names", "mode"), list(zip(SOME, MODES, strict=True)))
 def test_combinations_go_on_with_the_same_bits(names: tuple[str, ...], mode: str) -> None:
     """A few of those that scripts/check_techniques.py tries."""
     assert outcome_of(names, mode).kind == "same"
