@@ -57,9 +57,12 @@ def main() -> None:
     parser.add_argument("--preset", default="tiny")
     parser.add_argument("--length", type=int, default=64)
     parser.add_argument("--vocabulary", type=int, default=21128)
+    parser.add_argument("--cases", default="", help="names, separated by commas; plain is always there")
     arguments = parser.parse_args()
-    engines = {name: engine_of(arguments.preset, arguments.vocabulary, one) for name, one in CASES.items()}
-    engines |= {name: engine_of(arguments.preset, arguments.vocabulary, {}, name) for name in RULES}
+    wanted = {"plain", *filter(None, arguments.cases.split(","))} if arguments.cases else {*CASES, *RULES}
+    sizes = arguments.preset, arguments.vocabulary
+    engines = {name: engine_of(*sizes, one) for name, one in CASES.items() if name in wanted}
+    engines |= {name: engine_of(*sizes, {}, name) for name in RULES if name in wanted}
     batches = updates(arguments.rounds + 2, (arguments.length,))
     seconds: dict[str, list[float]] = {name: [] for name in engines}
     for number, batch in enumerate(batches):

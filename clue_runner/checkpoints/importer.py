@@ -16,7 +16,7 @@ from clue_runner.checkpoints import google, huggingface, run_weights
 from clue_runner.checkpoints.checkpoint import EXACT, Checkpoint, Weights, wrong_types
 from clue_runner.checkpoints.config_file import Described, read_config
 from clue_runner.checkpoints.diagnose import Case, diagnose
-from clue_runner.checkpoints.files import TensorReader, require_file
+from clue_runner.checkpoints.files import TensorReader, read_json, require_file
 from clue_runner.checkpoints.locate import Located, locate
 from clue_runner.checkpoints.plan import Plan, Wanted, make_plan
 from clue_runner.checkpoints.rules import IGNORE_RULE
@@ -149,7 +149,8 @@ def _refuse(plan: Plan, wanted: Wanted, located: Located, opened: _Opened) -> No
     if plan.problems:
         config = (located.config or located.weights).name
         shapes, family = opened.reader.shapes(), opened.described.architecture.name
-        finding = diagnose(Case(shapes, plan, wanted, located.layout, family, config))
+        raw = {} if located.config is None else read_json(located.config)
+        finding = diagnose(Case(shapes, plan, wanted, located.layout, family, config, raw))
         raise CheckpointError(
             finding.what,
             where=str(located.folder),

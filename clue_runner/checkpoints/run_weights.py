@@ -18,7 +18,7 @@ from clue_runner.checkpoints.files import digest_of, require_file
 from clue_runner.errors import CheckpointError
 from clue_runner.files.reading import DamagedFileError
 from clue_runner.files.tensors import NativeReader
-from clue_runner.runs.states import signed_names
+from clue_runner.runs.states import listed_names
 
 WEIGHTS = "weights.safetensors"
 AVERAGED = "ema.safetensors"
@@ -65,13 +65,13 @@ class RunReader:
 
 
 def _has_average(folder: Path) -> bool:
-    """Return whether averaged weights belong to the state: a file that its manifest does not sign is none."""
+    """Return whether averaged weights belong to the state: a file that its manifest does not list is none."""
     try:
-        signed = signed_names(folder)
+        listed = listed_names(folder)
     except DamagedFileError as error:
         raise CheckpointError(
             f"the saved state is damaged: {error}",
             where=str(folder),
             next_step="put a copy of it back where there is one, or train it again",
         ) from error
-    return (folder / AVERAGED).exists() if signed is None else AVERAGED in signed
+    return (folder / AVERAGED).exists() if listed is None else AVERAGED in listed

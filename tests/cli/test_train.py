@@ -251,6 +251,8 @@ def test_run_folder(finished: tuple[Path, str]) -> None:
         "run.yaml",
         "events.jsonl",
         "metrics.json",
+        "report.html",
+        "mistakes.jsonl",
         "checkpoints/best",
         "checkpoints/last",
         *(f"checkpoints/step-3/{name}" for name in ("manifest.json", "state.json", "vocab.txt")),

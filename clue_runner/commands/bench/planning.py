@@ -188,7 +188,10 @@ class Planner:
         key = values_hash({"data": data, "read": read})
         if key not in self._identities:
             try:
-                self._identities[key] = self._read(card, run, data).identity
+                inputs = self._read(card, run, data)
+                self._identities[key] = inputs.identity
+                if inputs.checkpoint is not None:
+                    inputs.checkpoint.weights.release()  # read for the hash, and not wanted here
             except ClueError as error:
                 self._identities[key] = error
         return self._identities[key]
