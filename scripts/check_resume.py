@@ -26,7 +26,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from clue_runner.runs.snapshots import list_snapshots, pointed, sign
+from clue_runner.runs.snapshots import list_snapshots, pointed, write_manifest
 
 SETTINGS = {
     "train.epochs": 8,
@@ -232,13 +232,13 @@ def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str
 
 
 def alter_saved_state(folder: Path) -> Path:
-    """Move the newest saved state's place in the epoch by one update and sign it again; return that state."""
+    """Move the newest state's place in the epoch by one update, its manifest written anew; return that state."""
     newest = list_snapshots(folder / "checkpoints")[0]
     path = newest / "state.json"
     state = json.loads(path.read_text(encoding="utf-8"))
     state["progress"]["position"] += -1 if state["progress"]["position"] else 1
     path.write_text(json.dumps(state), encoding="utf-8")
-    sign(newest)
+    write_manifest(newest)
     return newest
 
 

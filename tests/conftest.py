@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import mmap
 import os
 import signal
 from collections.abc import Callable
@@ -12,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support.xla import fast_flags
 
 if TYPE_CHECKING:
     from clue_runner.tokens.tokenizer import Tokenizer
@@ -32,28 +31,7 @@ LOADS_NONE += tuple(
 _COMPILED = Path(__file__).parents[1] / ".pytest_cache" / "compiled"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_COMPILED))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-
-
-def _compile_fast() -> str:
-    """Return flags of XLA for code that is made quickly and runs slowly.
-
-    The small networks of the tests compile far longer than they run; scripts/check_*.py make their claims
-    about optimised code. The newer emitters of fused code take most of a compilation on a CPU; XLA ends a
-    process that names a flag it does not know, and jaxlib has no list of them, so its bytes are searched.
-    """
-    flags, emitters = "--xla_backend_optimization_level=0", "xla_cpu_use_fusion_emitters"
-    if os.environ.get("KERAS_BACKEND") != "jax":
-        return flags
-    found = importlib.util.find_spec("jaxlib")
-    for folder in (found.submodule_search_locations or []) if found else []:
-        for library in Path(folder).glob("libjax*.so"):
-            with library.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as raw:
-                if raw.find(emitters.encode()) >= 0:
-                    return f"{flags} --{emitters}=false"
-    return flags
-
-
-os.environ.setdefault("XLA_FLAGS", _compile_fast())
+os.environ.setdefault("XLA_FLAGS", fast_flags(os.environ.get("KERAS_BACKEND", "tensorflow")))
 
 # A shell ignores Ctrl-C for what it starts in the background, and children inherit that; the tests send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

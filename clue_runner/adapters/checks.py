@@ -23,8 +23,8 @@ def place_of(records: Records[Any], index: int) -> str:
     """Return where a record stands: ``file:line``, or the file and the id where it is one JSON value."""
     record = records.items[index]
     if isinstance(record, TextRecord | EntityRecord | ClozeRecord):
-        return f"{records.file}:{record.line}"
-    return f"{records.file}, id {record.id}"
+        return f"{records.shown}:{record.line}"
+    return f"{records.shown}, id {record.id}"
 
 
 def label_numbers(
@@ -53,7 +53,7 @@ def label_numbers(
             )
     if problems:
         raise DataError(
-            f"{len(problems):,} labels of {records.file} are not in the card's list",
+            f"{len(problems):,} labels of {records.shown} are not in the card's list",
             problems=problems,
             allowed=", ".join(names),
             next_step="correct the records, or add the labels to the card at their place in the list",
@@ -104,13 +104,13 @@ def require_learnable(rows: Rows, records: Records[Any], next_step: str) -> None
     if not rows.gold.total:
         raise DataError(
             "nothing to learn from: no record has an answer",
-            where=records.file,
+            where=records.shown,
             next_step="a split to train on needs records with answers; the card says what they look like",
         )
     if rows.gold.lost == rows.gold.total:
         raise DataError(
             f"nothing to learn from: none of the {rows.gold.total:,} answers can be expressed by tokens",
-            where=records.file,
+            where=records.shown,
             problems=[Problem(f"{what}: {count:,}") for what, count in rows.notes.items()],
             next_step=next_step,
         )
@@ -124,7 +124,7 @@ def require_answers(records: Records[Any], answers: Iterable[object]) -> None:
     """
     known = list(answers)
     if not known or any(answer is None for answer in known):
-        raise DataError("a split without answers cannot be scored", where=records.file, allowed="train, dev")
+        raise DataError("a split without answers cannot be scored", where=records.shown, allowed="train, dev")
 
 
 def require_order(predictions: Predictions, records: Records[Any]) -> None:
@@ -146,7 +146,7 @@ def require_members(members: Sequence[Predictions], records: Records[Any]) -> No
     ids = [record.id for record in records.items]
     for number, member in enumerate(members, start=1):
         if [prediction.id for prediction in member] != ids:
-            raise DataError(f"run {number} of the ensemble answers other records than {records.file}")
+            raise DataError(f"run {number} of the ensemble answers other records than {records.shown}")
 
 
 def require_all_rows(partials: Partials, count: int, file: str, what: str = "rows") -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clue_runner.adapters.answers import Prediction, Predictions, Scores, Shown, ShownOption, ShownText
+from clue_runner.adapters.answers import Prediction, Predictions, Scores
 from clue_runner.adapters.base import Adapter, MemoryFacts, Partials
 from clue_runner.adapters.checks import mean_probabilities, place_of, require_answers, require_order
 from clue_runner.adapters.groups import (
@@ -26,6 +26,7 @@ from clue_runner.adapters.groups import (
     index_of,
     score_tables,
 )
+from clue_runner.adapters.shown.shown import Shown, ShownOption, ShownText
 from clue_runner.data.cards import Submission, Template
 from clue_runner.data.readers.choice import read_choice_records
 from clue_runner.data.records import ChoiceRecord, Records
@@ -132,7 +133,7 @@ class Choice(Adapter):
             RuntimeError: a choice has no row or a row has no choice (a bug of ours).
             NotFiniteError: the network gave something that is not a number.
         """
-        tables = score_tables(partials, [(1, len(record.choices)) for record in records.items], records.file)
+        tables = score_tables(partials, [(1, len(record.choices)) for record in records.items], records.shown)
         return [
             _answer(record, group_probabilities(table)[0])
             for record, table in zip(records.items, tables, strict=True)
@@ -171,6 +172,7 @@ class Choice(Adapter):
             chance=scores.chance,
             confidence_interval=scores.interval,
             examples=len(records),
+            summed=scores.summed,
         )
 
     # ------------------------------------------------------------------------ submit

@@ -7,12 +7,22 @@ Knows nothing about files, libraries or single families.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from clue_runner.architectures.base import architecture_names, load_architecture
+from clue_runner.architectures.base import family_of, load_architecture, published_types
 from clue_runner.architectures.name_table import Layout
-from clue_runner.checkpoints.plan import Plan, Shape, Wanted, foreign_prefixes, match, match_without
-from clue_runner.errors import Problem
+from clue_runner.architectures.raw_config import RawConfig
+from clue_runner.checkpoints.plan import (
+    Plan,
+    Shape,
+    Wanted,
+    foreign_prefixes,
+    make_plan,
+    match,
+    match_without,
+)
+from clue_runner.errors import CheckpointError, Problem
 
 OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 OBJECT_VALUE = ".ATTRIBUTES/VARIABLE_VALUE"
@@ -31,6 +41,7 @@ class Case:
         layout: whose names they are.
         family: its name.
         config: the file that promises it.
+        raw: what that file says.
     """
 
     found: Mapping[str, Shape]
@@ -39,6 +50,7 @@ class Case:
     layout: Layout
     family: str
     config: str
+    raw: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def separator(self) -> str:
@@ -68,7 +80,8 @@ class Finding:
 
 def diagnose(case: Case) -> Finding:
     """Return the most particular thing that explains the problems."""
-    for look in (_object_graph, _stranger, _prefix, _blocks, _table, _nothing, _foreign_head):
+    looks = (_object_graph, _other_family, _stranger, _prefix, _blocks, _table, _nothing, _foreign_head)
+    for look in looks:
         finding = look(case)
         if finding is not None:
             return finding
@@ -94,6 +107,41 @@ def _object_graph(case: Case) -> Finding | None:
     )
 
 
+def _other_family(case: Case) -> Finding | None:
+    """Every tensor fits other families, which the config does not name: several publish under one's names."""
+    if not case.raw or case.layout == "native":
+        return None
+    own = case.raw.get("model_type", case.family)
+    fitting = [said for said in published_types() if said != own and _fits(case, said)]
+    if not fitting:
+        return None
+    return Finding(
+        f"these tensors are those of {' or '.join(fitting)}, and {case.config} does not say so",
+        f"write what it is into {case.config}: {' or '.join(_model_type(said) for said in fitting)}",
+        case.plan.problems[:SHOWN],
+    )
+
+
+def _model_type(said: str) -> str:
+    """Return the line of a config that names a family."""
+    return f'"model_type": "{said}"'
+
+
+def _fits(case: Case, said: str) -> bool:
+    """Return whether the tensors are all those of the family that configs call ``said``, and no more."""
+    raw = {**case.raw, "model_type": said}
+    family = family_of(raw, None)
+    if family is None:
+        return False
+    architecture, config = load_architecture(family), RawConfig(raw, case.config)
+    try:
+        shape = architecture.shape.from_config(config)
+    except CheckpointError:  # it describes no such network
+        return False
+    names, axes = architecture.table_of(shape).names, shape.axes(config.vocab_size)
+    return not make_plan(case.found, Wanted(names, shape.num_layers, axes), case.layout).problems
+
+
 def _stranger(case: Case) -> Finding | None:
     """Tensors that another network has and this one has not."""
     for stranger in case.wanted.names.strangers:
@@ -101,7 +149,9 @@ def _stranger(case: Case) -> Finding | None:
         if marked:
             return Finding(
                 f"these tensors are not {case.family}'s: {stranger.what}",
-                "take a checkpoint without them, or of a family that is supported",
+                f"where it is one, {case.config} must say so: {_model_type(stranger.family)}"
+                if stranger.family
+                else "take a checkpoint without them, or of a family that is supported",
                 case.plan.problems,
             )
     return None
@@ -176,28 +226,11 @@ def _nothing(case: Case) -> Finding | None:
     if case.plan.sources:
         return None
     examples = ", ".join(sorted(case.found)[:SHOWN])
-    other = _other_family(case)
-    if other is not None:
-        return Finding(
-            f"the tensors ({examples}, ...) are {other}'s, and {case.config} is read as {case.family}'s",
-            f'call the config {other}_config.json, or write "model_type": "{other}" into it',
-            case.plan.problems[:SHOWN],
-        )
     return Finding(
         f"none of the {len(case.found)} tensors has a name of {case.family}'s; they are {examples}, ...",
         f"name a checkpoint of {case.family}, or one whose {case.config} says its model_type",
         case.plan.problems[:SHOWN],
     )
-
-
-def _other_family(case: Case) -> str | None:
-    """Return the family in whose table most of the tensors stand; None where there is none."""
-    for name in architecture_names():
-        entries = load_architecture(name).names.entries(case.wanted.num_layers)
-        spelled = {spelling for entry in entries for spelling in entry.spellings(case.layout)}
-        if 2 * len(spelled & case.found.keys()) > len(spelled):
-            return name
-    return None
 
 
 def _foreign_head(case: Case) -> Finding | None:

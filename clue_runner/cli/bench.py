@@ -26,6 +26,10 @@ MODEL = click.option(
 DATA = click.option(
     "--data", metavar="DIR|sample", help="In the place of the suite's; {task} in it is the task's name."
 )
+BACKEND = click.option(
+    "--backend", type=click.Choice(["tensorflow", "jax"]), help="In the place of the suite's."
+)
+DEVICE = click.option("--device", metavar="auto|cpu|gpu", help="In the place of the suite's.")
 OUTPUT = click.option(
     "--output",
     type=click.Path(path_type=Path),
@@ -48,11 +52,13 @@ JSON = click.option("--json", is_flag=True, help="One JSON object a line on stdo
 @SUITE
 @MODEL
 @DATA
+@BACKEND
+@DEVICE
 @OUTPUT
 @JSON
 @click.pass_context
 def plan(ctx: click.Context, /, json: bool, **options: Any) -> None:
-    """List every item with its hash, state, memory and time; nothing is run."""
+    """List every item: hash, state, memory, time."""
     console = context_console(ctx, json=json)
     from clue_runner.commands.bench.plan import fulfil
     from clue_runner.commands.bench.request import BenchRequest
@@ -78,13 +84,18 @@ def plan(ctx: click.Context, /, json: bool, **options: Any) -> None:
 )
 @MODEL
 @DATA
+@BACKEND
+@DEVICE
 @OUTPUT
 @MARKDOWN
 @JUNIT
 @JSON
 @click.pass_context
 def run(ctx: click.Context, /, json: bool, **options: Any) -> None:
-    """Execute what is missing, then collect. The same command again continues."""
+    """Execute what is missing, then collect.
+
+    The same command again continues; a finished suite does nothing.
+    """
     console = context_console(ctx, json=json)
     from clue_runner.commands.bench.request import BenchRequest
     from clue_runner.commands.bench.run import fulfil
@@ -97,13 +108,18 @@ def run(ctx: click.Context, /, json: bool, **options: Any) -> None:
 @click.argument("runs", nargs=-1, type=click.Path(), metavar="[RUNS]...")
 @MODEL
 @DATA
+@BACKEND
+@DEVICE
 @OUTPUT
 @MARKDOWN
 @JUNIT
 @JSON
 @click.pass_context
 def collect(ctx: click.Context, /, json: bool, **options: Any) -> None:
-    """Build the table, also from folders of runs trained elsewhere; exit 10 where a gate is not passed."""
+    """Build the table, also from runs elsewhere.
+
+    RUNS are folders with runs of the same items; exit 10 where a gate is not passed.
+    """
     console = context_console(ctx, json=json)
     from clue_runner.commands.bench.collect import fulfil
     from clue_runner.commands.bench.request import BenchRequest

@@ -164,13 +164,20 @@ def _scalar(value: object) -> str:
 
 @command.command()
 @click.option("--events", is_flag=True, help="Of the lines of events.jsonl and of --json instead.")
+@click.option("--result", is_flag=True, help="Of metrics.json instead.")
 @click.pass_context
-def schema(ctx: click.Context, events: bool) -> None:
-    """Print the JSON Schema of a resolved run, for editors; or that of events."""
+def schema(ctx: click.Context, events: bool, result: bool) -> None:
+    """Print the JSON Schema of a resolved run, for editors; or that of events, or of a result."""
     console = context_console(ctx, json=False)
     import json
 
-    if events:
+    if events and result:
+        raise click.UsageError("--events and --result are two schemas: give one of them", ctx)
+    if result:
+        from clue_runner.runs.results import result_schema
+
+        described = result_schema()
+    elif events:
         from clue_runner.runs.events import events_schema
 
         described = events_schema()

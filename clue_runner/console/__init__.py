@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from clue_runner.console.progress import LiveProgress, PlainProgress, Progress, SilentProgress, live_line
 from clue_runner.console.streams import is_terminal, leave_broken_pipe, put
-from clue_runner.console.text import duration, file_size, json_line, table_lines
+from clue_runner.console.text import duration, file_size, json_line, table_lines, utc_now
 from clue_runner.errors import ClueError
 
 if TYPE_CHECKING:
@@ -93,9 +93,10 @@ class Console:
         self.warn(text)
 
     def event(self, event: Mapping[str, object]) -> None:
-        """Print one event, with what stands ``beside`` all of them, as a JSON line; only with ``--json``."""
+        """Print an event, its time and what is ``beside`` all events as a JSON line; only with ``--json``."""
         if self.json:
-            put(json_line({**event, **self.beside}) + "\n", sys.stdout)
+            timed = event if event.get("time") else {**event, "time": utc_now()}
+            put(json_line({**timed, **self.beside}) + "\n", sys.stdout)
 
     def rows(self, text: str) -> None:
         """Print lines for another program; with ``rows_on_stdout`` all human text goes to stderr."""

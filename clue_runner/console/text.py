@@ -9,6 +9,7 @@ import json as json_module
 import math
 import unicodedata
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import PurePath
 
 LONGEST_BAR, SHORTEST_BAR = 30, 6
@@ -139,3 +140,8 @@ def table_lines(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> lis
         ]
         lines.append("  ".join(padded).rstrip())
     return lines
+
+
+def utc_now() -> str:
+    """Return the time as events carry it: UTC, ISO 8601 with milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import shlex
 import stat
 import zipfile
 import zlib
@@ -18,6 +19,7 @@ from clue_runner.errors import DataError, Problem, RefusedFileError, StorageErro
 from clue_runner.files.litter import is_litter
 from clue_runner.files.names import open_regular
 from clue_runner.files.reading import read_beyond
+from clue_runner.files.text import printable
 
 MAX_MEMBERS = 1_000
 MAX_TOTAL_BYTES = 2 * 1024**3
@@ -177,6 +179,20 @@ def _member_attacks(member: zipfile.ZipInfo) -> list[Problem]:
     return problems
 
 
+def is_table(name: str) -> bool:
+    """Return whether a file is called as tables are that spreadsheets write."""
+    return name.lower().endswith((".csv", ".tsv"))
+
+
+def conversions(path: Path) -> str:
+    """Return the commands that make something to train on out of a table."""
+    quoted = shlex.quote(printable(str(path)))
+    return (
+        f"clue data convert NAME --from {quoted} --output NEW for a task that is there, "
+        f"clue tasks new NEW --from {quoted} for one of your own"
+    )
+
+
 def _parts(name: str) -> list[str]:
     """Return the path's parts; old Windows tools write backslashes."""
     return [part for part in name.replace("\\", "/").split("/") if part] or [name]
@@ -191,9 +207,12 @@ def _not_a_zip(path: Path, error: Exception) -> DataError:
     elif head.lstrip()[:1] == b"<":
         what, received = "not a zip", "a web page, as a server sends instead of a file"
     elif head.lstrip()[:1] in {b"{", b"["}:
-        what, received = "not a zip", "a JSON file; --data takes the folder that holds it"
+        what, received = "not a zip", "a JSON file"
+    elif is_table(path.name):
+        what, received = "not a zip", "a table"
     else:
         what, received = "not a zip", "an empty file" if not head else "something else"
-    return DataError(
-        what, where=str(path), received=received, next_step="give --data a folder or an official zip"
-    )
+    step = "name a folder with the splits' files, or an official zip"
+    if is_table(path.name):
+        step += f"; records of your own: {conversions(path)}"
+    return DataError(what, where=str(path), received=received, next_step=step)

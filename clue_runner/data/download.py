@@ -120,7 +120,9 @@ def _zip_at(card: Card, path: Path) -> Path:
         raise DataError(
             "a folder of files, not a zip",
             where=str(path),
-            next_step=f"use the folder as it is: --data {path}, or copy its files into {data_folder(card)}",
+            next_step=(
+                f"use it as it is: clue train --data {path}, or copy its files into {data_folder(card)}"
+            ),
         )
     if not path.exists():
         raise DataError("no such file or folder", where=str(path), next_step="give --from the official zip")
@@ -230,6 +232,6 @@ def _no_data(card: Card, why: str, problems: Sequence[Problem] = ()) -> DataErro
         problems=problems,
         next_step=(
             f"put the files{' or the official zip' if card.download else ''} into {data_folder(card)}, "
-            f"or name them with --data PATH{get}{sample}"
+            f"or name them with --data PATH (of clue data: --from PATH){get}{sample}"
         ),
     )

@@ -47,7 +47,9 @@ def open_sample(card: Card) -> DataSource:
     folder = card.folder / "sample"
     if not folder.is_dir():
         raise DataError(
-            f"{card.name} has no sample records", where=str(folder), next_step="give --data FOLDER or ZIP"
+            f"{card.name} has no sample records",
+            where=str(folder),
+            next_step="name a folder or a zip of its data",
         )
     return FolderSource("sample", _folder_files(folder), is_sample=True)
 
@@ -64,7 +66,7 @@ def open_source(path: str | Path, card: Card) -> DataSource:
         raise DataError(
             "no such file or folder",
             where=str(path),
-            next_step="give --data a folder or an official zip, or --data sample for the shipped records",
+            next_step="name a folder or an official zip, or 'sample' for the records that ship with the card",
         )
     if location.is_dir():
         return _open_folder(location, card)

@@ -209,3 +209,8 @@ class Records(Generic[RecordT_co]):
     def __len__(self) -> int:
         """Return the number of usable records."""
         return len(self.items)
+
+    @property
+    def shown(self) -> str:
+        """Return what messages call the file: ``path``, and the name alone of what no file holds."""
+        return self.path or self.file

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from clue_runner.data.archives import read_member
+from clue_runner.data.archives import conversions, is_table, read_member
 from clue_runner.data.card import Card, SplitFile
 from clue_runner.errors import DataError
 from clue_runner.files.names import read_regular
@@ -163,12 +163,17 @@ def missing_file(source: DataSource, wanted: list[str], *, advice: str | None = 
     """Return the error for files that are not there: what was expected, what was found, what else helps."""
     names = source.names()
     listed = ", ".join(names[:12]) + (f" ... ({len(names)} in all)" if len(names) > 12 else "")
+    step = "check that this is the data of the task you named" + (f", or {advice}" if advice else "")
+    tables = [name for name in names if is_table(name)]
+    if tables and isinstance(source, FolderSource):
+        first = source.files[tables[0]]
+        step = f"tables are converted first: {conversions(first.parent if len(tables) > 1 else first)}"
     return DataError(
         f"no {' or '.join(wanted)} here",
         where=source.label,
         received=listed or "nothing",
         allowed=", ".join(wanted),
-        next_step="check that this is the data of the task you named" + (f", or {advice}" if advice else ""),
+        next_step=step,
     )
 
 

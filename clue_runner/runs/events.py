@@ -11,12 +11,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
+from clue_runner.console.text import utc_now
 from clue_runner.errors import CheckpointError
 from clue_runner.files.atomic import disk_faults, json_bytes
 from clue_runner.files.reading import DamagedFileError, parse_object, read_file
@@ -213,8 +213,7 @@ class EventLog(AbstractContextManager["EventLog"]):
             StorageError: the disk refused.
         """
         fields = event.model_dump(mode="json", by_alias=True, exclude_unset=not isinstance(event, Result))
-        now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        entry = {"event": event.event, "schema": SCHEMA, **fields, "time": now}
+        entry = {"event": event.event, "schema": SCHEMA, **fields, "time": utc_now()}
         line = json_bytes(entry)
         with disk_faults(self.path):
             self._file.write(line)

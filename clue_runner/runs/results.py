@@ -267,6 +267,11 @@ def parse_result(content: Mapping[str, Any]) -> RunResult:
         raise DamagedFileError(f"cannot be used: {describe(error)}") from None
 
 
+def result_schema() -> dict[str, Any]:
+    """Return the JSON Schema of ``metrics.json``."""
+    return RunResult.model_json_schema(by_alias=True, mode="serialization")
+
+
 def describe(error: ValidationError) -> str:
     """Return the first findings about a file's content on one line: key, what is wrong, what stands there."""
     findings = [

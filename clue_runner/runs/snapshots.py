@@ -1,4 +1,4 @@
-"""Saved states of a run: ``checkpoints/step-<n>/`` with a signed list of its files.
+"""Saved states of a run: ``checkpoints/step-<n>/`` with a list of its files and their checksums.
 
 In: tensors and the loop's state. Out: folders that are whole or absent, and ``best`` and ``last``,
 one-line files that name one of them. Order of a write: temporary folder beside the target, files,
@@ -85,7 +85,7 @@ def write_snapshot(
     return target
 
 
-def sign(folder: Path) -> None:
+def write_manifest(folder: Path) -> None:
     """Write the manifest: size and sha256 of every other file."""
     files = {
         path.name: {"sha256": sha256_file(path), "size": path.stat().st_size}
@@ -226,7 +226,7 @@ def _write_files(
     for name, raw in files.items():
         write_synced(folder / name, raw)
     write_synced(folder / STATE_FILE, json_bytes(state.to_json(), indent=2))
-    sign(folder)
+    write_manifest(folder)
     sync_folder(folder)
 
 

@@ -1,7 +1,7 @@
-"""One saved state of a run: ``checkpoints/step-<n>/``, a folder that is what its manifest signs.
+"""One saved state of a run: ``checkpoints/step-<n>/``, a folder that is what its manifest lists.
 
 In: a folder. Out: the loop's state as types, and tensors whose bytes were compared with the manifest while
-they were read. A file that the manifest does not sign is no part of the state and is never opened.
+they were read. A file that the manifest does not list is no part of the state and is never opened.
 Knows nothing about networks, or about which state a run goes on from.
 """
 
@@ -67,7 +67,7 @@ class SavedState(Part):
         return self.model_dump(mode="json", by_alias=True)
 
 
-class SignedFile(Part):
+class ListedFile(Part):
     """What a manifest says about one file."""
 
     sha256: str
@@ -84,36 +84,36 @@ class Snapshot:
     folder: Path
     step: int
     state: SavedState
-    files: Mapping[str, SignedFile]
+    files: Mapping[str, ListedFile]
     _tensors: State | None = field(default=None, repr=False)
 
     def check(self) -> None:
-        """Compare every signed byte with the manifest.
+        """Compare every listed byte with the manifest.
 
         Raises:
             DamagedFileError: what is wrong, with the file's name.
             StorageError: a file cannot be read just now.
         """
-        for name, signed in self.files.items():
+        for name, listed in self.files.items():
             if name != STATE_FILE:
-                _compare(name, _hash(self.folder / name, name), signed)
+                _compare(name, _hash(self.folder / name, name), listed)
 
     def load(self) -> None:
-        """Read the tensors and compare every signed byte, each file once; ``tensors`` then gives them away.
+        """Read the tensors and compare every listed byte, each file once; ``tensors`` then gives them away.
 
         Raises:
             DamagedFileError, StorageError: as ``check``.
         """
-        for name, signed in self.files.items():
+        for name, listed in self.files.items():
             if name != STATE_FILE and not name.endswith(TENSORS):
-                _compare(name, _hash(self.folder / name, name), signed)
+                _compare(name, _hash(self.folder / name, name), listed)
         self._tensors = self._read()
 
     def tensors(self) -> State:
         """Return weights, optimizer and averaged weights by name; what ``load`` has read is given away once.
 
         Raises:
-            CheckpointError: a file is not the signed one.
+            CheckpointError: a file is not the listed one.
             StorageError: it cannot be read just now.
         """
         loaded, self._tensors = self._tensors, None
@@ -123,9 +123,9 @@ class Snapshot:
             raise damaged_state(self.folder, error) from error
 
     def _read(self) -> State:
-        """Read every signed tensor file."""
+        """Read every listed tensor file."""
         tensors: State = {}
-        for name, signed in self.files.items():
+        for name, listed in self.files.items():
             if not name.endswith(TENSORS):
                 continue
             path = self.folder / name
@@ -133,7 +133,7 @@ class Snapshot:
                 file = read_weights(path)
             except (CheckpointError, RefusedFileError) as error:
                 raise DamagedFileError(f"{name}: {error.headline.what}") from None
-            _compare(name, file.sha256, signed)
+            _compare(name, file.sha256, listed)
             if (step := file.meta.get("step", self.step)) != self.step:  # older versions did not say it
                 raise DamagedFileError(f"{name} belongs to step {step}, not to step {self.step}")
             tensors.update(file.tensors)
@@ -162,11 +162,11 @@ def open_snapshot(folder: Path) -> Snapshot:
     files = _manifest(folder)
     for name in sorted({STATE_FILE, WEIGHTS_FILE} - files.keys()):
         raise DamagedFileError(f"{MANIFEST} does not list {name}")
-    for name, signed in files.items():
+    for name, listed in files.items():
         with _open(folder / name, name) as file:
             size = file.seek(0, 2)
-        if size != signed.size:
-            raise DamagedFileError(f"{name} has {size} bytes instead of {signed.size}")
+        if size != listed.size:
+            raise DamagedFileError(f"{name} has {size} bytes instead of {listed.size}")
     raw = read_file(folder / STATE_FILE)
     _compare(STATE_FILE, hashlib.sha256(raw).hexdigest(), files[STATE_FILE])
     state = _parse_state(folder, raw)
@@ -188,25 +188,25 @@ def damaged_state(folder: Path, error: DamagedFileError) -> CheckpointError:
     )
 
 
-def signed_names(folder: Path) -> frozenset[str] | None:
-    """Return the names of the files of a state; None for a folder that has no manifest.
+def listed_files(folder: Path) -> Mapping[str, ListedFile] | None:
+    """Return file name -> size and sha256 of a state; None for a folder that has no manifest.
 
     Weights that a user has copied into a folder of their own are whole without one.
 
     Raises:
         DamagedFileError, StorageError: as ``open_snapshot``.
     """
-    return frozenset(_manifest(folder)) if exists(folder / MANIFEST) else None
+    return _manifest(folder) if exists(folder / MANIFEST) else None
 
 
-def _manifest(folder: Path) -> dict[str, SignedFile]:
+def _manifest(folder: Path) -> dict[str, ListedFile]:
     """Return file name -> size and sha256."""
     try:
         content = read_object(folder / MANIFEST)
         files = content["files"]
         if content["schema"] != MANIFEST_SCHEMA or not isinstance(files, dict):
             raise DamagedFileError(f"has format {content['schema']!r}, this version reads {MANIFEST_SCHEMA}")
-        signed = {name: SignedFile.model_validate(entry) for name, entry in sorted(files.items())}
+        listed = {name: ListedFile.model_validate(entry) for name, entry in sorted(files.items())}
     except FileNotFoundError:
         raise DamagedFileError(f"{MANIFEST} is missing") from None
     except KeyError as error:
@@ -215,10 +215,10 @@ def _manifest(folder: Path) -> dict[str, SignedFile]:
         raise DamagedFileError(f"{MANIFEST} has no size and sha256 of a file") from None
     except DamagedFileError as error:
         raise DamagedFileError(f"{MANIFEST} {error}") from None
-    for name in signed:
+    for name in listed:
         if name in {"", ".", "..", MANIFEST} or "/" in name or "\0" in name:
             raise DamagedFileError(f"{MANIFEST} lists {name!r}, which is not the name of a file beside it")
-    return signed
+    return listed
 
 
 def _parse_state(folder: Path, raw: bytes) -> SavedState:
@@ -249,7 +249,7 @@ def _parse_state(folder: Path, raw: bytes) -> SavedState:
 
 @contextmanager
 def _open(path: Path, name: str) -> Iterator[BufferedReader]:
-    """Open a signed file; what is wrong with it is said with its name."""
+    """Open a listed file; what is wrong with it is said with its name."""
     try:
         with open_file(path) as file:
             yield file
@@ -260,12 +260,12 @@ def _open(path: Path, name: str) -> Iterator[BufferedReader]:
 
 
 def _hash(path: Path, name: str) -> str:
-    """Return the hex digest of a signed file's bytes."""
+    """Return the hex digest of a listed file's bytes."""
     with _open(path, name) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _compare(name: str, sha256: str, signed: SignedFile) -> None:
-    """Refuse a file whose content is not the signed one."""
-    if sha256 != signed.sha256:
+def _compare(name: str, sha256: str, listed: ListedFile) -> None:
+    """Refuse a file whose content is not the listed one."""
+    if sha256 != listed.sha256:
         raise DamagedFileError(f"{name} does not have the content that was saved (sha256)")

@@ -94,8 +94,9 @@ def count_warning(card: Card, submission: Submission, records: Records[Any] | No
     if records is None or expected_counts(card, submission) or not known or records.total in known:
         return None
     return (
-        f"{submission.file} answers every blank of {records.file}, which has {records.total:,} records where "
-        f"the official one has {_either(known)}: the leaderboard wants all of them; clue data get {card.name}"
+        f"{submission.file} answers every blank of {records.shown}, which has {records.total:,} records "
+        f"where the official one has {_either(known)}: the leaderboard wants all of them; "
+        f"clue data get {card.name}"
     )
 
 
@@ -114,7 +115,7 @@ def _check_count(
         allowed = [len(asked_ids(records))] if submission.shape == "object" else [records.total]
     elif records is not None and allowed and records.total not in allowed:
         findings.add(
-            f"the test file {records.file} has {records.total:,} records, the card says {_either(allowed)}",
+            f"the test file {records.shown} has {records.total:,} records, the card says {_either(allowed)}",
             allowed="the official test file",
             fix=f"clue data get {card.name}",
         )

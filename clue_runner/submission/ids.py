@@ -38,10 +38,10 @@ def check_keys(
             findings.add(f"the ids are those of {split} ({other.file}), not of {records.split}")
             return
     if absent:
-        what = f"{len(absent):,} of {len(wanted):,} ids of {records.file} have no answer"
+        what = f"{len(absent):,} of {len(wanted):,} ids of {records.shown} have no answer"
         findings.add(what, received="nothing", allowed=f"an answer to {absent[0]}")
     if strange:
-        what = f"{len(strange):,} ids are not in {records.file}"
+        what = f"{len(strange):,} ids are not in {records.shown}"
         findings.add(what, strange[0].line, received=shorten(strange[0].id), allowed=shorten(wanted[0]))
 
 
@@ -74,14 +74,14 @@ def check_ids(
             return
     line, received, allowed = _first_difference(answers, ids, wanted)
     if sorted(ids) == sorted(wanted):
-        what = f"the ids are right but not in the order of {records.file}; the server compares line by line"
+        what = f"the ids are right but not in the order of {records.shown}; the server compares line by line"
     elif ids == [str(number) for number in range(len(ids))]:
-        what = f"the ids are row numbers from 0; {records.file} has ids of its own"
+        what = f"the ids are row numbers from 0; {records.shown} has ids of its own"
     elif ids == [str(number) for number in range(1, len(ids) + 1)]:
-        what = f"the ids are row numbers from 1; {records.file} has ids of its own"
+        what = f"the ids are row numbers from 1; {records.shown} has ids of its own"
     else:
         absent, strange = len(set(wanted) - set(ids)), len(set(ids) - set(wanted))
-        what = f"ids differ from {records.file}: {absent:,} missing, {strange:,} unknown"
+        what = f"ids differ from {records.shown}: {absent:,} missing, {strange:,} unknown"
     findings.add(what, line, received=received, allowed=allowed)
 
 

@@ -110,7 +110,9 @@ def _by_tag(answers: Sequence[Answer], given: Sequence[str], records: Records[An
     twice = repeats(given)
     problems = [_twice("tag", given[place], answers[place], answers[first], name) for place, first in twice]
     problems += [
-        problem(f"the tag {printable(tag, SHOWN)} is in no record of {records.file}", f"{name}:{answer.line}")
+        problem(
+            f"the tag {printable(tag, SHOWN)} is in no record of {records.shown}", f"{name}:{answer.line}"
+        )
         for tag, answer in by_tag.items()
         if tag not in wanted
     ]
@@ -121,7 +123,7 @@ def _by_tag(answers: Sequence[Answer], given: Sequence[str], records: Records[An
     ]
     if problems:
         raise DataError(
-            f"the predictions do not fit {printable(records.file)}: "
+            f"the predictions do not fit {printable(records.shown)}: "
             f"{len(given):,} answers, {len(wanted):,} blanks",
             where=printable(name),
             problems=problems,
@@ -152,7 +154,7 @@ def _by_row(answers: Sequence[Answer], records: Records[Any], name: str, by: str
             ignored = _skipped(records)
             return Aligned(tuple(answers[row] for row in rows), f"{by}, {ignored} unscored rows ignored")
     raise DataError(
-        f"{len(answers):,} answers for {len(records):,} records of {printable(records.file)}",
+        f"{len(answers):,} answers for {len(records):,} records of {printable(records.shown)}",
         where=printable(name),
         next_step=NEXT_STEP,
     )
@@ -173,7 +175,7 @@ def _mismatch(
         if answer.id is None:
             problems.append(problem("the line has no id, others have one", f"{name}:{answer.line}"))
         elif text not in known:
-            what = f"id {printable(text, SHOWN)} is not in {records.file}"
+            what = f"id {printable(text, SHOWN)} is not in {records.shown}"
             problems.append(problem(what, f"{name}:{answer.line}"))
     for record, text in zip(records.items, wanted, strict=True):
         if text not in there:
@@ -182,7 +184,7 @@ def _mismatch(
             problems.append(problem(f"no answer for id {text}", where))
     is_part = there < known and any(isinstance(record, ReadingRecord) for record in records.items)
     return DataError(
-        f"the predictions do not fit {printable(records.file)}: "
+        f"the predictions do not fit {printable(records.shown)}: "
         f"{len(answers):,} answers, {len(records):,} records",
         where=printable(name),
         problems=problems,

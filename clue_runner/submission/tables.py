@@ -52,4 +52,4 @@ def check_table(answers: Sequence[Answer], records: Records[Any] | None, finding
     wanted = {str(record.id) for record in records.items}
     absent, strange = wanted - set(given), set(given) - wanted
     if absent or strange:
-        findings.add(f"ids differ from {records.file}: {len(absent):,} missing, {len(strange):,} unknown")
+        findings.add(f"ids differ from {records.shown}: {len(absent):,} missing, {len(strange):,} unknown")

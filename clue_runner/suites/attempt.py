@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO
 
 from clue_runner.config.shipped import PACKAGE
-from clue_runner.errors import BusyError, CheckpointError
+from clue_runner.errors import BusyError, CheckpointError, ClueError
 from clue_runner.files.atomic import disk_faults, make_folder
 from clue_runner.files.lock import FolderLock
 from clue_runner.runs.folder import RunFolder
@@ -52,11 +52,22 @@ def attempt(work: Work, *, stopped: Callable[[], bool] = lambda: False, tries: i
         work: the item.
         stopped: asked all the time; True saves the run's state and comes back.
         tries: how many processes at most; waiting for another worker is none.
-
-    Raises:
-        StorageError: the item's folder cannot be written.
     """
     place = ItemPlace(work.place)
+    try:
+        return _attempt(work, place, stopped, tries)
+    except ClueError as error:  # the item's own folder, or its record: that too must stop no other item
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        failed = Attempt(
+            host=socket.gethostname(), started=now, exit_code=error.exit_code, reason=one_line(str(error))
+        )
+        with suppress(ClueError):
+            place.write(Record(id=work.id, words=work.words, command=[], attempts=[failed]))
+        return error.exit_code
+
+
+def _attempt(work: Work, place: ItemPlace, stopped: Callable[[], bool], tries: int) -> int:
+    """Execute one item; what its folders refuse is raised."""
     claim = _claim(place, work, stopped)
     if claim is None:
         return 0 if _has_result(work) else 128 + signal.SIGTERM

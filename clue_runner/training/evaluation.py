@@ -99,7 +99,7 @@ class Predictor:
             else:
                 self.watch.seconds += took
                 self.watch.examples += len(indices)
-            _refuse_nan(outputs, records.file)
+            _refuse_nan(outputs, records.shown)
             decoded = self.adapter.decode_batch(outputs, batch)
             partials |= {
                 row: partial for row, partial in zip(batch["row"].tolist(), decoded, strict=True) if row >= 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from clue_runner.adapters.base import Scores
+from clue_runner.adapters.base import Predictions, Scores
 from clue_runner.files.atomic import write_atomic
 from clue_runner.runs.code import code_version
 from clue_runner.runs.machine import package_versions
@@ -36,7 +36,7 @@ def finish(job: Job) -> RunResult:
     adapter = setup.adapter
     scores = adapter.score(predictions, setup.data.records["dev"])
     notes = setup.notes
-    notes["dev"] |= adapter.answer_notes(predictions)
+    notes["dev"] |= _answer_notes(job, "dev", predictions)
     nothing_learnt = adapter.degenerate(predictions, scores)
     if nothing_learnt:
         job.warn(nothing_learnt)
@@ -46,7 +46,7 @@ def finish(job: Job) -> RunResult:
         if split not in setup.data.records:
             continue
         answers = job.predict(split)
-        notes[split] |= adapter.answer_notes(answers)
+        notes[split] |= _answer_notes(job, split, answers)
         write_predictions(job.folder.predictions / f"{split}.jsonl", answers, probabilities=probabilities)
         written += write_submissions(
             job.folder.submission,
@@ -68,6 +68,14 @@ def finish(job: Job) -> RunResult:
     )
     write_result(job.folder.metrics, result)
     return result
+
+
+def _answer_notes(job: Job, split: str, predictions: Predictions) -> dict[str, int]:
+    """Return what answering a split lost, and warn of it."""
+    notes = job.setup.adapter.answer_notes(predictions)
+    for what, count in notes.items():
+        job.warn(f"{split}: {count:,} {what}")
+    return notes
 
 
 def result_fields(setup: Setup) -> dict[str, Any]:

@@ -6,21 +6,16 @@ cheaper check has been made before. Knows nothing about steps, epochs or run fol
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from clue_runner.adapters.base import Adapter, load_adapter
-from clue_runner.architectures.base import load_architecture
 from clue_runner.architectures.settings import build_backbone, header, shape_of
 from clue_runner.checkpoints.checkpoint import Checkpoint
-from clue_runner.checkpoints.importer import read_checkpoint
-from clue_runner.checkpoints.load import load_into
 from clue_runner.checkpoints.vocabularies import refuse_other_vocabulary
+from clue_runner.config.scalars import rates_of
 from clue_runner.config.schema import Run
 from clue_runner.config.shipped import clue_home
 from clue_runner.engines import Engine, EngineSettings, create_engine
@@ -53,41 +48,6 @@ class Choices:
     def described(self) -> dict[str, str]:
         """Return device, precision and compiler as a saved state records them."""
         return {"device": self.device.text, "precision": self.precision.value, "jit": self.jit.value}
-
-
-@dataclass
-class _Slot:
-    """A weight that a checkpoint may assign."""
-
-    value: NDArray[Any]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Return the weight's shape."""
-        return self.value.shape
-
-    def assign(self, value: NDArray[Any]) -> None:
-        """Take the checkpoint's values in the weight's own type."""
-        self.value = np.asarray(value, dtype=self.value.dtype)
-
-
-def open_checkpoint(run: Run, heads: Sequence[str] = ()) -> Checkpoint | None:
-    """Return the pretrained checkpoint of a run, every tensor accounted for; None for random weights.
-
-    Args:
-        run: its settings.
-        heads: of pre-training that are taken too, where the family has such.
-
-    Raises:
-        CheckpointError: it cannot be used.
-    """
-    if run.model.init == "random" or run.model.checkpoint is None:
-        return None
-    ignore = [name.strip() for name in (run.model.ignore or "").split(",") if name.strip()]
-    known = {group.name for group in load_architecture(run.model.family).names.groups}
-    return read_checkpoint(
-        run.model.checkpoint, heads=[name for name in heads if name in known], ignore=ignore
-    )
 
 
 def open_tokenizer(run: Run, checkpoint: Checkpoint | None) -> Tokenizer:
@@ -196,14 +156,6 @@ def rebound(adapter: Adapter, run: Run) -> Adapter:
     return other
 
 
-def load_pretrained(engine: Engine, checkpoint: Checkpoint) -> list[str]:
-    """Put a checkpoint's weights into a network; return the names that keep their random values."""
-    slots = {name: _Slot(value) for name, value in engine.get_weights(averaged=False).items()}
-    kept = load_into(slots, checkpoint)
-    engine.set_weights({name: slot.value for name, slot in slots.items()})
-    return kept
-
-
 def weights_header(run: Run, vocab_size: int) -> dict[str, Any]:
     """Return what a saved weight file says about the network in it."""
     return header(shape_of(run.model), vocab_size, lowercase=run.model.lowercase)
@@ -221,4 +173,8 @@ def engine_settings(run: Run, choices: Choices) -> EngineSettings:
         seed=run.seed,
         ema_warmup=train.ema_warmup,
         techniques=make_techniques(train.model_dump()),
+        layer_decay=train.layer_decay,
+        rates=rates_of(train.rates),
+        lookahead=train.lookahead,
+        lookahead_share=train.lookahead_share,
     )

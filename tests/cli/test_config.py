@@ -94,6 +94,13 @@ def test_schema_is_json_schema(clue) -> None:
     assert train and all(part["properties"]["epochs"]["description"] for part in train)
 
 
+def test_schema_of_results(clue) -> None:
+    schema = json.loads(clue("config", "schema", "--result").stdout)
+    assert schema["properties"]["schema"]["const"] == 2
+    assert {"ok", "score", "confidence_interval", "chance", "seconds"} <= schema["properties"].keys()
+    assert clue("config", "schema", "--result", "--events").exit_code == 2
+
+
 def test_schema_of_events(clue) -> None:
     schema = json.loads(clue("config", "schema", "--events").stdout)
     assert schema["$defs"]["Step"]["properties"]["learning_rate"]["description"]

@@ -108,3 +108,39 @@ def test_nothing_heavy_is_loaded() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8", check=True
     )
     assert done.stdout.strip().split("\n")[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "given"),
+    [
+        (("train", "--task", "afqmc", "--data"), "folder"),
+        (("train", "--task", "afqmc", "--data"), "folder/train.csv"),
+        (("data", "check", "afqmc", "--from"), "folder"),
+        (("data", "check", "afqmc", "--from"), "folder/train.csv"),
+    ],
+)
+def test_a_table_is_told_how_it_becomes_data(
+    clue: Clue, tmp_path: Path, arguments: tuple[str, ...], given: str
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "train.csv").write_text("text,label\n好,1\n坏,0\n", encoding="utf-8")
+    outcome = clue(*arguments, tmp_path / given)
+    assert outcome.exit_code == 3
+    for command in ("clue data convert NAME", "clue tasks new NEW"):
+        assert f"{command} --from {folder / 'train.csv'}" in outcome.stderr
+    assert "--data" not in outcome.stderr
+
+
+def test_no_command_advises_an_option_that_it_lacks(clue: Clue, tmp_path: Path) -> None:
+    """``--data`` is an option of train and predict, ``--from`` of the commands that look at files."""
+    other = tmp_path / "other.zip"
+    with zipfile.ZipFile(other, "w") as archive:
+        archive.writestr("a.txt", "b")
+    web = tmp_path / "web.zip"
+    web.write_text("<html></html>", encoding="utf-8")
+    for command in (("data", "check", "afqmc"), ("data", "get", "afqmc"), ("tasks", "new", tmp_path / "new")):
+        for path in (other, web, tmp_path / "absent"):
+            outcome = clue(*command, "--from", path)
+            assert outcome.exit_code == 3, outcome.stderr
+            assert "--data" not in outcome.stderr.replace("clue train --data", "")

@@ -17,6 +17,7 @@ SMALL = ("--task", "cluener", "--model", "test", "--backend", BACKEND, "--set", 
 SMALL += ("--set", "data.limit_dev=16", "--set", "train.batch_size=8", "--set", "train.max_steps=2")
 SMALL += ("--set", "data.max_length=24")
 Clue = Callable[..., Any]
+MANY, FEW = "globalpointer", 2  # a head that finds nearly every span while it has learnt nothing
 
 
 def read(path: Path) -> Any:
@@ -26,11 +27,15 @@ def read(path: Path) -> Any:
 @pytest.mark.parametrize("head", ["globalpointer", "efficient", "crf", "softmax"])
 def test_every_head_trains_scores_and_hands_in(clue: Clue, tmp_path: Path, head: str) -> None:
     place = tmp_path / head
-    outcome = clue(
-        "train", *SMALL, "--data", "sample", "--set", f"model.entity_head={head}", "--output", place
-    )
+    sets = ("--set", f"model.entity_head={head}", "--set", f"task.max_spans={FEW if head == MANY else 100}")
+    outcome = clue("train", *SMALL, "--data", "sample", *sets, "--output", place)
     assert outcome.exit_code == 0, outcome.stderr
     metrics = read(place / "metrics.json")
+    left_out = f"entities left out beside the {FEW} best of a text (task.max_spans)"
+    for split in ("dev", "test"):  # what is kept in the results is said too
+        count = metrics["notes"].get(split, {}).get(left_out, 0)
+        assert (count > 0) is (head == MANY)
+        assert (f"{split}: {count:,} {left_out}" in outcome.stderr) is (head == MANY)
     assert metrics["metric"] == "site_macro_f1" and metrics["chance"] == 0
     assert {"strict_macro_f1", "strict_micro_f1"} <= metrics["scores"].keys()
     assert metrics["submission"]["ok"]

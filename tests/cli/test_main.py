@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import click
@@ -32,6 +33,8 @@ NAMES = {
     "data",
     "models",
     "train",
+    "bench",
+    "baseline",
     "memory",
     "predict",
     "evaluate",
@@ -180,7 +183,9 @@ def test_flags_and_repeatable_options_may_stand_twice(clue) -> None:
 def test_a_misspelt_option_is_an_event_too(clue) -> None:
     outcome = clue("tasks", "--json", "--jsn")
     assert outcome.exit_code == 2
-    assert json.loads(outcome.stdout) == {
+    event = json.loads(outcome.stdout)
+    assert datetime.fromisoformat(event.pop("time")).tzinfo is not None
+    assert event == {
         "event": "error",
         "schema": 2,
         "ok": False,

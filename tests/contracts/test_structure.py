@@ -37,7 +37,7 @@ FACE = {"__init__", "__main__", "api"}  # the package's face: lazy, stands above
 TENSORFLOW_FILES = {
     "engines/tensorflow.py",
     "engines/tensorflow_variables.py",
-    "checkpoints/google.py",
+    "checkpoints/formats/google.py",
     "models/dropout.py",
     "models/loops.py",
     "models/recompute.py",
@@ -204,6 +204,8 @@ def test_help_imports_click_alone() -> None:
         ("data", "stats", "afqmc", "--from", "sample"),
         ("config", "show", "--task", "afqmc"),
         ("submit", "check", "no-such-folder"),
+        ("report", "tests/goldens/runs/v1/finished", "--data", "no-such-data"),
+        ("compare", "no-such-run", "another"),
         ("bench", "plan", "smoke"),
         ("train", "--task", "afqcm"),
         ("train", "--task", "afqmc", "--data", "sample", "--dry-run"),

@@ -99,7 +99,7 @@ def _stop_by_signal(command: Any, moment: Any, step: int, number: int) -> tuple[
 def test_negative_control(
     tmp_path: Path, command: Callable[..., Any], unbroken: Any, check_resume: ModuleType
 ) -> None:
-    """A saved state that was altered and signed again must show: else the comparison proves nothing."""
+    """A saved state that was altered with a fresh manifest must show: else the comparison proves nothing."""
     altered = command(tmp_path / "altered")
     altered.stop(check_resume.Moment(9, "save"), signal.SIGKILL)
     check_resume.alter_saved_state(altered.folder)

@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +44,9 @@ def test_human_text_and_events_keep_apart(capsys: pytest.CaptureFixture[str]) ->
     out, err = capsys.readouterr()
     assert err == "你好\ntext\nwarning: careful\nerror: f:3: broken\n"
     events = [json.loads(line) for line in out.split("\n")[:-1]]
+    assert all(
+        re.fullmatch(r"2\d{3}-\d\d-\d\dT[\d:]{8}\.\d{3}\+00:00", event.pop("time")) for event in events
+    )
     assert events == [
         {"event": "step", "loss": None, "text": "中\u2028文", "path": "a/b"},
         {"event": "warning", "schema": 2, "message": "careful"},
@@ -126,7 +130,7 @@ def test_live_bar_keeps_lines_above_it_and_events_off_it(
         machine.event({"event": "step", "step": 4})
         machine.say("[bold] is not markup " + "x" * 300)
         progress.update(10)
-    assert capsys.readouterr().out == '{"event":"step","step":4}\n'
+    assert capsys.readouterr().out.startswith('{"event":"step","step":4,"time":"')
     shown = terminal.getvalue()
     assert "[bold] is not markup " + "x" * 300 in shown
     assert "10/10" in shown  # the last frame is always drawn

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 import numpy as np
 from pydantic import Field
 
-from clue_runner.adapters.answers import Prediction, Predictions, Scores, Shown, ShownOption, ShownText
+from clue_runner.adapters.answers import Prediction, Predictions, Scores
 from clue_runner.adapters.base import Adapter, AdapterSettings, MemoryFacts, Partials
 from clue_runner.adapters.checks import (
     require_all_rows,
@@ -22,6 +22,7 @@ from clue_runner.adapters.checks import (
     require_order,
     text_answers,
 )
+from clue_runner.adapters.shown.shown import Shown, ShownOption, ShownText
 from clue_runner.architectures.base import load_architecture
 from clue_runner.config.schema import Positive
 from clue_runner.data.card import Submission, Template

@@ -29,7 +29,7 @@ def ensemble_folder(members: Sequence[Member]) -> RunFolder:
 
 
 def weights_of(member: Member) -> str:
-    """Return the SHA-256 of a member's best weights, as its manifest has signed them."""
+    """Return the SHA-256 of a member's best weights, as its manifest lists them."""
     return member.best.files[WEIGHTS_FILE].sha256
 
 

@@ -219,7 +219,7 @@ class Writer:
         wanted = {record.id for record in gold.items}
         scored = [one for one in predictions if one.id in wanted]
         if [one.id for one in scored] != [record.id for record in gold.items]:
-            self.console.warn(f"{records.file}: ids stand twice, so that it is not scored")
+            self.console.warn(f"{records.shown}: ids stand twice, so that it is not scored")
             return {}
         return self._say_scores(records.file, self.adapter.score(scored, gold), "the file has labels: ")
 

@@ -19,6 +19,8 @@ from clue_runner.console import Console
 from clue_runner.data.cards import find_card
 from clue_runner.errors import ClueError, DataError, ScoreTooLowError
 from clue_runner.files.atomic import make_folder, write_atomic, write_json
+from clue_runner.reports.suite_page import write_suite_page
+from clue_runner.reports.words import default_language
 from clue_runner.runs.code import code_version
 from clue_runner.runs.find import FinishedRun, finished_runs
 from clue_runner.suites.chosen import Pick, picks
@@ -180,7 +182,9 @@ def write(table: Collected, root: Path, request: BenchRequest, console: Console)
         write_atomic(user_path(request.markdown), markdown(table).encode())
     if request.junit is not None:
         write_atomic(user_path(request.junit), junit(table))
+    page = write_suite_page(root / FILE, default_language())
     say_table(table, root, console)
+    console.say(f"page {page}")
     console.event({"event": "result", "ok": not (table.failed or table.missing), **table.to_json()})
 
 

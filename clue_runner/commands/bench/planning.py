@@ -34,8 +34,9 @@ from clue_runner.suites.grid import Wish, first_stage, pairs
 from clue_runner.suites.items import Item, item_facts, item_id, run_folder
 from clue_runner.suites.suite import SuiteFile, read_suite
 from clue_runner.tokens.rows import Rows
-from clue_runner.training.network import open_checkpoint, open_tokenizer
+from clue_runner.training.network import open_tokenizer
 from clue_runner.training.prepare import SplitData, read_splits
+from clue_runner.training.pretrained.opening import open_checkpoint
 from clue_runner.training.setup import Inputs
 
 
@@ -188,7 +189,10 @@ class Planner:
         key = values_hash({"data": data, "read": read})
         if key not in self._identities:
             try:
-                self._identities[key] = self._read(card, run, data).identity
+                inputs = self._read(card, run, data)
+                self._identities[key] = inputs.identity
+                if inputs.checkpoint is not None:
+                    inputs.checkpoint.weights.release()  # read for the hash, and not wanted here
             except ClueError as error:
                 self._identities[key] = error
         return self._identities[key]

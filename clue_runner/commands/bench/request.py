@@ -25,6 +25,7 @@ class BenchRequest:
         runs: ``collect``: run folders from elsewhere.
         model: in the place of the suite's models, apart from those for single tasks.
         data: in the place of the suite's.
+        backend, device: in the place of the suite's.
         output: the folder of all runs; None: ``runs/bench/<suite>``.
         executor, index, workers: ``run``: who works, on which item, in how many processes.
         json: ``collect``, ``plan``: the answer as data.
@@ -35,6 +36,8 @@ class BenchRequest:
     runs: Sequence[str | Path] = ()
     model: Sequence[str] = ()
     data: str | None = None
+    backend: str | None = None
+    device: str | None = None
     output: Path | None = None
     executor: str = "local"
     index: int | None = None
@@ -53,8 +56,8 @@ class BenchRequest:
         suite = file.suite
         if self.model:
             suite = suite.model_copy(update={"models": _replaced(suite.models, self.model)})
-        if self.data is not None:
-            suite = suite.model_copy(update={"data": self.data})
+        given = {"data": self.data, "backend": self.backend, "device": self.device}
+        suite = suite.model_copy(update={key: value for key, value in given.items() if value is not None})
         return replace(file, suite=suite), absolute_path(self.output or ROOT / file.name)
 
 

@@ -113,7 +113,10 @@ def _convert(card: Card, path: Path, *, labelled: bool) -> ConvertedFile:
         raise UsageError(
             f"this is {layout.text} already",
             where=str(path),
-            next_step=f"use it as it is: --data {path.parent}, under the name of its split (clue tasks show)",
+            next_step=(
+                f"use it as it is: clue train --data {path.parent}, "
+                "under the name of its split (clue tasks show)"
+            ),
         )
     if seen is not None and seen.shape not in layout.converted:
         known = sorted(layout.converted)

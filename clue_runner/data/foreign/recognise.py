@@ -36,7 +36,7 @@ HEAD = 64 * 1024  # bytes from which the kind of a text file is told
 LFS = b"version https://git-lfs.github.com/spec/"
 PAGE = re.compile(rb"\s*(<!doctype html|<html|<head|<\?xml|<error|<body)", re.IGNORECASE)
 MAGIC = (
-    (b"PK\x03\x04", "a zip", "unpack it, or name it with --data if it is the official one"),
+    (b"PK\x03\x04", "a zip", "unpack it; an official one is used as it is: clue train --data FILE"),
     (b"\x1f\x8b", "a gzip file", "unpack it: gunzip"),
     (b"BZh", "a bzip2 file", "unpack it: bunzip2"),
     (b"\xfd7zXZ\x00", "an xz file", "unpack it: unxz"),

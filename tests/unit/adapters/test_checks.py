@@ -64,6 +64,15 @@ def test_a_label_outside_the_cards_list_is_named_with_its_line(tokenizer: Tokeni
     assert caught.value.exit_code == 3
 
 
+def test_messages_name_the_path_that_was_given_and_of_a_zip_the_member_too(tokenizer: Tokenizer) -> None:
+    given = "mine/own.zip:afqmc/train.json"
+    records = replace(records_of(TextRecord(1, ("一", "二"), "2", 7)), path=given)
+    with pytest.raises(DataError, match=rf"labels of {given} are .*\n  {given}:7: not a label of the card"):
+        adapter_of("afqmc").encode(records, tokenizer)
+    with pytest.raises(DataError, match=f"^{given}: a split without answers"):
+        adapter_of("afqmc").score([], replace(records, items=()))
+
+
 def test_an_entity_type_outside_the_cards_list_is_named_with_its_line(tokenizer: Tokenizer) -> None:
     records = records_of(EntityRecord(0, "张三", (Entity("person", 0, 1, "张三"),), 9))
     with pytest.raises(DataError, match=r"train\.json:9: not a label of the card, got 'person'"):

@@ -84,7 +84,7 @@ def test_a_folder_may_hold_the_zip_or_one_inner_folder(
 def test_a_missing_path_is_a_data_error(path: str, make_card: MakeCard) -> None:
     with pytest.raises(DataError, match="no such file or folder") as caught:
         open_source(path, make_card())
-    assert caught.value.exit_code == 3 and "--data sample" in str(caught.value)
+    assert caught.value.exit_code == 3 and "'sample' for the records that ship" in str(caught.value)
 
 
 def test_the_cache_comes_before_the_download(

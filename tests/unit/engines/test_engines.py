@@ -23,6 +23,7 @@ from support.engines import (
     start,
     updates,
 )
+from support.xla import fast_flags
 
 from clue_runner.errors import CheckpointError
 
@@ -209,7 +210,7 @@ def other_backend(tmp_path: Path) -> Iterator[Callable[[], Any]]:
     def compute() -> Any:
         file = str(tmp_path / "other.npz")
         code = SCRIPT.format(folder=str(TESTS), backend=other, jit=other == "jax", file=file)
-        environment = {**os.environ, "KERAS_BACKEND": other}
+        environment = {**os.environ, "KERAS_BACKEND": other, "XLA_FLAGS": fast_flags(other)}
         subprocess.run([sys.executable, "-c", code], check=True, env=environment)
         return np.load(file, allow_pickle=False)
 

@@ -21,7 +21,7 @@ from clue_runner.runs.identity import Identity, card_content, card_differences
 from clue_runner.runs.opening import open_folder
 from clue_runner.runs.progress import Progress
 from clue_runner.runs.results import write_result
-from clue_runner.runs.snapshots import sign, write_snapshot
+from clue_runner.runs.snapshots import write_manifest, write_snapshot
 from clue_runner.runs.states import SavedState
 
 CARD = {"version": "1", "adapter": "classification", "labels": ["0", "1"], "metric": "accuracy"}
@@ -146,7 +146,7 @@ def test_an_older_folder_is_compared_on_what_it_has(
     content = {**state.to_json(), "schema": 1, "data_sha256": hashes, "vocabulary_sha256": "v"}
     del content["identity"]
     (saved / "state.json").write_text(json.dumps(content), encoding="utf-8")
-    sign(saved)
+    write_manifest(saved)
     begin(folder.path, make_run(), identity={"weights": "anything", "card": {}})
     with pytest.raises(CheckpointError, match=r"model\.vocab"):
         begin(folder.path, make_run(), identity={"vocabulary": "other"})

@@ -20,7 +20,7 @@ from clue_runner.runs.folder import RunFolder, write_settings
 from clue_runner.runs.opening import saved_identity
 from clue_runner.runs.results import write_result
 from clue_runner.runs.resume import best_snapshot, newest_state
-from clue_runner.runs.snapshots import point, sign, write_snapshot
+from clue_runner.runs.snapshots import point, write_manifest, write_snapshot
 
 ROUNDS = 150
 ODD: list[Any] = [None, True, -1, 0, 2**70, 1e308, "", "x", "\udcff", [], [[]], {}, {"a": {"b": []}}]
@@ -87,7 +87,7 @@ def test_mutated_files_end_in_an_error_of_the_users_or_in_content(
     for _ in range(ROUNDS):
         path.write_bytes(mutated(whole, chance))
         if file == "state.json":
-            sign(state)
+            write_manifest(state)
         for read in (
             folder.result,
             lambda: folder.run(SECTIONS),

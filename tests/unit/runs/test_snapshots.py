@@ -29,8 +29,8 @@ from clue_runner.runs.snapshots import (
     point,
     pointed,
     prune,
-    sign,
     sweep,
+    write_manifest,
     write_snapshot,
 )
 from clue_runner.runs.states import SavedState, Snapshot, read_snapshot
@@ -51,11 +51,11 @@ def newest_state(root: Path, warn: Callable[[str], None]) -> Snapshot | None:
 
 
 def alter(folder: Path, **fields: Any) -> None:
-    """Change a state.json by hand and sign the folder again."""
+    """Change a state.json by hand and write the manifest anew."""
     path = folder / "state.json"
     content = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps({**content, **fields}), encoding="utf-8")
-    sign(folder)
+    write_manifest(folder)
 
 
 def test_a_state_comes_back_bit_for_bit(
@@ -275,10 +275,10 @@ def test_pointers_are_one_line_and_lead_nowhere_else(root: Path, tensors: State)
         pointed(root, "best")
 
 
-# ---------------------------------------------------------------------------- a state is what is signed
+# ---------------------------------------------------------------------------- a state is what is listed
 
 
-def test_a_file_that_is_not_signed_is_no_part_of_the_state(root: Path, tensors: State) -> None:
+def test_a_file_that_is_not_listed_is_no_part_of_the_state(root: Path, tensors: State) -> None:
     folder = write_snapshot(root, tensors, state_at(5, best=5))
     point(root, "best", folder)
     save_weights(folder / "ema.safetensors.safetensors", {"ema/backbone/w": np.ones((2, 3), np.float32)})
@@ -318,12 +318,12 @@ def test_two_states_swapped_by_name_are_noticed(root: Path, tensors: State) -> N
     assert len(warned) == 2
 
 
-def test_weights_of_another_step_are_noticed_though_signed(root: Path, tensors: State) -> None:
+def test_weights_of_another_step_are_noticed_though_checksums_fit(root: Path, tensors: State) -> None:
     write_snapshot(root, tensors, state_at(1))
     first = write_snapshot(root, {**tensors, "backbone/w": np.ones((2, 3))}, state_at(10))
     second = write_snapshot(root, tensors, state_at(20))
     shutil.copy(first / "weights.safetensors", second / "weights.safetensors")
-    sign(second)
+    write_manifest(second)
     warned: list[str] = []
     found = newest_state(root, warned.append)
     assert found is not None
@@ -365,7 +365,7 @@ WRONG_TYPES: dict[str, State] = {
 
 
 @pytest.mark.parametrize("kind", WRONG_TYPES)
-def test_a_signed_state_of_wrong_types_is_damage_and_no_crash(root: Path, tensors: State, kind: str) -> None:
+def test_a_listed_state_of_wrong_types_is_damage_and_no_crash(root: Path, tensors: State, kind: str) -> None:
     write_snapshot(root, tensors, state_at(1))
     alter(write_snapshot(root, tensors, state_at(2)), **WRONG_TYPES[kind])
     warned: list[str] = []
@@ -391,7 +391,7 @@ def test_a_manifest_names_files_beside_it_alone(root: Path, tensors: State, name
 
 
 @pytest.mark.parametrize("kind", ["device", "pipe", "folder"])
-def test_a_signed_name_that_is_no_file_is_damage_and_never_waited_for(
+def test_a_listed_name_that_is_no_file_is_damage_and_never_waited_for(
     root: Path, tensors: State, kind: str
 ) -> None:
     folder = write_snapshot(root, tensors, state_at(2))

@@ -145,3 +145,14 @@ def test_a_worker_for_each_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert local.slots(None, use_gpus=False) == [{}]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert local.slots(2, use_gpus=True) == [{}, {}]
+
+
+def test_a_folder_that_refuses_is_the_items_own_failure(work: Work, children: Callable[..., Any]) -> None:
+    started = children([0])
+    work.place.mkdir(parents=True)
+    (work.place / "lock").write_text("somebody's", encoding="utf-8")
+    assert attempt(work) == 2
+    record = ItemPlace(work.place).record()
+    assert record is not None
+    assert "a file called lock stands in the folder" in str(record.attempts[-1].reason)
+    assert not started

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from clue_runner.data.cards import all_cards, find_card
 from clue_runner.errors import ClueError
 from clue_runner.suites.grid import first_stage, fresh_seeds, pairs, points, second_stage
 from clue_runner.suites.suite import Suite, read_suite, suite_names
@@ -31,6 +32,13 @@ def test_shipped_suites_are_whole(name: str) -> None:
 
 def test_the_suites_that_are_promised_ship() -> None:
     assert {"clue11", "clue10", "cluener", "smoke", "grid"} <= {*suite_names()}
+
+
+def test_smoke_has_every_kind_of_task() -> None:
+    """A new kind of task with a sample gets a line in configs/suites/smoke.yaml."""
+    cards = [card for card in all_cards().values() if card.sample and "train" in card.splits]
+    tried = {find_card(task.name).adapter for _, task in pairs(read_suite("smoke").suite)}
+    assert tried == {card.adapter for card in cards}
 
 
 @pytest.mark.parametrize(

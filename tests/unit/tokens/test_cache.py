@@ -154,7 +154,7 @@ def test_pickles_are_not_loaded(tmp_path: Path) -> None:
 
 
 def refill(path: Path, **changes: np.ndarray) -> None:
-    """Change arrays of an entry and sign it anew, as somebody would who knows how."""
+    """Change arrays of an entry and write its hashes anew, as somebody would who knows how."""
     with np.load(path) as file:
         arrays = {name: file[name] for name in file.files if name != "sha256"}
     arrays |= changes
