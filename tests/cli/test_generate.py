@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from clue_runner.console import Console
-from clue_runner.tokens.joining import Joiner, joined
+from clue_runner.tokens.layouts.joining import Joiner, joined
 from clue_runner.tokens.tokenizer import Tokenizer
 
 BACKEND = os.environ.get("KERAS_BACKEND", "tensorflow")

@@ -32,7 +32,7 @@ from clue_runner.data.sources import DataSource
 from clue_runner.metrics.confidence import mean_interval
 from clue_runner.metrics.written import bleu, rouge
 from clue_runner.submission.writers import json_lines
-from clue_runner.tokens.joining import joined
+from clue_runner.tokens.layouts.joining import joined
 from clue_runner.tokens.layouts.source_target import SOURCE, StreamLimits, encode_streams
 from clue_runner.tokens.rows import Array, IntArray, Rows
 from clue_runner.tokens.tokenizer import Tokenizer

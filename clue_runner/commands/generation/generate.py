@@ -20,7 +20,7 @@ from clue_runner.engines import compiled
 from clue_runner.engines.devices import Backend
 from clue_runner.errors import Problem, UsageError
 from clue_runner.models.decoding.sampling import Sampling, TopPRule, generator_of
-from clue_runner.tokens.joining import Joiner, joined
+from clue_runner.tokens.layouts.joining import Joiner, joined
 
 
 @dataclass(frozen=True)

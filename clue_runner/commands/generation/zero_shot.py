@@ -74,7 +74,7 @@ def fulfil(request: ZeroShotRequest, console: Console) -> tuple[Card, Scores]:
     loaded = load(checkpoint, backend=request.backend, device=request.device, precision=request.precision)
     console.say(f"{checkpoint.folder.name} on {loaded.described}")
     scorer, predictions = Scorer(loaded), []
-    with console.progress(len(items), "reading") as bar:
+    with console.progress(len(items), f"answering {records.file}") as bar:
         for number, (record, question) in enumerate(zip(items, questions, strict=True), start=1):
             chosen = scorer.best(shown + question.text, [words for _, words in question.answers])
             predictions.append(Prediction(record.id, question.answers[chosen][0]))

@@ -28,7 +28,8 @@ def open_checkpoint(run: Run, heads: Sequence[str] = ()) -> Checkpoint | None:
         return None
     ignore = [name.strip() for name in (run.model.ignore or "").split(",") if name.strip()]
     known = {group.name for group in load_architecture(run.model.family).names.groups}
-    wanted = [name for name in heads if name in known]
+    cut = run.model.keep_tokens or run.model.compound_tokens  # a head keeps its vocabulary
+    wanted = [name for name in heads if name in known and not cut]
     checkpoint = read_checkpoint(run.model.checkpoint, heads=wanted, ignore=ignore)
     if run.model.mlm_correction is not None:
         correctable_table(checkpoint)
