@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test check lint types fuzz wheel clean
+.PHONY: help install demo test smoke check lint types fuzz wheel clean
 
 help:            ## list the chores
 	@grep -E '^[a-z]+: .*##|^[a-z]+:  *##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
@@ -24,6 +24,9 @@ demo: install    ## train AFQMC on the sample that ships, score it, pack a sampl
 test: install    ## unit, contract, fault and real-data tests, once per backend
 	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 	KERAS_BACKEND=jax $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m backend
+
+smoke: install   ## the smoke suite: every kind of task from data to a table, on the records that ship
+	$(BIN)/clue bench run smoke --output build/smoke --junit build/smoke.xml --markdown build/smoke.md
 
 lint: install    ## ruff: rules and format
 	$(BIN)/ruff check .

@@ -1,7 +1,7 @@
 """Train, score and submit for CLUE.
 
-The commands as Python calls: ``train``, ``predict``, ``evaluate``, ``load_backbone``, ``load_tokenizer``,
-``load_run``, ``load_result``.
+The commands as Python calls: ``train``, ``predict``, ``evaluate``, ``bench``, ``load_backbone``,
+``load_tokenizer``, ``load_run``, ``load_result``.
 They are imported when first asked for, so that ``import clue_runner`` costs nothing.
 """
 
@@ -18,6 +18,7 @@ _CALLS = {
     "train": "clue_runner.api",
     "predict": "clue_runner.api",
     "evaluate": "clue_runner.api",
+    "bench": "clue_runner.api",
     "load_run": "clue_runner.api",
     "load_result": "clue_runner.runs.find",
 }

@@ -93,6 +93,39 @@ def evaluate(
     return scored.result()
 
 
+def bench(
+    command: Literal["plan", "run", "collect"], suite: str | Path, *, quiet: bool = False, **options: Any
+) -> dict[str, Any]:
+    """Do what ``clue bench plan``, ``run`` or ``collect`` does.
+
+    Args:
+        command: which of them.
+        suite: a suite's name or file.
+        quiet: print warnings only.
+        options: the command's, by name: ``model`` (a list), ``data``, ``output``; of ``run``: ``executor``,
+            ``index``, ``workers``; of ``collect``: ``runs`` (folders); of both: ``markdown``, ``junit``.
+
+    Returns:
+        The plan, or what collected.json holds; with ``index`` what became of the item.
+
+    Raises:
+        ClueError: every user mistake; failed items and gates that are not passed, after all is written.
+    """
+    from importlib import import_module
+
+    from clue_runner.commands.bench.request import BenchRequest
+    from clue_runner.console import Console
+
+    if command not in {"plan", "run", "collect"}:
+        raise UsageError("no such command of bench", received=command, allowed="plan, run, collect")
+    request = _request(BenchRequest, {**options, "suite": str(suite)}, lists=("model", "runs"))
+    request = replace(request, model=[str(name) for name in request.model])
+    done: dict[str, Any] = import_module(f"clue_runner.commands.bench.{command}").fulfil(
+        request, Console(quiet=quiet)
+    )
+    return done
+
+
 def load_backbone(
     path: str | Path,
     *,

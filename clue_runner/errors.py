@@ -141,13 +141,16 @@ def suggest(name: str, known: Iterable[str]) -> str | None:
     return close[0] if close else None
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str], *, list_command: str) -> UsageError:
+def unknown_name(
+    kind: str, name: str, known: Iterable[str], *, list_command: str, where: str | None = None
+) -> UsageError:
     """Return the error for a name that is not in ``known``: suggestion first, then how to list all."""
     choices = sorted(known)
     guess = suggest(name, choices)
     hint = f"did you mean {guess}? " if guess else ""
     return UsageError(
         f"no {kind} called {name!r}",
+        where=where,
         allowed=", ".join(choices),
         next_step=f"{hint}all {kind}s: {list_command}",
     )

@@ -1,16 +1,18 @@
-"""What adapters answer with: predictions, scores, and how a page shows a record beside its answer.
+"""What adapters answer with: predictions and scores.
 
-In: nothing. Out: frozen dataclasses without tensors. Knows nothing about tasks, files or HTML.
+In: nothing. Out: frozen dataclasses without tensors. Knows nothing about tasks, files or pages.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from clue_runner.metrics.confidence import Summed
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Scores:
         chance: what an answer that knows nothing gets in ``main``.
         confidence_interval: 95 %, of ``main``.
         examples: scored records.
+        summed: ``main`` as a score of sums over records, for comparisons; None where it is none.
     """
 
     main: str
@@ -58,60 +61,9 @@ class Scores:
     chance: float
     confidence_interval: tuple[float, float]
     examples: int
+    summed: Summed | None = None
 
     @property
     def score(self) -> float:
         """Return the main score."""
         return self.values[self.main]
-
-
-@dataclass(frozen=True)
-class ShownSpan:
-    """A marked piece of a text: ``text[start:end]``, what it is, and who says so."""
-
-    start: int
-    end: int
-    label: str
-    role: Literal["gold", "predicted"]
-
-
-@dataclass(frozen=True)
-class ShownText:
-    """One text of a record under the name of its field."""
-
-    field: str
-    text: str
-    spans: tuple[ShownSpan, ...] = ()
-
-
-@dataclass(frozen=True)
-class ShownOption:
-    """Something that could have been the answer; ``is_gold`` is None where the split has no answers."""
-
-    text: str
-    probability: float | None
-    is_chosen: bool
-    is_gold: bool | None
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A record beside its answer, ready to be drawn by something that knows no task.
-
-    Args:
-        id: the record's.
-        texts: in reading order, with what is marked in them.
-        answer: the prediction in words; labels with their names beside their codes.
-        gold: the right answer in words; None in a split without answers.
-        is_right: whether the metric counts the answer as right; None in a split without answers.
-        probability: of the answer, where there is one.
-        options: choices, labels or further answers, where a task has such.
-    """
-
-    id: int | str
-    texts: tuple[ShownText, ...]
-    answer: str
-    gold: str | None
-    is_right: bool | None
-    probability: float | None = None
-    options: tuple[ShownOption, ...] = ()

@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from clue_runner import adapters
-from clue_runner.adapters.answers import Partials, Prediction, Predictions, Scores, Shown
+from clue_runner.adapters.answers import Partials, Prediction, Predictions, Scores
 from clue_runner.adapters.checks import require_in_range, require_learnable
 from clue_runner.adapters.settings import AdapterSettings, own_settings
+from clue_runner.adapters.shown.shown import Shown
 from clue_runner.config.schema import Run
 from clue_runner.data.cards import CARD_FILE, Card, Submission
 from clue_runner.data.records import Records

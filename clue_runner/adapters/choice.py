@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clue_runner.adapters.answers import Prediction, Predictions, Scores, Shown, ShownOption, ShownText
+from clue_runner.adapters.answers import Prediction, Predictions, Scores
 from clue_runner.adapters.base import Adapter, MemoryFacts, Partials
 from clue_runner.adapters.checks import mean_probabilities, place_of, require_answers, require_order
 from clue_runner.adapters.groups import (
@@ -26,6 +26,7 @@ from clue_runner.adapters.groups import (
     index_of,
     score_tables,
 )
+from clue_runner.adapters.shown.shown import Shown, ShownOption, ShownText
 from clue_runner.data.cards import Submission, Template
 from clue_runner.data.readers.choice import read_choice_records
 from clue_runner.data.records import ChoiceRecord, Records
@@ -171,6 +172,7 @@ class Choice(Adapter):
             chance=scores.chance,
             confidence_interval=scores.interval,
             examples=len(records),
+            summed=scores.summed,
         )
 
     # ------------------------------------------------------------------------ submit

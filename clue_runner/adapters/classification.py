@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clue_runner.adapters.answers import Prediction, Predictions, Scores, Shown, ShownOption, ShownText
+from clue_runner.adapters.answers import Prediction, Predictions, Scores
 from clue_runner.adapters.base import Adapter, MemoryFacts, Partials
 from clue_runner.adapters.checks import (
     label_answers,
@@ -25,11 +25,13 @@ from clue_runner.adapters.checks import (
     require_finite,
     require_order,
 )
+from clue_runner.adapters.shown.shown import Shown, ShownOption, ShownText
 from clue_runner.data.cards import Submission, Template
 from clue_runner.data.readers.text import read_text_records
 from clue_runner.data.records import Records, TextRecord
 from clue_runner.data.sources import DataSource
 from clue_runner.metrics.accuracy import accuracy, count_correct, majority_share, wilson_interval
+from clue_runner.metrics.confidence import summed_mean
 from clue_runner.metrics.per_class import class_scores, macro_f1
 from clue_runner.submission.writers import json_lines
 from clue_runner.tokens.rows import Array, GoldAnswers, IntArray, Rows
@@ -169,6 +171,7 @@ class Classification(Adapter):
             chance=majority_share(gold),
             confidence_interval=wilson_interval(count_correct(gold, predicted), len(gold)),
             examples=len(gold),
+            summed=summed_mean([100.0 * (a == b) for a, b in zip(gold, predicted, strict=True)]),
         )
 
     # ------------------------------------------------------------------------ submit

@@ -16,15 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from clue_runner.adapters.answers import (
-    Prediction,
-    Predictions,
-    Scores,
-    Shown,
-    ShownOption,
-    ShownSpan,
-    ShownText,
-)
+from clue_runner.adapters.answers import Prediction, Predictions, Scores
 from clue_runner.adapters.base import Adapter, AdapterSettings, MemoryFacts, Partials
 from clue_runner.adapters.checks import mean_probabilities, place_of, require_answers, require_order
 from clue_runner.adapters.groups import (
@@ -35,6 +27,7 @@ from clue_runner.adapters.groups import (
     index_of,
     score_tables,
 )
+from clue_runner.adapters.shown.shown import Shown, ShownOption, ShownSpan, ShownText
 from clue_runner.data.cards import Submission
 from clue_runner.data.readers.cloze import TAG, read_cloze_records
 from clue_runner.data.records import ClozeRecord, Records
@@ -169,6 +162,7 @@ class Cloze(Adapter):
             chance=scores.chance,
             confidence_interval=scores.interval,
             examples=len(records),
+            summed=scores.summed,
         )
 
     # ------------------------------------------------------------------------ submit

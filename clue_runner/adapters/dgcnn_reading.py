@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from clue_runner.adapters.answers import Prediction, Predictions, Scores, Shown, ShownSpan, ShownText
+from clue_runner.adapters.answers import Prediction, Predictions, Scores
 from clue_runner.adapters.base import Adapter, AdapterSettings, MemoryFacts, Partials
 from clue_runner.adapters.checks import (
     require_all_rows,
@@ -25,6 +25,7 @@ from clue_runner.adapters.checks import (
     require_order,
     text_answers,
 )
+from clue_runner.adapters.shown.shown import Shown, ShownSpan, ShownText
 from clue_runner.config.schema import Positive, Share
 from clue_runner.data.cards import Submission
 from clue_runner.data.readers.passages import read_passage_records
@@ -242,7 +243,8 @@ class DgcnnReading(Adapter):
         answers = list(text_answers(predictions, records).values())
         scores = score_short_answers(answers, [record.answers or () for record in records.items])
         metric = self.card.metric
-        return Scores(metric, scores.values, scores.chance, scores.interval(metric), len(records))
+        summed = scores.summed(metric)
+        return Scores(metric, scores.values, scores.chance, summed.interval, len(records), summed)
 
     # ------------------------------------------------------------------------ submit
 

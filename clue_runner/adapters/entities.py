@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from clue_runner.adapters.answers import Prediction, Predictions, Scores, Shown, ShownSpan, ShownText
+from clue_runner.adapters.answers import Prediction, Predictions, Scores
 from clue_runner.adapters.base import Adapter, AdapterSettings, MemoryFacts, Partials
 from clue_runner.adapters.checks import (
     label_numbers,
@@ -25,6 +25,7 @@ from clue_runner.adapters.checks import (
     require_members,
     require_order,
 )
+from clue_runner.adapters.shown.shown import Shown, ShownSpan, ShownText
 from clue_runner.config.schema import Positive
 from clue_runner.data.cards import Submission
 from clue_runner.data.readers.entities import entities_of, read_entity_records
@@ -250,8 +251,9 @@ class Entities(Adapter):
             main=self.card.metric,
             values=values,
             chance=0.0,
-            confidence_interval=scores.intervals[self.card.metric],
+            confidence_interval=scores.summed[self.card.metric].interval,
             examples=len(gold),
+            summed=scores.summed[self.card.metric],
         )
 
     # ------------------------------------------------------------------------ submit

@@ -19,15 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from clue_runner.adapters.answers import (
-    Prediction,
-    Predictions,
-    Scores,
-    Shown,
-    ShownOption,
-    ShownSpan,
-    ShownText,
-)
+from clue_runner.adapters.answers import Prediction, Predictions, Scores
 from clue_runner.adapters.base import Adapter, AdapterSettings, MemoryFacts, Partials
 from clue_runner.adapters.checks import (
     require_all_rows,
@@ -36,6 +28,7 @@ from clue_runner.adapters.checks import (
     require_order,
     text_answers,
 )
+from clue_runner.adapters.shown.shown import Shown, ShownOption, ShownSpan, ShownText
 from clue_runner.config.schema import Positive
 from clue_runner.data.cards import Submission
 from clue_runner.data.readers.reading import read_reading_records
@@ -43,7 +36,7 @@ from clue_runner.data.records import ReadingRecord, Records
 from clue_runner.data.sources import DataSource
 from clue_runner.errors import DataError
 from clue_runner.metrics.answers import AnswerScores, exact_match, random_answers, score_answers
-from clue_runner.metrics.confidence import mean_interval
+from clue_runner.metrics.confidence import summed_mean
 from clue_runner.submission.writers import json_object
 from clue_runner.tokens.layouts.question_windows import QuestionLimits, encode_questions
 from clue_runner.tokens.rows import Array, IntArray, Rows
@@ -228,12 +221,14 @@ class Reading(Adapter):
             random_answers({record.id: record.context for record in records.items}), references
         )
         metric = self.card.metric
+        summed = summed_mean(_by_question(scores)[metric])
         return Scores(
             main=metric,
             values={"exact_match": scores.exact_match, "f1": scores.f1, "average": scores.average},
             chance=float(_by_question(guessed)[metric].mean()),
-            confidence_interval=mean_interval(_by_question(scores)[metric]),
+            confidence_interval=summed.interval,
             examples=len(records),
+            summed=summed,
         )
 
     # ------------------------------------------------------------------------ submit

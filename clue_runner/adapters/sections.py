@@ -1,7 +1,7 @@
-"""The settings that kinds of tasks and families of models have of their own, as ``config/`` takes them.
+"""The settings that kinds of tasks, families of models, update rules and techniques have of their own.
 
-In: nothing; the folders of adapters and architectures are the lists. Out: ``SECTIONS``, and resolved runs.
-Knows nothing about single kinds and families. No backend is loaded.
+In: nothing; the folders are the lists. Out: ``SECTIONS`` as ``config/`` takes them, and resolved runs.
+Knows nothing about single kinds, families and rules. No backend is loaded.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from clue_runner.config.loader import CheckpointReader, resolve_run
 from clue_runner.config.schema import Run, Section
 from clue_runner.config.sections import Sections
 from clue_runner.data.cards import card_problems, find_card, load_card
+from clue_runner.engines.rules import rule_names, rule_settings
+from clue_runner.engines.techniques import technique_settings
 from clue_runner.errors import Problem
 
 
@@ -32,7 +34,10 @@ def _adapter_of(task: str) -> str:
     return find_card(task).adapter
 
 
-SECTIONS = Sections(_task_section, _model_section, adapter_names, architecture_names, _adapter_of)
+SECTIONS = Sections(
+    task=_task_section, model=_model_section, rule=rule_settings, techniques=technique_settings,
+    adapters=adapter_names, families=architecture_names, rules=rule_names, adapter_of=_adapter_of,
+)  # fmt: skip
 
 
 def card_file_problems(path: Path) -> list[Problem]:

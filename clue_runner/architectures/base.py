@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 from clue_runner import architectures
@@ -48,12 +48,16 @@ class BaseShape(Section):
         WAYS: fields that say how to compute and leave the result as it is; not stored with weights.
         LATER: fields that weights of earlier versions do not mention; those did what the default says.
         NAMELESS: configs and saved weights that name no family are of this one.
+        MODEL_TYPES: what configs call the family; empty: by the name of its folder.
+        MASKED: the token table of families that are pre-trained to find masked words; None: another way.
     """
 
     SIZES: ClassVar[frozenset[str]] = frozenset()
     WAYS: ClassVar[frozenset[str]] = frozenset()
     LATER: ClassVar[frozenset[str]] = frozenset()
     NAMELESS: ClassVar[bool] = False
+    MODEL_TYPES: ClassVar[tuple[str, ...]] = ()
+    MASKED: ClassVar[str | None] = None
 
     num_layers: Positive
 
@@ -66,9 +70,23 @@ class BaseShape(Section):
         """
         raise NotImplementedError
 
+    def to_config(self) -> dict[str, Any] | None:
+        """Return the config from which ``from_config`` makes this shape; None: no publisher has one."""
+        return None
+
+    @classmethod
+    def claims(cls, raw: Mapping[str, Any]) -> bool:
+        """Return whether a config that names no family is one of this family's: by keys that no other has."""
+        return False
+
     def axes(self, vocab_size: int) -> Axes:
         """Return the length of each axis of the name table."""
         raise NotImplementedError
+
+    @property
+    def absent_groups(self) -> frozenset[str]:
+        """Return the groups of the name table that a network of this shape does not have."""
+        return frozenset()
 
     @property
     def position_limit(self) -> int:
@@ -85,14 +103,23 @@ class Architecture:
     """One family.
 
     Args:
-        name: of its folder; checkpoints call it so too (``model_type``).
+        name: of its folder.
         shape: its class of shapes.
-        names: its table of tensors.
+        names: its table of tensors; all that the family knows, or those of one shape (``table_of``).
     """
 
     name: str
     shape: type[BaseShape]
     names: NameTable
+
+    @property
+    def model_types(self) -> tuple[str, ...]:
+        """Return what configs call the family (``model_type``)."""
+        return self.shape.MODEL_TYPES or (self.name,)
+
+    def table_of(self, shape: BaseShape) -> Architecture:
+        """Return the family with the tensors that a network of this shape has."""
+        return replace(self, names=self.names.without(shape.absent_groups))
 
     def build(
         self,
@@ -131,9 +158,45 @@ def load_architecture(name: str) -> Architecture:
     """
     if name not in architecture_names():
         raise unknown_name("model family", name, architecture_names(), list_command="clue models")
-    package = f"{architectures.__name__}.{name}"
-    shape, names = (importlib.import_module(f"{package}.{part}") for part in ("shape", "names"))
-    return Architecture(name, shape.Shape, names.NAMES)
+    shape = importlib.import_module(f"{architectures.__name__}.{name}.shape").Shape
+    names = _names(name)
+    traits = [_names(other).trait for other in architecture_names() if other != name]
+    strangers = (*names.strangers, *(trait for trait in traits if trait is not None))
+    return Architecture(name, shape, replace(names, strangers=strangers))
+
+
+def _names(family: str) -> NameTable:
+    """Return a family's table as its file has it."""
+    names: NameTable = importlib.import_module(f"{architectures.__name__}.{family}.names").NAMES
+    return names
+
+
+def family_of(raw: Mapping[str, Any], named: str | None) -> str | None:
+    """Return the family that a config describes; None: one that is not here.
+
+    Args:
+        raw: the config. What it says as ``model_type`` decides; without that, keys that one family alone has,
+            since several publishers kept the first one's file name; without those, the file's name; else it
+            is of the family whose configs name none.
+        named: what the file's name says, or None.
+    """
+    published = [load_architecture(name) for name in architecture_names()]
+    published = [one for one in published if one.names.published]
+    said = raw.get("model_type")
+    if said is None:
+        claimed = [one.name for one in published if one.shape.claims(raw)]
+        if claimed:
+            return claimed[0]
+        said = named
+    if said is None:
+        return nameless_family()
+    return next((one.name for one in published if said in one.model_types), None)
+
+
+def published_types() -> tuple[str, ...]:
+    """Return what the configs of all families that others publish say as ``model_type``."""
+    known = [load_architecture(name) for name in architecture_names()]
+    return tuple(said for one in known if one.names.published for said in one.model_types)
 
 
 def nameless_family() -> str:
@@ -147,7 +210,7 @@ def architecture_of(shape: BaseShape) -> Architecture:
         package, _, module = kind.__module__.rpartition(".")
         parent, _, name = package.rpartition(".")
         if (parent, module) == (architectures.__name__, "shape"):
-            return load_architecture(name)
+            return load_architecture(name).table_of(shape)
     raise TypeError(f"{type(shape).__name__} is no family's shape")
 
 

@@ -7,8 +7,9 @@ Nothing is matched by suffix. Knows nothing about files, values or libraries.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 Layout = Literal["google", "huggingface", "native"]
@@ -104,6 +105,8 @@ class Group:
 class Rule:
     """Tensors left out on purpose: exact names, or every name below a trailing ``/`` or ``.``.
 
+    ``{i}`` in a name stands for the number of any block.
+
     Args:
         name: of the rule, as reports say it.
         why: what the tensors are.
@@ -128,10 +131,17 @@ class Rule:
 
 @dataclass(frozen=True)
 class Stranger:
-    """Parts of names that only another network's tensors have, and what that network is."""
+    """Parts of names that only another network's tensors have, and what that network is.
+
+    Args:
+        what: it is, as a message says it.
+        marks: the parts.
+        family: what its configs call it, where it is one of ours.
+    """
 
     what: str
     marks: Sequence[str]
+    family: str | None = None
 
 
 @dataclass(frozen=True)
@@ -142,7 +152,8 @@ class NameTable:
         groups: in the order of the network.
         prefix: before Hugging Face's names where the encoder lies inside a larger model.
         rules: what is left out on purpose.
-        strangers: networks that are often taken for this one.
+        strangers: networks that are often taken for this one; the other families' traits are added to them.
+        trait: what this family's own names have that no other's have.
         config_keys: axis of a table's rows -> the key of a config that says it, for messages.
     """
 
@@ -150,6 +161,7 @@ class NameTable:
     prefix: str = ""
     rules: Sequence[Rule] = ()
     strangers: Sequence[Stranger] = ()
+    trait: Stranger | None = None
     config_keys: Mapping[str, str] = field(default_factory=dict)
 
     def entries(self, num_layers: int, *, heads: Sequence[str] = ()) -> list[Entry]:
@@ -170,6 +182,11 @@ class NameTable:
             for entry in group.entries(num_layers)
         ]
 
+    def without(self, absent: Collection[str]) -> NameTable:
+        """Return the table of a network that lacks some groups."""
+        groups = [group for group in self.groups if group.name not in absent]
+        return replace(self, groups=groups)
+
     @property
     def published(self) -> bool:
         """Return whether other programs store such networks."""
@@ -189,5 +206,12 @@ class NameTable:
 
 
 def below(name: str, pattern: str) -> bool:
-    """Return whether ``name`` is ``pattern``, or stands below it where that ends with ``/`` or ``.``."""
+    """Return whether ``name`` is ``pattern``, or stands below it where that ends with ``/`` or ``.``.
+
+    ``{i}`` in the pattern stands for a number.
+    """
+    if "{i}" in pattern:
+        expression = re.escape(pattern).replace(r"\{i\}", r"\d+")
+        expression += ".*" if pattern[-1] in {"/", "."} else ""
+        return re.fullmatch(expression, name) is not None
     return name == pattern or (pattern[-1:] in {"/", "."} and name.startswith(pattern))

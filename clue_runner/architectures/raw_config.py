@@ -30,13 +30,13 @@ class RawConfig:
         self.unsupported: list[Problem] = []
         self.vocab_size = self.count("vocab_size", LARGEST_VOCABULARY)
 
-    def count(self, key: str, largest: int, default: int | None = None) -> int:
-        """Return a whole number from 1; above ``largest`` it is not believed: it could exhaust memory."""
+    def count(self, key: str, largest: int, default: int | None = None, *, least: int = 1) -> int:
+        """Return a whole number from ``least``; above ``largest`` it could exhaust memory: not believed."""
         value = self.raw.get(key, default)
-        allowed = f"an integer, 1 to {largest}"
+        allowed = f"an integer, {least} to {largest}"
         if value is None:
             self.problems.append(Problem("missing key", key, allowed=allowed))
-        elif type(value) is not int or not 1 <= value <= largest:
+        elif type(value) is not int or not least <= value <= largest:
             self.problems.append(Problem("impossible value", key, shown(value), allowed))
         else:
             return value
@@ -50,6 +50,13 @@ class RawConfig:
             self.problems.append(Problem("impossible value", key, shown(value), allowed))
             return default
         return float(value)
+
+    def flag(self, key: str, default: bool) -> bool:
+        """Return true or false."""
+        value = self.raw.get(key, default)
+        if not isinstance(value, bool):
+            self.problems.append(Problem("impossible value", key, shown(value), "true or false"))
+        return value is True
 
     def choice(self, key: str, ours: Mapping[str, Value], default: str) -> Value:
         """Return our value for theirs."""

@@ -128,4 +128,4 @@ def from_header(meta: Mapping[str, Any], where: str) -> Saved:
             problems=problems,
             next_step="name the folder of a run of this program",
         )
-    return Saved(architecture, shape, vocab_size, bool(lowercase))
+    return Saved(architecture.table_of(shape), shape, vocab_size, bool(lowercase))

@@ -13,15 +13,15 @@ from pathlib import Path
 from clue_runner.architectures.base import (
     Architecture,
     BaseShape,
-    architecture_names,
+    family_of,
     load_architecture,
-    nameless_family,
+    published_types,
 )
 from clue_runner.architectures.raw_config import RawConfig, shown
 from clue_runner.checkpoints.files import read_json
 from clue_runner.errors import CheckpointError
 
-NAMED = re.compile(r"([a-z0-9]+)_config")
+NAMED = re.compile(r"([a-z0-9]+(?:_v\d)?)_config")
 
 
 @dataclass(frozen=True)
@@ -42,18 +42,18 @@ def read_config(path: Path) -> Described:
     """
     raw = read_json(path)
     named = NAMED.match(path.name)
-    family = raw.get("model_type")
+    family = family_of(raw, said := named.group(1) if named else None)
     if family is None:
-        family = named.group(1) if named else nameless_family()
-    published = [name for name in architecture_names() if load_architecture(name).names.published]
-    if family not in published:
         raise CheckpointError(
             "this family of models is not supported",
             where=str(path),
-            received=f"model_type {shown(family)}",
-            allowed=", ".join(published),
+            received=f"model_type {shown(raw.get('model_type', said))}",
+            allowed=", ".join(published_types()),
             next_step="take a checkpoint of a family that is: its config names it as model_type",
         )
     architecture = load_architecture(family)
+    if said in architecture.model_types:  # a file that is named after its family need not say it again
+        raw = {"model_type": said, **raw}
     config = RawConfig(raw, str(path))
-    return Described(architecture, architecture.shape.from_config(config), config.vocab_size)
+    shape = architecture.shape.from_config(config)
+    return Described(architecture.table_of(shape), shape, config.vocab_size)

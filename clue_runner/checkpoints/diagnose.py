@@ -7,11 +7,22 @@ Knows nothing about files, libraries or single families.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
+from clue_runner.architectures.base import family_of, load_architecture, published_types
 from clue_runner.architectures.name_table import Layout
-from clue_runner.checkpoints.plan import Plan, Shape, Wanted, foreign_prefixes, match, match_without
-from clue_runner.errors import Problem
+from clue_runner.architectures.raw_config import RawConfig
+from clue_runner.checkpoints.plan import (
+    Plan,
+    Shape,
+    Wanted,
+    foreign_prefixes,
+    make_plan,
+    match,
+    match_without,
+)
+from clue_runner.errors import CheckpointError, Problem
 
 OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 OBJECT_VALUE = ".ATTRIBUTES/VARIABLE_VALUE"
@@ -30,6 +41,7 @@ class Case:
         layout: whose names they are.
         family: its name.
         config: the file that promises it.
+        raw: what that file says.
     """
 
     found: Mapping[str, Shape]
@@ -38,6 +50,7 @@ class Case:
     layout: Layout
     family: str
     config: str
+    raw: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def separator(self) -> str:
@@ -67,7 +80,8 @@ class Finding:
 
 def diagnose(case: Case) -> Finding:
     """Return the most particular thing that explains the problems."""
-    for look in (_object_graph, _stranger, _prefix, _blocks, _table, _nothing, _foreign_head):
+    looks = (_object_graph, _other_family, _stranger, _prefix, _blocks, _table, _nothing, _foreign_head)
+    for look in looks:
         finding = look(case)
         if finding is not None:
             return finding
@@ -93,6 +107,41 @@ def _object_graph(case: Case) -> Finding | None:
     )
 
 
+def _other_family(case: Case) -> Finding | None:
+    """Every tensor fits other families, which the config does not name: several publish under one's names."""
+    if not case.raw or case.layout == "native":
+        return None
+    own = case.raw.get("model_type", case.family)
+    fitting = [said for said in published_types() if said != own and _fits(case, said)]
+    if not fitting:
+        return None
+    return Finding(
+        f"these tensors are those of {' or '.join(fitting)}, and {case.config} does not say so",
+        f"write what it is into {case.config}: {' or '.join(_model_type(said) for said in fitting)}",
+        case.plan.problems[:SHOWN],
+    )
+
+
+def _model_type(said: str) -> str:
+    """Return the line of a config that names a family."""
+    return f'"model_type": "{said}"'
+
+
+def _fits(case: Case, said: str) -> bool:
+    """Return whether the tensors are all those of the family that configs call ``said``, and no more."""
+    raw = {**case.raw, "model_type": said}
+    family = family_of(raw, None)
+    if family is None:
+        return False
+    architecture, config = load_architecture(family), RawConfig(raw, case.config)
+    try:
+        shape = architecture.shape.from_config(config)
+    except CheckpointError:  # it describes no such network
+        return False
+    names, axes = architecture.table_of(shape).names, shape.axes(config.vocab_size)
+    return not make_plan(case.found, Wanted(names, shape.num_layers, axes), case.layout).problems
+
+
 def _stranger(case: Case) -> Finding | None:
     """Tensors that another network has and this one has not."""
     for stranger in case.wanted.names.strangers:
@@ -100,7 +149,9 @@ def _stranger(case: Case) -> Finding | None:
         if marked:
             return Finding(
                 f"these tensors are not {case.family}'s: {stranger.what}",
-                "take a checkpoint without them, or of a family that is supported",
+                f"where it is one, {case.config} must say so: {_model_type(stranger.family)}"
+                if stranger.family
+                else "take a checkpoint without them, or of a family that is supported",
                 case.plan.problems,
             )
     return None

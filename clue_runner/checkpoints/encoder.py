@@ -17,6 +17,7 @@ from clue_runner.config.lengths import row_too_long
 from clue_runner.errors import Problem, UsageError
 
 Floats = NDArray[np.float32]
+ANY = 2**31  # no table sets a limit
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,8 @@ class LoadedBackbone:
         rows, length = ids.shape if ids.ndim == 2 else (0, 0)
         arrays = (
             ("token_ids", ids, (rows, length), self.checkpoint.vocab_size),
-            ("segment_ids", segments, (rows, length), self.settings.num_segments),
+            # without a table of them, segment ids are not read
+            ("segment_ids", segments, (rows, length), self.settings.num_segments or ANY),
             ("lengths", sizes, (rows,), length + 1),
         )
         for name, array, shape, end in arrays:

@@ -158,7 +158,7 @@ def match(found: Mapping[str, Shape], wanted: Wanted, layout: Layout) -> Plan:
         if entry.ours in present:
             problems += _check_entry(entry, names, found, wanted.axes, layout)
         elif entry.group in absent:
-            report.append(TensorUse(names[0], (), rule=f"no-{entry.group}"))
+            report.append(TensorUse(names[0] if names else entry.ours, (), rule=f"no-{entry.group}"))
         else:
             missing.append(names[0] if names else entry.ours)
     problems += [Problem("missing tensor", name) for name in missing]

@@ -95,7 +95,7 @@ def _card_settings(task: str | None) -> tuple[str, str, dict[str, object]]:
 @click.option("--json", is_flag=True, help="One JSON object a file.")
 @click.pass_context
 def check(ctx: click.Context, files: tuple[Path, ...], json: bool) -> None:
-    """Check recipes, model presets and task cards; folders are walked."""
+    """Check recipes, model presets, task cards and suites; folders are walked."""
     console = context_console(ctx, json=json)
     from clue_runner.adapters.sections import SECTIONS, card_file_problems
     from clue_runner.config.check import check_file, yaml_files
@@ -107,6 +107,10 @@ def check(ctx: click.Context, files: tuple[Path, ...], json: bool) -> None:
         kind, found = check_file(path, SECTIONS)
         if kind == "card":
             found = card_file_problems(path)
+        elif kind == "suite":
+            from clue_runner.commands.bench.planning import suite_problems
+
+            found = suite_problems(path)
         problems += found
         console.event(
             {
@@ -160,13 +164,20 @@ def _scalar(value: object) -> str:
 
 @command.command()
 @click.option("--events", is_flag=True, help="Of the lines of events.jsonl and of --json instead.")
+@click.option("--result", is_flag=True, help="Of metrics.json instead.")
 @click.pass_context
-def schema(ctx: click.Context, events: bool) -> None:
-    """Print the JSON Schema of a resolved run, for editors; or that of events."""
+def schema(ctx: click.Context, events: bool, result: bool) -> None:
+    """Print the JSON Schema of a resolved run, for editors; or that of events, or of a result."""
     console = context_console(ctx, json=False)
     import json
 
-    if events:
+    if events and result:
+        raise click.UsageError("--events and --result are two schemas: give one of them", ctx)
+    if result:
+        from clue_runner.runs.results import result_schema
+
+        described = result_schema()
+    elif events:
         from clue_runner.runs.events import events_schema
 
         described = events_schema()

@@ -6,6 +6,7 @@ Knows nothing about engines.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def show_plan(
     for number, folder in enumerate(folders):
         one = run.model_copy(update={"seed": run.seed + number})
         check_folder(folder.path, one, inputs.identity, SECTIONS, fresh=fresh)
-    plan = _plan(setup)
+    plan = figures(setup)
     plan |= {
         "output": str(output),
         "seeds": seeds or 1,
@@ -109,14 +110,20 @@ def _folders(run: Run, output: Path, seeds: int | None) -> list[RunFolder]:
     return [seed_folder(output, run.seed + number) for number in range(seeds)]
 
 
-def _plan(setup: Setup) -> dict[str, Any]:
-    """Return the figures."""
+def figures(setup: Setup, roots: Sequence[Path] = (ROOT,)) -> dict[str, Any]:
+    """Return what a run will take.
+
+    Args:
+        setup: the run, its batch size a number.
+        roots: below these are earlier runs, whose rates tell the time; the first that knows it counts.
+    """
     run = setup.run
     train = setup.adapter.epoch_rows(setup.rows["train"], run.seed, 0)
     steps = len(epoch_plan(train, batch_size=run.train.examples, seed=run.seed, epoch=0))
     need = _need(setup)
     total = total_updates(run.train, steps)
-    time = expected_time(setup, total, steps, ROOT)
+    times = (expected_time(setup, total, steps, root) for root in roots)
+    time = next((found for found in times if found is not None), None)
     return {
         "task": setup.card.name,
         "model": run.model.name,

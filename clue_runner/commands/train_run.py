@@ -18,6 +18,7 @@ from clue_runner.console import Console
 from clue_runner.console.signals import Signals
 from clue_runner.data.cards import Card
 from clue_runner.data.sources import DataSource
+from clue_runner.errors import ClueError
 from clue_runner.files.atomic import remove
 from clue_runner.memory.batch_size import as_begun, resolve_examples
 from clue_runner.runs.folder import RunFolder, write_settings
@@ -73,6 +74,7 @@ def train_run(
         sitting = Sitting(console, signals, began, data_argument)
         result = train(setup, folder, snapshot, sitting)
         say_result(console, result, card, folder.path)
+        _write_page(setup, folder, result, console)
         return result
 
 
@@ -93,6 +95,28 @@ def _with_number(setup: Setup, console: Console) -> Setup:
     resolved = resolve_examples(setup)
     console.say(f"train.batch_size auto: {resolved.why}")
     return setup.with_run(resolved.run)
+
+
+def _write_page(setup: Setup, folder: RunFolder, result: RunResult, console: Console) -> None:
+    """Write the page of a run that has ended well; where that fails the run is whole all the same."""
+    from clue_runner.reports.answers import Answered, read_predictions, record_lengths
+    from clue_runner.reports.run_page import PageOptions
+    from clue_runner.reports.words import default_language
+    from clue_runner.reports.write import write_run_page
+
+    records = setup.data.records["dev"]
+    try:
+        predictions = read_predictions(folder.predictions / "dev.jsonl")
+        lengths = record_lengths(setup.rows["dev"], len(records))
+        answered = Answered(setup.adapter, records, predictions, lengths)
+        options = PageOptions(default_language())
+        page = write_run_page(folder, result, options, answered=answered, warn=console.warn)
+    except ClueError as error:
+        console.say(
+            f"  page       not written: {error}"
+        )  # as text: with --json the result stays the last line
+    else:
+        console.say(f"  page       {page}")
 
 
 def _show_finished(console: Console, card: Card, folder: RunFolder, result: RunResult) -> RunResult:

@@ -32,13 +32,15 @@ def check_anywhere(
     fewest: list[Problem] | None = None
     named = layer.values.get("model.family")
     families = [str(named or family)] if named or family else sections.families()
+    rule = sections.fitting_rule(layer.values)
     for one_family in families:
         for one_adapter in [adapter] if adapter else sections.adapters():
-            schema = sections.schema(one_adapter, one_family)
+            schema = sections.schema(one_adapter, one_family, rule)
             copy = Layer(layer.title, dict(layer.values), dict(layer.places))
             found: list[Problem] = []
             base = {**default_layer().values, **schema.defaults}
             base |= {"task.name": "none", "task.adapter": one_adapter, "model.family": one_family}
+            base["train.optimizer"] = rule
             check_layer(copy, schema, base, found)
             if fewest is None or len(found) < len(fewest):
                 fewest = found

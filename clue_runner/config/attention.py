@@ -25,9 +25,23 @@ CHUNK = 128  # queries that chunked attention computes at a time
 
 
 def fused_problems(
-    *, backend: str, device: str, precision: str, head_width: int, attention_dropout: float
+    *,
+    backend: str,
+    device: str,
+    precision: str,
+    head_width: int,
+    attention_dropout: float,
+    adds_scores: bool = False,
 ) -> Iterator[Problem]:
     """Yield why the kernel cannot run; ``auto`` for device or precision is not known yet and passes."""
+    if adds_scores:
+        yield Problem(
+            "the fused kernel cannot add the scores of this family's positions",
+            ATTENTION,
+            FUSED,
+            "auto, einsum, chunked",
+            f"--set {ATTENTION}=auto",
+        )
     if backend != "jax":
         yield Problem("the fused kernel needs JAX", "backend", backend, "jax", "--backend jax")
     if device.startswith("cpu"):
@@ -57,8 +71,13 @@ def fused_problems(
         )
 
 
-def attention_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
-    """Yield what contradicts ``model.attention`` in the settings themselves."""
+def attention_problems(values: Mapping[str, Any], *, adds_scores: bool = False) -> Iterator[Problem]:
+    """Yield what contradicts ``model.attention`` in the settings themselves.
+
+    Args:
+        values: settings by dotted key.
+        adds_scores: the family's positions add scores, or move values.
+    """
     if values[ATTENTION] == FUSED:
         yield from fused_problems(
             backend=values["backend"],
@@ -66,4 +85,5 @@ def attention_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
             precision=values["train.precision"],
             head_width=values["model.hidden_dim"] // values["model.num_heads"],
             attention_dropout=values["model.attention_dropout"],
+            adds_scores=adds_scores,
         )

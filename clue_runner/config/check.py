@@ -1,7 +1,7 @@
-"""Checks YAML files of the project by what they are: defaults, model presets, recipes, task cards.
+"""Checks YAML files of the project by what they are: defaults, model presets, recipes, task cards, suites.
 
-In: paths. Out: findings with file and line. Knows the schema of settings; a card's own belongs to
-``data/cards.py``, which asks this file about the settings that a card recommends.
+In: paths. Out: findings with file and line. Knows the schema of settings; a suite's own belongs to
+``suites/``, a card's to ``data/cards.py``, which asks this file about the settings that a card recommends.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from clue_runner.config.shipped import user_path
 from clue_runner.config.yaml_reader import Document, read_yaml
 from clue_runner.errors import ClueError, DataError, Problem
 
-Kind = Literal["card", "model preset", "settings"]
+Kind = Literal["card", "model preset", "settings", "suite"]
 
 
 def yaml_files(paths: Sequence[Path]) -> list[Path]:
@@ -41,7 +41,7 @@ def yaml_files(paths: Sequence[Path]) -> list[Path]:
 
 
 def check_file(path: Path, sections: Sections) -> tuple[Kind, list[Problem]]:
-    """Return what a file is taken for and its problems; a card's: ``data.cards.card_problems``."""
+    """Return what a file is taken for and its problems; cards and suites are checked elsewhere."""
     kind = _kind(path)
     problems: list[Problem] = []
     try:
@@ -52,13 +52,17 @@ def check_file(path: Path, sections: Sections) -> tuple[Kind, list[Problem]]:
 
 
 def _kind(path: Path) -> Kind:
-    """Return what a file is: cards by name, presets by their ``kind`` key, everything else is settings."""
+    """Return what a file is: cards by name, presets and suites by their keys, everything else is settings."""
     if path.name == "task.yaml":
         return "card"
+    if path.parent.name == "suites":
+        return "suite"
     try:
         values = read_yaml(path).values
     except ClueError:
         return "settings"
+    if {"models", "tasks"} <= values.keys():
+        return "suite"
     return "model preset" if "kind" in values or path.parent.name == "models" else "settings"
 
 

@@ -23,12 +23,13 @@ from clue_runner.config.layers import (
     layer_from_mapping,
     layers_from_overrides,
 )
-from clue_runner.config.model_choice import find_model, require_checkpoint
+from clue_runner.config.model_choice import HUB, find_model, require_checkpoint
 from clue_runner.config.pairs import pair_problem
 from clue_runner.config.presets import Preset, model_preset, model_presets, read_preset
 from clue_runner.config.recipes import find_config, misspelt_task, recipe_layers
 from clue_runner.config.recompute import recompute_problems
 from clue_runner.config.resolved import config_hash, difference, dump_run, flat, load_resolved
+from clue_runner.config.scalars import list_problems
 from clue_runner.config.schema import Run
 from clue_runner.config.sections import OPEN_GROUPS, Schema, Sections
 from clue_runner.config.shipped import absolute_path, user_path
@@ -120,11 +121,12 @@ def _merge(
 ) -> tuple[Schema, _Merged]:
     """Return the settings that the run has and their values; what is wrong with each layer is appended."""
     default = default_layer()
-    families = [one.values["model.family"] for one in (default, *layers) if "model.family" in one.values]
-    schema = sections.schema(kind, str(families[-1]))
+    _, *others = OPEN_GROUPS.values()
+    chosen = [str([one.values[key] for one in (default, *layers) if key in one.values][-1]) for key in others]
+    schema = sections.schema(kind, *chosen)
     # A task has no default: placeholders let the layers be checked before it is set at the end.
     base = {**default.values, **schema.defaults, "task.name": task}
-    base |= dict(zip(OPEN_GROUPS.values(), (kind, families[-1]), strict=True))
+    base |= dict(zip(OPEN_GROUPS.values(), (kind, *chosen), strict=True))
     owners = sections.owners()
     for layer in layers:
         check_layer(layer, schema, base, problems, owners=owners)
@@ -136,6 +138,9 @@ def _merge(
             problems.append(Problem(f"{key} is another", place, received, f"{wanted}, as --task says"))
         merged.origins[key] = "command line"
     return schema, merged
+
+
+NO_PATHS = ("auto", "simplified")  # values of settings that else name a file
 
 
 @dataclass
@@ -155,8 +160,9 @@ class _Merged:
             for key, value in layer.values.items():
                 self.values[key], self.origins[key], self.ranks[key] = value, layer.title, rank
         for key in paths:
-            if isinstance(self.values[key], str) and self.values[key] != "auto":
-                self.values[key] = str(absolute_path(self.values[key]))
+            value = self.values[key]
+            if isinstance(value, str) and value not in NO_PATHS and not value.startswith(HUB):
+                self.values[key] = str(absolute_path(value))
 
 
 def _recipe(text: str, task: str, sections: Sections, problems: list[Problem]) -> list[Layer]:
@@ -224,7 +230,8 @@ def _model_layers(
             layer.put(f"model.{key}", value, str(source))
     yield layer
     fixed = Layer("model.name")
-    fixed.put("model.name", folder.name if isinstance(found, Path) and folder else name, "--model")
+    own = folder.name if isinstance(found, Path) and folder else name
+    fixed.put("model.name", own.partition("@")[0] if name.startswith(HUB) else own, "--model")
     yield fixed
 
 
@@ -239,6 +246,7 @@ def cross_checks(
     for section in schema.own:
         yield from section.cross_checks(values, origins)
     yield from recompute_problems(values, origins)
+    yield from list_problems(values, origins)
     if values["data.max_length"] < 8:
         yield Problem(
             "too short for two texts and their marks",
@@ -246,6 +254,13 @@ def cross_checks(
             str(values["data.max_length"]),
             "8 or more",
         )
+    if fold := values["data.fold"]:
+        part, count = map(int, fold.split("/"))
+        if not part < count or count < 2:
+            place = f"data.fold ({origins['data.fold']})"
+            yield Problem(
+                "no such part", place, fold, f"0/{max(count, 2)} to {max(count, 2) - 1}/{max(count, 2)}"
+            )
     batch_size = values["train.batch_size"]
     if batch_size != "auto" and values["train.accumulate"] > batch_size:
         yield together("train.accumulate", "train.batch_size", "more micro-batches than examples")

@@ -21,14 +21,24 @@ from clue_runner.errors import Problem, UsageError
 # What a run did before these settings existed; its run.yaml does not have them. A setting added to the
 # schema gets its line here, so that runs of earlier versions still predict and resume.
 BEFORE: dict[str, object] = {
+    "data.fold": None,
     "model.vocab_trust": False,
+    "model.keep_tokens": None,
+    "model.compound_tokens": None,
     "model.ignore": None,
+    "model.mlm_correction": None,
+    "model.mlm_split": "0.8/0.1/0.1",
     "model.recompute": "none",
     "model.recompute_policy": "nothing",
     "model.positions": "learned",
     "model.positions_alpha": 0.4,
     "model.attention": "auto",
     "train.drop_tokens": 0.0,
+    "train.schedule_points": "0:1,1:0",
+    "train.layer_decay": None,
+    "train.rates": None,
+    "train.lookahead": None,
+    "train.lookahead_share": 0.5,
 }
 
 
@@ -67,8 +77,8 @@ def load_resolved(path: Path, sections: Sections) -> Run:
     whole = "task.adapter" not in layer.values and name != ""
     if whole:
         layer.put("task.adapter", sections.adapter_of(name), layer.places["task.name"])
-    adapter, family = (str(layer.values.get(key, "")) for key in OPEN_GROUPS.values())
-    schema = sections.schema(adapter, family)
+    adapter, family, rule = (str(layer.values.get(key, "")) for key in OPEN_GROUPS.values())
+    schema = sections.schema(adapter, family, rule)
     if whole:
         strangers = sections.owners().keys() - {*schema.keys, *schema.former}
         layer.values = {key: value for key, value in layer.values.items() if key not in strangers}

@@ -1,9 +1,10 @@
 """The settings that every run has: type, range and meaning of each.
 
 In: a nested mapping merged from all layers. Out: one frozen ``Run``.
-Defaults of these settings stand in ``configs/default.yaml``. A kind of task and a family of models add
-settings of their own to ``task`` and ``model`` (see ``sections``), declared beside them with their defaults.
-Knows nothing about YAML, files, kinds of tasks, families or tensors.
+Defaults of these settings stand in ``configs/default.yaml``. A kind of task, a family of models, an update
+rule and techniques add their own to ``task``, ``model`` and ``train`` (see ``sections``), declared beside
+them with their defaults.
+Knows nothing about YAML, files, kinds of tasks, families, rules or tensors.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from clue_runner.errors import Problem
 
+NUMBER = r"\d+(\.\d*)?([eE]-?\d+)?"
+POINTS = rf"^{NUMBER}:{NUMBER}(,\s*{NUMBER}:{NUMBER})+$"
+RATES = rf"^[^=,]+={NUMBER}(,\s*[^=,]+={NUMBER})*$"
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
@@ -62,6 +66,9 @@ class DataSettings(Section):
     max_length: Positive = Field(description="tokens in a row, [CLS] and [SEP] counted")
     limit_train: Positive | None = Field(description="use the first N usable train records; null: all")
     limit_dev: Positive | None = Field(description="use the first N usable dev records; null: all")
+    fold: Annotated[str, Field(pattern=r"^\d+/[1-9]\d*$", examples=["0/5", "4/5"])] | None = Field(
+        description="leave out part i of k equal parts of train, 0/5 to 4/5; null: none"
+    )
     cache: bool = Field(description="keep encoded rows in $CLUE_HOME/cache/rows")
 
 
@@ -78,9 +85,24 @@ class ModelSettings(Section):
         description="auto (the checkpoint's, else the shipped zh.txt) or a vocab.txt"
     )
     vocab_trust: bool = Field(description="take a vocabulary that differs from the checkpoint's own")
+    keep_tokens: Annotated[str | None, IsPath()] = Field(
+        description="pieces of the vocabulary to keep: auto (of the run's own texts), simplified (that some "
+        "text can take), or a file with one a line; null: all"
+    )
+    compound_tokens: Annotated[str | None, IsPath()] = Field(
+        description="file of words that become one piece each, the mean of their pieces' rows; null: none"
+    )
     ignore: str | None = Field(
         description="tensors of the checkpoint to leave out, separated by commas; a name, or a beginning "
         "that ends with . or /; null: none"
+    )
+    mlm_correction: Share | None = Field(
+        description="token table as masked-word training saw it: share of tokens it chose, as 0.15; null: off"
+    )
+    mlm_split: str = Field(
+        pattern=rf"^{NUMBER}/{NUMBER}/{NUMBER}$",
+        examples=["0.8/0.1/0.1", "1/0/0"],
+        description="of the chosen tokens: became [MASK], stayed, became any token",
     )
     lowercase: bool = Field(description="lower-case and strip accents before WordPiece")
     head_dropout: Share = Field(description="dropout before the task's output layer")
@@ -102,7 +124,7 @@ class ModelSettings(Section):
 
 
 class TrainSettings(Section):
-    """How long, how fast and with what the weights move."""
+    """How long, how fast and with what the weights move; the update rule and techniques add their own."""
 
     epochs: Positive = Field(description="passes over the train split")
     max_steps: Positive | None = Field(description="stop after N updates; null: epochs decide")
@@ -118,18 +140,26 @@ class TrainSettings(Section):
         description="evaluate on dev every N updates; null: at each epoch's end"
     )
     learning_rate: Annotated[float, Field(gt=0)] = Field(description="peak learning rate")
-    optimizer: Literal["adamw", "radam"] = Field(
-        description="update rule; radam: Adam without warm-up, its early steps rectified"
+    optimizer: str = Field(description="update rule: how weights move; adamw, radam, ...")
+    schedule: Literal["linear", "cosine", "constant", "inverse_sqrt", "piecewise"] = Field(
+        description="learning rate after warm-up; inverse_sqrt: peak times the root of warm-up over update"
     )
-    schedule: Literal["linear", "cosine", "constant"] = Field(description="decay after warm-up")
+    schedule_points: str = Field(
+        pattern=POINTS,
+        examples=["0:1,1:0", "0:1,0.5:0.3,1:0.1"],
+        description="piecewise: share of the run after warm-up:factor of the rate, lines in between",
+    )
     warmup_ratio: Share = Field(description="share of all updates spent raising the learning rate from 0")
     weight_decay: Annotated[float, Field(ge=0)] = Field(
         description="decoupled decay; none on biases and norms"
     )
-    beta_1: Share = Field(description="AdamW: decay of the first moment")
-    beta_2: Share = Field(description="AdamW: decay of the second moment")
-    epsilon: Annotated[float, Field(gt=0)] = Field(
-        description="AdamW: added to the root of the second moment"
+    layer_decay: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        description="factor of the learning rate from one level of the network to the one below; null: off"
+    )
+    rates: (
+        Annotated[str, Field(pattern=RATES, examples=["head/*=10", "*/embeddings/*=0.1,head/*=10"])] | None
+    ) = Field(
+        description="pattern=factor of the learning rate of weights by name, separated by commas; null: none",
     )
     clip_norm: Annotated[float, Field(gt=0)] | None = Field(
         description="global gradient norm at most; null: off"
@@ -137,6 +167,12 @@ class TrainSettings(Section):
     ema: Share | None = Field(description="decay of averaged weights, used for evaluation; null: off")
     ema_warmup: bool = Field(
         description="start the average with a short memory: decay (1 + step) / (10 + step) at most"
+    )
+    lookahead: Annotated[int, Field(ge=2)] | None = Field(
+        description="every N updates, weights go back towards where they were N updates before; null: off"
+    )
+    lookahead_share: Annotated[float, Field(gt=0, lt=1)] = Field(
+        description="lookahead: how much of the way since then is kept"
     )
     drop_learning_rate: Annotated[float, Field(gt=0)] | None = Field(
         description="go back to the best weights once and go on with this rate; null: never"

@@ -1,8 +1,8 @@
-"""All settings that one run has: the common ones, those of its kind of task, those of its family of models.
+"""All settings that one run has: the common ones, and those of its kind of task, model, rule and techniques.
 
-In: two ``Section`` classes, handed in by whoever knows adapters and architectures. Out: a ``Schema``: the
-class of the run, its dotted keys, defaults, earlier spellings.
-Knows nothing about which kinds and families exist, or about files and layers.
+In: ``Section`` classes, handed in by whoever knows kinds of tasks, families, rules and techniques. Out: a
+``Schema``: the class of the run, its dotted keys, defaults, earlier spellings.
+Knows nothing about which kinds, families and rules exist, or about files and layers.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any, ClassVar, Union
 from pydantic import BaseModel, create_model
 from pydantic.fields import FieldInfo
 
-from clue_runner.config.schema import IsPath, ModelSettings, Run, Section, TaskSettings
+from clue_runner.config.schema import IsPath, ModelSettings, Run, Section, TaskSettings, TrainSettings
 from clue_runner.errors import unknown_name
 
-# The two groups that others add to, and the key in each that says who.
-OPEN_GROUPS = {"task": "task.adapter", "model": "model.family"}
+# The groups that others add to, and the key in each that says who.
+OPEN_GROUPS = {"task": "task.adapter", "model": "model.family", "train": "train.optimizer"}
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Schema:
     """Every setting that one run has.
 
     Args:
-        run: the class of the run; its ``task`` and ``model`` are instances of the sections handed in too.
+        run: the class of the run; its open groups are instances of the sections handed in too.
         own: the sections handed in.
     """
 
@@ -103,31 +103,36 @@ class Schema:
 
 
 @cache
-def schema_of(task: type[Section], model: type[Section]) -> Schema:
-    """Return the settings of runs of one kind of task with one family of models."""
-    own_task, own_model = _joined(task, TaskSettings), _joined(model, ModelSettings)
-    run = create_model("Run", __base__=_OwnRun, task=(own_task, ...), model=(own_model, ...))
-    run.OWN = (task, model)
+def schema_of(task: type[Section], model: type[Section], *train: type[Section]) -> Schema:
+    """Return the settings of runs of one kind of task with one family of models, one rule and techniques."""
+    groups = {
+        "task": _joined(TaskSettings, task),
+        "model": _joined(ModelSettings, model),
+        "train": _joined(TrainSettings, *train),
+    }
+    run = create_model("Run", __base__=_OwnRun, **{name: (kind, ...) for name, kind in groups.items()})  # type: ignore[call-overload]
+    run.OWN = (task, model, *train)
     return Schema(run, run.OWN)
 
 
-def _joined(own: type[Section], common: type[Section]) -> type[Section]:
-    """Return the class of a group with its own settings behind the common ones."""
-    return common if own is Section else create_model(common.__name__, __base__=(own, common))
+def _joined(common: type[Section], *own: type[Section]) -> type[Section]:
+    """Return the class of a group with its own settings behind the common ones, the first section's first."""
+    bases = tuple(one for one in reversed(own) if one is not Section)
+    return create_model(common.__name__, __base__=(*bases, common)) if bases else common
 
 
 class _OwnRun(Run):
     """A run whose class was made from sections: another process makes the class anew."""
 
-    OWN: ClassVar[tuple[type[Section], type[Section]]] = (Section, Section)
+    OWN: ClassVar[tuple[type[Section], ...]] = (Section, Section)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Return how to make an equal run from its sections and its values."""
-        return _rebuilt, (*self.OWN, self.model_dump())
+        return _rebuilt, (self.OWN, self.model_dump())
 
 
-def _rebuilt(task: type[Section], model: type[Section], values: dict[str, Any]) -> Run:
-    return schema_of(task, model).run.model_validate(values)
+def _rebuilt(own: tuple[type[Section], ...], values: dict[str, Any]) -> Run:
+    return schema_of(*own).run.model_validate(values)
 
 
 @dataclass(frozen=True)
@@ -137,36 +142,52 @@ class Sections:
     Args:
         task: a kind of task -> its own settings.
         model: a family of models -> its own settings.
+        rule: an update rule -> its own settings.
         adapters: the kinds of tasks that there are.
         families: the families that there are.
+        rules: the update rules that there are.
+        techniques: the settings of every technique, which every run has.
         adapter_of: a task's name or folder -> its kind, for files that do not say it.
     """
 
     task: Callable[[str], type[Section]]
     model: Callable[[str], type[Section]]
+    rule: Callable[[str], type[Section]]
     adapters: Callable[[], Sequence[str]]
     families: Callable[[], Sequence[str]]
+    rules: Callable[[], Sequence[str]]
+    techniques: Callable[[], Sequence[type[Section]]]
     adapter_of: Callable[[str], str] = field(default=str)
 
-    def schema(self, adapter: str, family: str) -> Schema:
-        """Return the settings of a run; without a kind of task (an empty name), those that any task has.
+    def schema(self, adapter: str, family: str, rule: str = "") -> Schema:
+        """Return the settings of a run; without a kind of task or a rule (an empty name), those of any.
 
         Raises:
-            UsageError: no kind of task or no family has this name.
+            UsageError: no kind of task, family or update rule has this name.
         """
-        for name, kind, known in (
+        known = (
             (adapter, "kind of task", self.adapters()),
             (family, "family of models", self.families()),
-        ):
-            if name and name not in known:
-                raise unknown_name(kind, name, known, list_command="clue config show --explain")
-        return schema_of(self.task(adapter) if adapter else Section, self.model(family))
+            (rule, "update rule", self.rules()),
+        )
+        for (name, kind, names), key in zip(known, OPEN_GROUPS.values(), strict=True):
+            if name and name not in names:
+                raise unknown_name(kind, name, names, list_command="clue config show --explain", where=key)
+        own = [find(name) if name else Section for find, name in ((self.task, adapter), (self.rule, rule))]
+        return schema_of(own[0], self.model(family), own[1], *self.techniques())
 
     def all(self) -> Iterator[Schema]:
-        """Yield the settings of every pair of a kind of task and a family."""
-        for family in self.families():
-            for adapter in self.adapters():
-                yield self.schema(adapter, family)
+        """Yield settings in which every kind of task meets every family, and every rule occurs."""
+        rules = self.rules()
+        kinds = [(adapter, family) for family in self.families() for adapter in self.adapters()]
+        for place in range(max(len(kinds), len(rules))):
+            yield self.schema(*kinds[place % len(kinds)], rules[place % len(rules)])
+
+    def fitting_rule(self, values: Mapping[str, object]) -> str:
+        """Return the rule that values by dotted key name, else the first of those that have most of them."""
+        named = values.get(OPEN_GROUPS["train"])
+        keys = {key.removeprefix("train.") for key in values if key.startswith("train.")}
+        return str(named) if named else max(self.rules(), key=lambda rule: len(keys & _own(self.rule(rule))))
 
     def owners(self) -> dict[str, str]:
         """Return key or earlier spelling -> whose it is, in words; common keys are left out."""
@@ -175,6 +196,7 @@ class Sections:
         for group, names, kind, section_of in (
             ("task", self.adapters(), "tasks of the kind", self.task),
             ("model", self.families(), "models of the family", self.model),
+            ("train", self.rules(), "the update rule", self.rule),
         ):
             for name in names:
                 section = section_of(name)
@@ -195,6 +217,11 @@ class Sections:
         run = create_model("Run", __base__=Run, **{name: (kinds, ...) for name, kinds in parts.items()})  # type: ignore[call-overload]
         found: dict[str, Any] = run.model_json_schema()
         return found
+
+
+def _own(section: type[Section]) -> set[str]:
+    """Return the names of a section's settings, in all spellings."""
+    return {*section.model_fields, *(old.rpartition(".")[2] for old in section.FORMER.values())}
 
 
 def common_schema() -> Schema:

@@ -1,12 +1,16 @@
 """One file of records to train, dev and test: by a seed, each label in its share, equal texts together.
 
 In: what each record says and its label. Out: the record numbers of each split. Knows nothing about files.
+Besides, train without one of k equal parts, for runs whose answers are joined later.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import fields
+from typing import Any
 
 import numpy as np
 
@@ -56,3 +60,22 @@ def _order(count: int, seed: int, place: int) -> list[int]:
     draws = np.random.Philox(np.random.SeedSequence([seed, STREAM, place])).random_raw(count)
     order: list[int] = np.argsort(draws, kind="stable").tolist()
     return order
+
+
+def without_fold(records: Sequence[Any], fold: str) -> list[Any]:
+    """Return the records that are not in a part of train, in their order.
+
+    What a record says decides its part: equal ones are left out together, whatever the order of the file.
+
+    Args:
+        records: dataclasses; ``id`` and ``line`` say where a record stands and not what it says.
+        fold: ``i/k``: part i, from 0, of k.
+    """
+    part, count = map(int, fold.split("/"))
+    return [record for record in records if _draw(record) % count != part]
+
+
+def _draw(record: Any) -> int:
+    """Return a large number that follows from what a record says."""
+    content = [getattr(record, one.name) for one in fields(record) if one.name not in {"id", "line"}]
+    return int.from_bytes(hashlib.sha256(repr(content).encode("utf-8", "backslashreplace")).digest()[:8])

@@ -81,6 +81,7 @@ def _fused_problems(
             precision=precision,
             head_width=head_width,
             attention_dropout=attention_dropout,
+            adds_scores=model.ADDS_SCORES,
         )
     )
     if problems:

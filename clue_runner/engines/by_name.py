@@ -59,7 +59,7 @@ def _class_in(package: ModuleType, base: type[Kind], name: str) -> type[Kind] | 
         value
         for value in vars(importlib.import_module(full)).values()
         if inspect.isclass(value) and issubclass(value, base) and not inspect.isabstract(value)
-        if value.__module__ == full
+        if value.__module__ == full and value is not base
     ]
     if len(classes) > 1:
         raise RuntimeError(f"{full} defines {len(classes)} classes, and its name can mean only one")

@@ -1,19 +1,56 @@
-"""One pass through a network, with techniques around it.
+"""One pass through a network, with techniques in its loss and around it.
 
-In: a backend's pass, techniques, noise. Out: a pass that does what the techniques do.
+In: a network, a backend's pass, techniques, noise. Out: a loss and a pass that do what the techniques do.
 Knows nothing about gradients' arithmetic or sums over micro-batches.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from keras import ops
 
 from clue_runner.engines.techniques.base import Gradients, Pass, Technique
 from clue_runner.errors import UsageError
+from clue_runner.models.heads.base import NOISE
+
+# (function, tensor): the function's (loss, weight) at the tensor, and the loss's gradient there, which can be
+# differentiated once more.
+Slope = Callable[[Callable[[Any], tuple[Any, Any]], Any], tuple[tuple[Any, Any], Any]]
+
+
+class NetworkLoss:
+    """A network's loss with techniques inside it.
+
+    Args:
+        network: the task's head.
+        techniques: the outermost first; those that leave the loss alone are passed over.
+        slope: how the backend differentiates inside a loss.
+    """
+
+    def __init__(self, network: Any, techniques: Sequence[Technique], slope: Slope) -> None:
+        self.network, self._slope = network, slope
+        self._techniques = [technique for technique in techniques if technique.changes_loss]
+
+    def __call__(self, batch: Mapping[str, Any], key: Any) -> tuple[Any, Any]:
+        """Return (sum of example losses, sum of example weights), float32 scalars."""
+        if not self._techniques:
+            found: tuple[Any, Any] = self.network.loss(batch, key)
+            return found
+        outermost, *others = self._techniques
+        return outermost.loss(NetworkLoss(self.network, others, self._slope), batch, key)
+
+    def slope(self, batch: Mapping[str, Any], key: Any) -> tuple[Any, Any, Any]:
+        """Return loss, weight, and the loss's gradient with respect to noise, (rows, length, width)."""
+        given = batch.get(NOISE)
+
+        def moved(noise: Any) -> tuple[Any, Any]:
+            return self({**batch, NOISE: noise if given is None else given + noise}, key)
+
+        (loss, weight), gradient = self._slope(moved, whole_noise(self.network, batch, 0.0))
+        return loss, weight, gradient
 
 
 def with_techniques(once: Pass, techniques: Sequence[Technique]) -> Pass:
@@ -45,7 +82,7 @@ def whole_noise(network: Any, batch: Mapping[str, Any], noise: Any) -> Any:
     if width is None:
         raise UsageError(
             "this network's embedded tokens cannot be moved",
-            where="train.techniques",
+            where="train",
             next_step="leave out the techniques that move them, or take a model with a backbone",
         )
     shape = (*(ops.shape(batch["token_ids"])[axis] for axis in (0, 1)), width)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from clue_runner.metrics.confidence import mean_interval
+from clue_runner.metrics.confidence import Summed, summed_mean
 from clue_runner.metrics.sogou import character_overlap, to_half_width
 
 
@@ -41,8 +41,12 @@ class ShortScores:
 
     def interval(self, name: str) -> tuple[float, float]:
         """Return the 95 % interval of one of the scores, in percent."""
+        return self.summed(name).interval
+
+    def summed(self, name: str) -> Summed:
+        """Return one of the scores, in percent, as one of sums over questions."""
         each = {"exact": self.exact, "fuzzy": self.fuzzy, "mean": (self.exact + self.fuzzy) / 2}[name]
-        return mean_interval(100 * each)
+        return summed_mean(100 * each)
 
 
 def normalised(text: str) -> str:

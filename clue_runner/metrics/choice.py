@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clue_runner.metrics.confidence import FloatArray, bootstrap_interval, mean_interval
+from clue_runner.metrics.confidence import FloatArray, Summed, summed_mean
 
 
 @dataclass(frozen=True)
@@ -23,14 +23,19 @@ class ChoiceScores:
         chance: what random choice is expected to get: the mean of 1 / choices.
         total: questions or blanks counted.
         unanswered: positions (C3) or tags (ChID) without a prediction.
-        interval: 95 % bootstrap interval of the accuracy, over questions (C3) or records (ChID).
+        summed: the accuracy as a score of sums over questions (C3) or records (ChID).
     """
 
     accuracy: float
     chance: float
     total: int
     unanswered: tuple[int | str, ...]
-    interval: tuple[float, float]
+    summed: Summed
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Return the 95 % interval of the accuracy."""
+        return self.summed.interval
 
 
 def score_choices(
@@ -51,7 +56,7 @@ def score_choices(
         chance=chance_score(choice_counts),
         total=len(right),
         unanswered=tuple(place for place, chosen in enumerate(predictions) if chosen is None),
-        interval=mean_interval(100 * right),
+        summed=summed_mean(100 * right),
     )
 
 
@@ -81,7 +86,7 @@ def score_blanks(
         chance=chance_score(blanks),
         total=len(blanks),
         unanswered=tuple(missing),
-        interval=bootstrap_interval(counts, _share),
+        summed=Summed(counts, _share),
     )
 
 

@@ -8,6 +8,7 @@ Knows nothing about tasks: any score that is a function of summed counts fits (a
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +18,31 @@ FloatArray = NDArray[np.float64]
 RESAMPLES = 1000
 SEED = 42
 CELLS_AT_ONCE = 4_000_000  # bounds the memory of one block of draws to 32 MB
+
+
+@dataclass(frozen=True)
+class Summed:
+    """A score that follows from sums over examples: what resampling them needs.
+
+    Args:
+        counts: (examples, ...) numbers that add up over examples.
+        score: takes (n, ...) sums of ``counts`` and gives (n,) scores.
+    """
+
+    counts: FloatArray
+    score: Callable[[FloatArray], FloatArray]
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Return the 95 % bootstrap interval of the score."""
+        return bootstrap_interval(self.counts, self.score)
+
+
+def summed_mean(values: ArrayLike) -> Summed:
+    """Return the mean of (examples,) values as a score of their sum."""
+    table = np.asarray(values, dtype=np.float64)
+    examples = max(len(table), 1)
+    return Summed(table, lambda sums: np.asarray(sums / examples, dtype=np.float64))
 
 
 def bootstrap_interval(
@@ -50,7 +76,7 @@ def bootstrap_interval(
     block = max(1, CELLS_AT_ONCE // examples)
     scores = []
     for first in range(0, resamples, block):
-        drawn = _draw_counts(generator, examples, min(block, resamples - first))
+        drawn = draw_counts(generator, examples, min(block, resamples - first))
         scores.append(score((drawn @ flat).reshape(-1, *table.shape[1:])))
     tail = (1.0 - level) / 2.0
     low, high = np.quantile(np.concatenate(scores), [tail, 1.0 - tail])
@@ -68,7 +94,7 @@ def mean_interval(
     )
 
 
-def _draw_counts(generator: np.random.Generator, examples: int, resamples: int) -> FloatArray:
+def draw_counts(generator: np.random.Generator, examples: int, resamples: int) -> FloatArray:
     """Return (resamples, examples): how often each example was drawn in each resample."""
     drawn = generator.integers(0, examples, size=(resamples, examples))
     drawn += np.arange(resamples)[:, None] * examples

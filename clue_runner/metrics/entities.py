@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from clue_runner.data.records import Entity
-from clue_runner.metrics.confidence import FloatArray, bootstrap_interval
+from clue_runner.metrics.confidence import FloatArray, Summed
 
 TRUE_POSITIVE, PREDICTED, GOLD = range(3)
 
@@ -40,7 +40,7 @@ class TypeScores:
 
 @dataclass(frozen=True)
 class EntityScores:
-    """Scores in percent; ``intervals`` holds the 95 % bootstrap interval over records of each named score.
+    """Scores in percent; ``summed`` holds each named score as one of sums over records.
 
     ``precision`` and ``recall`` are strict and micro.
     """
@@ -51,7 +51,12 @@ class EntityScores:
     precision: float
     recall: float
     by_type: Mapping[str, TypeScores]
-    intervals: Mapping[str, tuple[float, float]]
+    summed: Mapping[str, Summed]
+
+    @property
+    def intervals(self) -> Mapping[str, tuple[float, float]]:
+        """Return the 95 % bootstrap interval over records of each named score."""
+        return {name: one.interval for name, one in self.summed.items()}
 
 
 def score_entities(
@@ -83,10 +88,10 @@ def score_entities(
             )
             for index, name in enumerate(types)
         },
-        intervals={
-            "site_macro_f1": bootstrap_interval(surfaces, _macro),
-            "strict_macro_f1": bootstrap_interval(spans, _macro),
-            "strict_micro_f1": bootstrap_interval(spans, _micro),
+        summed={
+            "site_macro_f1": Summed(surfaces, _macro),
+            "strict_macro_f1": Summed(spans, _macro),
+            "strict_micro_f1": Summed(spans, _micro),
         },
     )
 

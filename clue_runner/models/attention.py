@@ -16,7 +16,7 @@ from clue_runner.config.attention import LONGEST_WHOLE
 from clue_runner.errors import UsageError
 from clue_runner.models import dropout
 from clue_runner.models.attention_forms import attend_chunked, attend_fused, attend_whole
-from clue_runner.models.kernels import dense
+from clue_runner.models.kernels import Moved, dense
 from clue_runner.models.part import Part
 from clue_runner.models.positions import Positions
 from clue_runner.models.shape import BlockShape
@@ -85,25 +85,35 @@ class SelfAttention(Part):
         seed: source of the initial weights.
         dtype_policy: ``float32`` or ``mixed_bfloat16``.
         shape: sizes, the dropout rate, and the form that attention is computed in.
-        positions: turns queries and keys, or adds scores.
+        positions: turns queries and keys, adds scores, or moves values.
+        bias: the projections have one.
 
     Raises:
         UsageError: the fused kernel is asked to add scores; in a call: to follow another mask than padding.
     """
 
     def __init__(
-        self, prefix: str, seed: int, dtype_policy: str, *, shape: BlockShape, positions: Positions
+        self,
+        prefix: str,
+        seed: int,
+        dtype_policy: str,
+        *,
+        shape: BlockShape,
+        positions: Positions,
+        bias: bool = True,
     ) -> None:
         super().__init__(prefix, seed, dtype_policy)
         self.form, self.positions = shape.attention, positions
         self.width, self.heads, self.rate = shape.hidden_dim, shape.num_heads, shape.attention_dropout
         if self.form == "fused" and positions.adds_scores:
             raise _not_fused("cannot add the scores of this model's positions")
+        self.scale = 1 / math.sqrt(self.width // self.heads)
         self.kernels = {}
         self.biases = {}
         for name in ("query", "key", "value", "output"):
             self.kernels[name] = self.weight(f"{name}/kernel", (self.width, self.width))
-            self.biases[name] = self.weight(f"{name}/bias", (self.width,), "zeros")
+            if bias:
+                self.biases[name] = self.weight(f"{name}/bias", (self.width,), "zeros")
 
     def call(
         self,
@@ -137,19 +147,44 @@ class SelfAttention(Part):
         if cache is not None:
             cache = cache.extended(keys, values, key_ids)
             keys, values, key_ids = cache.key, cache.value, cache.position_ids
-        added = seen.added
+        added, moved = seen.added, None
         if self.positions.in_attention:
-            queries, keys = self.positions.rotate(queries, keys, seen.position_ids, key_ids)
-            more = self.positions.scores(queries, keys, seen.position_ids, key_ids)
-            added = more if added is None or more is None else added + more
+            ids = (seen.position_ids, key_ids)
+            queries, keys = self.positions.rotate(queries, keys, *ids)
+            more = self.scores(queries, keys, *ids, layer, key)
+            added = added if more is None else more if added is None else added + more
+            moved = self.positions.moved(*ids, self.compute_dtype)
         drop = dropout.site(key, f"layers/{layer}/attention/probabilities", self.rate)
-        context = self._attend(queries, keys, values, replace(seen, added=added), drop, first_only)
+        context = self._attend(queries, keys, values, replace(seen, added=added), drop, first_only, moved)
         context = ops.reshape(ops.transpose(context, (0, 2, 1, 3)), (-1, self.width))
-        output = dense(context, self.cast(self.kernels["output"]), self.cast(self.biases["output"]))
+        bias = self.biases.get("output")
+        output = dense(context, self.cast(self.kernels["output"]), None if bias is None else self.cast(bias))
         return output, cache
 
+    def scores(
+        self, query: Any, key: Any, query_ids: Any, key_ids: Any, layer: int, dropout_key: Any | None
+    ) -> Any | None:
+        """Return what positions add to the scores; families whose positions need weights override it.
+
+        Args:
+            query: as in ``Positions.scores``.
+            key: as in ``Positions.scores``.
+            query_ids: as in ``Positions.scores``.
+            key_ids: as in ``Positions.scores``.
+            layer: as in ``call``.
+            dropout_key: ``call``'s ``key``.
+        """
+        return self.positions.scores(query, key, query_ids, key_ids)
+
     def _attend(
-        self, query: Any, key: Any, value: Any, view: View, drop: dropout.Site | None, first_only: bool
+        self,
+        query: Any,
+        key: Any,
+        value: Any,
+        view: View,
+        drop: dropout.Site | None,
+        first_only: bool,
+        moved: Moved | None,
     ) -> Any:
         """Compute attention in the form that was asked for; one query needs no form."""
         length = ops.shape(key)[2]
@@ -161,22 +196,26 @@ class SelfAttention(Part):
                 raise _not_fused("knows padding, and neither other masks nor added scores")
             return attend_fused(query, key, value, view.bias)
         if (self.form == "chunked" or long) and not first_only:
-            return attend_chunked(query, key, value, view.bias, drop, added=view.added)
-        return attend_whole(query, key, value, view.bias, drop, view.added)
+            return attend_chunked(query, key, value, view.bias, drop, added=view.added, moved=moved)
+        return attend_whole(query, key, value, view.bias, drop, view.added, moved)
 
     def _heads(self, tokens: Any, names: tuple[str, ...], rows: Any, length: Any) -> list[Any]:
         """Project tokens by the named kernels at once; each result is (rows, heads, length, head width)."""
         size = self.width // self.heads
-        kernel = ops.concatenate([self._scaled(self.kernels[name], name, size) for name in names], axis=1)
-        bias = ops.concatenate([self._scaled(self.biases[name], name, size) for name in names], axis=0)
-        joined = dense(tokens, self.cast(kernel), self.cast(bias))
+        kernel = ops.concatenate([self._scaled(self.kernels[name], name) for name in names], axis=1)
+        bias = None
+        if self.biases:
+            bias = self.cast(
+                ops.concatenate([self._scaled(self.biases[name], name) for name in names], axis=0)
+            )
+        joined = dense(tokens, self.cast(kernel), bias)
         parts = ops.reshape(joined, (rows, length, len(names), self.heads, size))
         return list(ops.unstack(ops.transpose(parts, (2, 0, 3, 1, 4)), len(names), axis=0))
 
-    def _scaled(self, weight: Any, name: str, size: int) -> Any:
+    def _scaled(self, weight: Any, name: str) -> Any:
         """Put the division by the root of the head width into the small query weights."""
         value = ops.convert_to_tensor(weight)
-        return value * (1 / math.sqrt(size)) if name == "query" else value
+        return value * self.scale if name == "query" else value
 
 
 def _not_fused(why: str) -> UsageError:

@@ -20,6 +20,7 @@ from clue_runner.config.attention import CHUNK
 from clue_runner.models import dropout
 from clue_runner.models.kernels import (
     NEGATIVE,
+    Moved,
     attend,
     attended,
     attention_gradients,
@@ -30,11 +31,18 @@ from clue_runner.models.loops import Tensors, in_turn
 
 
 def attend_whole(
-    query: Any, key: Any, value: Any, bias: Any | None, drop: dropout.Site | None, added: Any | None = None
+    query: Any,
+    key: Any,
+    value: Any,
+    bias: Any | None,
+    drop: dropout.Site | None,
+    added: Any | None = None,
+    moved: Moved | None = None,
 ) -> Any:
     """Return attention from whole score matrices; arguments as in ``attend_chunked``."""
     shape = (*_shape(query)[:3], _shape(key)[2])
-    return attend(query, key, value, bias, None if drop is None else drop.mask(shape, query.dtype), added)
+    mask = None if drop is None else drop.mask(shape, query.dtype)
+    return attend(query, key, value, bias, mask, added, moved)
 
 
 def attend_chunked(
@@ -45,6 +53,7 @@ def attend_chunked(
     drop: dropout.Site | None,
     chunk: int = CHUNK,
     added: Any | None = None,
+    moved: Moved | None = None,
 ) -> Any:
     """Return attention computed for at most ``chunk`` queries at a time.
 
@@ -56,8 +65,10 @@ def attend_chunked(
         drop: where masks come from, or None.
         chunk: queries at a time.
         added: as in ``kernels.attend``: further scores, with their gradient.
+        moved: as in ``kernels.attend``.
     """
     given = {"bias": bias, "added": added, "words": None if drop is None else drop.as_floats()}
+    given |= {} if moved is None else moved._asdict()
     given = {name: tensor for name, tensor in given.items() if tensor is not None}
 
     def forward(query: Any, key: Any, value: Any, *others: Any) -> Any:
@@ -81,21 +92,26 @@ class _Chunks:
         self.size = -(-self.queries // self.count)
         self.parts = [ops.arange(self.count), self.cut(query)]
         # scores and masks with an axis of queries are cut as these are; others are the same for all
-        self.varying = [name for name in ("bias", "added") if name in of and of[name].shape[2] != 1]
+        cut = ("bias", "added", "index")
+        self.varying = [name for name in cut if name in of and of[name].shape[2] != 1]
         self.parts += [self.cut(of[name]) for name in self.varying]
 
     def cut(self, values: Any) -> Any:
         """Return (chunks, rows, heads, size, width): the queries in chunks, zeros behind the last."""
         return _cut(values, self.count, self.size)
 
-    def attended(self, part: Any) -> tuple[Any, Any, Any, dropout.Mask | None]:
-        """Return what ``kernels.attended`` does for one chunk, and its mask, the same whenever asked for."""
+    def attended(self, part: Any) -> tuple[Any, Any, Any, dropout.Mask | None, Moved | None]:
+        """Return what ``kernels.attended`` does for one chunk, its mask, and what moves its values.
+
+        All are the same whenever asked for.
+        """
         index, query, *cut = part
         of = {**self.of, **dict(zip(self.varying, cut, strict=True))}
         shape = (*_shape(self.query)[:2], self.size, _shape(self.key)[2])
         mask = None if self.site is None else self.site.part(index).mask(shape, self.query.dtype)
-        found = attended(query, self.key, self.value, of.get("bias"), mask, of.get("added"))
-        return *found, mask
+        moved = Moved(of["index"], of["table"]) if "index" in of else None
+        found = attended(query, self.key, self.value, of.get("bias"), mask, of.get("added"), moved)
+        return *found, mask, moved
 
     def context(self) -> Any:
         """Return the attended values."""
@@ -114,9 +130,9 @@ class _Chunks:
 
         def step(carry: Tensors, part: Any) -> tuple[Tensors, Tensors]:
             *inputs, above, result = part
-            _, probabilities, dropped, mask = self.attended(inputs)
+            _, probabilities, dropped, mask, moved = self.attended(inputs)
             for_query, for_key, for_value, for_scores = attention_gradients(
-                above, result, probabilities, dropped, inputs[1], self.key, self.value, mask
+                above, result, probabilities, dropped, inputs[1], self.key, self.value, mask, moved
             )
             more = (for_key, for_value, *([gradient_of_added(for_scores, added)] if summed else []))
             sums = tuple(total + ops.cast(one, "float32") for total, one in zip(carry, more, strict=True))

@@ -13,11 +13,10 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from clue_runner.models import dropout
 from clue_runner.models.attention import KeyValues, View
-from clue_runner.models.kernels import bias_of, dense, layer_norm
+from clue_runner.models.embeddings import Embeddings
+from clue_runner.models.kernels import bias_of, dense
 from clue_runner.models.part import Part
-from clue_runner.models.positions import Positions
 from clue_runner.models.shape import EncoderShape
 from clue_runner.models.transformer import Block, run_blocks, run_cached
 
@@ -34,71 +33,6 @@ class Encoded(NamedTuple):
     sequence: Any
     pooled: Any | None
     cache: tuple[KeyValues, ...] | None = None
-
-
-class Embeddings(Part):
-    """Sum of word, position and segment vectors, normed; mapped where the blocks are wider or narrower.
-
-    Args:
-        prefix: stable name of the layer.
-        seed: source of the initial weights.
-        dtype_policy: ``float32`` or ``mixed_bfloat16``.
-        shape: sizes, rates and options.
-        vocab_size: rows of the word table.
-        positions: makes its tables here, and says what is added to the word vectors.
-    """
-
-    def __init__(
-        self,
-        prefix: str,
-        seed: int,
-        dtype_policy: str,
-        *,
-        shape: EncoderShape,
-        vocab_size: int,
-        positions: Positions,
-    ) -> None:
-        super().__init__(prefix, seed, dtype_policy)
-        self.width, self.hidden = shape.embedding_dim, shape.hidden_dim
-        self.segments, self.positions = shape.num_segments, positions
-        self.rate, self.epsilon = shape.dropout, shape.layer_norm_epsilon
-        # in this order: the norm of all gradients is summed in the order in which weights are made
-        self.word = self.weight("word", (vocab_size, self.width), lookup=True)
-        positions.create(self.weight, self.width)
-        self.segment = self.weight("segment", (self.segments, self.width))
-        self.scale = self.weight("norm/scale", (self.width,), "ones")
-        self.offset = self.weight("norm/offset", (self.width,), "zeros")
-        if self.hidden != self.width:
-            self.map_kernel = self.weight("map/kernel", (self.width, self.hidden))
-            self.map_bias = self.weight("map/bias", (self.hidden,), "zeros")
-
-    def call(
-        self,
-        tokens: Mapping[str, Any],
-        *,
-        position_ids: Any | None = None,
-        key: Any | None = None,
-        noise: Any | None = None,
-    ) -> Any:
-        """Return (rows * length, hidden) in the compute type; arguments as in ``Backbone``."""
-        token_ids = tokens["token_ids"]
-        # .value: TensorFlow then reads the rows out of the variable instead of copying the table first
-        words = ops.take(self.word.value, token_ids, axis=0)
-        positions = self.positions.embedded(ops.shape(token_ids)[1], position_ids)
-        # a product with 0/1 rows: its gradient is a product too, not a scatter into two rows
-        chosen = ops.one_hot(ops.reshape(tokens["segment_ids"], (-1,)), self.segments, dtype="float32")
-        segments = ops.matmul(chosen, ops.convert_to_tensor(self.segment))
-        total = ops.reshape(words if positions is None else words + positions, (-1, self.width)) + segments
-        if noise is not None:
-            total = total + ops.reshape(noise, (-1, self.width))
-        scale, offset = ops.convert_to_tensor(self.scale), ops.convert_to_tensor(self.offset)
-        normed = self.cast(layer_norm(total, scale, offset, self.epsilon))
-        shape = (ops.shape(normed)[0], self.width)
-        drop = dropout.mask(key, "embeddings", shape, self.rate, self.compute_dtype)
-        normed = dropout.apply(normed, drop)
-        if self.hidden == self.width:
-            return normed
-        return dense(normed, self.cast(self.map_kernel), self.cast(self.map_bias))
 
 
 class Backbone(Part):
@@ -130,7 +64,7 @@ class Backbone(Part):
         pooler: bool = True,
     ) -> None:
         super().__init__("backbone", seed, dtype_policy)
-        self.width, self.embedding_width = shape.hidden_dim, shape.embedding_dim
+        self.width, self.embedding_width = shape.hidden_dim, embeddings.width
         self.max_positions, self.options = shape.position_limit, shape
         self.supports_masking = True  # else Keras warns that it will not hand the mask on
         self.embeddings, self.blocks = embeddings, list(blocks)

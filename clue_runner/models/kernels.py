@@ -9,7 +9,7 @@ written with as few passes as it needs; XLA fuses them anyway. Statistics are fl
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import keras
 import numpy as np
@@ -22,8 +22,10 @@ _ROOT_HALF = 1 / math.sqrt(2)
 _DENSITY = 1 / math.sqrt(2 * math.pi)
 
 
-def dense(inputs: Any, kernel: Any, bias: Any) -> Any:
+def dense(inputs: Any, kernel: Any, bias: Any | None) -> Any:
     """Return ``inputs @ kernel + bias`` for inputs (tokens, in), kernel (in, out), all of one type."""
+    if bias is None:
+        return ops.matmul(inputs, _read(kernel))
     # ops.add, not +: Keras makes TensorFlow's BiasAdd of it, which oneDNN fuses with the product
 
     def forward(inputs: Any, kernel: Any, bias: Any) -> Any:
@@ -101,7 +103,36 @@ def layer_norm(inputs: Any, scale: Any, offset: Any, epsilon: float) -> Any:
     return ops.custom_gradient(forward)(inputs, _read(scale), _read(offset))
 
 
-def attend(query: Any, key: Any, value: Any, bias: Any | None, drop: Mask | None, added: Any = None) -> Any:
+def root_mean_norm(inputs: Any, epsilon: float) -> Any:
+    """Return float32 (tokens, width) divided by its root mean square; nothing is centred or learned."""
+    return inputs * ops.rsqrt(ops.mean(ops.square(inputs), axis=-1, keepdims=True) + epsilon)
+
+
+class Moved(NamedTuple):
+    """What a value is moved by on its way to a query: a row of a fixed table, by their distance.
+
+    Attributes:
+        index: (1 or rows, 1, queries, keys) float32 whole numbers, rows of the table.
+        table: (rows of it, head width) in the compute type, without gradient.
+    """
+
+    index: Any
+    table: Any
+
+    def vectors(self) -> Any:
+        """Return (1 or rows, queries, keys, head width)."""
+        return ops.take(self.table, ops.cast(self.index[:, 0], "int32"), axis=0)
+
+
+def attend(
+    query: Any,
+    key: Any,
+    value: Any,
+    bias: Any | None,
+    drop: Mask | None,
+    added: Any = None,
+    moved: Moved | None = None,
+) -> Any:
     """Return softmax(query key^T + bias + added) value, with dropout on the probabilities.
 
     Args:
@@ -113,18 +144,24 @@ def attend(query: Any, key: Any, value: Any, bias: Any | None, drop: Mask | None
         drop: mask of shape (rows, heads, queries, keys), or None.
         added: further scores, with their gradient, in a shape as ``bias`` has it: an axis of 1 must be known
             to be 1 when the graph is made.
+        moved: what each value is moved by, or None.
     """
-    rest = _given(bias=bias, added=added, keep=None if drop is None else drop.keep)
+    index, table = (None, None) if moved is None else moved
+    keep = None if drop is None else drop.keep
+    rest = _given(bias=bias, added=added, keep=keep, index=index, table=table)
     factor = 1.0 if drop is None else drop.factor
 
     def forward(query: Any, key: Any, value: Any, *others: Any) -> Any:
         of = dict(zip(rest, others, strict=True))
         mask = Mask(of["keep"], factor) if "keep" in of else None
-        context, probabilities, dropped = attended(query, key, value, of.get("bias"), mask, of.get("added"))
+        move = Moved(of["index"], of["table"]) if "index" in of else None
+        context, probabilities, dropped = attended(
+            query, key, value, of.get("bias"), mask, of.get("added"), move
+        )
 
         def gradient(upstream: Any) -> tuple[Any, ...]:
             *found, scores = attention_gradients(
-                upstream, context, probabilities, dropped, query, key, value, mask
+                upstream, context, probabilities, dropped, query, key, value, mask, move
             )
             return *found, *(
                 gradient_of_added(scores, tensor) if name == "added" else no_gradient(tensor)
@@ -137,7 +174,13 @@ def attend(query: Any, key: Any, value: Any, bias: Any | None, drop: Mask | None
 
 
 def attended(
-    query: Any, key: Any, value: Any, bias: Any | None, drop: Mask | None, added: Any | None = None
+    query: Any,
+    key: Any,
+    value: Any,
+    bias: Any | None,
+    drop: Mask | None,
+    added: Any | None = None,
+    moved: Moved | None = None,
 ) -> tuple[Any, Any, Any]:
     """Return what ``attend`` does, the probabilities, and these after dropout; no gradient of its own."""
     scores = ops.cast(ops.matmul(query, _transposed(key)), "float32")
@@ -145,9 +188,28 @@ def attended(
         scores = scores if term is None else scores + term
     probabilities = ops.cast(ops.softmax(scores, axis=-1), query.dtype)
     if drop is None:
-        return ops.matmul(probabilities, value), probabilities, probabilities
-    dropped = probabilities * drop.keep
-    return ops.matmul(dropped, value * ops.cast(drop.factor, value.dtype)), probabilities, dropped
+        context = ops.matmul(probabilities, value)
+        if moved is not None:
+            context = context + by_distance(probabilities, moved.vectors(), "keys")
+        return context, probabilities, probabilities
+    dropped, factor = probabilities * drop.keep, ops.cast(drop.factor, value.dtype)
+    context = ops.matmul(dropped, value * factor)
+    if moved is not None:
+        context = context + by_distance(dropped, moved.vectors(), "keys") * factor
+    return context, probabilities, dropped
+
+
+def by_distance(values: Any, vectors: Any, over: Literal["keys", "width"]) -> Any:
+    """Return ``values`` times vectors that belong to pairs of a query and a key, summed over one axis.
+
+    Args:
+        values: (rows, heads, queries, keys), or (rows, heads, queries, head width).
+        vectors: (1 or rows, queries, keys, head width).
+        over: the axis that ``values`` ends with, which is summed over; the other one is left.
+    """
+    row = "" if vectors.shape[0] == 1 else "b"
+    last, left = ("k", "d") if over == "keys" else ("d", "k")
+    return ops.einsum(f"bhq{last},{row}qkd->bhq{left}", values, vectors if row else vectors[0])
 
 
 def attention_gradients(
@@ -159,6 +221,7 @@ def attention_gradients(
     key: Any,
     value: Any,
     drop: Mask | None,
+    moved: Moved | None = None,
 ) -> tuple[Any, Any, Any, Any]:
     """Return the gradients for query, key, value and scores from that for ``context``.
 
@@ -171,10 +234,14 @@ def attention_gradients(
         key: as in ``attend``.
         value: as in ``attend``.
         drop: as in ``attend``.
+        moved: as in ``attend``.
     """
     for_value = ops.matmul(_transposed(dropped), upstream)
     factor = None if drop is None else ops.cast(drop.factor, value.dtype)
     for_probabilities = ops.matmul(upstream, _transposed(value if factor is None else value * factor))
+    if moved is not None:
+        more = by_distance(upstream, moved.vectors(), "width")
+        for_probabilities = for_probabilities + (more if factor is None else more * factor)
     if drop is not None:
         for_value = for_value * factor
         for_probabilities = for_probabilities * drop.keep

@@ -1,6 +1,7 @@
-"""How a network tells where a token stands: added to the embedding, by turning query and key, or by scores.
+"""How a network tells where a token stands: added to the embedding, or inside attention.
 
-In: lengths or explicit position ids. Out: float32 vectors, turned queries and keys, or scores to add.
+There it turns query and key, adds scores, or moves values.
+In: lengths or explicit position ids. Out: float32 vectors, turned queries and keys, scores, or moves.
 Knows nothing about words or how attention is computed.
 
 A family gives its network one ``Positions``; what it does not override costs nothing. Learned positions are
@@ -19,13 +20,15 @@ from typing import Any
 
 from keras import ops
 
+from clue_runner.models.kernels import Moved
+
 
 class Positions:
     """Positions that tell nothing; families override the hooks that theirs use.
 
     Attributes:
-        in_attention: ``rotate`` or ``scores`` do something, so that position ids reach every block.
-        adds_scores: ``scores`` does something; the fused kernel cannot add them.
+        in_attention: ``rotate``, ``scores`` or ``moved`` do something, so that ids reach every block.
+        adds_scores: ``scores`` or ``moved`` do something, which the fused kernel cannot.
     """
 
     in_attention = False
@@ -63,6 +66,16 @@ class Positions:
         """Return what is added to the scores, (1 or rows, 1 or heads, 1 or queries, keys) float32, or None.
 
         Arguments as in ``rotate``. Gradients flow through it into whatever it was made from.
+        """
+        return None
+
+    def moved(self, query_ids: Any, key_ids: Any, dtype: str) -> Moved | None:
+        """Return what values are moved by on their way to each query, or None.
+
+        Args:
+            query_ids: as in ``rotate``.
+            key_ids: as in ``rotate``.
+            dtype: that attention computes in.
         """
         return None
 

@@ -5,7 +5,7 @@ In: nothing. Out: types alone. Knows nothing about families, tensors or settings
 
 from __future__ import annotations
 
-from typing import Literal, Protocol, runtime_checkable
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 Activation = Literal["gelu", "gelu_tanh", "relu"]
 AttentionForm = Literal["auto", "einsum", "chunked", "fused"]
@@ -31,6 +31,7 @@ class BlockShape(Protocol):
     dropout: float
     attention_dropout: float
     attention: AttentionForm
+    ADDS_SCORES: ClassVar[bool]  # positions work in a way that the fused kernel cannot
 
 
 @runtime_checkable

@@ -15,7 +15,7 @@ from keras import ops
 
 from clue_runner.models import dropout
 from clue_runner.models.attention import KeyValues, SelfAttention, View
-from clue_runner.models.kernels import dense, gelu, layer_norm, residual_sum, trained_gelu
+from clue_runner.models.kernels import dense, gelu, layer_norm, residual_sum, root_mean_norm, trained_gelu
 from clue_runner.models.part import Part
 from clue_runner.models.positions import Positions
 from clue_runner.models.recompute import Step, chain, run_steps
@@ -43,6 +43,18 @@ class Norm(Part):
         return self.cast(layer_norm(total, scale, offset, self.epsilon))
 
 
+class BareNorm(Part):
+    """Division by the root mean square: no weights, no mean."""
+
+    def __init__(self, prefix: str, seed: int, dtype_policy: str, *, width: int, epsilon: float) -> None:
+        super().__init__(prefix, seed, dtype_policy)
+        self.epsilon = epsilon
+
+    def call(self, total: Any) -> Any:
+        """Return the norm of float32 (tokens, width) in the compute type."""
+        return self.cast(root_mean_norm(total, self.epsilon))
+
+
 class Block(Part):
     """Attention and feed-forward, each followed by dropout, the residual sum and a layer norm.
 
@@ -54,23 +66,32 @@ class Block(Part):
         dtype_policy: ``float32`` or ``mixed_bfloat16``.
         shape: sizes, rates and options.
         attention: a layer called as ``SelfAttention`` is, for families with one of their own; None: that one.
+        bare: the norms have no weights and no mean, and nothing has a bias.
     """
 
     def __init__(
-        self, prefix: str, seed: int, dtype_policy: str, *, shape: BlockShape, attention: Part | None = None
+        self,
+        prefix: str,
+        seed: int,
+        dtype_policy: str,
+        *,
+        shape: BlockShape,
+        attention: Part | None = None,
+        bare: bool = False,
     ) -> None:
         super().__init__(prefix, seed, dtype_policy)
         shared, width, inner = (seed, dtype_policy), shape.hidden_dim, shape.intermediate_dim
-        norm = functools.partial(Norm, width=width, epsilon=shape.layer_norm_epsilon)
+        kind = BareNorm if bare else Norm
+        norm = functools.partial(kind, width=width, epsilon=shape.layer_norm_epsilon)
         self.width, self.rate, self.activation = width, shape.dropout, ACTIVATIONS[shape.activation]
         self.attention = attention or SelfAttention(
-            f"{prefix}/attention", *shared, shape=shape, positions=Positions()
+            f"{prefix}/attention", *shared, shape=shape, positions=Positions(), bias=not bare
         )
         self.attention_norm = norm(f"{prefix}/attention/norm", *shared)
         self.inner_kernel = self.weight("feed_forward/inner/kernel", (width, inner))
-        self.inner_bias = self.weight("feed_forward/inner/bias", (inner,), "zeros")
+        self.inner_bias = None if bare else self.weight("feed_forward/inner/bias", (inner,), "zeros")
         self.outer_kernel = self.weight("feed_forward/outer/kernel", (inner, width))
-        self.outer_bias = self.weight("feed_forward/outer/bias", (width,), "zeros")
+        self.outer_bias = None if bare else self.weight("feed_forward/outer/bias", (width,), "zeros")
         self.output_norm = norm(f"{prefix}/feed_forward/norm", *shared)
 
     def attend(
@@ -100,8 +121,9 @@ class Block(Part):
         activation = self.activation
         if activation is gelu and key is not None:
             activation = trained_gelu
-        inner = activation(dense(tokens, self.cast(self.inner_kernel), self.cast(self.inner_bias)))
-        outer = dense(inner, self.cast(self.outer_kernel), self.cast(self.outer_bias))
+        biases = [None if one is None else self.cast(one) for one in (self.inner_bias, self.outer_bias)]
+        inner = activation(dense(tokens, self.cast(self.inner_kernel), biases[0]))
+        outer = dense(inner, self.cast(self.outer_kernel), biases[1])
         drop = self._mask(tokens, f"layers/{layer}/feed_forward/output", key)
         return residual_sum(tokens, outer, drop)
 

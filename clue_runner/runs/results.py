@@ -97,6 +97,7 @@ class RunResult(Part):
         padding_share: share of the computed train tokens.
         identity: what the weights follow from besides the settings; None in results of schema 1.
         commit: of the program's own working tree; None where it was installed from a wheel.
+        code: the program's version and the hash of its source; None in results that did not record it.
     """
 
     schema_: Annotated[Literal[2], Field(alias="schema")] = SCHEMA
@@ -134,6 +135,7 @@ class RunResult(Part):
     identity: Identity | None = None
     config_sha256: str
     commit: str | None
+    code: str | None = None
     versions: dict[str, str]
     submission: WrittenSubmissions | None = None
     error: Failure | None = None
@@ -174,6 +176,7 @@ def run_fields(
     data_sha256: Mapping[str, str],
     versions: Mapping[str, str],
     commit: str | None,
+    code: str | None = None,
 ) -> dict[str, Any]:
     """Return the fields of a result that are known before the first step.
 
@@ -186,6 +189,7 @@ def run_fields(
         data_sha256: split -> hash of its file.
         versions: package -> version.
         commit: of the program.
+        code: its version and the hash of its source.
     """
     began = None
     if identity.weights not in {None, RANDOM}:
@@ -205,6 +209,7 @@ def run_fields(
         "identity": identity.model_dump(),
         "config_sha256": config_hash(run),
         "commit": commit,
+        "code": code,
         "versions": dict(versions),
     }
 
@@ -260,6 +265,11 @@ def parse_result(content: Mapping[str, Any]) -> RunResult:
         return RunResult.model_validate(content)
     except ValidationError as error:
         raise DamagedFileError(f"cannot be used: {describe(error)}") from None
+
+
+def result_schema() -> dict[str, Any]:
+    """Return the JSON Schema of ``metrics.json``."""
+    return RunResult.model_json_schema(by_alias=True, mode="serialization")
 
 
 def describe(error: ValidationError) -> str:

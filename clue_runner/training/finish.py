@@ -11,6 +11,7 @@ from typing import Any
 
 from clue_runner.adapters.base import Predictions, Scores
 from clue_runner.files.atomic import write_atomic
+from clue_runner.runs.code import code_version
 from clue_runner.runs.machine import package_versions
 from clue_runner.runs.measure import padding_share, peak_memory_bytes, program_commit, seconds_spent
 from clue_runner.runs.results import RunResult, run_fields, write_result
@@ -88,6 +89,7 @@ def result_fields(setup: Setup) -> dict[str, Any]:
         data_sha256=setup.data.sha256,
         versions=package_versions(setup.run.backend),
         commit=program_commit(),
+        code=code_version(),
     )
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from clue_runner.adapters.base import Adapter, AnyTokenizer
 from clue_runner.config.schema import Run
 from clue_runner.config.shipped import shipped_folder, user_path
+from clue_runner.data.division import without_fold
 from clue_runner.data.records import Records
 from clue_runner.data.sources import DataSource, missing_file, split_file
 from clue_runner.tokens.batches import choose_buckets
@@ -71,6 +72,8 @@ def read_splits(adapter: Adapter, source: DataSource) -> SplitData:
         some = adapter.read(source, split)
         warnings += [text for text in some.warnings if text not in warnings]
         complete = complete and (some.complete or split not in TRAINED_ON)
+        if settings.fold is not None and split == "train":
+            some = replace(some, items=without_fold(some.items, settings.fold))
         limit = limits.get(split)
         if limit is not None and limit < len(some):
             complete = False
@@ -105,6 +108,8 @@ def encode_records(
     """
     # Everything that the rows follow from: the records, and what the adapter says it reads beside them.
     key = {"split": records.split, "data": records.sha256, "records": str(len(records))}
+    if records.split == "train" and adapter.run.data.fold is not None:
+        key["fold"] = adapter.run.data.fold
     settings = json.dumps(adapter.row_settings(tokenizer), sort_keys=True)
     key["settings"] = hashlib.sha256(settings.encode()).hexdigest()
     rows = cached_rows(

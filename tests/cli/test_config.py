@@ -90,7 +90,15 @@ def test_check_of_a_missing_file(clue) -> None:
 
 def test_schema_is_json_schema(clue) -> None:
     schema = json.loads(clue("config", "schema").stdout)
-    assert schema["$defs"]["TrainSettings"]["properties"]["epochs"]["description"]
+    train = [part for name, part in schema["$defs"].items() if "TrainSettings" in name]
+    assert train and all(part["properties"]["epochs"]["description"] for part in train)
+
+
+def test_schema_of_results(clue) -> None:
+    schema = json.loads(clue("config", "schema", "--result").stdout)
+    assert schema["properties"]["schema"]["const"] == 2
+    assert {"ok", "score", "confidence_interval", "chance", "seconds"} <= schema["properties"].keys()
+    assert clue("config", "schema", "--result", "--events").exit_code == 2
 
 
 def test_schema_of_events(clue) -> None:

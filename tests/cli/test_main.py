@@ -33,6 +33,8 @@ NAMES = {
     "data",
     "models",
     "train",
+    "bench",
+    "baseline",
     "memory",
     "predict",
     "evaluate",

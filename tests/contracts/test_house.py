@@ -158,8 +158,12 @@ def strings(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 
 def names_family(text: str, family: str) -> bool:
-    """Whether a string speaks of a family; ``bert_config.json`` and the like are file names of publishers."""
-    return bool(re.search(rf"(?<![a-z0-9_-]){family}(?![a-z0-9_-])", text, re.IGNORECASE))
+    """Whether a string speaks of a family.
+
+    ``bert_config.json`` and the like are file names of publishers; ``bert/`` is a scope in TensorFlow
+    checkpoints that several families' publishers kept.
+    """
+    return bool(re.search(rf"(?<![a-z0-9_-]){family}(?![a-z0-9_/-])", text, re.IGNORECASE))
 
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))
@@ -224,6 +228,7 @@ def test_the_rules_find_names() -> None:
     assert words_of("roberta") == {"roberta"}
     assert names_family("a BERT-like network of bert", "bert")
     assert not names_family("bert_config.json", "bert")
+    assert not names_family("bert/encoder/layer_0", "bert")
     code = """'bert'
 from clue_runner.architectures import bert
 from tokenizers.normalizers import BertNormalizer

@@ -24,8 +24,8 @@ LAYERS = [
     {"tokens", "models"},
     {"architectures"},
     {"checkpoints"},
-    {"adapters"},
     {"engines"},
+    {"adapters"},
     {"training"},
     {"memory", "reports", "suites"},
     {"commands"},
@@ -37,7 +37,7 @@ FACE = {"__init__", "__main__", "api"}  # the package's face: lazy, stands above
 TENSORFLOW_FILES = {
     "engines/tensorflow.py",
     "engines/tensorflow_variables.py",
-    "checkpoints/google.py",
+    "checkpoints/formats/google.py",
     "models/dropout.py",
     "models/loops.py",
     "models/recompute.py",
@@ -84,6 +84,19 @@ def test_imports_never_point_up(path: Path) -> None:
         if parts[0] == "clue_runner" and len(parts) > 1 and parts[1] in RANK and RANK[parts[1]] > RANK[own]:
             wrong.append(f"{path}:{line} {own} imports {name}")
     assert not wrong
+
+
+def test_adapters_ask_engines_for_settings_alone() -> None:
+    """What a rule and a technique can be set to is read in one file; no kind of task knows an engine."""
+    asked = {
+        (relative(path), name)
+        for path in FILES
+        if room(path) == "adapters"
+        for _, name in imported(ast.parse(path.read_text(encoding="utf-8")))
+        if name.startswith("clue_runner.engines")
+    }
+    rooms = ("clue_runner.engines.rules", "clue_runner.engines.techniques")
+    assert asked == {("adapters/sections.py", name) for name in rooms}
 
 
 def file_of(name: str) -> Path | None:
@@ -191,6 +204,9 @@ def test_help_imports_click_alone() -> None:
         ("data", "stats", "afqmc", "--from", "sample"),
         ("config", "show", "--task", "afqmc"),
         ("submit", "check", "no-such-folder"),
+        ("report", "tests/goldens/runs/v1/finished", "--data", "no-such-data"),
+        ("compare", "no-such-run", "another"),
+        ("bench", "plan", "smoke"),
         ("train", "--task", "afqcm"),
         ("train", "--task", "afqmc", "--data", "sample", "--dry-run"),
     ],

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from clue_runner.models.backbone import Backbone, Embeddings
+from clue_runner.models.backbone import Backbone
+from clue_runner.models.embeddings import Embeddings
 from clue_runner.models.part import POLICIES
 from clue_runner.models.positions import LearnedPositions
 from clue_runner.models.transformer import Block
@@ -17,13 +18,12 @@ from clue_runner.models.transformer import Block
 def build(shape: Any, vocab_size: int, *, precision: str, seed: int, pooler: bool = True) -> Backbone:
     """Return the encoder; arguments as in ``Architecture.build``."""
     shared = (seed, POLICIES[precision])
-    alpha = shape.positions_alpha if shape.positions == "hierarchical" else None
     embeddings = Embeddings(
         "backbone/embeddings",
         *shared,
         shape=shape,
         vocab_size=vocab_size,
-        positions=LearnedPositions(shape.max_positions, alpha),
+        positions=LearnedPositions(shape.max_positions, shape.stretch),
     )
     blocks = [Block(f"backbone/block_{layer}", *shared, shape=shape) for layer in range(shape.num_layers)]
     return Backbone(*shared, shape=shape, embeddings=embeddings, blocks=blocks, pooler=pooler)

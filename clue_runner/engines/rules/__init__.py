@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 
+from clue_runner.config.schema import Section
 from clue_runner.engines.by_name import class_named, class_names
 from clue_runner.engines.rules.base import UpdateRule
 
@@ -28,6 +29,11 @@ def rule_type(name: str) -> type[UpdateRule]:
     """
     package = sys.modules[__name__]
     return class_named(package, UpdateRule, name, kind="update rule", where=SETTING)  # type: ignore[type-abstract]
+
+
+def rule_settings(name: str) -> type[Section]:
+    """Return the settings that the rule called ``name`` has of its own, in the section ``train:``."""
+    return rule_type(name).settings_type
 
 
 def make_rule(name: str, values: Mapping[str, object], *, weight_decay: float = 0.0) -> UpdateRule:

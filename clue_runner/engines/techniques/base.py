@@ -1,6 +1,6 @@
-"""What a technique is: something that turns passes through the network into a micro-batch's gradients.
+"""What a technique is: something that changes the network, the loss of a micro-batch, or its gradients.
 
-In: a pass, one micro-batch, its dropout key. Out: ``Gradients``.
+In: a network once; a loss or a pass, one micro-batch, its dropout key. Out: a loss; ``Gradients``.
 Knows nothing about backends, sums over micro-batches or update rules. Keras is imported when something is
 computed, not before.
 
@@ -10,11 +10,11 @@ around it, so that an update then gives the same result however it is split.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from clue_runner.config.schema import Section
+from clue_runner.errors import UsageError
 
 
 class Slices(NamedTuple):
@@ -56,19 +56,62 @@ class Gradients(NamedTuple):
 Pass = Callable[[Mapping[str, Any], Any, Any | None], Gradients]
 
 
-class Technique(ABC):
-    """One way to make gradients from passes.
+class Loss(Protocol):
+    """The loss of one micro-batch, with the techniques inside it, as it is differentiated."""
+
+    network: Any  # the task's ``Head``
+
+    def __call__(self, batch: Mapping[str, Any], key: Any) -> tuple[Any, Any]:
+        """Return (sum of example losses, sum of example weights), float32 scalars."""
+
+    def slope(self, batch: Mapping[str, Any], key: Any) -> tuple[Any, Any, Any]:
+        """Return loss, weight, and the loss's gradient with respect to noise added to the embedded tokens.
+
+        The gradient, (rows, length, width) float32, can be differentiated once more.
+        """
+
+
+class Technique:
+    """One thing that training does otherwise; a subclass overrides what it needs of the three methods.
+
+    Its settings are ``NAME``, the switch, None by default, and ``NAME_...``, where ``NAME`` is the file's;
+    they stand in the section ``train:``. A network that cannot have the technique is refused by ``prepare``.
+
+    ``changes_loss`` says that ``loss`` is overridden: the technique then stands inside those that work on
+    gradients. ``calls_network`` says that its loss calls ``inner.network`` and not ``inner``: several passes
+    whose outputs it compares or feeds back. One such can be in a run.
 
     Args:
         settings: an instance of ``settings_type``.
     """
 
     settings_type: ClassVar[type[Section]]
+    changes_loss: ClassVar[bool] = False
+    calls_network: ClassVar[bool] = False
 
     def __init__(self, settings: Any) -> None:
         self.settings = settings
 
-    @abstractmethod
+    def prepare(self, network: Any) -> None:
+        """Change the network once, after it was built.
+
+        Args:
+            network: the task's ``Head``.
+
+        Raises:
+            UsageError: it cannot have the technique; the message says why.
+        """
+
+    def loss(self, inner: Loss, batch: Mapping[str, Any], key: Any) -> tuple[Any, Any]:
+        """Return (sum of example losses, sum of example weights) of one micro-batch; it is differentiated.
+
+        Args:
+            inner: the loss without this technique; may be called several times.
+            batch: tensors of the micro-batch; rows of weight 0 are padding.
+            key: (2,) int32 dropout key of the micro-batch; the same key draws the same masks.
+        """
+        return inner(batch, key)
+
     def __call__(self, once: Pass, batch: Mapping[str, Any], key: Any) -> Gradients:
         """Return the gradients of one micro-batch.
 
@@ -77,6 +120,28 @@ class Technique(ABC):
             batch: tensors of the micro-batch; rows of weight 0 are padding.
             key: (2,) int32 dropout key of the micro-batch; passes with the same key have the same masks.
         """
+        return once(batch, key, None)
+
+
+def refuse(technique: str, reason: str | None) -> None:
+    """Stop where there is a reason why the network cannot have a technique.
+
+    Raises:
+        UsageError: it cannot; the message says why.
+    """
+    if reason is not None:
+        raise UsageError(
+            f"this run cannot have {technique}: {reason}",
+            where=f"train.{technique}",
+            next_step=f"leave it out (--set train.{technique}=null), or choose another head or model",
+        )
+
+
+def immovable(network: Any) -> str | None:
+    """Return why the network's embedded tokens cannot be moved; None: they can."""
+    if network.noise_width is None:
+        return "the network has no backbone whose embedded tokens could be moved"
+    return None
 
 
 def _sum(first: Any, second: Any) -> Any:

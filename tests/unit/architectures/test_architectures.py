@@ -21,6 +21,7 @@ from clue_runner.architectures.settings import from_header, header, make_shape, 
 from clue_runner.errors import CheckpointError, UsageError
 
 SMALL = {"num_layers": 1, "hidden_dim": 8, "num_heads": 2, "intermediate_dim": 12, "max_positions": 6}
+WITHOUT_TABLE = {name: value for name, value in SMALL.items() if name != "max_positions"}
 
 
 def test_families_are_found_by_their_folders() -> None:
@@ -50,6 +51,20 @@ def test_shapes_and_names_load_no_backend() -> None:
         ("bert", SMALL, 11),
         ("bert", {**SMALL, "num_layers": 3, "num_segments": 5}, 40),
         ("bert", {"hidden_dim": 24, "num_heads": 3, "positions": "hierarchical"}, 17),
+        ("albert", {**SMALL, "num_layers": 3, "embedding_width": 4}, 11),
+        ("albert", {**SMALL, "embedding_width": 8}, 11),
+        ("albert", {**SMALL, "embedding_width": 4, "widened": "words"}, 11),
+        ("deberta_v2", {**SMALL, "buckets": 4, "max_distance": 9}, 11),
+        ("deberta_v2", {**SMALL, "absolute": True, "num_segments": 2, "shared_projections": False}, 11),
+        ("deberta_v2", {**SMALL, "distance_norm": False, "position_terms": "key", "buckets": 0}, 11),
+        ("electra", SMALL, 11),
+        ("electra", {**SMALL, "embedding_width": 4}, 11),
+        ("ernie", SMALL, 11),
+        ("ernie", {**SMALL, "num_task_types": 3}, 11),
+        ("nezha", WITHOUT_TABLE, 11),
+        ("roformer", {**WITHOUT_TABLE, "embedding_width": 4}, 11),
+        ("roformer", {**WITHOUT_TABLE, "version": "2"}, 11),
+        ("roformer", {**WITHOUT_TABLE, "version": "2", "embedding_width": 4}, 11),
         ("dgcnn", {}, 30),
         ("dgcnn", {"hidden_dim": 16}, 9),
     ],
@@ -88,7 +103,16 @@ def test_the_map_of_word_vectors_is_in_the_table_where_it_is_asked_for() -> None
 
 
 def test_what_saved_weights_say_comes_back() -> None:
-    for family, values in (("bert", {**SMALL, "positions": "hierarchical"}), ("dgcnn", {"hidden_dim": 16})):
+    for family, values in (
+        ("bert", {**SMALL, "positions": "hierarchical"}),
+        ("dgcnn", {"hidden_dim": 16}),
+        ("albert", {**SMALL, "embedding_width": 4, "widened": "words"}),
+        ("deberta_v2", {**SMALL, "absolute": True, "shared_projections": False}),
+        ("electra", {**SMALL, "embedding_width": 4}),
+        ("ernie", {**SMALL, "num_task_types": 3, "task_type": 2}),
+        ("nezha", {**WITHOUT_TABLE, "max_distance": 5}),
+        ("roformer", {**WITHOUT_TABLE, "version": "2"}),
+    ):
         shape = make_shape(family, **values)
         meta = header(shape, 77, lowercase=False)
         saved = from_header(meta, "weights")
@@ -113,7 +137,7 @@ def test_headers_of_earlier_versions_are_read() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"family": "nezha"}, "a family of models that this version does not know, got 'nezha'"),
+        ({"family": "xlnet"}, "a family of models that this version does not know, got 'xlnet'"),
         ({"model": None}, "model.hidden_dim: missing"),
         ({"vocab_size": "77"}, "vocab_size: missing or of the wrong type, got '77'"),
         ({"model": {"rotary": True}}, "model.rotary"),

@@ -29,14 +29,14 @@ from clue_runner.config.schema import Section
 from clue_runner.engines.techniques.base import Technique
 
 class StepSettings(Section):
-    length: float = Field(0.5, description="of the step")
+    along_the_gradient: float | None = Field(None, description="length of the step; null: off")
 
 class AlongTheGradient(Technique):
     settings_type = StepSettings
     def __call__(self, once, batch, key):
         first = once(batch, key, 0.0)
         norm = ops.sqrt(ops.sum(ops.square(first.noise), axis=(1, 2), keepdims=True))
-        second = once(batch, key, self.settings.length * first.noise / ops.maximum(norm, 1e-12))
+        second = once(batch, key, self.settings.along_the_gradient * first.noise / ops.maximum(norm, 1e-12))
         return first.plus(second)
 '''
 
@@ -166,10 +166,10 @@ def test_a_made_up_technique_is_found(add_module: Callable[..., None]) -> None:
     before = technique_names()
     add_module(techniques, "along_the_gradient", ALONG_THE_GRADIENT)
     assert set(technique_names()) == {*before, "along_the_gradient"}
-    technique = make_technique("along_the_gradient", {"length": 0.25, "epochs": 3})
-    assert technique.settings.model_dump() == {"length": 0.25}
-    with pytest.raises(pydantic.ValidationError, match="length"):
-        make_technique("along_the_gradient", {"length": "long"})
+    technique = make_technique("along_the_gradient", {"along_the_gradient": 0.25, "epochs": 3})
+    assert technique.settings.model_dump() == {"along_the_gradient": 0.25}
+    with pytest.raises(pydantic.ValidationError, match="along_the_gradient"):
+        make_technique("along_the_gradient", {"along_the_gradient": "long"})
     with pytest.raises(UsageError, match="no technique called 'along'") as refused:
         make_technique("along", {})
     assert "along_the_gradient" in str(refused.value)
@@ -186,7 +186,8 @@ def test_a_made_up_technique_gives_the_same_for_any_split(add_module: Callable[.
     add_module(techniques, "along_the_gradient", ALONG_THE_GRADIENT)
     results = {}
     for length, micro_batches in ((0.5, 1), (0.5, 2), (0.5, 3), (0.0, 1)):
-        engine = engine_of(make_technique("along_the_gradient", {"length": length}), build=undropped, ema=0.9)
+        technique = make_technique("along_the_gradient", {"along_the_gradient": length})
+        engine = engine_of(technique, build=undropped, ema=0.9)
         for number in range(5):
             update = split(random_update(number), micro_batches)
             assert engine.step(update, update_index=number, learning_rate=3e-3)().finite

@@ -25,7 +25,7 @@ FIELDS = {
     "split", "metric", "score", "scores", "confidence_interval", "chance", "examples", "data_complete",
     "notes", "backend", "device", "precision", "epochs", "steps", "best_step", "best_epoch", "ended",
     "history", "seconds", "examples_per_second", "padding_share", "peak_memory_bytes", "data_sha256",
-    "config_sha256", "commit", "versions", "submission", "error",
+    "config_sha256", "commit", "code", "versions", "submission", "error",
 }  # fmt: skip
 # A finished run as version 0.1.0 wrote it.
 SCHEMA_1: dict[str, Any] = {

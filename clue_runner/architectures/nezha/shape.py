@@ -1,0 +1,46 @@
+"""NEZHA's shape: BERT's sizes without a table of positions, and the farthest distance that counts.
+
+In: values. Out: a frozen ``Shape``. Knows nothing about tensors; imports no Keras.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from clue_runner.architectures.encoder_shape import EncoderSizes, NoTable
+from clue_runner.architectures.raw_config import RawConfig
+from clue_runner.config.schema import Positive
+
+FARTHEST = 64  # of Huawei's release, and of NezhaConfig
+LARGEST_DISTANCE = 65_536
+
+
+class Shape(EncoderSizes):
+    """Sizes and options of NEZHA's encoder."""
+
+    ADDS_SCORES: ClassVar[bool] = True
+    SIZES: ClassVar[frozenset[str]] = EncoderSizes.SIZES | {"max_distance"}
+    REFUSED: ClassVar[Mapping[str, Sequence[Any]]] = {
+        **EncoderSizes.REFUSED,
+        "use_relative_position": (True,),
+    }
+
+    max_distance: Positive = Field(
+        default=FARTHEST, description="distance between tokens beyond which all are alike"
+    )
+    positions: Annotated[Literal["relative"], NoTable] = Field(
+        default="relative", description="a vector for each distance is added to keys and values"
+    )
+
+    @classmethod
+    def claims(cls, raw: Mapping[str, Any]) -> bool:
+        """Return whether a config says what only NEZHA's do."""
+        return raw.get("use_relative_position") is True
+
+    @classmethod
+    def own_values(cls, config: RawConfig) -> dict[str, Any]:
+        """Return the farthest distance."""
+        return {"max_distance": config.count("max_relative_position", LARGEST_DISTANCE, FARTHEST)}

@@ -1,0 +1,1 @@
+"""What ``clue bench`` does: plan, run and collect whole benchmarks."""

@@ -1,0 +1,78 @@
+"""What every ``clue bench`` command is asked for: a suite, and what of it is replaced on the command line.
+
+In: the options as plain values. Out: the suite as it counts, and the folder of its runs.
+Knows nothing about planning or executors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from clue_runner.config.shipped import absolute_path
+from clue_runner.suites.suite import Entry, SuiteFile, read_suite
+
+ROOT = Path("runs") / "bench"
+
+
+@dataclass(frozen=True)
+class BenchRequest:
+    """The options of ``clue bench``, named as on the command line.
+
+    Args:
+        suite: a name in configs/suites, or a file.
+        runs: ``collect``: run folders from elsewhere.
+        model: in the place of the suite's models, apart from those for single tasks.
+        data: in the place of the suite's.
+        backend, device: in the place of the suite's.
+        output: the folder of all runs; None: ``runs/bench/<suite>``.
+        executor, index, workers: ``run``: who works, on which item, in how many processes.
+        json: ``collect``, ``plan``: the answer as data.
+        markdown, junit: ``collect`` and ``run``: files to write.
+    """
+
+    suite: str
+    runs: Sequence[str | Path] = ()
+    model: Sequence[str] = ()
+    data: str | None = None
+    backend: str | None = None
+    device: str | None = None
+    output: Path | None = None
+    executor: str = "local"
+    index: int | None = None
+    workers: int | None = None
+    markdown: Path | None = None
+    junit: Path | None = None
+
+    def open(self) -> tuple[SuiteFile, Path]:
+        """Return the suite as it counts, and the folder of its runs, absolute.
+
+        Raises:
+            UsageError: with every problem of the suite's file.
+            DataError: no such file.
+        """
+        file = read_suite(self.suite)
+        suite = file.suite
+        if self.model:
+            suite = suite.model_copy(update={"models": _replaced(suite.models, self.model)})
+        given = {"data": self.data, "backend": self.backend, "device": self.device}
+        suite = suite.model_copy(update={key: value for key, value in given.items() if value is not None})
+        return replace(file, suite=suite), absolute_path(self.output or ROOT / file.name)
+
+
+def _replaced(entries: Sequence[Entry], names: Sequence[str]) -> list[Entry]:
+    """Return a suite's models with others in their place, each with every setting that the suite compares.
+
+    Models for single tasks stay: what is named on the command line need not fit these tasks.
+    """
+    general = [entry for entry in entries if entry.tasks is None]
+    variants = list({repr((one.settings, one.label)): one for one in general if one.settings}.values())
+    found = []
+    for name in names:
+        called = Path(name).name
+        found += [
+            Entry(name=name, label=f"{called}-{variant.label or called}", settings=variant.settings)
+            for variant in variants
+        ] or [Entry(name=name)]
+    return [*found, *(entry for entry in entries if entry.tasks is not None)]

@@ -1,0 +1,1 @@
+"""Pages, tables and cards that people read, made from what run folders hold."""

@@ -1,0 +1,181 @@
+"""The answers of a finished run beside the records they answer.
+
+In: a run folder, the task's adapter, where the data is. Out: records, predictions, and each record as a page
+shows it. Knows nothing about HTML, or about networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clue_runner.adapters.base import Adapter, Prediction, Scores, load_adapter
+from clue_runner.adapters.sections import SECTIONS
+from clue_runner.adapters.shown.shown import Shown
+from clue_runner.config.schema import Run
+from clue_runner.data.cards import find_card
+from clue_runner.data.locate import locate
+from clue_runner.data.records import Records
+from clue_runner.errors import CheckpointError, DataError
+from clue_runner.files.reading import DamagedFileError, exists, parse_object, read_file
+from clue_runner.runs.events import remembered_data
+from clue_runner.runs.find import load_run
+from clue_runner.runs.folder import RunFolder
+from clue_runner.runs.results import RunResult
+from clue_runner.runs.states import VOCABULARY
+from clue_runner.tokens.rows import Rows
+from clue_runner.tokens.tokenizer import Tokenizer
+from clue_runner.training.prepare import encode_records
+
+DEV = "dev"
+LIMIT = 1024**3
+
+
+@dataclass(frozen=True)
+class Answered:
+    """The dev records of a run with its answers, in file order.
+
+    Args:
+        adapter: the task's, bound to the run's settings.
+        records: labelled.
+        predictions: one a record.
+        lengths: tokens of each record's longest row; None: not known.
+    """
+
+    adapter: Adapter
+    records: Records[Any]
+    predictions: Sequence[Prediction]
+    lengths: Sequence[int] | None = None
+
+    @property
+    def shown(self) -> list[Shown]:
+        """Return every record as a page shows it."""
+        pairs = zip(self.records.items, self.predictions, strict=True)
+        return [self.adapter.show(record, prediction) for record, prediction in pairs]
+
+    @property
+    def scores(self) -> Scores:
+        """Return the official scores."""
+        return self.adapter.score(self.predictions, self.records)
+
+
+def read_answered(folder: RunFolder, result: RunResult, data: str | None) -> Answered:
+    """Return the dev answers of a finished run; nothing is downloaded.
+
+    Args:
+        folder: the run's.
+        result: what it found.
+        data: ``--data``; None: where the run had it from.
+
+    Raises:
+        DataError: the data is not at hand, or is not what the run was scored on.
+        CheckpointError: the run's files are damaged or missing.
+    """
+    run = load_run(folder.path, SECTIONS)
+    adapter = load_adapter(find_card(run.task.name), run)
+    records = read_dev(adapter, run, folder, data)
+    require_same_data(records, result, folder.path)
+    predictions = read_predictions(folder.predictions / f"{DEV}.jsonl")
+    if [one.id for one in predictions] != [record.id for record in records.items]:
+        raise DataError(
+            "the answers are not those to these records",
+            where=str(folder.predictions / f"{DEV}.jsonl"),
+            received=f"{len(predictions):,} answers, {len(records):,} records of {records.path}",
+            next_step=f"clue predict --run {folder.path} --split dev",
+        )
+    return Answered(adapter, records, predictions)
+
+
+def with_lengths(answered: Answered, folder: RunFolder, warn: Callable[[str], None]) -> Answered:
+    """Return the answers with the tokens of each record, where the run has kept its vocabulary.
+
+    Raises:
+        CheckpointError: the vocabulary or the pointer to it is damaged.
+    """
+    adapter, state = answered.adapter, folder.best_state()
+    if state is None or not exists(state / VOCABULARY):
+        return answered
+    own = adapter.load_own_tokenizer(state / VOCABULARY)
+    tokenizer = own or Tokenizer(state / VOCABULARY, adapter.run.model.lowercase)
+    rows = encode_records(adapter, answered.records, tokenizer, cache=adapter.run.data.cache, warn=warn)
+    return replace(answered, lengths=record_lengths(rows, len(answered.records)))
+
+
+def read_dev(adapter: Adapter, run: Run, folder: RunFolder, data: str | None) -> Records[Any]:
+    """Return the labelled records that the run was scored on, cut as it cut them.
+
+    Raises:
+        DataError: they are not at hand.
+    """
+    source = locate(adapter.card, data or remembered_data(folder.path), offline=True)
+    records = adapter.read(source, DEV)
+    limit = run.data.limit_dev
+    return records if limit is None else replace(records, items=records.items[:limit])
+
+
+def require_same_data(records: Records[Any], result: RunResult, where: Path) -> None:
+    """Refuse a dev file that is not the one the run was scored on.
+
+    Raises:
+        DataError: it is another one.
+    """
+    known = result.data_sha256.get(DEV)
+    if known is not None and known != records.sha256:
+        raise DataError(
+            "the dev records are not those that the run was scored on",
+            where=records.path or records.file,
+            received=f"SHA-256 {records.sha256[:12]}",
+            allowed=f"{known[:12]}, as {where / 'metrics.json'} says",
+            next_step="name the data with --data",
+        )
+
+
+def read_predictions(path: Path) -> list[Prediction]:
+    """Return the predictions in a run's own file.
+
+    Raises:
+        CheckpointError: missing or damaged.
+    """
+    try:
+        lines = [line for line in read_file(path, LIMIT).split(b"\n") if line.strip()]
+        return [_prediction(parse_object(line)) for line in lines]
+    except FileNotFoundError:
+        raise CheckpointError(
+            "this run has no answers to dev",
+            where=str(path),
+            next_step=f"clue predict --run {path.parent.parent} --split dev",
+        ) from None
+    except (DamagedFileError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"the answers of this run cannot be read: {error}",
+            where=str(path),
+            next_step=f"clue predict --run {path.parent.parent} --split dev",
+        ) from error
+
+
+def _prediction(entry: Mapping[str, Any]) -> Prediction:
+    """Return one line as the adapter gave it, but for the probabilities of all labels, which no file has."""
+    probability = entry.get("probability")
+    return Prediction(
+        entry["id"],
+        entry["prediction"],
+        None if probability is None else float(probability),
+        alternatives=tuple(
+            (str(one["prediction"]), float(one["probability"])) for one in entry.get("n_best", ())
+        ),
+        evidence=tuple(
+            (int(one["passage"]), int(one["start"]), int(one["end"]), float(one["score"]))
+            for one in entry.get("evidence", ())
+        ),
+    )
+
+
+def record_lengths(rows: Rows, count: int) -> list[int]:
+    """Return the tokens of each record's longest row; 0 for a record without rows."""
+    lengths = np.zeros(count, np.int64)
+    np.maximum.at(lengths, rows.record, rows.lengths)
+    return [int(length) for length in lengths]

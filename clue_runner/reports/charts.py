@@ -1,0 +1,164 @@
+"""Charts as inline SVG: a curve with its best point, a reliability diagram.
+
+In: numbers and words. Out: SVG as text that may stand in a page: every word is escaped here. Colours are
+classes of the page's style, so that a chart follows light, dark and print. Knows nothing about runs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from markupsafe import Markup, escape
+
+from clue_runner.metrics.calibration import Calibration
+
+WIDTH, HEIGHT = 360, 210
+LEFT, RIGHT, TOP, BOTTOM = 46, 12, 14, 40
+ROW, STRIP_LEFT = 26, 120  # of a strip: its height, and the room for its name
+POINTS = 400  # of a curve: more than the pixels that it has
+
+
+def curve(
+    points: Sequence[tuple[float, float]],
+    *,
+    title: str,
+    x_title: str,
+    best: tuple[float, float] | None = None,
+    best_words: str = "",
+) -> Markup:
+    """Return a line through ``points``, steps to the right; ``best`` is marked and labelled.
+
+    Args:
+        points: (x, y) in order of x, at least one.
+        title: what the values are, read to those who cannot see.
+        x_title: under the horizontal axis.
+        best: the point to mark.
+        best_words: what stands beside it.
+    """
+    thinned = list(points)[:: math.ceil(len(points) / POINTS)] if len(points) > POINTS else list(points)
+    if thinned[-1] != points[-1]:
+        thinned.append(points[-1])
+    low_x, high_x = _widened(points[0][0], points[-1][0])
+    low_y, high_y = _widened(min(y for _, y in points), max(y for _, y in points))
+    ticks = _ticks(low_y, high_y)
+    low_y, high_y = min(low_y, ticks[0]), max(high_y, ticks[-1])
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        across = (x - low_x) / (high_x - low_x) * (WIDTH - LEFT - RIGHT)
+        up = (y - low_y) / (high_y - low_y) * (HEIGHT - TOP - BOTTOM)
+        return round(LEFT + across, 1), round(HEIGHT - BOTTOM - up, 1)
+
+    parts = [_frame(title)]
+    for tick in ticks:
+        _, y = place(low_x, tick)
+        parts.append(_line(LEFT, y, WIDTH - RIGHT, y, "grid") + _text(LEFT - 6, y + 4, f"{tick:g}", "end"))
+    for tick in _whole_ticks(points[0][0], points[-1][0]):
+        x, _ = place(tick, low_y)
+        parts.append(_text(x, HEIGHT - BOTTOM + 16, f"{tick:,}", "middle"))
+    parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, x_title, "middle"))
+    path = " ".join(f"{x},{y}" for x, y in (place(*point) for point in thinned))
+    parts.append(f'<polyline class="line" points="{path}"/>')
+    if len(points) == 1:
+        x, y = place(*points[0])
+        parts.append(f'<circle class="dot" cx="{x}" cy="{y}" r="2.5"/>')
+    if best is not None:
+        x, y = place(*best)
+        parts.append(f'<circle class="best" cx="{x}" cy="{y}" r="4.5"/>')
+        anchor = "end" if x > WIDTH * 0.6 else "start"
+        beside = y + 18 if y < TOP + 26 else y - 10
+        parts.append(_text(x + (-8 if anchor == "end" else 8), beside, best_words, anchor, "strong"))
+    return Markup("".join([*parts, "</svg>"]))  # every word went through escape
+
+
+def reliability(found: Calibration, *, title: str, x_title: str, y_title: str) -> Markup:
+    """Return accuracy against probability: bars beside the diagonal on which an honest model stands."""
+    side = HEIGHT - TOP - BOTTOM
+    left = (WIDTH - side) / 2
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        return round(left + x * side, 1), round(HEIGHT - BOTTOM - y * side, 1)
+
+    parts = [_frame(title)]
+    for tick in (0.0, 0.5, 1.0):
+        x, _ = place(tick, 0)
+        _, y = place(0, tick)
+        parts.append(_line(left, y, left + side, y, "grid") + _text(left - 6, y + 4, f"{tick:g}", "end"))
+        parts.append(_text(x, HEIGHT - BOTTOM + 16, f"{tick:g}", "middle"))
+    for one in found.bins:
+        x, y = place(one.low, one.accuracy)
+        width, height = round((one.high - one.low) * side - 1.5, 1), round(one.accuracy * side, 1)
+        words = escape(f"{one.low:.1f}-{one.high:.1f}: {one.count:,}, {one.accuracy:.3f}")
+        parts.append(
+            f'<rect class="bar" x="{x}" y="{y}" width="{width}" height="{height}">'
+            f"<title>{words}</title></rect>"
+        )
+    parts.append(_line(*place(0, 0), *place(1, 1), "diagonal"))
+    parts.append(_text(left + side / 2, HEIGHT - 6, x_title, "middle"))
+    parts.append(_text(left - 30, TOP + 4, y_title, "end"))
+    return Markup("".join([*parts, "</svg>"]))  # every word went through escape
+
+
+def strips(rows: Sequence[tuple[str, Sequence[float]]], *, title: str, chance: float | None = None) -> Markup:
+    """Return a row of dots for each name, one a value, with a line at their mean; ``chance`` is dotted."""
+    values = [value for _, some in rows for value in some]
+    ticks = _ticks(*_widened(min(values), max(values)))
+    low, high, height = ticks[0], ticks[-1], TOP + ROW * len(rows) + 24
+
+    def across(value: float) -> float:
+        return round(STRIP_LEFT + (value - low) / (high - low) * (WIDTH - STRIP_LEFT - 2 * RIGHT), 1)
+
+    parts = [_frame(title, height)]
+    for tick in ticks:
+        parts.append(_line(across(tick), TOP, across(tick), height - 24, "grid"))
+        parts.append(_text(across(tick), height - 8, f"{tick:g}", "middle"))
+    if chance is not None and low <= chance <= high:
+        parts.append(_line(across(chance), TOP, across(chance), height - 24, "chance"))
+    for number, (name, some) in enumerate(rows):
+        top = TOP + ROW * number
+        middle = across(sum(some) / len(some))
+        parts.append(_text(STRIP_LEFT - 8, top + ROW * 0.65, _fitted(name), "end"))
+        parts.append(_line(middle, top + 4, middle, top + ROW - 4, "mean"))
+        parts += [f'<circle class="dot" cx="{across(one)}" cy="{top + ROW / 2}" r="3.5"/>' for one in some]
+    return Markup("".join([*parts, "</svg>"]))  # every word went through escape
+
+
+def _fitted(name: str, most: int = 17) -> str:
+    """Return a name that fits beside a strip: its end is left out."""
+    return name if len(name) <= most else f"{name[: most - 1]}…"
+
+
+def _frame(title: str, height: int = HEIGHT) -> str:
+    """Return the opening tag; ``title`` is what a screen reader says."""
+    return (
+        f'<svg class="chart" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title)}" '
+        'xmlns="http://www.w3.org/2000/svg">'
+    )
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
+    return f'<line class="{kind}" x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}"/>'
+
+
+def _text(x: float, y: float, words: str, anchor: str, kind: str = "word") -> str:
+    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'
+
+
+def _widened(low: float, high: float) -> tuple[float, float]:
+    """Return a range that is not empty."""
+    return (low, high) if high > low else (low - 0.5, high + 0.5)
+
+
+def _ticks(low: float, high: float, about: int = 4) -> list[float]:
+    """Return round numbers from at or below ``low`` to at or above ``high``."""
+    rough = (high - low) / about
+    power = 10.0 ** math.floor(math.log10(rough))
+    size = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
+    first, last = math.floor(low / size), math.ceil(high / size)
+    return [float(f"{number * size:.6g}") for number in range(first, last + 1)]
+
+
+def _whole_ticks(low: float, high: float) -> list[int]:
+    """Return a few whole numbers inside the range, its ends among them."""
+    first, last = round(low), round(high)
+    return sorted({first, (first + last) // 2, last})

@@ -1,0 +1,64 @@
+"""Templates to pages: one file with everything in it, that asks nobody for anything.
+
+In: a template's name, what it shows, a language. Out: HTML. Every value is escaped; the page's own script is
+named by its hash in the page's policy, so that a script in a text could not run even where one got in.
+Knows nothing about what is shown.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from clue_runner.config.shipped import PACKAGE
+from clue_runner.reports.words import Language, namer, speaker
+
+FOLDER = PACKAGE / "reports" / "templates"
+
+
+def render(template: str, page: object, language: Language) -> str:
+    """Return a page.
+
+    Args:
+        template: name of a file in the folder of templates.
+        page: what it shows.
+        language: of the page's own words.
+    """
+    script = (FOLDER / "page.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    style = (FOLDER / "style.css").read_text(encoding="utf-8")
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            page=page,
+            language=language,
+            say=speaker(language),
+            named=namer(language),
+            style=Markup(style),  # ours, not a user's
+            script=Markup(script),
+            script_hash=digest,
+            version=_version(),
+        )
+    )
+
+
+@cache
+def _environment() -> Environment:
+    """Return the templates; a name that is not given fails instead of showing nothing."""
+    return Environment(
+        loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+
+
+def _version() -> str:
+    """Return the program's version."""
+    try:
+        return version("clue-runner")
+    except PackageNotFoundError:
+        return "(not installed)"

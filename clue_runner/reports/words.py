@@ -1,0 +1,56 @@
+"""The words of pages in each language: a YAML file a language beside this one, with the same keys.
+
+In: a language, a key, values. Out: text. Knows nothing about what pages hold.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import cache
+from typing import Literal, get_args
+
+from clue_runner.config.shipped import PACKAGE
+from clue_runner.config.yaml_reader import read_yaml
+
+Language = Literal["zh", "en"]
+LANGUAGES: tuple[Language, ...] = get_args(Language)
+FOLDER = PACKAGE / "reports" / "words"
+
+
+def default_language() -> Language:
+    """Return the language of ``$CLUE_LANG``, else of the locale: Chinese or English."""
+    names = ("CLUE_LANG", "LC_ALL", "LC_MESSAGES", "LANG")
+    named = next((value for name in names if (value := os.environ.get(name))), "")
+    return "zh" if named.lower().startswith("zh") else "en"
+
+
+@cache
+def words(language: Language) -> dict[str, str]:
+    """Return key -> text of one language."""
+    return {str(key): str(text) for key, text in read_yaml(FOLDER / f"{language}.yaml").values.items()}
+
+
+def speaker(language: Language) -> Callable[..., str]:
+    """Return ``say(key, **values)``, which gives the text of a key with its values in place.
+
+    A key that does not exist is a bug of ours, and fails.
+    """
+    known = words(language)
+
+    def say(key: str, **values: object) -> str:
+        return known[key].format(**values)
+
+    return say
+
+
+def namer(language: Language) -> Callable[[str], str]:
+    """Return ``named(field)``: what a page calls a text; a number stays, a field of a card keeps its name."""
+    known = words(language)
+
+    def named(field: str) -> str:
+        name, space, number = field.partition(" ")
+        word = known.get(f"field_{name}")
+        return field if word is None or not (number.isdecimal() or not space) else f"{word}{space}{number}"
+
+    return named

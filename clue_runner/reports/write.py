@@ -1,0 +1,70 @@
+"""Writes the page of a run, and mistakes.jsonl beside it, each whole.
+
+In: a run folder. Out: the files. Knows nothing about argv.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from clue_runner.data.cards import find_card
+from clue_runner.errors import DataError
+from clue_runner.files.atomic import make_folder, write_atomic
+from clue_runner.reports.answers import Answered, read_answered, with_lengths
+from clue_runner.reports.run_page import PageOptions, make_run_page
+from clue_runner.runs.folder import RunFolder
+from clue_runner.runs.results import RunResult
+
+PAGE, MISTAKES = "report.html", "mistakes.jsonl"
+
+
+def write_run_page(
+    folder: RunFolder,
+    result: RunResult,
+    options: PageOptions,
+    *,
+    answered: Answered | None = None,
+    data: str | None = None,
+    output: Path | None = None,
+    warn: Callable[[str], None],
+) -> Path:
+    """Write ``report.html`` and ``mistakes.jsonl``; return the page's path.
+
+    Args:
+        folder: the run's.
+        result: what it found, or why it failed.
+        options: language, texts.
+        answered: dev with its answers; None: they are read.
+        data: ``--data``; None: where the run had it from.
+        output: the page; None: in the run folder. ``mistakes.jsonl`` lies beside it.
+        warn: told why there are no mistakes where data is not at hand.
+
+    Raises:
+        DataError: ``data`` was named and does not fit.
+        CheckpointError: files of the run are damaged.
+        StorageError: the disk refused.
+    """
+    missing = None
+    if answered is None and result.ok:
+        try:
+            answered = with_lengths(read_answered(folder, result, data), folder, warn)
+        except DataError as error:
+            if data is not None:
+                raise
+            missing = str(error.headline)
+            warn(f"the page is without mistakes: {error}")
+    card = answered.adapter.card if answered is not None else find_card(_task(folder, result))
+    made = make_run_page(folder, result, card, answered, options, missing)
+    page = output or folder.path / PAGE
+    make_folder(page.absolute().parent)
+    write_atomic(page, made.html.encode())
+    if made.mistakes is not None:
+        write_atomic(page.with_name(MISTAKES), made.mistakes)
+    return page
+
+
+def _task(folder: RunFolder, result: RunResult) -> str:
+    """Return what a run's settings call its task: a card's name, or its folder."""
+    values = folder.values() or {}
+    return str(values.get("task.name", result.task))

@@ -1,0 +1,78 @@
+"""How scores of a table are written, for a terminal and for Markdown alike.
+
+In: parts of ``Collected``. Out: short texts and rows of cells. Knows nothing about streams or files.
+"""
+
+from __future__ import annotations
+
+from clue_runner.suites.collected import Average, Cell, Collected, Gate, Row, Setting
+from clue_runner.suites.table import same_model
+
+HEAD = ("task", "model", "metric", "dev", "std", "seeds", "chance", "published dev", "published test")
+NO_VALUE = "–"
+
+
+def number(value: float | None) -> str:
+    """Return a score with two decimals, a dash where there is none."""
+    return NO_VALUE if value is None else f"{value:.2f}"
+
+
+def cell_row(cell: Cell) -> list[str]:
+    """Return the cells of one line of the table, in the order of ``HEAD``."""
+    published = [same_model(cell.published, cell.model, split) for split in ("dev", "test")]
+    count = f"{len(cell.values)}" if cell.complete else f"{len(cell.values)} of {cell.planned}"
+    return [
+        cell.task,
+        cell.model,
+        cell.metric or NO_VALUE,
+        number(cell.mean),
+        "one run" if len(cell.values) == 1 else number(cell.std),
+        count,
+        number(cell.chance),
+        *(number(one.score) if one else NO_VALUE for one in published),
+    ]
+
+
+def average_words(average: Average) -> str:
+    """Return the average, or why there is none."""
+    if average.mean is not None:
+        return f"{average.model}: average over {len(average.tasks)} tasks {average.mean:.2f}"
+    return f"{average.model}: no average, since it is of all tasks: {', '.join(average.missing)} missing"
+
+
+def gate_words(gate: Gate) -> str:
+    """Return a gate and whether it is passed."""
+    what = "passed" if gate.passed else "NOT PASSED"
+    return f"gate {gate.task}, {gate.model}: {number(gate.mean)} of at least {gate.minimum:g}: {what}"
+
+
+def chosen_words(cell: Cell) -> str | None:
+    """Return what the grid chose, and why its best score is not the one that counts."""
+    if cell.chosen is None:
+        return None
+    return (
+        f"{cell.task}, {cell.model}: the grid chose {settings_words(cell.chosen)} "
+        f"(best of the grid {number(cell.best_of_grid)}, which flatters); "
+        f"run again on fresh seeds: {number(cell.mean)}"
+    )
+
+
+def settings_words(settings: dict[str, Setting]) -> str:
+    """Return a grid's point in words."""
+    return ", ".join(f"{key}={value}" for key, value in settings.items())
+
+
+def row_words(row: Row) -> str:
+    """Return an item as people call it."""
+    point = f", {settings_words(row.settings)}" if row.settings else ""
+    fold = f", fold {row.fold}" if row.fold else ""
+    return f"{row.task}, {row.model}, seed {row.seed}{fold}{point}"
+
+
+def summary(table: Collected) -> str:
+    """Return how many items ended how."""
+    done = sum(row.state == "ok" for row in table.rows)
+    parts = [f"{done} of {len(table.rows)} items have a result"]
+    parts += [f"{len(table.failed)} failed"] if table.failed else []
+    parts += [f"{len(table.missing)} missing"] if table.missing else []
+    return ", ".join(parts)

@@ -1,0 +1,153 @@
+"""A suite's file: what it may say, and every mistake in it with its line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from clue_runner.data.cards import all_cards, find_card
+from clue_runner.errors import ClueError
+from clue_runner.suites.grid import first_stage, fresh_seeds, pairs, points, second_stage
+from clue_runner.suites.suite import Suite, read_suite, suite_names
+
+GOOD = """\
+title: x
+models: [test]
+tasks: [afqmc]
+seeds: [1]
+"""
+
+
+def written(tmp_path: Path, text: str) -> str:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize("name", suite_names())
+def test_shipped_suites_are_whole(name: str) -> None:
+    assert pairs(read_suite(name).suite)
+
+
+def test_the_suites_that_are_promised_ship() -> None:
+    assert {"clue11", "clue10", "cluener", "smoke", "grid"} <= {*suite_names()}
+
+
+def test_smoke_has_every_kind_of_task() -> None:
+    """A new kind of task with a sample gets a line in configs/suites/smoke.yaml."""
+    cards = [card for card in all_cards().values() if card.sample and "train" in card.splits]
+    tried = {find_card(task.name).adapter for _, task in pairs(read_suite("smoke").suite)}
+    assert tried == {card.adapter for card in cards}
+
+
+@pytest.mark.parametrize(
+    ("more", "found"),
+    [
+        ("modles: [a]\n", ":5: modles: no such key of a suite, did you mean models?"),
+        ("slurm: {minuets: 3}\n", ":5: slurm.minuets: no such key of a suite, did you mean minutes?"),
+        ("grid: {}\n", ":5: grid is empty"),
+        ("grid:\n  train.epochs: []\n", ":6: grid.train.epochs is empty"),
+        ("grid: {train.epochs: [1, 1]}\n", ":5: train.epochs: 1 stands there twice"),
+        ("grid: {a: [1, 2]}\nsettings: {a: 1}\n", ":5: a stands in settings too"),
+        ("settings: {train: {epochs: 1}}\n", ":5: settings.train has a value it cannot take, got a mapping"),
+        ("gates: {afqcm: 1}\n", ":5: afqcm is no task of this suite, did you mean afqmc?"),
+        ("fresh_seeds: [2]\n", ":5: fresh_seeds are for suites with a grid"),
+        ("grid: {a: [1, 2]}\nfresh_seeds: [1]\n", ":6: the grid has already seen these seeds, got [1]"),
+        ("folds: 1\n", ":5: folds: input should be greater than or equal to 2"),
+        ("data: [a]\n", ":5: data has a value it cannot take, got a list"),
+    ],
+)
+def test_mistakes_have_their_line(tmp_path: Path, more: str, found: str) -> None:
+    with pytest.raises(ClueError) as caught:
+        read_suite(written(tmp_path, GOOD + more))
+    assert caught.value.exit_code == 2
+    assert found in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "found"),
+    [
+        ("seeds: [1]", "seeds: [1, 1]", ":4: the seed 1 stands there twice, so that two runs would share"),
+        ("models: [test]", "models: [a/x, b/x]", ":2: two models are called x, so that they would share"),
+        ("models: [test]", "models: [{name: test, label: a/b}]", ":2: a model's label becomes a folder"),
+        ("tasks: [afqmc]", "tasks: [afqmc, afqmc]", ":3: the task afqmc stands there twice"),
+        ("models: [test]", "models: []", ":2: models is empty"),
+        ("title: x", "", "title is missing"),
+    ],
+)
+def test_repeats_and_gaps_have_their_line(tmp_path: Path, old: str, new: str, found: str) -> None:
+    with pytest.raises(ClueError) as caught:
+        read_suite(written(tmp_path, GOOD.replace(old, new)))
+    assert caught.value.exit_code == 2
+    assert found in str(caught.value)
+
+
+def test_all_mistakes_are_said_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ClueError) as caught:
+        read_suite(written(tmp_path, GOOD + "modles: []\ngrid: {}\nfolds: 0\n"))
+    assert len(caught.value.problems) == 3
+
+
+def test_a_misspelt_suite_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ClueError, match="did you mean smoke") as caught:
+        read_suite("smokee")
+    assert caught.value.exit_code == 2
+    with pytest.raises(ClueError) as caught:
+        read_suite(str(tmp_path / "none.yaml"))
+    assert caught.value.exit_code == 3
+
+
+def suite(**fields: object) -> Suite:
+    base = {"title": "x", "models": ["test", "tiny"], "tasks": ["afqmc", "csl"], "seeds": [1, 2]}
+    return Suite.model_validate({**base, **fields})
+
+
+def test_a_grid_is_every_combination_the_last_key_fastest() -> None:
+    assert points(suite(grid={"a": [1, 2], "b": ["x", "y"]})) == [
+        {"a": 1, "b": "x"},
+        {"a": 1, "b": "y"},
+        {"a": 2, "b": "x"},
+        {"a": 2, "b": "y"},
+    ]
+
+
+def test_the_first_stage_crosses_everything() -> None:
+    wishes = list(first_stage(suite(grid={"a": [1, 2]}, folds=3)))
+    assert len(wishes) == 2 * 2 * 2 * 2 * 3
+    assert {wish.stage for wish in wishes} == {"grid"}
+    assert {wish.fold for wish in wishes} == {"0/3", "1/3", "2/3"}
+    assert len(set(map(repr, wishes))) == len(wishes)
+
+
+def test_one_point_is_no_grid() -> None:
+    assert {wish.stage for wish in first_stage(suite(grid={"a": [1]}))} == {"score"}
+
+
+def test_models_for_single_tasks() -> None:
+    crossed = pairs(suite(models=["test", {"name": "dgcnn", "tasks": ["csl"]}]))
+    assert [(model.name, task.name) for model, task in crossed] == [
+        ("test", "afqmc"),
+        ("test", "csl"),
+        ("dgcnn", "csl"),
+    ]
+
+
+def test_the_second_stage_has_seeds_that_the_grid_has_not_seen() -> None:
+    gridded = suite(grid={"a": [1, 2]}, seeds=[3, 9])
+    assert fresh_seeds(gridded) == [10, 11]
+    wishes = list(second_stage(gridded, gridded.models[0], gridded.tasks[0], {"a": 2}))
+    assert [(wish.stage, wish.seed, wish.point) for wish in wishes] == [
+        ("score", 10, {"a": 2}),
+        ("score", 11, {"a": 2}),
+    ]
+
+
+def test_settings_of_the_model_the_task_and_the_point_win_in_this_order() -> None:
+    layered = suite(
+        settings={"a": 0, "b": 0, "c": 0, "d": 0},
+        models=[{"name": "test", "settings": {"b": 1, "c": 1, "d": 1}}],
+        tasks=[{"name": "csl", "settings": {"c": 2, "d": 2}}],
+        grid={"d": [3]},
+    )
+    assert next(first_stage(layered)).settings(layered) == {"a": 0, "b": 1, "c": 2, "d": 3}
