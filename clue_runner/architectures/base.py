@@ -68,6 +68,10 @@ class BaseShape(Section):
         """
         raise NotImplementedError
 
+    def to_config(self) -> dict[str, Any] | None:
+        """Return the config from which ``from_config`` makes this shape; None: no publisher has one."""
+        return None
+
     @classmethod
     def claims(cls, raw: Mapping[str, Any]) -> bool:
         """Return whether a config that names no family is one of this family's: by keys that no other has."""

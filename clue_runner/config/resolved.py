@@ -23,6 +23,8 @@ from clue_runner.errors import Problem, UsageError
 BEFORE: dict[str, object] = {
     "data.fold": None,
     "model.vocab_trust": False,
+    "model.keep_tokens": None,
+    "model.compound_tokens": None,
     "model.ignore": None,
     "model.recompute": "none",
     "model.recompute_policy": "nothing",
