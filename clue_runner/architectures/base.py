@@ -49,6 +49,7 @@ class BaseShape(Section):
         LATER: fields that weights of earlier versions do not mention; those did what the default says.
         NAMELESS: configs and saved weights that name no family are of this one.
         MODEL_TYPES: what configs call the family; empty: by the name of its folder.
+        MASKED: the token table of families that are pre-trained to find masked words; None: another way.
     """
 
     SIZES: ClassVar[frozenset[str]] = frozenset()
@@ -56,6 +57,7 @@ class BaseShape(Section):
     LATER: ClassVar[frozenset[str]] = frozenset()
     NAMELESS: ClassVar[bool] = False
     MODEL_TYPES: ClassVar[tuple[str, ...]] = ()
+    MASKED: ClassVar[str | None] = None
 
     num_layers: Positive
 
@@ -67,6 +69,10 @@ class BaseShape(Section):
             CheckpointError: another network, or missing or impossible values; all of them at once.
         """
         raise NotImplementedError
+
+    def to_config(self) -> dict[str, Any] | None:
+        """Return the config from which ``from_config`` makes this shape; None: no publisher has one."""
+        return None
 
     @classmethod
     def claims(cls, raw: Mapping[str, Any]) -> bool:

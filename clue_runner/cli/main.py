@@ -26,6 +26,7 @@ ORDER = (
     "doctor",
     "tasks",
     "models",
+    "convert",
     "data",
     "train",
     "bench",
