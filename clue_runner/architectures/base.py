@@ -49,6 +49,7 @@ class BaseShape(Section):
         LATER: fields that weights of earlier versions do not mention; those did what the default says.
         NAMELESS: configs and saved weights that name no family are of this one.
         MODEL_TYPES: what configs call the family; empty: by the name of its folder.
+        MASKED: the token table of families that are pre-trained to find masked words; None: another way.
     """
 
     SIZES: ClassVar[frozenset[str]] = frozenset()
@@ -56,6 +57,7 @@ class BaseShape(Section):
     LATER: ClassVar[frozenset[str]] = frozenset()
     NAMELESS: ClassVar[bool] = False
     MODEL_TYPES: ClassVar[tuple[str, ...]] = ()
+    MASKED: ClassVar[str | None] = None
 
     num_layers: Positive
 

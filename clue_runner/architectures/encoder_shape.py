@@ -75,6 +75,7 @@ class EncoderSizes(BaseShape):
         FEWEST_SEGMENTS: 0 where a network may have no table of them.
     """
 
+    MASKED: ClassVar[str | None] = "backbone/embeddings/word"
     SIZES: ClassVar[frozenset[str]] = frozenset(ours for ours, _ in (*COUNTS.values(), *TABLES.values()))
     WAYS: ClassVar[frozenset[str]] = frozenset({"attention"})
     ADVICE: ClassVar[str] = "take a checkpoint whose config does not ask for this"

@@ -29,6 +29,7 @@ from clue_runner.config.presets import Preset, model_preset, model_presets, read
 from clue_runner.config.recipes import find_config, misspelt_task, recipe_layers
 from clue_runner.config.recompute import recompute_problems
 from clue_runner.config.resolved import config_hash, difference, dump_run, flat, load_resolved
+from clue_runner.config.scalars import list_problems
 from clue_runner.config.schema import Run
 from clue_runner.config.sections import OPEN_GROUPS, Schema, Sections
 from clue_runner.config.shipped import absolute_path, user_path
@@ -245,6 +246,7 @@ def cross_checks(
     for section in schema.own:
         yield from section.cross_checks(values, origins)
     yield from recompute_problems(values, origins)
+    yield from list_problems(values, origins)
     if values["data.max_length"] < 8:
         yield Problem(
             "too short for two texts and their marks",

@@ -26,12 +26,19 @@ BEFORE: dict[str, object] = {
     "model.keep_tokens": None,
     "model.compound_tokens": None,
     "model.ignore": None,
+    "model.mlm_correction": None,
+    "model.mlm_split": "0.8/0.1/0.1",
     "model.recompute": "none",
     "model.recompute_policy": "nothing",
     "model.positions": "learned",
     "model.positions_alpha": 0.4,
     "model.attention": "auto",
     "train.drop_tokens": 0.0,
+    "train.schedule_points": "0:1,1:0",
+    "train.layer_decay": None,
+    "train.rates": None,
+    "train.lookahead": None,
+    "train.lookahead_share": 0.5,
 }
 
 

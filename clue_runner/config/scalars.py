@@ -1,11 +1,16 @@
-"""Single YAML values, read and written by the core schema of YAML 1.2.
+"""Single YAML values, read and written by the core schema of YAML 1.2; lists that stand in one of them.
 
-In: the text of one scalar, or a value. Out: the other. Knows nothing about files or settings.
+In: the text of one scalar, or a value. Out: the other. Knows nothing about files or what settings do.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from typing import Any
+
+from clue_runner.errors import Problem
 
 Scalar = str | int | float | bool | None
 
@@ -69,3 +74,33 @@ def _quoted(text: str) -> str:
         for character in text
     )
     return f'"{"".join(escaped)}"'
+
+
+def points_of(text: str) -> tuple[tuple[float, float], ...]:
+    """Return (share of the run, factor) of each point: ``0:1,1:0``."""
+    return tuple((float(x), float(y)) for x, y in (part.split(":") for part in text.split(",")))
+
+
+def rates_of(text: str | None) -> tuple[tuple[str, float], ...]:
+    """Return (pattern, factor): ``*/embeddings/*=0.1,head/*=10``."""
+    parts = [part.split("=") for part in text.split(",")] if text else []
+    return tuple((pattern.strip(), float(factor)) for pattern, factor in parts)
+
+
+def list_problems(values: Mapping[str, Any], origins: Mapping[str, str]) -> Iterator[Problem]:
+    """Yield what is wrong inside lists: a schedule's points go from 0 to 1, shares of a whole sum to 1."""
+    key = "model.mlm_split"
+    if abs(sum(float(part) for part in values[key].split("/")) - 1) > 1e-6:
+        yield Problem("the three shares must sum to 1", f"{key} ({origins[key]})", values[key], "0.8/0.1/0.1")
+    if values["model.mlm_correction"] is not None and values["model.init"] == "random":
+        where = f"model.mlm_correction ({origins['model.mlm_correction']})"
+        yield Problem("weights are random: no pre-training has masked anything", where)
+    key = "train.schedule_points"
+    shares = [share for share, _ in points_of(values[key])]
+    if shares[0] != 0 or shares[-1] != 1 or any(left >= right for left, right in pairwise(shares)):
+        yield Problem(
+            "the shares of the run must rise from 0 to 1",
+            f"{key} ({origins[key]})",
+            values[key],
+            "text like 0:1,0.5:0.3,1:0",
+        )

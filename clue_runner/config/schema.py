@@ -16,6 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from clue_runner.errors import Problem
 
+NUMBER = r"\d+(\.\d*)?([eE]-?\d+)?"
+POINTS = rf"^{NUMBER}:{NUMBER}(,\s*{NUMBER}:{NUMBER})+$"
+RATES = rf"^[^=,]+={NUMBER}(,\s*[^=,]+={NUMBER})*$"
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
@@ -93,6 +96,14 @@ class ModelSettings(Section):
         description="tensors of the checkpoint to leave out, separated by commas; a name, or a beginning "
         "that ends with . or /; null: none"
     )
+    mlm_correction: Share | None = Field(
+        description="token table as masked-word training saw it: share of tokens it chose, as 0.15; null: off"
+    )
+    mlm_split: str = Field(
+        pattern=rf"^{NUMBER}/{NUMBER}/{NUMBER}$",
+        examples=["0.8/0.1/0.1", "1/0/0"],
+        description="of the chosen tokens: became [MASK], stayed, became any token",
+    )
     lowercase: bool = Field(description="lower-case and strip accents before WordPiece")
     head_dropout: Share = Field(description="dropout before the task's output layer")
     pooling: Literal["pooler", "first", "mean", "max"] = Field(
@@ -130,10 +141,25 @@ class TrainSettings(Section):
     )
     learning_rate: Annotated[float, Field(gt=0)] = Field(description="peak learning rate")
     optimizer: str = Field(description="update rule: how weights move; adamw, radam, ...")
-    schedule: Literal["linear", "cosine", "constant"] = Field(description="decay after warm-up")
+    schedule: Literal["linear", "cosine", "constant", "inverse_sqrt", "piecewise"] = Field(
+        description="learning rate after warm-up; inverse_sqrt: peak times the root of warm-up over update"
+    )
+    schedule_points: str = Field(
+        pattern=POINTS,
+        examples=["0:1,1:0", "0:1,0.5:0.3,1:0.1"],
+        description="piecewise: share of the run after warm-up:factor of the rate, lines in between",
+    )
     warmup_ratio: Share = Field(description="share of all updates spent raising the learning rate from 0")
     weight_decay: Annotated[float, Field(ge=0)] = Field(
         description="decoupled decay; none on biases and norms"
+    )
+    layer_decay: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        description="factor of the learning rate from one level of the network to the one below; null: off"
+    )
+    rates: (
+        Annotated[str, Field(pattern=RATES, examples=["head/*=10", "*/embeddings/*=0.1,head/*=10"])] | None
+    ) = Field(
+        description="pattern=factor of the learning rate of weights by name, separated by commas; null: none",
     )
     clip_norm: Annotated[float, Field(gt=0)] | None = Field(
         description="global gradient norm at most; null: off"
@@ -141,6 +167,12 @@ class TrainSettings(Section):
     ema: Share | None = Field(description="decay of averaged weights, used for evaluation; null: off")
     ema_warmup: bool = Field(
         description="start the average with a short memory: decay (1 + step) / (10 + step) at most"
+    )
+    lookahead: Annotated[int, Field(ge=2)] | None = Field(
+        description="every N updates, weights go back towards where they were N updates before; null: off"
+    )
+    lookahead_share: Annotated[float, Field(gt=0, lt=1)] = Field(
+        description="lookahead: how much of the way since then is kept"
     )
     drop_learning_rate: Annotated[float, Field(gt=0)] | None = Field(
         description="go back to the best weights once and go on with this rate; null: never"

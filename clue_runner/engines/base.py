@@ -32,6 +32,10 @@ class EngineSettings:
         seed: source of the dropout keys.
         ema_warmup: the average's decay is at most (1 + step) / (10 + step).
         techniques: what makes gradients from passes, the outermost first; none: one pass.
+        layer_decay: of the learning rate from one level of the network to the one below; None: off.
+        rates: (pattern of weights' names, factor of their learning rate).
+        lookahead: updates between two returns towards the slow weights; None: off.
+        lookahead_share: how far from the slow weights to the fast ones both go then.
     """
 
     precision: str
@@ -42,6 +46,10 @@ class EngineSettings:
     seed: int
     ema_warmup: bool = False
     techniques: tuple[Technique, ...] = ()
+    layer_decay: float | None = None
+    rates: tuple[tuple[str, float], ...] = ()
+    lookahead: int | None = None
+    lookahead_share: float = 0.5
 
 
 @dataclass(frozen=True)

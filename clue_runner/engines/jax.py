@@ -15,8 +15,10 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 
+from clue_runner.engines import lookahead
 from clue_runner.engines.base import EngineSettings, State, StepResult
 from clue_runner.engines.passes import NetworkLoss, whole_noise, with_techniques
+from clue_runner.engines.rates import rate_factors
 from clue_runner.engines.states import AVERAGE, STEP, check_state, slot_name
 from clue_runner.engines.techniques.base import Gradients
 from clue_runner.engines.update import Move, figures_of
@@ -103,6 +105,7 @@ class JaxEngine:
         self._loss = NetworkLoss(network, settings.techniques, _slope)
         self.variables = named_variables(network)
         self.trained = [name for name, variable in self.variables.items() if variable.trainable]
+        self._factors = rate_factors(self.trained, settings.layer_decay, settings.rates)
         self._step = jax.jit(self._update, donate_argnums=0) if settings.jit else self._update
         self._evaluate = jax.jit(self._outputs) if settings.jit else self._outputs
 
@@ -117,6 +120,7 @@ class JaxEngine:
                 for name, shapes in slots.items()
             },
             "average": {} if self.settings.ema is None else jax.tree.map(jnp.array, trained),
+            "slow": {} if self.settings.lookahead is None else jax.tree.map(jnp.array, trained),
             "step": jnp.zeros((), jnp.int32),
         }
 
@@ -129,6 +133,7 @@ class JaxEngine:
                 for name, slots in self.state["slots"].items()
             },
             "average": {name: AVERAGE + name for name in self.state["average"]},
+            "slow": {name: slot_name(lookahead.SLOT, name) for name in self.state["slow"]},
             "step": STEP,
         }
 
@@ -198,10 +203,10 @@ class JaxEngine:
         return {name: np.array(value) for name, value in self._weights(averaged).items()}
 
     def set_weights(self, weights: State) -> None:
-        """Put weights back; the average starts from them too."""
+        """Put weights back; average and slow weights start from them too."""
         check_state(weights, {name: value.shape for name, value in self.state["weights"].items()})
-        self.state["weights"] = {name: jnp.array(weights[name]) for name in self.state["weights"]}
-        self.state["average"] = {name: jnp.array(weights[name]) for name in self.state["average"]}
+        for part in ("weights", "average", "slow"):
+            self.state[part] = {name: jnp.array(weights[name]) for name in self.state[part]}
 
     def _weights(self, averaged: bool) -> Tensors:
         """Return the weights on the device, those that are averaged from the average if asked for."""
@@ -258,10 +263,17 @@ class JaxEngine:
         squares = sum(jnp.sum(jnp.square(value)) for value in gradients.values())
         figures = figures_of(loss, weight, squares, self.settings.clip_norm)
         step = state["step"] + 1
-        move = Move(self.settings, step, learning_rate, figures.scale)
-        new: dict[str, Any] = {"weights": dict(state["weights"]), "slots": {}, "average": {}, "step": step}
+        move = Move(self.settings, step, learning_rate, figures.scale, self._factors)
+        new: dict[str, Any] = {"slots": {}, "average": {}, "slow": {}, "step": step}
+        new["weights"] = dict(state["weights"])
         for name, gradient in gradients.items():
             value, slots = move.whole(name, state["weights"][name], gradient, state["slots"][name])
+            if self.settings.lookahead is not None:
+                slow, due = state["slow"][name], lookahead.is_due(step, self.settings.lookahead)
+                new["slow"][name] = jnp.where(
+                    due, lookahead.pulled(slow, value, self.settings.lookahead_share), slow
+                )
+                value = jnp.where(due, new["slow"][name], value)
             new["weights"][name], new["slots"][name] = value, slots
             if name in state["average"]:
                 new["average"][name] = move.average(state["average"][name], value)

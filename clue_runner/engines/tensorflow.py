@@ -13,8 +13,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from clue_runner.engines import lookahead
 from clue_runner.engines.base import EngineSettings, State, StepResult
 from clue_runner.engines.passes import NetworkLoss, whole_noise, with_techniques
+from clue_runner.engines.rates import rate_factors
 from clue_runner.engines.states import AVERAGE, STEP, check_state, slot_name
 from clue_runner.engines.techniques.base import Gradients, Slices
 from clue_runner.engines.tensorflow_variables import SliceList, by_row, kernel_of, move_rows, slices_of
@@ -82,9 +84,9 @@ class TensorFlowEngine:
             name: {slot: tf.Variable(tf.zeros(shape), trainable=False) for slot, shape in slots.items()}
             for name, slots in shapes.items()
         }
-        self.averages = (
-            {} if settings.ema is None else {name: tf.Variable(v) for name, v in self.trained.items()}
-        )
+        self.averages = self._copies(settings.ema is not None)
+        self.slow = self._copies(settings.lookahead is not None)
+        self._factors = rate_factors(self.trained, settings.layer_decay, settings.rates)
         self.step_count = tf.Variable(0, dtype=tf.int64)
         by_row = settings.rule.skips_unused_rows and not settings.jit
         tables = [name for name in self.trained if by_row and is_lookup(self.keras_variables[name])]
@@ -93,6 +95,10 @@ class TensorFlowEngine:
         self.used = {name: tf.Variable(tf.zeros(self.weights[name].shape[0], tf.bool)) for name in tables}
         self._pass = with_techniques(self._once, settings.techniques)
         self._functions: dict[str, Any] = {}
+
+    def _copies(self, wanted: bool) -> Tensors:
+        """Return a variable beside each trained weight that begins as it, where they are wanted."""
+        return {name: tf.Variable(v) for name, v in self.trained.items()} if wanted else {}
 
     def step(
         self, update: Mapping[str, Array], *, update_index: int, learning_rate: float
@@ -144,11 +150,11 @@ class TensorFlowEngine:
         return {name: np.array(variable.numpy()) for name, variable in source.items()}
 
     def set_weights(self, weights: State) -> None:
-        """Put weights back; the average starts from them too."""
+        """Put weights back; average and slow weights start from them too."""
         check_state(weights, {name: tuple(variable.shape) for name, variable in self.weights.items()})
         for name, variable in self.weights.items():
             variable.assign(weights[name])
-        for name, variable in self.averages.items():
+        for name, variable in (*self.averages.items(), *self.slow.items()):
             variable.assign(weights[name])
 
     def _state_variables(self) -> dict[str, Any]:
@@ -157,6 +163,7 @@ class TensorFlowEngine:
         for name, slots in self.slots.items():
             variables |= {slot_name(slot, name): variable for slot, variable in slots.items()}
         variables |= {AVERAGE + name: variable for name, variable in self.averages.items()}
+        variables |= {slot_name(lookahead.SLOT, name): variable for name, variable in self.slow.items()}
         return variables | {STEP: self.step_count}
 
     def _function(
@@ -260,7 +267,7 @@ class TensorFlowEngine:
     def _apply(self, gradients: Tensors, learning_rate: Any, scale: Any) -> Any:
         """Move every weight, its slots and its average."""
         step = self.step_count.assign_add(1)
-        move = Move(self.settings, step, learning_rate, scale)
+        move = Move(self.settings, step, learning_rate, scale, self._factors)
         kernel = kernel_of(self.settings.rule)
         # nothing is written before the count has risen: while it stands, a failed step has changed no weight
         with tf.control_dependencies([step]):
@@ -270,6 +277,18 @@ class TensorFlowEngine:
                     move_rows(name, weight, gradient, slots, move, self.used[name])
                 else:
                     kernel(name, weight, gradient, slots, move)
+                if name in self.slow:
+                    self._look_ahead(lookahead.is_due(step, self.settings.lookahead or 1), name)
                 if name in self.averages:
                     self.averages[name].assign(move.average(self.averages[name], weight))
         return tf.no_op()
+
+    def _look_ahead(self, due: Any, name: str) -> None:
+        """Put a weight and its slow one back where that is due; else neither is read."""
+        weight, slow = self.weights[name], self.slow[name]
+
+        def pull() -> Any:
+            slow.assign(lookahead.pulled(slow, weight, self.settings.lookahead_share))
+            return weight.assign(slow)
+
+        tf.cond(due, lambda: tf.group(pull()), tf.no_op)

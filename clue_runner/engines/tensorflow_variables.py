@@ -44,7 +44,7 @@ def _adam(name: str, weight: Any, gradient: Any, slots: Slots, move: Move) -> No
         v=slots["velocity"].handle,
         beta1_power=tf.pow(settings.beta_1, move.count),
         beta2_power=tf.pow(settings.beta_2, move.count),
-        lr=move.learning_rate,
+        lr=move.rate(name),
         beta1=settings.beta_1,
         beta2=settings.beta_2,
         epsilon=settings.epsilon,

@@ -6,6 +6,7 @@ values. Knows nothing about where tensors live or how gradients come about.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -61,13 +62,22 @@ class Move:
         step: number of the update from 1, a whole-number scalar.
         learning_rate: of the update.
         scale: what gradients are multiplied with.
+        factors: of the learning rate by the weight's name; 1 where there is none.
     """
 
-    def __init__(self, settings: EngineSettings, step: Any, learning_rate: Any, scale: Any) -> None:
+    def __init__(
+        self,
+        settings: EngineSettings,
+        step: Any,
+        learning_rate: Any,
+        scale: Any,
+        factors: Mapping[str, float],
+    ) -> None:
         self.count = ops.cast(step, "float32")
-        self.learning_rate, self.scale = learning_rate, scale
+        self.scale = scale
+        self._learning_rate, self._factors = learning_rate, factors
         self._rules = {True: settings.rule, False: settings.rule.without_decay()}
-        self._sizes = {key: rule.size(learning_rate, self.count) for key, rule in self._rules.items()}
+        self._sizes: dict[tuple[bool, float], Any] = {}
         self._kept = (
             None if settings.ema is None else kept_share(self.count, settings.ema, warmup=settings.ema_warmup)
         )
@@ -76,13 +86,25 @@ class Move:
         """Return the rule of a weight, which knows whether the weight decays."""
         return self._rules[decays(name)]
 
+    def rate(self, name: str) -> Any:
+        """Return the learning rate of a weight."""
+        factor = self._factors.get(name, 1.0)
+        return self._learning_rate if factor == 1 else self._learning_rate * factor
+
     def decay(self, name: str) -> Any | None:
         """Return what a weight is multiplied with before its step; None: nothing."""
-        return self.rule(name).decay(self.learning_rate)
+        return self.rule(name).decay(self.rate(name))
+
+    def _size(self, name: str) -> Any:
+        """Return what all weights of one rate and one decay share."""
+        key = decays(name), self._factors.get(name, 1.0)
+        if key not in self._sizes:
+            self._sizes[key] = self.rule(name).size(self.rate(name), self.count)
+        return self._sizes[key]
 
     def step(self, name: str, weight: Any, gradient: Any, slots: Slots) -> tuple[Any, dict[str, Any]]:
         """Return the next value of a decayed weight, and its next slots."""
-        return self.rule(name).step(weight, gradient * self.scale, slots, self._sizes[decays(name)])
+        return self.rule(name).step(weight, gradient * self.scale, slots, self._size(name))
 
     def whole(self, name: str, weight: Any, gradient: Any, slots: Slots) -> tuple[Any, dict[str, Any]]:
         """Return what ``step`` does, of a weight that has not decayed yet."""

@@ -18,7 +18,6 @@ from clue_runner.config.loader import config_hash
 from clue_runner.console import Console
 from clue_runner.console.signals import Signals
 from clue_runner.engines.base import Engine
-from clue_runner.engines.states import AVERAGE
 from clue_runner.runs.events import EventLog, Resume, Save, Warned, read_events
 from clue_runner.runs.folder import RunFolder
 from clue_runner.runs.machine import machine
@@ -35,7 +34,8 @@ from clue_runner.training.evaluation import (
     answer_within_memory,
     smaller_batches,
 )
-from clue_runner.training.network import load_pretrained, weights_header
+from clue_runner.training.network import weights_header
+from clue_runner.training.pretrained.weights import load_pretrained
 from clue_runner.training.run_display import RunDisplay
 from clue_runner.training.setup import Setup
 
@@ -123,8 +123,9 @@ class Job:
 
     def load_pretrained(self) -> None:
         """Put pretrained weights, where there are any, in the place of the random ones."""
-        if self.setup.checkpoint is not None:
-            for name in load_pretrained(self.engine, self.setup.checkpoint):
+        setup = self.setup
+        if setup.checkpoint is not None:
+            for name in load_pretrained(self.engine, setup.checkpoint, setup.run.model, setup.tokenizer):
                 self.warn(f"{name} is not in the checkpoint and starts from random weights")
 
     def reload(self) -> Progress:
@@ -199,11 +200,8 @@ class Job:
         self.restore_best()
         weights = self.engine.get_weights(averaged=True)
         fresh = {name: np.zeros_like(value) for name, value in self.engine.get_state().items()}
-        for name, value in weights.items():
-            fresh[name] = value
-            if AVERAGE + name in fresh:
-                fresh[AVERAGE + name] = value
         self.engine.set_state(fresh)
+        self.engine.set_weights(weights)
 
     # ------------------------------------------------------------------------ answers
 

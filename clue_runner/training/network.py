@@ -11,15 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from clue_runner.adapters.base import Adapter, load_adapter
 from clue_runner.architectures.settings import build_backbone, header, shape_of
 from clue_runner.checkpoints.checkpoint import Checkpoint
 from clue_runner.checkpoints.importer import read_checkpoint
-from clue_runner.checkpoints.load import load_into
 from clue_runner.checkpoints.vocabularies import refuse_other_vocabulary
+from clue_runner.config.scalars import rates_of
 from clue_runner.config.schema import Run
 from clue_runner.config.shipped import clue_home
 from clue_runner.engines import Engine, EngineSettings, create_engine
@@ -38,6 +35,7 @@ from clue_runner.engines.techniques import make_techniques
 from clue_runner.models.shape import BlockShape
 from clue_runner.tokens.tokenizer import Tokenizer
 from clue_runner.training.prepare import find_vocabulary
+from clue_runner.training.pretrained.weights import correctable_table
 
 
 @dataclass(frozen=True)
@@ -54,22 +52,6 @@ class Choices:
         return {"device": self.device.text, "precision": self.precision.value, "jit": self.jit.value}
 
 
-@dataclass
-class _Slot:
-    """A weight that a checkpoint may assign."""
-
-    value: NDArray[Any]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Return the weight's shape."""
-        return self.value.shape
-
-    def assign(self, value: NDArray[Any]) -> None:
-        """Take the checkpoint's values in the weight's own type."""
-        self.value = np.asarray(value, dtype=self.value.dtype)
-
-
 def open_checkpoint(run: Run) -> Checkpoint | None:
     """Return the pretrained checkpoint of a run, every tensor accounted for; None for random weights.
 
@@ -79,7 +61,10 @@ def open_checkpoint(run: Run) -> Checkpoint | None:
     if run.model.init == "random" or run.model.checkpoint is None:
         return None
     ignore = [name.strip() for name in (run.model.ignore or "").split(",") if name.strip()]
-    return read_checkpoint(run.model.checkpoint, ignore=ignore)
+    checkpoint = read_checkpoint(run.model.checkpoint, ignore=ignore)
+    if run.model.mlm_correction is not None:
+        correctable_table(checkpoint)
+    return checkpoint
 
 
 def open_tokenizer(run: Run, checkpoint: Checkpoint | None) -> Tokenizer:
@@ -181,14 +166,6 @@ def network_builder(adapter: Adapter, choices: Choices, *, vocab_size: int) -> C
     return build
 
 
-def load_pretrained(engine: Engine, checkpoint: Checkpoint) -> list[str]:
-    """Put a checkpoint's weights into a network; return the names that keep their random values."""
-    slots = {name: _Slot(value) for name, value in engine.get_weights(averaged=False).items()}
-    kept = load_into(slots, checkpoint)
-    engine.set_weights({name: slot.value for name, slot in slots.items()})
-    return kept
-
-
 def weights_header(run: Run, vocab_size: int) -> dict[str, Any]:
     """Return what a saved weight file says about the network in it."""
     return header(shape_of(run.model), vocab_size, lowercase=run.model.lowercase)
@@ -206,4 +183,8 @@ def engine_settings(run: Run, choices: Choices) -> EngineSettings:
         seed=run.seed,
         ema_warmup=train.ema_warmup,
         techniques=make_techniques(train.model_dump()),
+        layer_decay=train.layer_decay,
+        rates=rates_of(train.rates),
+        lookahead=train.lookahead,
+        lookahead_share=train.lookahead_share,
     )

@@ -1,4 +1,4 @@
-"""The learning rate of each update: warm-up from 0, then linear, cosine or no decay.
+"""The learning rate of each update: warm-up from 0, then one of several ways down, or none.
 
 In: the update's index, their total, the train settings. Out: one float.
 Knows nothing about optimizers; the engine gets the value as a number.
@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import math
 from typing import Protocol
+
+import numpy as np
+
+from clue_runner.config.scalars import points_of
 
 
 class ScheduleSettings(Protocol):
@@ -19,7 +23,11 @@ class ScheduleSettings(Protocol):
 
     @property
     def schedule(self) -> str:
-        """Return ``linear``, ``cosine`` or ``constant``."""
+        """Return which way the rate goes after warm-up."""
+
+    @property
+    def schedule_points(self) -> str:
+        """Return the points of ``piecewise``."""
 
     @property
     def warmup_ratio(self) -> float:
@@ -54,4 +62,9 @@ def learning_rate(update_index: int, total_updates: int, settings: ScheduleSetti
         return settings.learning_rate * (1 - progress)
     if settings.schedule == "cosine":
         return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+    if settings.schedule == "inverse_sqrt":
+        return settings.learning_rate * math.sqrt(max(warmup, 1) / (update_index + 1))
+    if settings.schedule == "piecewise":
+        shares, factors = zip(*points_of(settings.schedule_points), strict=True)
+        return settings.learning_rate * float(np.interp(progress, shares, factors))
     raise ValueError(f"no schedule called {settings.schedule!r}")

@@ -34,6 +34,7 @@ NAMES = {
     "models",
     "train",
     "bench",
+    "baseline",
     "memory",
     "predict",
     "evaluate",

@@ -20,6 +20,7 @@ DEFAULT_EMBEDDING = 128  # of ElectraConfig
 class Shape(LearnedSizes):
     """Sizes and options of ELECTRA's discriminator or generator."""
 
+    MASKED: ClassVar[str | None] = None  # a discriminator saw words that a generator had put in, no masks
     SIZES: ClassVar[frozenset[str]] = EncoderSizes.SIZES | {"embedding_width"}
     REFUSED: ClassVar[Mapping[str, Sequence[Any]]] = {
         **EncoderSizes.REFUSED,

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from clue_runner.config.schema import Section
+from clue_runner.errors import UsageError
 
 
 class Slices(NamedTuple):
@@ -120,6 +121,27 @@ class Technique:
             key: (2,) int32 dropout key of the micro-batch; passes with the same key have the same masks.
         """
         return once(batch, key, None)
+
+
+def refuse(technique: str, reason: str | None) -> None:
+    """Stop where there is a reason why the network cannot have a technique.
+
+    Raises:
+        UsageError: it cannot; the message says why.
+    """
+    if reason is not None:
+        raise UsageError(
+            f"this run cannot have {technique}: {reason}",
+            where=f"train.{technique}",
+            next_step=f"leave it out (--set train.{technique}=null), or choose another head or model",
+        )
+
+
+def immovable(network: Any) -> str | None:
+    """Return why the network's embedded tokens cannot be moved; None: they can."""
+    if network.noise_width is None:
+        return "the network has no backbone whose embedded tokens could be moved"
+    return None
 
 
 def _sum(first: Any, second: Any) -> Any:

@@ -19,15 +19,28 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from clue_runner.models.heads.base import Head
-from clue_runner.models.heads.labels import token_vectors
+from clue_runner.models.heads.base import encoded
+from clue_runner.models.heads.labels import dropped
+from clue_runner.models.heads.scored import ScoredHead
 from clue_runner.models.heads.span_scorer import SpanScorer, spans_allowed
 from clue_runner.models.kernels import NEGATIVE, dense
 
 CANDIDATES = 20  # answers kept of each window
 
 
-class SpanAnswerHead(Head):
+class AnswerHead(ScoredHead):
+    """What both forms have in common: vectors of all tokens, and classes that most texts do not have."""
+
+    refused = dict.fromkeys(
+        ("label_smoothing", "focal"), "its classes are places in a text, most of which can be no answer"
+    )
+
+    def vectors(self, batch: Mapping[str, Any], key: Any | None) -> Any:
+        """Return (rows, length, width)."""
+        return encoded(self.backbone, batch, key)[0]
+
+
+class SpanAnswerHead(AnswerHead):
     """GlobalPointer with one head: a softmax over all spans of a window.
 
     Args:
@@ -57,7 +70,11 @@ class SpanAnswerHead(Head):
 
     def span_scores(self, batch: Mapping[str, Any], key: Any | None) -> Any:
         """Return (rows, length, length) float32."""
-        sequence = token_vectors(self.backbone, batch, key, self.rate)
+        return self.scored(batch, key)
+
+    def scores(self, vectors: Any, batch: Mapping[str, Any], key: Any | None) -> Any:
+        """Return (rows, length, length) float32."""
+        sequence = dropped(vectors, self.backbone, key, self.rate)
         return self.scorer(sequence, with_first(text_tokens(batch)))[:, 0]
 
     def answer(self, batch: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,15 +83,19 @@ class SpanAnswerHead(Head):
         total = ops.logsumexp(_flat(scores), axis=-1)
         return best_spans(scores - total[:, None, None], text_tokens(batch), self.longest)
 
-    def loss(self, batch: Mapping[str, Any], key: Any | None = None) -> tuple[Any, Any]:
+    def distributions(self, scores: Any, batch: Mapping[str, Any]) -> list[tuple[Any, Any]]:
+        """Return the softmax over all spans of each window."""
+        return [(_flat(scores), batch["weight"])]
+
+    def loss_of(self, scores: Any, batch: Mapping[str, Any]) -> tuple[Any, Any]:
         """Return (sum of weighted cross-entropies over all spans, sum of weights), float32 scalars."""
-        scores, answer = self.span_scores(batch, key), batch["answer"]
+        answer = batch["answer"]
         cell = answer[:, 0] * ops.shape(scores)[1] + answer[:, 1]
         losses = _cross_entropies(_flat(scores), cell)
         return ops.sum(losses * batch["weight"]), ops.sum(batch["weight"])
 
 
-class BorderAnswerHead(Head):
+class BorderAnswerHead(AnswerHead):
     """Two columns: a softmax over first tokens and one over last tokens.
 
     Args:
@@ -94,7 +115,11 @@ class BorderAnswerHead(Head):
 
     def border_scores(self, batch: Mapping[str, Any], key: Any | None) -> Any:
         """Return (rows, 2, length) float32."""
-        sequence = token_vectors(self.backbone, batch, key, self.rate)
+        return self.scored(batch, key)
+
+    def scores(self, vectors: Any, batch: Mapping[str, Any], key: Any | None) -> Any:
+        """Return (rows, 2, length) float32."""
+        sequence = dropped(vectors, self.backbone, key, self.rate)
         flat = ops.cast(ops.reshape(sequence, (-1, self.backbone.width)), "float32")
         columns = dense(flat, ops.convert_to_tensor(self.kernel), ops.convert_to_tensor(self.bias))
         shape = (ops.shape(sequence)[0], ops.shape(sequence)[1], 2)
@@ -108,9 +133,13 @@ class BorderAnswerHead(Head):
         spans = logs[:, 0, :, None] + logs[:, 1, None, :]
         return best_spans(spans, text_tokens(batch), self.longest)
 
-    def loss(self, batch: Mapping[str, Any], key: Any | None = None) -> tuple[Any, Any]:
+    def distributions(self, scores: Any, batch: Mapping[str, Any]) -> list[tuple[Any, Any]]:
+        """Return the softmaxes over first and over last tokens, each of half weight."""
+        return [(scores[:, column], batch["weight"] / 2) for column in (0, 1)]
+
+    def loss_of(self, scores: Any, batch: Mapping[str, Any]) -> tuple[Any, Any]:
         """Return (sum of the weighted means of both cross-entropies, sum of weights), float32 scalars."""
-        scores, answer = self.border_scores(batch, key), batch["answer"]
+        answer = batch["answer"]
         losses = _cross_entropies(scores[:, 0], answer[:, 0]) + _cross_entropies(scores[:, 1], answer[:, 1])
         return ops.sum(losses * batch["weight"]) / 2, ops.sum(batch["weight"])
 

@@ -37,6 +37,10 @@ class Head(Part):
         """Return the width of ``NOISE``; None where the network takes none."""
         return None if self.backbone is None else int(self.backbone.embedding_width)
 
+    def reason_against(self, technique: str) -> str | None:
+        """Return why the network cannot have a technique that looks into its loss; None: it can."""
+        return "its loss is its own and cannot be looked into"
+
     def loss(self, batch: Mapping[str, Any], key: Any | None = None) -> tuple[Any, Any]:
         """Return (sum of example losses, sum of example weights), both float32 scalars.
 

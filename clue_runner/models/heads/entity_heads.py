@@ -12,13 +12,17 @@ from typing import Any
 from keras import ops
 
 from clue_runner.models.heads import crf
-from clue_runner.models.heads.base import Head
-from clue_runner.models.heads.labels import token_vectors
+from clue_runner.models.heads.base import encoded
+from clue_runner.models.heads.labels import dropped
+from clue_runner.models.heads.scored import ScoredHead, softmax_losses
 from clue_runner.models.heads.span_scorer import SpanScorer, multilabel_loss
 from clue_runner.models.kernels import dense
 
+NO_CLASSES = "its loss ranks spans against a bound: there are no classes among which one is right"
+CHAIN = "a chain of tags is scored as a whole: no token has a distribution of its own"
 
-class PointerHead(Head):
+
+class PointerHead(ScoredHead):
     """GlobalPointer, or its efficient form, on the backbone's token vectors.
 
     Args:
@@ -41,6 +45,7 @@ class PointerHead(Head):
         seed: int = 0,
     ) -> None:
         super().__init__("head", seed, backbone.dtype_policy.name)
+        self.refused = dict.fromkeys(("label_smoothing", "focal", "r_drop"), NO_CLASSES)
         self.backbone, self.rate, self.span_tables = backbone, dropout_rate, types
         self.scorer = SpanScorer(
             "head/scorer",
@@ -54,20 +59,27 @@ class PointerHead(Head):
 
     def span_scores(self, batch: Mapping[str, Any], key: Any | None) -> Any:
         """Return (rows, types, length, length) float32; above 0 is a span."""
-        sequence = token_vectors(self.backbone, batch, key, self.rate)
-        return self.scorer(sequence, text_tokens(batch))
+        return self.scored(batch, key)
+
+    def vectors(self, batch: Mapping[str, Any], key: Any | None) -> Any:
+        """Return (rows, length, width)."""
+        return encoded(self.backbone, batch, key)[0]
+
+    def scores(self, vectors: Any, batch: Mapping[str, Any], key: Any | None) -> Any:
+        """Return (rows, types, length, length) float32."""
+        return self.scorer(dropped(vectors, self.backbone, key, self.rate), text_tokens(batch))
 
     def answer(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Return ``span_scores`` (rows, types, length, length) float32; above 0 is a span."""
         return {"span_scores": self.span_scores(batch, None)}
 
-    def loss(self, batch: Mapping[str, Any], key: Any | None = None) -> tuple[Any, Any]:
+    def loss_of(self, scores: Any, batch: Mapping[str, Any]) -> tuple[Any, Any]:
         """Return (sum of multi-label losses, sum of weights), float32 scalars."""
-        losses = multilabel_loss(self.span_scores(batch, key), batch["spans"])
+        losses = multilabel_loss(scores, batch["spans"])
         return ops.sum(losses * batch["weight"]), ops.sum(batch["weight"])
 
 
-class TagHead(Head):
+class TagHead(ScoredHead):
     """One tag a token, independently (softmax) or as a chain (CRF).
 
     The weight of a row is the number of its tokens, so that the loss is one of tokens in both forms.
@@ -84,6 +96,7 @@ class TagHead(Head):
         self, backbone: Any, tags: int, *, chain: bool = False, dropout_rate: float = 0.1, seed: int = 0
     ) -> None:
         super().__init__("head", seed, backbone.dtype_policy.name)
+        self.refused = dict.fromkeys(("label_smoothing", "focal", "r_drop"), CHAIN) if chain else {}
         self.backbone, self.rate, self.chain = backbone, dropout_rate, chain
         self.kernel = self.weight("output/kernel", (backbone.width, tags))
         self.bias = self.weight("output/bias", (tags,), "zeros")
@@ -94,7 +107,15 @@ class TagHead(Head):
 
     def tag_scores(self, batch: Mapping[str, Any], key: Any | None) -> Any:
         """Return (rows, length, tags) float32."""
-        sequence = token_vectors(self.backbone, batch, key, self.rate)
+        return self.scored(batch, key)
+
+    def vectors(self, batch: Mapping[str, Any], key: Any | None) -> Any:
+        """Return (rows, length, width)."""
+        return encoded(self.backbone, batch, key)[0]
+
+    def scores(self, vectors: Any, batch: Mapping[str, Any], key: Any | None) -> Any:
+        """Return (rows, length, tags) float32."""
+        sequence = dropped(vectors, self.backbone, key, self.rate)
         flat = ops.cast(ops.reshape(sequence, (-1, self.backbone.width)), "float32")
         scores = dense(flat, ops.convert_to_tensor(self.kernel), ops.convert_to_tensor(self.bias))
         rows, length = ops.shape(batch["token_ids"])[0], ops.shape(batch["token_ids"])[1]
@@ -111,10 +132,9 @@ class TagHead(Head):
             }
         return outputs
 
-    def loss(self, batch: Mapping[str, Any], key: Any | None = None) -> tuple[Any, Any]:
+    def loss_of(self, scores: Any, batch: Mapping[str, Any]) -> tuple[Any, Any]:
         """Return (sum of negative log-likelihoods, number of text tokens), float32 scalars."""
-        scores, tags = self.tag_scores(batch, key), batch["tag"]
-        inside = ops.cast(text_tokens(batch), "float32") * batch["weight"][:, None]
+        tags, inside = batch["tag"], self._inside(batch)
         if self.chain:
             chain = [ops.convert_to_tensor(weight) for weight in (self.transitions, self.start, self.end)]
             # behind [CLS]; what [SEP] and padding hold is not looked at
@@ -122,8 +142,16 @@ class TagHead(Head):
             likelihood = crf.log_likelihood(scores[:, 1:], tags[:, 1:], counts, *chain)
             return -ops.sum(likelihood * batch["weight"]), ops.sum(inside)
         chosen = ops.one_hot(tags, scores.shape[-1], dtype="float32")
-        losses = ops.logsumexp(scores, axis=-1) - ops.sum(chosen * scores, axis=-1)
+        losses = softmax_losses(scores, chosen, self.objective)
         return ops.sum(losses * inside), ops.sum(inside)
+
+    def distributions(self, scores: Any, batch: Mapping[str, Any]) -> list[tuple[Any, Any]]:
+        """Return the tags' softmax of each text token."""
+        return [(scores, self._inside(batch))]
+
+    def _inside(self, batch: Mapping[str, Any]) -> Any:
+        """Return (rows, length) float32: 1 on the text tokens of rows that count."""
+        return ops.cast(text_tokens(batch), "float32") * batch["weight"][:, None]
 
 
 def text_tokens(batch: Mapping[str, Any]) -> Any:

@@ -13,13 +13,15 @@ from keras import ops
 
 from clue_runner.models import dropout
 from clue_runner.models.drop_tokens import drop_tokens
-from clue_runner.models.heads.base import Head, encoded
+from clue_runner.models.heads.base import encoded
+from clue_runner.models.heads.scored import Objective, ScoredHead, softmax_losses
 from clue_runner.models.kernels import NEGATIVE, dense
 
 Pooling = Literal["pooler", "first", "mean", "max"]
+PLAIN = Objective()
 
 
-class ClassificationHead(Head):
+class ClassificationHead(ScoredHead):
     """One dense layer on the pooled text.
 
     Args:
@@ -53,26 +55,37 @@ class ClassificationHead(Head):
 
     def logits(self, batch: Mapping[str, Any], key: Any | None) -> Any:
         """Return (rows, labels) float32; ``key=None``: no dropout."""
+        return self.scored(batch, key)
+
+    def vectors(self, batch: Mapping[str, Any], key: Any | None) -> Any:
+        """Return (rows, width): the pooled texts."""
         batch = drop_tokens(batch, self.drop_share, key)
         sequence, pooled = encoded(self.backbone, batch, key, first_only=not self.every_token)
-        text = pooled if self.pooling == "pooler" else pool(sequence, batch["lengths"], self.pooling)
+        return pooled if self.pooling == "pooler" else pool(sequence, batch["lengths"], self.pooling)
+
+    def scores(self, vectors: Any, batch: Mapping[str, Any], key: Any | None) -> Any:
+        """Return (rows, labels) float32."""
+        text = vectors
         shape = (ops.shape(text)[0], self.backbone.width)
         text = dropout.apply(text, dropout.mask(key, "head", shape, self.rate, self.compute_dtype))
         kernel, bias = ops.convert_to_tensor(self.kernel), ops.convert_to_tensor(self.bias)
         return dense(ops.cast(text, "float32"), kernel, bias)
 
-    def loss(self, batch: Mapping[str, Any], key: Any | None = None) -> tuple[Any, Any]:
+    def loss_of(self, scores: Any, batch: Mapping[str, Any]) -> tuple[Any, Any]:
         """Return (sum of weighted cross-entropies, sum of weights), float32 scalars."""
-        return cross_entropy(self.logits(batch, key), batch["label"], batch["weight"])
+        return cross_entropy(scores, batch["label"], batch["weight"], self.objective)
+
+    def distributions(self, scores: Any, batch: Mapping[str, Any]) -> list[tuple[Any, Any]]:
+        """Return the labels' softmax of each row."""
+        return [(scores, batch["weight"])]
 
     def answer(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Return ``logits`` (rows, labels) float32."""
         return {"logits": self.logits(batch, None)}
 
 
-def token_vectors(backbone: Any, batch: Mapping[str, Any], dropout_key: Any | None, rate: float) -> Any:
-    """Return the backbone's (rows, length, width) after dropout at ``rate``."""
-    sequence, _ = encoded(backbone, batch, dropout_key)
+def dropped(sequence: Any, backbone: Any, dropout_key: Any | None, rate: float) -> Any:
+    """Return the backbone's (rows, length, width) after the head's dropout."""
     shape = (ops.shape(sequence)[0], ops.shape(sequence)[1], backbone.width)
     return dropout.apply(sequence, dropout.mask(dropout_key, "head", shape, rate, backbone.compute_dtype))
 
@@ -90,14 +103,15 @@ def pool(sequence: Any, lengths: Any, pooling: str) -> Any:
     return ops.cast(total / ops.expand_dims(count, 1), sequence.dtype)
 
 
-def cross_entropy(logits: Any, label: Any, weight: Any) -> tuple[Any, Any]:
+def cross_entropy(logits: Any, label: Any, weight: Any, objective: Objective = PLAIN) -> tuple[Any, Any]:
     """Return (sum, weight) of softmax cross-entropy; a label of -1 belongs to a row of weight 0.
 
     Args:
         logits: (rows, labels) float32.
         label: (rows,) int32.
         weight: (rows,) float32; 0 on padding rows.
+        objective: smoothing and focus.
     """
     chosen = ops.one_hot(label, logits.shape[-1], dtype="float32")
-    losses = ops.logsumexp(logits, axis=-1) - ops.sum(chosen * logits, axis=-1)
+    losses = softmax_losses(logits, chosen, objective)
     return ops.sum(losses * weight), ops.sum(weight)

@@ -1,0 +1,43 @@
+"""Gradient penalty: the squared length of the loss's gradient with respect to the embedded tokens is added.
+
+The length is each row's own. Sources: kexue.fm/archives/7234 (the first-order effect of adversarial
+training), bert4keras ``task_iflytek_gradient_penalty.py``, where it is that of the table of all tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from clue_runner.config.schema import Section
+from clue_runner.engines.techniques.base import Loss, Technique, immovable, refuse
+
+
+class GradientPenaltySettings(Section):
+    """How much the penalty counts."""
+
+    gradient_penalty: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="half of this times each row's squared gradient of its tokens is added; null: off"
+    )
+
+
+class GradientPenalty(Technique):
+    """The gradient of a gradient, exact: one more pass back through both passes."""
+
+    settings: GradientPenaltySettings
+    settings_type = GradientPenaltySettings
+    changes_loss = True
+
+    def prepare(self, network: Any) -> None:
+        """Refuse networks whose tokens cannot be moved."""
+        refuse("gradient_penalty", immovable(network))
+
+    def loss(self, inner: Loss, batch: Mapping[str, Any], key: Any) -> tuple[Any, Any]:
+        """Return the loss with the penalty in it."""
+        from keras import ops
+
+        loss, weight, gradient = inner.slope(batch, key)
+        half = 0.5 * (self.settings.gradient_penalty or 0.0)
+        return loss + half * ops.sum(ops.square(gradient)), weight

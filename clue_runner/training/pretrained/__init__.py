@@ -1,0 +1,1 @@
+"""Pretrained weights on their way into a network."""
