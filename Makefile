@@ -26,7 +26,7 @@ test: install    ## unit, contract, fault and real-data tests, once per backend
 	KERAS_BACKEND=jax $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m backend
 
 smoke: install   ## the smoke suite: every kind of task from data to a table, on the records that ship
-	$(BIN)/clue bench run smoke --output build/smoke --junit build/smoke.xml --markdown build/smoke.md
+	$(BIN)/clue bench run smoke --workers 2 --output build/smoke --junit build/smoke.xml --markdown build/smoke.md
 
 lint: install    ## ruff: rules and format
 	$(BIN)/ruff check .
