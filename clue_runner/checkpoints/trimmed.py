@@ -7,7 +7,7 @@ Knows nothing about texts or single families.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clue_runner.checkpoints.checkpoint import Checkpoint, Weights
-from clue_runner.tokens.kept import Rows, mean_rows
+from clue_runner.config.schema import ModelSettings
+from clue_runner.errors import UsageError
+from clue_runner.tokens.any_tokenizer import AnyTokenizer
+from clue_runner.tokens.kept import COMPOUND, KEEP, Rows, mean_rows, trim_vocabulary
+from clue_runner.tokens.tokenizer import Tokenizer
 
 
 class TrimmedWeights(Weights):
@@ -86,3 +90,32 @@ def trim(checkpoint: Checkpoint, rows: Rows) -> Checkpoint:
         if axis in counting
     }
     return replace(checkpoint, weights=TrimmedWeights(checkpoint.weights, tables, rows), vocab_size=len(rows))
+
+
+def fewer_pieces(
+    model: ModelSettings,
+    tokenizer: AnyTokenizer,
+    checkpoint: Checkpoint | None,
+    encode: Callable[[AnyTokenizer], object],
+    say: Callable[[str], None],
+) -> tuple[AnyTokenizer, Checkpoint | None]:
+    """Return a run's tokenizer and checkpoint, with the pieces that its settings leave.
+
+    Args:
+        model: ``keep_tokens`` and ``compound_tokens``; without both nothing changes.
+        tokenizer: of the checkpoint, or the shipped one.
+        checkpoint: None: the run begins from random weights.
+        encode: called with a tokenizer, encodes all texts of the run with it.
+        say: told what was done.
+
+    Raises:
+        UsageError: as ``trim_vocabulary``, or a vocabulary that the task makes of its own texts.
+    """
+    if model.keep_tokens is None and model.compound_tokens is None:
+        return tokenizer, checkpoint
+    if not isinstance(tokenizer, Tokenizer):
+        raise UsageError("this kind of task makes a vocabulary of its own", where=f"{KEEP}, {COMPOUND}")
+    keep, compound = model.keep_tokens, model.compound_tokens
+    trimmed = trim_vocabulary(tokenizer, keep=keep, compound=compound, encode=encode)
+    say(trimmed.note)
+    return trimmed.tokenizer, checkpoint and trim(checkpoint, trimmed.rows)

@@ -33,6 +33,7 @@ ORDER = (
     "memory",
     "predict",
     "ask",
+    "generate",
     "evaluate",
     "submit",
     "config",

@@ -136,6 +136,7 @@ class Asker:
         self._warn: Callable[[str], None] = console.warn
         self._adapter = load_adapter(card, run)
         self._tokenizer = _tokenizer(member, self._adapter)
+        self._adapter.tokenizer = self._tokenizer
         choices = choose(run)
         saved = member.best.state.buckets
         self._buckets = None if saved is None else tuple(int(length) for length in saved)

@@ -135,3 +135,20 @@ def test_the_other_layout_needs_tensorflow(folders: Any, tmp_path: Path, clue: A
     assert outcome.exit_code == 4
     assert "needs TensorFlow" in outcome.stderr and "--to huggingface" in outcome.stderr
     assert not (tmp_path / "new").exists()
+
+
+@tensorflow
+@pytest.mark.parametrize("name", ["albert", "electra", "nezha", "roformer-v2"])
+def test_every_family_with_names_in_both_layouts(tmp_path: Path, clue: Any, name: str) -> None:
+    source = Path(__file__).parents[1] / "goldens" / "encoders" / name
+    assert clue("convert", source, tmp_path / "google", "--to", "tensorflow").exit_code == 0
+    assert clue("convert", tmp_path / "google", tmp_path / "back").exit_code == 0
+    assert stored(tmp_path / "back") == stored(source)
+
+
+def test_a_family_without_names_in_a_layout_says_so(tmp_path: Path, clue: Any) -> None:
+    source = Path(__file__).parents[1] / "goldens" / "encoders" / "deberta"
+    outcome = clue("convert", source, tmp_path / "google", "--to", "tensorflow")
+    assert outcome.exit_code == 4 and "cannot be written in this layout" in outcome.stderr
+    assert clue("convert", source, tmp_path / "face").exit_code == 0
+    assert stored(tmp_path / "face") == stored(source)

@@ -35,6 +35,8 @@ NAMES = {
     "train",
     "bench",
     "baseline",
+    "compare",
+    "report",
     "memory",
     "predict",
     "evaluate",

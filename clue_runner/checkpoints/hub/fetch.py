@@ -23,6 +23,7 @@ from clue_runner.checkpoints.formats.recognise import face_weights
 from clue_runner.checkpoints.formats.shards import shard_names
 from clue_runner.checkpoints.hub.pins import HubName, Pin, read_pin, write_pin
 from clue_runner.checkpoints.tokenizer_files import DECISIVE_FILES
+from clue_runner.data.at_hand import is_offline
 from clue_runner.errors import CheckpointError, ClueError, Problem, StorageError
 from clue_runner.tokens.tokenizer_json import TOKENIZER_JSON
 
@@ -114,6 +115,15 @@ def other_files(name: HubName, pin: Pin, problems: Sequence[Problem]) -> Checkpo
 
 def _listing(library: Any, name: HubName, revision: str) -> Listing:
     """Ask the hub what a revision holds; where it does not answer, take what its library has kept."""
+    if is_offline():
+        kept = _kept(name, revision)
+        if kept is None:
+            raise CheckpointError(
+                f"{name} was not fetched yet, and downloads are off",
+                where="CLUE_OFFLINE",
+                next_step=f"fetch it where there is a network: clue models get {name}",
+            )
+        return kept
     endpoint = os.environ.get("HF_ENDPOINT")
     try:
         info = library.HfApi(endpoint=endpoint).model_info(

@@ -286,6 +286,17 @@ def test_what_is_no_name(text: str) -> None:
         parse_name(text)
 
 
+def test_downloads_that_are_off(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLUE_OFFLINE", "1")
+    with pytest.raises(CheckpointError, match="was not fetched yet, and downloads are off"):
+        read_checkpoint(NAME)
+    assert hub.requests == []
+    monkeypatch.delenv("CLUE_OFFLINE")
+    first = read_checkpoint(NAME).sha256
+    monkeypatch.setenv("CLUE_OFFLINE", "1")
+    assert read_checkpoint(NAME).sha256 == first
+
+
 def test_without_the_library_the_extra_is_named(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "huggingface_hub", None)
     with pytest.raises(CheckpointError, match=re.escape("clue-runner[hub]")):

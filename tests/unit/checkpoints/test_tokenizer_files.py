@@ -198,7 +198,8 @@ def test_another_file_beside_the_weights_is_refused_unless_trusted(
 def test_a_run_refuses_another_vocabulary_unless_it_is_told_to_trust_it(
     folders: Any, folder: Path, tmp_path: Path
 ) -> None:
-    from clue_runner.training.network import open_checkpoint, open_tokenizer
+    from clue_runner.training.network import open_tokenizer
+    from clue_runner.training.pretrained.opening import open_checkpoint
 
     def tokenizer(*overrides: str) -> Tokenizer:
         run = load_run(

@@ -252,7 +252,8 @@ def test_damaged_files_are_named(folder: Path, content: bytes) -> None:
 
 def test_a_run_takes_the_vocabulary_and_keeps_it_as_vocab_txt(folder: Path) -> None:
     from clue_runner.adapters.sections import load_run
-    from clue_runner.training.network import open_checkpoint, open_tokenizer
+    from clue_runner.training.network import open_tokenizer
+    from clue_runner.training.pretrained.opening import open_checkpoint
 
     run = load_run(
         task="afqmc",

@@ -44,19 +44,12 @@ def big_vocabulary(folders: Any, folder: Path) -> Path:
 def test_a_run_with_its_own_texts_pieces_answers_the_same(folders: Any, tmp_path: Path, clue: Any) -> None:
     model = big_vocabulary(folders, tmp_path / "model")
 
+    base = ["train", "--task", "afqmc", "--data", "sample", "--model", model]
+    for setting in ("train.max_steps=3", "data.max_length=24", "train.precision=float32"):
+        base += ["--set", setting]
+
     def train(name: str, *options: str) -> dict[str, Any]:
-        outcome = clue(
-            *("train", "--task", "afqmc", "--data", "sample", "--model", model, "--output", tmp_path / name),
-            *(
-                "--set",
-                "train.max_steps=3",
-                "--set",
-                "data.max_length=24",
-                "--set",
-                "train.precision=float32",
-            ),
-            *("--json", *options),
-        )
+        outcome = clue(*base, "--output", tmp_path / name, "--json", *options)
         assert outcome.exit_code == 0, outcome.stderr
         result: dict[str, Any] = json.loads(outcome.stdout.splitlines()[-1])
         return result
@@ -74,8 +67,5 @@ def test_a_run_with_its_own_texts_pieces_answers_the_same(folders: Any, tmp_path
         "predict", "--run", tmp_path / "small", "--split", "dev", "--data", "sample", "--output", "-"
     )
     assert again.exit_code == 0, again.stderr
-    differs = clue(
-        *("train", "--task", "afqmc", "--data", "sample", "--model", model, "--output", tmp_path / "small"),
-        *("--set", "train.max_steps=3", "--set", "data.max_length=24", "--set", "train.precision=float32"),
-    )
+    differs = clue(*base, "--output", tmp_path / "small")
     assert differs.exit_code == 4 and "keep_tokens" in differs.stderr
