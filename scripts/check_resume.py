@@ -232,7 +232,7 @@ def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str
 
 
 def alter_saved_state(folder: Path) -> Path:
-    """Move the newest state's place in the epoch by one update, its manifest written anew; return that state."""
+    """Move the newest state's place in the epoch by one update, with a fresh manifest; return that state."""
     newest = list_snapshots(folder / "checkpoints")[0]
     path = newest / "state.json"
     state = json.loads(path.read_text(encoding="utf-8"))

@@ -111,6 +111,30 @@ def foreign_files() -> Iterator[tuple[str, bytes, Reader]]:
         yield f"{name} as any layout", raw, recognise
 
 
+def tokenizer_json(pieces: bytes) -> bytes:
+    """Return a tokenizer.json with these pieces."""
+    vocab = {piece: index for index, piece in enumerate(pieces.decode().split("\n"))}
+    model = {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##", "vocab": vocab}
+    normalizer = {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True}
+    normalizer |= {"strip_accents": None, "lowercase": True}
+    content = {"model": {**model, "max_input_chars_per_word": 100}, "normalizer": normalizer}
+    return json.dumps({**content, "pre_tokenizer": {"type": "BertPreTokenizer"}}, ensure_ascii=False).encode()
+
+
+def foreign_weights() -> dict[str, bytes]:
+    """Return files of PyTorch in both layouts (the tests' own), and one of Keras."""
+    import h5py
+    import numpy as np
+
+    goldens = Path(__file__).resolve().parents[1] / "tests/goldens/torch"
+    found = {"pytorch_model.bin": (goldens / "zip.bin").read_bytes()}
+    found["weights.pt"] = (goldens / "stream.bin").read_bytes()
+    stream = io.BytesIO()
+    with h5py.File(stream, "w") as file:
+        file["bert/tf_bert_model/bert/pooler/dense/bias:0"] = np.zeros(8, np.float32)
+    return {**found, "tf_model.h5": stream.getvalue()}
+
+
 def own_files(folder: Path) -> Iterator[tuple[str, bytes, Reader]]:
     """Yield cards, settings, archives, vocabularies, word vectors, weights and answers."""
     from clue_runner.checkpoints.importer import read_checkpoint
@@ -150,16 +174,21 @@ def own_files(folder: Path) -> Iterator[tuple[str, bytes, Reader]]:
     config += b' "intermediate_size": 16, "vocab_size": 8, "max_position_embeddings": 16}'
     header = json.dumps({"bert.pooler.dense.bias": {"dtype": "F32", "shape": [8], "data_offsets": [0, 32]}})
     weights = len(header).to_bytes(8, "little") + header.encode() + bytes(32)
+    index = json.dumps({"weight_map": {"bert.pooler.dense.bias": "model-1.safetensors"}}).encode()
     good = {"config.json": config, "vocab.txt": pieces, "model.safetensors": weights}
-    for name, raw in good.items():
+    sharded = {"config.json": config, "model.safetensors.index.json": index, "model-1.safetensors": weights}
+    saved = {"config.json": config, "tokenizer.json": tokenizer_json(pieces), "model.safetensors": weights}
+    foreign = [{"config.json": config, name: raw} for name, raw in foreign_weights().items()]
+    for number, files in enumerate((good, sharded, saved, *foreign)):
+        for name, raw in files.items():
 
-        def checkpoint(path: Path, name: str = name) -> object:
-            for other, content in good.items():
-                if other != name:
-                    (path.parent / other).write_bytes(content)
-            return dict(read_checkpoint(path.parent).weights)
+            def checkpoint(path: Path, name: str = name, files: dict[str, bytes] = files) -> object:
+                for other, content in files.items():
+                    if other != name:
+                        (path.parent / other).write_bytes(content)
+                return dict(read_checkpoint(path.parent).weights)
 
-        yield f"checkpoint/{name}", raw, through(f"weights-{name}/{name}", checkpoint)
+            yield f"checkpoint/{name}", raw, through(f"weights-{number}-{name}/{name}", checkpoint)
     lines = {"afqmc": b'{"id": 0, "label": "1"}\n', "cluener": b'{"id": 0, "label": {"name": {}}}\n'}
     for task, line in lines.items():
 

@@ -111,6 +111,8 @@ def transformers_model(name: str, size: str, folder: Path) -> dict[str, np.ndarr
     sizes = dict(SIZES[size])
     if kind in {"Ernie", "DebertaV2"}:
         del sizes["embedding_size"]
+    elif kind == "Albert":  # always narrower than the blocks
+        sizes["embedding_size"] = 16
     options = {"vocab_size": len(PIECES), "hidden_act": "gelu", **sizes, **more}
     config = getattr(transformers, f"{kind}Config")(**options, attn_implementation="eager")
     model = getattr(transformers, f"{kind}Model")(config).eval()

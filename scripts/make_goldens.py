@@ -5,7 +5,7 @@ an encoder's weights stand beside it, as the checkpoint folder that its own libr
 The tests need none of these libraries; run this where one is installed:
 
     python -m venv peers && peers/bin/pip install bert4keras==0.11.5 tf_keras
-    TF_KERAS=1 TF_USE_LEGACY_KERAS=1 peers/bin/python scripts/make_goldens.py positions span_scorer
+    TF_KERAS=1 TF_USE_LEGACY_KERAS=1 peers/bin/python scripts/make_goldens.py positions span_scorer gpt2_ml
     python -m venv peers-torch && peers-torch/bin/pip install torch==2.13.0 transformers==5.24.0
     peers-torch/bin/python scripts/make_goldens.py bert
 """
@@ -134,6 +134,89 @@ def _our_names(layer: str) -> list[str]:
     return [f"{block}/{ours}/{name}/{kind}" for name in inner for kind in ("kernel", "bias")]
 
 
+DECODER = {"num_layers": 2, "hidden_dim": 16, "num_heads": 2, "intermediate_dim": 24, "max_positions": 12}
+
+
+def gpt2_ml() -> dict[str, np.ndarray]:
+    """Return bert4keras's GPT2_ML: weights by the release's names, hidden states and logits of a text.
+
+    Beside it what BERT's and GPT-2's wirings make of the same weights, which must be something else.
+    """
+    os.environ.update(TF_KERAS="1", TF_USE_LEGACY_KERAS="1")
+    import bert4keras
+    import tensorflow as tf
+    from bert4keras import models
+
+    generator = np.random.default_rng(7292)
+    found: dict[str, np.ndarray] = {
+        "versions": np.array(f"bert4keras {bert4keras.__version__}, tensorflow {tf.__version__}")
+    }
+    sizes = {
+        "vocab_size": VOCABULARY,
+        "hidden_size": DECODER["hidden_dim"],
+        "num_hidden_layers": DECODER["num_layers"],
+        "num_attention_heads": DECODER["num_heads"],
+        "intermediate_size": DECODER["intermediate_dim"],
+        "hidden_act": "gelu",
+        "max_position": DECODER["max_positions"],
+        "dropout_rate": 0.0,
+    }
+    model = models.GPT2_ML(**sizes, final_activation="linear")
+    model.build()
+    for layer, names in model.variable_mapping().items():
+        for weight, name in zip(model.layers[layer].weights, names, strict=True):
+            base = 1 if name.endswith("gamma") else 0
+            value = generator.normal(base, 0.33, size=weight.shape).astype(np.float32)
+            found[f"weights/{name}"] = value
+            weight.assign(value)
+    token_ids = generator.integers(1, VOCABULARY, (3, DECODER["max_positions"])).astype(np.int32)
+    found["token_ids"] = token_ids
+    last = f"Transformer-{DECODER['num_layers'] - 1}-FeedForward-Norm-1"
+    found["hidden"] = _up_to(model, last).predict(token_ids, verbose=0)
+    found["logits"] = model.model.predict(token_ids, verbose=0)
+
+    bert = models.extend_with_language_model(models.BERT)(**sizes, segment_vocab_size=0)
+    bert.build()
+    _assign(bert, found, {"attention": "LayerNorm_mlp_ln0", "feed_forward": "LayerNorm_mlp_ln1"})
+    found["wirings/bert"] = _up_to(bert, last.removesuffix("-1")).predict(token_ids, verbose=0)
+    other = models.GPT2(**sizes)
+    other.build()
+    _assign(other, found, {"attention": "LayerNorm_mlp_ln0", "feed_forward": "LayerNorm_mlp_ln1"})
+    found["wirings/gpt2"] = _up_to(other, "Output-Norm").predict(token_ids, verbose=0)
+    return found
+
+
+def _up_to(model: Any, layer: str) -> Any:
+    """Return one of bert4keras's models, cut behind a layer."""
+    from bert4keras.backend import keras
+
+    return keras.models.Model(model.model.inputs, model.layers[layer].output)
+
+
+def _assign(model: Any, found: dict[str, np.ndarray], norms: dict[str, str]) -> None:
+    """Give another wiring the weights of the first, its norms those that stand nearest."""
+    dense = {
+        "MultiHeadSelfAttention": ("query_layer", "key_layer", "value_layer", "context_projection_layer"),
+        "FeedForward": ("intermediate", "output"),
+    }
+    for name, layer in model.layers.items():
+        names: list[str] = []
+        if name in {"Embedding-Token", "Embedding-Position"}:
+            names = ["embeddings/word_embed" if name == "Embedding-Token" else "embeddings/pos_embed"]
+        elif name in {"Embedding-Norm", "Output-Norm"}:
+            names = [f"embeddings/LayerNorm_embed_norm/{part}" for part in ("beta", "gamma")]
+        elif name.startswith("Transformer-"):
+            number, _, part = name.removeprefix("Transformer-").partition("-")
+            block = f"layer{int(number):02d}"
+            if part.endswith("-Norm"):
+                kind = norms["feed_forward" if part.startswith("Feed") else "attention"]
+                names = [f"{block}/{kind}/{end}" for end in ("beta", "gamma")]
+            else:
+                names = [f"{block}/{one}/{end}" for one in dense.get(part, ()) for end in ("kernel", "bias")]
+        for weight, source in zip(layer.weights, names, strict=True) if names else ():
+            weight.assign(found[f"weights/newslm/{source}"])
+
+
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(chr(0x4E00 + number) for number in range(55))]
 ENCODER = {
     "vocab_size": len(PIECES),
@@ -206,6 +289,7 @@ def _encoder(generator: np.random.Generator) -> Any:
 
 MAKERS: dict[str, Callable[[], dict[str, np.ndarray]]] = {
     "bert": bert,
+    "gpt2_ml": gpt2_ml,
     "positions": positions,
     "span_scorer": span_scorer,
 }

@@ -75,6 +75,7 @@ class Adapter(ABC):
         answers_questions: a user may ask a single question (``question_records``).
         chance_means: whose score ``Scores.chance`` is.
         express_advice: what to change where tokens can express no answer.
+        pretrained: heads of pre-training that the task's head begins with, where a checkpoint has them.
         settings: the run's values of ``settings_type``; the defaults where there is no run.
     """
 
@@ -84,11 +85,13 @@ class Adapter(ABC):
     answers_questions: ClassVar[bool] = False
     chance_means: ClassVar[str] = "the commonest label"
     express_advice: ClassVar[str] = "raise data.max_length, or use a vocabulary that has these characters"
+    pretrained: ClassVar[tuple[str, ...]] = ()
     settings: AdapterSettings
 
     def __init__(self, card: Card, run: Run | None = None) -> None:
         self.card = card
         self.settings = own_settings(self.settings_type, run)
+        self.tokenizer: AnyTokenizer | None = None  # whose ids written answers are made of; set by the run
         self._run = run
 
     @property

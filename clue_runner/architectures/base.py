@@ -48,6 +48,7 @@ class BaseShape(Section):
         WAYS: fields that say how to compute and leave the result as it is; not stored with weights.
         LATER: fields that weights of earlier versions do not mention; those did what the default says.
         NAMELESS: configs and saved weights that name no family are of this one.
+        WRITES: tokens see none that come later, so that the network can go on with a text.
         MODEL_TYPES: what configs call the family; empty: by the name of its folder.
         MASKED: the token table of families that are pre-trained to find masked words; None: another way.
     """
@@ -56,6 +57,7 @@ class BaseShape(Section):
     WAYS: ClassVar[frozenset[str]] = frozenset()
     LATER: ClassVar[frozenset[str]] = frozenset()
     NAMELESS: ClassVar[bool] = False
+    WRITES: ClassVar[bool] = False
     MODEL_TYPES: ClassVar[tuple[str, ...]] = ()
     MASKED: ClassVar[str | None] = None
 
@@ -69,6 +71,10 @@ class BaseShape(Section):
             CheckpointError: another network, or missing or impossible values; all of them at once.
         """
         raise NotImplementedError
+
+    def to_config(self) -> dict[str, Any] | None:
+        """Return the config from which ``from_config`` makes this shape; None: no publisher has one."""
+        return None
 
     @classmethod
     def claims(cls, raw: Mapping[str, Any]) -> bool:

@@ -69,7 +69,7 @@ class Group:
     Args:
         name: e.g. ``blocks``.
         rows: of the table.
-        prefixes: before the names of each row; ``{i}`` is the block's number.
+        prefixes: before the names of each row; ``{i}`` is the block's number, ``{i:02}`` it in two digits.
         part: ``network``: always there; ``pooler``: a checkpoint may lack it as a whole; ``head``: a head of
             pre-training, which is taken when it is asked for and left out by a rule when it is not;
             ``optional``: there where a run brings what it is for, and as large as that.
@@ -90,7 +90,9 @@ class Group:
     def entries(self, num_layers: int) -> Iterator[Entry]:
         """Yield its entries, block by block."""
         for block in range(num_layers) if self.repeated else (0,):
-            ours, google, face = (prefix.replace("{i}", str(block)) for prefix in self.prefixes)
+            ours, google, face = (
+                prefix.replace("{i}", str(block)).replace("{i:02}", f"{block:02}") for prefix in self.prefixes
+            )
             for row in self.rows:
                 yield Entry(
                     ours + row[0],

@@ -41,17 +41,25 @@ class Weights(Mapping[str, NDArray[np.float32]]):
         Raises:
             CheckpointError: it is not a floating type that float32 holds exactly, or not all finite.
         """
+        return np.ascontiguousarray(self.exact(name), dtype=np.float32)
+
+    def exact(self, name: str) -> NDArray[Any]:
+        """Return one tensor in our layout and in the type that it is stored in.
+
+        Raises:
+            CheckpointError: as ``__getitem__``.
+        """
         source = self._sources[name]
         stored = self.stored(source.name)
-        value = np.ascontiguousarray(stored.T if source.transposed else stored, dtype=np.float32)
-        if not np.isfinite(value).all():
+        finite = np.isfinite(stored)
+        if not finite.all():
             raise CheckpointError(
                 f"tensor {source.name} holds NaN or infinity",
                 where=str(self._folder),
-                received=f"{int((~np.isfinite(value)).sum())} of {value.size} values",
+                received=f"{int((~finite).sum())} of {stored.size} values",
                 next_step="the file is damaged or its training diverged: take another checkpoint",
             )
-        return value
+        return stored.T if source.transposed else stored
 
     def stored(self, name: str) -> NDArray[Any]:
         """Return one tensor as it is stored, by the checkpoint's own name.
@@ -107,6 +115,7 @@ class Checkpoint:
         notices: what the user should be told.
         files: every file that decides the result.
         heads: groups of pre-training that were asked for.
+        pinned: file -> sha256 that it must have; of models of the hub.
     """
 
     folder: Path
@@ -123,6 +132,7 @@ class Checkpoint:
     notices: tuple[str, ...]
     files: tuple[Path, ...] = field(repr=False)
     heads: tuple[str, ...] = ()
+    pinned: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def has_pooler(self) -> bool:
@@ -142,7 +152,23 @@ class Checkpoint:
         for path in sorted(self.files):
             name = path.relative_to(self.folder) if path.is_relative_to(self.folder) else Path(path.name)
             found[name.as_posix()] = digests.get(path) or digest_of(path)
+        self._require_pinned(found)
         return found, before
+
+    def _require_pinned(self, found: Mapping[str, str]) -> None:
+        """Refuse files that are not those that were pinned when the model was first fetched."""
+        problems = [
+            Problem("it is not the file that was pinned", name, f"sha256 {found[name]}", f"sha256 {digest}")
+            for name, digest in self.pinned.items()
+            if found.get(name, digest) != digest
+        ]
+        if problems:
+            raise CheckpointError(
+                "the files have changed since they were first fetched from the hub",
+                where=str(self.folder),
+                problems=problems,
+                next_step="delete that folder and run the same command again: they are fetched anew",
+            )
 
     @property
     def hashes(self) -> dict[str, str]:
@@ -164,7 +190,7 @@ class Checkpoint:
         Raises:
             CheckpointError: it was.
         """
-        if "_hashed" not in vars(self):
+        if "_hashed" not in vars(self) and not self.pinned:
             return
         now, before = stamps(self.files), self._hashed[1]
         changed = [path for path in self.files if now[path] != before[path]]

@@ -42,7 +42,9 @@ def read_config(path: Path) -> Described:
     """
     raw = read_json(path)
     named = NAMED.match(path.name)
-    family = family_of(raw, said := named.group(1) if named else None)
+    own = (name for name in published_types() if path.name.startswith(f"{name}_config"))
+    said = next(own, named.group(1) if named else None)
+    family = family_of(raw, said)
     if family is None:
         raise CheckpointError(
             "this family of models is not supported",

@@ -108,26 +108,38 @@ def _object_graph(case: Case) -> Finding | None:
 
 
 def _other_family(case: Case) -> Finding | None:
-    """Every tensor fits another family, which the config does not name: several publish under one's names."""
-    types = published_types() if case.raw and case.layout != "native" else ()
-    for said in types:
-        raw = {**case.raw, "model_type": said}
-        family = family_of(raw, None)
-        if family is None or said == case.raw.get("model_type", case.family):
-            continue
-        architecture, config = load_architecture(family), RawConfig(raw, case.config)
-        try:
-            shape = architecture.shape.from_config(config)
-        except CheckpointError:  # it describes no such network
-            continue
-        names, axes = architecture.table_of(shape).names, shape.axes(config.vocab_size)
-        if not make_plan(case.found, Wanted(names, shape.num_layers, axes), case.layout).problems:
-            return Finding(
-                f"these tensors are those of {said}, and {case.config} does not say so",
-                f'write "model_type": "{said}" into {case.config}',
-                case.plan.problems[:SHOWN],
-            )
-    return None
+    """Every tensor fits other families, which the config does not name: several publish under one's names."""
+    if not case.raw or case.layout == "native":
+        return None
+    own = case.raw.get("model_type", case.family)
+    fitting = [said for said in published_types() if said != own and _fits(case, said)]
+    if not fitting:
+        return None
+    return Finding(
+        f"these tensors are those of {' or '.join(fitting)}, and {case.config} does not say so",
+        f"write what it is into {case.config}: {' or '.join(_model_type(said) for said in fitting)}",
+        case.plan.problems[:SHOWN],
+    )
+
+
+def _model_type(said: str) -> str:
+    """Return the line of a config that names a family."""
+    return f'"model_type": "{said}"'
+
+
+def _fits(case: Case, said: str) -> bool:
+    """Return whether the tensors are all those of the family that configs call ``said``, and no more."""
+    raw = {**case.raw, "model_type": said}
+    family = family_of(raw, None)
+    if family is None:
+        return False
+    architecture, config = load_architecture(family), RawConfig(raw, case.config)
+    try:
+        shape = architecture.shape.from_config(config)
+    except CheckpointError:  # it describes no such network
+        return False
+    names, axes = architecture.table_of(shape).names, shape.axes(config.vocab_size)
+    return not make_plan(case.found, Wanted(names, shape.num_layers, axes), case.layout).problems
 
 
 def _stranger(case: Case) -> Finding | None:
@@ -137,7 +149,7 @@ def _stranger(case: Case) -> Finding | None:
         if marked:
             return Finding(
                 f"these tensors are not {case.family}'s: {stranger.what}",
-                f'where it is one, {case.config} must say so: "model_type": "{stranger.family}"'
+                f"where it is one, {case.config} must say so: {_model_type(stranger.family)}"
                 if stranger.family
                 else "take a checkpoint without them, or of a family that is supported",
                 case.plan.problems,

@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from clue_runner.architectures.name_table import below
-from clue_runner.checkpoints import google, huggingface, run_weights
 from clue_runner.checkpoints.checkpoint import EXACT, Checkpoint, Weights, wrong_types
 from clue_runner.checkpoints.config_file import Described, read_config
 from clue_runner.checkpoints.diagnose import Case, diagnose
 from clue_runner.checkpoints.files import TensorReader, read_json, require_file
+from clue_runner.checkpoints.formats.recognise import open_weights
+from clue_runner.checkpoints.formats.run_weights import RunReader
 from clue_runner.checkpoints.locate import Located, locate
 from clue_runner.checkpoints.plan import Plan, Wanted, make_plan
 from clue_runner.checkpoints.rules import IGNORE_RULE
-from clue_runner.checkpoints.tokenizer_files import DECISIVE_FILES, VOCABULARY, read_lowercase
+from clue_runner.checkpoints.tokenizer_files import DECISIVE_FILES, read_lowercase, vocabulary_file
 from clue_runner.checkpoints.vocabularies import no_vocab, vocabulary_notices
 from clue_runner.errors import CheckpointError
 
@@ -68,12 +69,12 @@ def read_checkpoint(path: str | Path, *, heads: Sequence[str] = (), ignore: Sequ
     lowercase = opened.lowercase
     if lowercase is None:
         lowercase, _ = read_lowercase(folder)
-    vocab = folder / VOCABULARY if (folder / VOCABULARY).exists() else None
+    vocab = vocabulary_file(folder)
     if vocab:
         require_file(vocab)
         notices += vocabulary_notices(vocab, described.vocab_size)
     own = (folder / name for name in DECISIVE_FILES)
-    files = dict.fromkeys((*opened.reader.files, located.config, *own))
+    files = dict.fromkeys((*opened.reader.files, located.config, *own, vocab))
     return Checkpoint(
         folder=folder,
         layout=located.layout,
@@ -89,6 +90,7 @@ def read_checkpoint(path: str | Path, *, heads: Sequence[str] = (), ignore: Sequ
         notices=tuple(notices),
         files=tuple(file for file in files if file is not None and file.exists()),
         heads=tuple(heads),
+        pinned=located.pinned,
     )
 
 
@@ -100,7 +102,7 @@ def read_settings(path: str | Path) -> dict[str, Any]:
     """
     located = locate(path)
     if located.config is None:
-        saved = run_weights.RunReader(located.folder).saved
+        saved = RunReader(located.folder).saved
         return _settings(Described(saved.architecture, saved.shape, saved.vocab_size), saved.lowercase)
     return _settings(read_config(located.config), read_lowercase(located.folder)[0])
 
@@ -112,25 +114,23 @@ def find_vocab(path: str | Path) -> tuple[Path, bool]:
         CheckpointError: it has none.
     """
     located = locate(path)
-    vocab = located.folder / VOCABULARY
-    if not vocab.exists():
+    vocab = vocabulary_file(located.folder)
+    if vocab is None:
         raise no_vocab(located.folder)
     require_file(vocab)
     if located.config is None:
-        return vocab, run_weights.RunReader(located.folder).saved.lowercase
+        return vocab, RunReader(located.folder).saved.lowercase
     return vocab, read_lowercase(located.folder)[0]
 
 
 def _open(located: Located) -> _Opened:
     """Open the weights; no value is read."""
     if located.config is None:
-        reader = run_weights.RunReader(located.folder)
+        reader = RunReader(located.folder)
         saved = reader.saved
         return _Opened(reader, Described(saved.architecture, saved.shape, saved.vocab_size), saved.lowercase)
     described = read_config(located.config)
-    if located.layout == "google":
-        return _Opened(google.GoogleReader(located.weights), described)
-    return _Opened(huggingface.HuggingFaceReader(located.weights), described)
+    return _Opened(open_weights(located.weights), described)
 
 
 def _settings(described: Described, lowercase: bool) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def load_into(variables: Mapping[str, Any], checkpoint: Checkpoint) -> list[str]
     """
     names, new = _match({name: variable.shape for name, variable in variables.items()}, checkpoint)
     checkpoint.require_unchanged()
-    _compare_repeated(checkpoint, names)
+    compare_repeated(checkpoint, names)
     for name in names:
         variables[name].assign(checkpoint.weights[name])
     checkpoint.weights.release()
@@ -69,7 +69,7 @@ def _match(shapes: Mapping[str, tuple[int, ...]], checkpoint: Checkpoint) -> tup
     return loaded, new
 
 
-def _compare_repeated(checkpoint: Checkpoint, loaded: list[str]) -> None:
+def compare_repeated(checkpoint: Checkpoint, loaded: list[str]) -> None:
     """Refuse a tensor that was left out as the same as another, and is not the same."""
     same_as = {rule.name: rule.same_as for rule in checkpoint.architecture.names.rules if rule.same_as}
     repeated = {use.name: same_as[use.rule] for use in checkpoint.report if use.rule in same_as}

@@ -2,21 +2,23 @@
 
 In: a path as the user gave it. Out: where config and weights lie, in which layout, and what was chosen among
 several names. Only names are looked at; no file is opened except pointers of one line (a run's ``best``, the
-hub's ``refs/main``). Knows nothing about tensors or single families.
+hub's ``refs/main``); a name on the hub is fetched first. Knows nothing about tensors or single families.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from clue_runner.architectures.base import architecture_names
 from clue_runner.architectures.name_table import Layout
 from clue_runner.checkpoints import not_found
-from clue_runner.checkpoints.google import INDEX, SHARD
-from clue_runner.checkpoints.huggingface import SHARD_INDEX, SINGLE
-from clue_runner.checkpoints.run_weights import WEIGHTS
+from clue_runner.checkpoints.formats.google import INDEX, SHARD
+from clue_runner.checkpoints.formats.recognise import face_weights, is_face_file
+from clue_runner.checkpoints.formats.run_weights import WEIGHTS
+from clue_runner.checkpoints.hub.fetch import fetch
+from clue_runner.checkpoints.hub.pins import SCHEME, HubName, parse_name
 from clue_runner.errors import CheckpointError
 from clue_runner.files.litter import entries
 from clue_runner.files.names import user_path
@@ -36,9 +38,10 @@ class Located:
     Args:
         folder: where they lie.
         layout: whose format it is.
-        weights: the index of a TensorFlow checkpoint, the safetensors file or its index.
+        weights: the index of a TensorFlow checkpoint, the file of weights or the index of several.
         config: describes the network; None where the weights say it themselves.
         notices: what was chosen, and what the user should know of it.
+        pinned: file -> sha256 that it must have; of models of the hub.
     """
 
     folder: Path
@@ -46,6 +49,7 @@ class Located:
     weights: Path
     config: Path | None = None
     notices: tuple[str, ...] = ()
+    pinned: Mapping[str, str] = field(default_factory=dict)
 
 
 def locate(path: str | Path) -> Located:
@@ -57,12 +61,14 @@ def locate(path: str | Path) -> Located:
         DataError: no system can have such a path.
         StorageError: a folder cannot be read just now.
     """
-    if str(path).startswith("hf:"):
-        raise not_found.hub_name(str(path))
+    if str(path).startswith(SCHEME):
+        return _on_hub(parse_name(str(path)))
     given = user_path(path)
     prefix = _prefix(given)
     if prefix is not None:
         return _at_prefix(given, prefix)
+    if given.is_file() and is_face_file(given.name):
+        return _described(Located(given.parent, "huggingface", given), _listed(given.parent))
     if given.is_file():
         raise not_found.file_given(given)
     if not given.is_dir():
@@ -76,6 +82,16 @@ def locate(path: str | Path) -> Located:
         if found is not None:
             return replace(found, notices=(f"the checkpoint lies in {found.folder}", *found.notices))
     raise not_found.nothing_known(folder, [path.name for path in _listed(folder)])
+
+
+def _on_hub(name: HubName) -> Located:
+    """Return the checkpoint that a model's name on the hub means; it is fetched where it is not at hand."""
+    pin = fetch(name)
+    found = _in_folder(pin.folder)
+    if found is None:
+        raise not_found.nothing_known(pin.folder, [path.name for path in _listed(pin.folder)])
+    notice = f"{name} is commit {pin.commit[:12]}, in {pin.folder}"
+    return replace(found, notices=(notice, *found.notices), pinned=pin.files)
 
 
 def _prefix(given: Path) -> Path | None:
@@ -96,8 +112,8 @@ def _at_prefix(given: Path, prefix: Path) -> Located:
     folder, index = prefix.parent, prefix.with_name(f"{prefix.name}{INDEX}")
     if not index.is_file():
         raise not_found.index_missing(folder, prefix.name)
-    config, notices = _config(folder, _listed(folder))
-    return Located(folder, "google", index, config, (f"{given} is read as {index}", *notices))
+    located = Located(folder, "google", index, notices=(f"{given} is read as {index}",))
+    return _described(located, _listed(folder))
 
 
 def _in_folder(folder: Path) -> Located | None:
@@ -107,14 +123,22 @@ def _in_folder(folder: Path) -> Located | None:
     if len(found) > 1:
         layouts = list(dict.fromkeys(one.layout for one in found))
         if len(layouts) == 1:
-            raise not_found.several_indexes(folder, [one.weights.name for one in found])
+            raise not_found.several_files(folder, [one.weights.name for one in found])
         raise not_found.two_checkpoints(folder, layouts)
     if not found:
         return None
-    if found[0].layout != "google":
-        return found[0]
+    return _described(found[0], files)
+
+
+def _described(located: Located, files: Sequence[Path]) -> Located:
+    """Return a checkpoint with the config that lies beside it; Hugging Face's own name needs no word."""
+    folder = located.folder
+    if located.layout == "native":
+        return located
+    if located.layout == "huggingface" and (folder / CONFIG) in files:
+        return replace(located, config=folder / CONFIG)
     config, notices = _config(folder, files)
-    return replace(found[0], config=config, notices=notices)
+    return replace(located, config=config, notices=(*located.notices, *notices))
 
 
 def _candidates(folder: Path, files: Sequence[Path]) -> Iterator[Located]:
@@ -124,9 +148,8 @@ def _candidates(folder: Path, files: Sequence[Path]) -> Iterator[Located]:
     for name in names:
         if name.endswith(INDEX) and configs:
             yield Located(folder, "google", folder / name)
-    weights = next((name for name in (SINGLE, SHARD_INDEX) if name in names), None)
-    if weights is not None and CONFIG in names:
-        yield Located(folder, "huggingface", folder / weights, folder / CONFIG)
+    for name in face_weights(names) if configs else ():
+        yield Located(folder, "huggingface", folder / name)
     if WEIGHTS in names:
         yield Located(folder, "native", folder / WEIGHTS)
 

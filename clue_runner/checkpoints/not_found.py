@@ -8,28 +8,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from clue_runner.checkpoints.google import INDEX, SHARD
-from clue_runner.checkpoints.huggingface import SHARD_INDEX, SINGLE
+from clue_runner.checkpoints.formats.google import INDEX, SHARD
+from clue_runner.checkpoints.formats.recognise import face_weights
+from clue_runner.checkpoints.formats.safetensors_files import SHARD_INDEX, SINGLE
 from clue_runner.errors import CheckpointError
 
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".msgpack", ".h5", ".keras", ".npy", ".npz")
+UNREAD = (".ckpt", ".pkl", ".pickle", ".msgpack", ".keras", ".npy", ".npz")
 ACCEPTED = (
     f"bert_config.json + vocab.txt + one *{INDEX} with *.data-* (Google TensorFlow); "
-    f"config.json + vocab.txt + {SINGLE} (Hugging Face); a finished run of this program"
+    f"config.json + vocab.txt or tokenizer.json + {SINGLE} or pytorch_model.bin, whole or in shards, "
+    "or tf_model.h5 (Hugging Face); "
+    "a finished run of this program"
 )
 CONVERT = (
     "convert it once, on a machine where you trust the file: BertModel.from_pretrained('FOLDER')"
     f".save_pretrained('NEW_FOLDER') with transformers writes {SINGLE}; then copy vocab.txt beside it"
 )
-
-
-def hub_name(name: str) -> CheckpointError:
-    """Return the error for a model named as on the hub."""
-    return CheckpointError(
-        "loading from the Hugging Face hub is not supported yet",
-        received=name,
-        next_step=f"download config.json, vocab.txt and {SINGLE} into a folder and name that",
-    )
 
 
 def nothing_there(path: Path) -> CheckpointError:
@@ -41,7 +35,7 @@ def nothing_there(path: Path) -> CheckpointError:
 
 def file_given(path: Path) -> CheckpointError:
     """Return the error for a file where a folder is expected."""
-    if path.suffix in PICKLES:
+    if path.suffix in UNREAD:
         return _unread(path, [path.name])
     return CheckpointError(
         "a checkpoint is a folder, not a file",
@@ -61,9 +55,16 @@ def two_checkpoints(folder: Path, layouts: Sequence[str]) -> CheckpointError:
     )
 
 
-def several_indexes(folder: Path, names: Sequence[str]) -> CheckpointError:
-    """Return the error for a folder with several TensorFlow checkpoints."""
+def several_files(folder: Path, names: Sequence[str]) -> CheckpointError:
+    """Return the error for a folder with several TensorFlow checkpoints, or several of PyTorch's."""
     first = names[0].removesuffix(INDEX)
+    if first == names[0]:
+        return CheckpointError(
+            "the folder holds several files of weights",
+            where=str(folder),
+            received=_listed(names),
+            next_step=f"name the one you want: {folder / first}",
+        )
     return CheckpointError(
         "the folder holds several TensorFlow checkpoints",
         where=str(folder),
@@ -108,13 +109,13 @@ def nothing_known(folder: Path, names: Sequence[str]) -> CheckpointError:
     shards = [name for name in names if SHARD.search(name)]
     tensors = [name for name in names if name.endswith(".safetensors")]
     configs = [name for name in names if "config" in name and name.endswith(".json")]
-    unread = [name for name in names if Path(name).suffix in PICKLES]
+    unread = [name for name in names if Path(name).suffix in UNREAD]
     if indexes:
         return config_missing(folder, ["bert_config.json"])
     if shards:
         prefix = shards[0][: shards[0].rindex(".data-")]
         return index_missing(folder, prefix)
-    if SINGLE in tensors or SHARD_INDEX in names:
+    if face_weights(names):
         return config_missing(folder, ["config.json"])
     if tensors:
         return CheckpointError(

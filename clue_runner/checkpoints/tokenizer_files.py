@@ -1,8 +1,9 @@
 """The tokenizer files of a checkpoint folder: every key is followed, refused, or said.
 
-In: a folder with ``tokenizer_config.json``, ``special_tokens_map.json`` and ``added_tokens.json``, any of
-which may be missing. Out: whether texts are lower-cased, the tokens that these files add, or every key that
-asks for another tokenizer than BERT's. Knows nothing about weights, vocabularies or texts.
+In: a folder with ``tokenizer_config.json``, ``special_tokens_map.json``, ``added_tokens.json`` and
+``tokenizer.json``, any of which may be missing. Out: which file is the vocabulary, whether texts are
+lower-cased, the tokens that these files add, or every key that asks for another tokenizer than BERT's.
+Knows nothing about weights or texts.
 
 ``transformers`` reads the same files. If a key that moves a token boundary were ignored, the network would
 get other ids than it was trained on, without a word.
@@ -16,15 +17,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from clue_runner.checkpoints.files import read_json
+from clue_runner.checkpoints.files import read_json, require_file
 from clue_runner.errors import CheckpointError, Problem
+from clue_runner.tokens.tokenizer_json import ADVICE, TOKENIZER_JSON, beside_lowercase, read_tokenizer_json
 from clue_runner.tokens.vocabulary import SPECIAL_TOKENS
 
 VOCABULARY = "vocab.txt"
 TOKENIZER_CONFIG = "tokenizer_config.json"
 SPECIAL_TOKENS_MAP = "special_tokens_map.json"
 ADDED_TOKENS = "added_tokens.json"
-TOKENIZER_JSON = "tokenizer.json"
 DECISIVE_FILES = (VOCABULARY, TOKENIZER_CONFIG, SPECIAL_TOKENS_MAP, ADDED_TOKENS)
 
 # Key -> the only value that our tokenizer follows, which is also what a missing key means.
@@ -44,11 +45,17 @@ CLASSES = (
     "ElectraTokenizer",
     "ElectraTokenizerFast",
 )
+# Classes that do what their tokenizer.json says, whatever it says.
+OF_THE_FILE = ("PreTrainedTokenizerFast", "TokenizersBackend")
 SPECIAL_KEYS = {f"{name[1:-1].lower()}_token": name for name in SPECIAL_TOKENS}
 FURTHER_KEYS = ("additional_special_tokens", "extra_special_tokens")
 ID = re.compile("[0-9]{1,9}")
 SHOWN = 80  # characters of a value in a message
-ADVICE = "take a checkpoint whose tokenizer is the WordPiece of Google's Chinese models"
+
+
+def vocabulary_file(folder: Path) -> Path | None:
+    """Return the file that a folder's vocabulary is read from; None: it has none."""
+    return next((folder / name for name in (VOCABULARY, TOKENIZER_JSON) if (folder / name).exists()), None)
 
 
 def read_lowercase(folder: Path) -> tuple[bool, bool]:
@@ -59,10 +66,11 @@ def read_lowercase(folder: Path) -> tuple[bool, bool]:
             ours; all keys are named.
     """
     config = _read(folder, TOKENIZER_CONFIG)
+    whole = vocabulary_file(folder) == folder / TOKENIZER_JSON
     problems = [
         Problem(problem.what, f"{file}: {problem.where}", problem.received, problem.allowed)
         for file, found in (
-            (TOKENIZER_CONFIG, [*_config_problems(config), *_special_problems(config)]),
+            (TOKENIZER_CONFIG, [*_config_problems(config, of_file=whole), *_special_problems(config)]),
             (SPECIAL_TOKENS_MAP, [*_special_problems(_read(folder, SPECIAL_TOKENS_MAP))]),
         )
         for problem in found
@@ -74,7 +82,16 @@ def read_lowercase(folder: Path) -> tuple[bool, bool]:
             problems=problems,
             next_step=ADVICE,
         )
-    return config.get("do_lower_case", True), "do_lower_case" in config
+    said = config.get("do_lower_case")
+    if whole:
+        require_file(folder / TOKENIZER_JSON)
+        lowercase = read_tokenizer_json(folder / TOKENIZER_JSON).lowercase
+        if said is not None and said != lowercase:
+            raise _two_answers(folder, lowercase=lowercase, said=said)
+        return lowercase, True
+    if said is None and (folder / TOKENIZER_JSON).exists():
+        said = beside_lowercase(folder / TOKENIZER_JSON)
+    return said is not False, said is not None
 
 
 def added_tokens(folder: Path) -> Iterator[tuple[str, dict[str, int]]]:
@@ -98,6 +115,8 @@ def added_tokens(folder: Path) -> Iterator[tuple[str, dict[str, int]]]:
             raise _not_a_token(folder, TOKENIZER_CONFIG, f"added_tokens_decoder: {index}", token)
         tokens[content] = int(index)
     yield TOKENIZER_CONFIG, tokens
+    if vocabulary_file(folder) == folder / TOKENIZER_JSON:
+        yield TOKENIZER_JSON, dict(read_tokenizer_json(folder / TOKENIZER_JSON).added)
 
 
 def further_special_tokens(folder: Path) -> list[str]:
@@ -130,8 +149,13 @@ def _read(folder: Path, name: str) -> dict[str, Any]:
     return read_json(path) if path.exists() else {}
 
 
-def _config_problems(config: Mapping[str, Any]) -> Iterator[Problem]:
-    """Yield the keys of tokenizer_config.json that ask for what our tokenizer does not do."""
+def _config_problems(config: Mapping[str, Any], *, of_file: bool) -> Iterator[Problem]:
+    """Yield the keys of tokenizer_config.json that ask for what our tokenizer does not do.
+
+    Args:
+        config: the file's content.
+        of_file: the tokenizer is the one of ``tokenizer.json``, which is checked by itself.
+    """
     lowercase = config.get("do_lower_case", True)
     if not isinstance(lowercase, bool):
         yield Problem("not a truth value", "do_lower_case", _shown(lowercase), "true, false")
@@ -146,8 +170,9 @@ def _config_problems(config: Mapping[str, Any]) -> Iterator[Problem]:
     if whole is not None and not (isinstance(whole, list) and all(word in SPECIAL_TOKENS for word in whole)):
         yield Problem("not supported", "never_split", _shown(whole), "null or a list of special tokens")
     kind = config.get("tokenizer_class")
-    if kind is not None and kind not in CLASSES:
-        yield Problem("splits texts in another way", "tokenizer_class", _shown(kind), ", ".join(CLASSES))
+    classes = CLASSES + OF_THE_FILE * of_file
+    if kind is not None and kind not in classes:
+        yield Problem("splits texts in another way", "tokenizer_class", _shown(kind), ", ".join(classes))
     if config.get("auto_map"):
         yield Problem(
             "a tokenizer that comes with its own code", "auto_map", _shown(config["auto_map"]), "no such key"
@@ -181,4 +206,13 @@ def _shown(value: object) -> str:
 def _not_a_token(folder: Path, file: str, key: str, value: object) -> CheckpointError:
     return CheckpointError(
         "not a token and its id", where=f"{folder / file}: {key}", received=_shown(value), next_step=ADVICE
+    )
+
+
+def _two_answers(folder: Path, *, lowercase: bool, said: object) -> CheckpointError:
+    return CheckpointError(
+        f"{TOKENIZER_JSON} and {TOKENIZER_CONFIG} disagree about lower-casing",
+        where=str(folder),
+        received=f"lowercase {_shown(lowercase)} and do_lower_case {_shown(said)}",
+        next_step="correct the one that does not say what the weights were trained with",
     )

@@ -12,15 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from clue_runner.checkpoints.files import read_json
-from clue_runner.checkpoints.tokenizer_files import (
-    ADVICE,
-    TOKENIZER_JSON,
-    VOCABULARY,
-    added_tokens,
-    further_special_tokens,
-)
+from clue_runner.checkpoints.tokenizer_files import VOCABULARY, added_tokens, further_special_tokens
 from clue_runner.errors import CheckpointError, Problem
+from clue_runner.tokens.tokenizer_json import TOKENIZER_JSON, beside_pieces
 from clue_runner.tokens.vocabulary import (
     SPECIAL_TOKENS,
     Vocabulary,
@@ -32,10 +26,6 @@ BELONGS = "use the vocab.txt that belongs to the checkpoint"
 TRUST = "if you know that its ids mean what the weights were trained with: --set model.vocab_trust=true"
 ROUNDED_TO = (8, 16, 32, 64, 128)  # rows of published word tables are rounded up to a multiple of these
 SPARE_SHARE = 0.005  # or have a few rows to spare: ERNIE 1.0 has 17,964 pieces and 18,000 rows
-CONVERT = (
-    "python -c \"import json; v = json.load(open('tokenizer.json', encoding='utf-8'))['model']['vocab']; "
-    "open('vocab.txt', 'w', encoding='utf-8').writelines(p + chr(10) for p in sorted(v, key=v.get))\""
-)
 
 
 def vocabulary_notices(path: Path, vocab_size: int) -> list[str]:
@@ -98,16 +88,12 @@ def refuse_other_vocabulary(
 
 
 def no_vocab(folder: Path) -> CheckpointError:
-    """Return the error for a checkpoint without a vocab.txt, which says where its vocabulary may be."""
-    what = f"the checkpoint has no {VOCABULARY}"
-    next_step = f"put its {VOCABULARY} into the folder, or name one with --set model.vocab=FILE"
-    if (folder / TOKENIZER_JSON).exists():
-        what += f" but a {TOKENIZER_JSON}, as transformers saves it today; that file is not supported yet"
-        kind = _tokenizer_kind(folder)
-        next_step = f"{ADVICE}; this one's is of the type {kind}"
-        if kind == "WordPiece":
-            next_step = f"create {VOCABULARY} from it by running this in the folder: {CONVERT}"
-    return CheckpointError(what, where=str(folder), next_step=next_step)
+    """Return the error for a checkpoint without a vocabulary."""
+    return CheckpointError(
+        f"the checkpoint has no {VOCABULARY} and no {TOKENIZER_JSON}",
+        where=str(folder),
+        next_step=f"put its {VOCABULARY} into the folder, or name one with --set model.vocab=FILE",
+    )
 
 
 def _added_notices(path: Path, vocabulary: Vocabulary) -> list[str]:
@@ -155,17 +141,9 @@ def _own_vocabularies(folder: Path) -> Iterator[tuple[str, Mapping[str, int]]]:
     if path.exists():
         yield VOCABULARY, parse_vocabulary(read_vocabulary_file(path), path).ids
     if (folder / TOKENIZER_JSON).exists():
-        model = read_json(folder / TOKENIZER_JSON).get("model")
-        pieces = model.get("vocab") if isinstance(model, dict) else None
-        if isinstance(pieces, dict):
+        pieces = beside_pieces(folder / TOKENIZER_JSON)
+        if pieces is not None:
             yield TOKENIZER_JSON, pieces
-
-
-def _tokenizer_kind(folder: Path) -> str:
-    """Return the model that a tokenizer.json holds."""
-    model = read_json(folder / TOKENIZER_JSON).get("model")
-    kind = model.get("type") if isinstance(model, dict) else None
-    return kind if isinstance(kind, str) else "unknown"
 
 
 def _difference(vocabulary: Vocabulary, own: Mapping[str, int]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 @click.option("--task", required=True, metavar="NAME|DIR", help="A task's name or folder.")
 @click.option(
     "--predictions",
-    required=True,
     type=click.Path(path_type=Path),
     metavar="FILE",
     help="A submission file, or predictions/<split>.jsonl of a run.",
@@ -35,19 +34,36 @@ if TYPE_CHECKING:
 @click.option(
     "--partial", is_flag=True, help="Reading tasks: a question without an answer counts 0, as published."
 )
+@click.option("--zero-shot", is_flag=True, help="No file: a decoder (--model) answers dev untrained.")
+@click.option("--model", metavar="NAME|DIR", help="With --zero-shot: the decoder's checkpoint.")
+@click.option("--shots", type=click.IntRange(0), default=0, metavar="N", help="Worked examples before each.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="With --zero-shot: the first N records.")
+@click.option("--backend", type=click.Choice(["tensorflow", "jax"]), default="tensorflow")
 @click.option("--json", is_flag=True, help="One JSON object per line on stdout.")
 @click.pass_context
 def command(
     ctx: click.Context,
+    /,
     task: str,
-    predictions: Path,
+    predictions: Path | None,
     gold: Path | None,
     data: str | None,
     partial: bool,
+    zero_shot: bool,
+    model: str | None,
     json: bool,
+    **options: Any,
 ) -> None:
-    """Score a prediction file: the task's metric, chance, a 95 % interval, each class."""
+    """Score a prediction file, or a decoder that nothing trains: the metric, chance, a 95 % interval."""
     console = context_console(ctx, json=json)
+    if zero_shot != (model is not None) or zero_shot == (predictions is not None):
+        raise click.UsageError("give --predictions FILE, or --zero-shot with --model")
+    if zero_shot:
+        if gold is not None or partial:
+            raise click.UsageError("--gold and --partial go with --predictions")
+        _zero_shot(task, str(model), data, options, console)
+        return
+    assert predictions is not None
     from clue_runner.commands.answers.evaluate import score_file
     from clue_runner.files.text import printable
 
@@ -64,6 +80,26 @@ def command(
 
     _show(scored.scores, load_adapter(scored.card).label_words, console)
     console.event({"event": "result", **scored.result()})
+
+
+def _zero_shot(task: str, model: str, data: str | None, options: Any, console: Console) -> None:
+    """Let a decoder choose the answers to dev, and print the scores."""
+    from clue_runner.adapters.base import load_adapter
+    from clue_runner.commands.generation.zero_shot import ZeroShotRequest, fulfil
+
+    card, scores = fulfil(ZeroShotRequest(task, model, data, **options), console)
+    _show(scores, load_adapter(card).label_words, console)
+    console.event(
+        {
+            "event": "result",
+            "ok": True,
+            "task": card.name,
+            "metric": scores.main,
+            "score": scores.score,
+            "chance": scores.chance,
+            "examples": scores.examples,
+        }
+    )
 
 
 def _show(scores: Scores, words: Callable[[str], str], console: Console) -> None:

@@ -30,12 +30,18 @@ def command(ctx: click.Context, json: bool) -> None:
         state = {"random": "random weights", "published": "no checkpoint here"}[preset.kind]
         millions = f"{facts['parameters'] / 1e6:.1f} M"
         state = "checkpoint at hand" if facts["local"] else state
-        rows.append([name, facts["num_layers"], facts["hidden_dim"], millions, state, preset.title])
+        scores = [f"{one['task']} {one['score']:.2f} ({one['split']})" for one in facts["scores"][:1]]
+        known = f"{scores[0]}, {len(facts['scores'])} in all" if scores else ""
+        source = preset.huggingface or ""
+        sizes = [facts["num_layers"], facts["hidden_dim"], millions]
+        rows.append([name, *sizes, state, source, preset.licence or "", known, preset.title])
     if json:
         console.event({"event": "result", "ok": True, "models": len(rows)})
         return
-    console.table(["model", "layers", "width", "size", "weights", "title"], rows)
-    console.say("\none model, and how to get it: clue models show NAME")
+    columns = ["model", "layers", "width", "size", "weights", "source", "licence", "published", "title"]
+    used = [place for place in range(len(columns)) if any(row[place] for row in rows)]
+    console.table([columns[place] for place in used], [[row[place] for place in used] for row in rows])
+    console.say("\none model, its published scores and how to get it: clue models show NAME")
 
 
 @command.command()
@@ -54,9 +60,16 @@ def show(ctx: click.Context, name: str, json: bool) -> None:
     if json:
         return
     for key, value in facts.items():
-        if value is not None and key not in {"local", "ways_to_get"}:
+        if value is not None and key not in {"local", "ways_to_get", "scores"}:
             text = f"{value:,}" if isinstance(value, int) else str(value)
             console.result(f"{key.replace('_', ' '):<17} {text}")
+    if preset.licence is None and preset.kind == "published":
+        console.result(
+            f"{'licence':<17} not recorded here: read the publisher's page before you pass weights on"
+        )
+    for one in facts["scores"]:
+        place = f"{one['task']} {one['split']}"
+        console.result(f"{'published score':<17} {place:<20} {one['score']:>6.2f}  {one['source']}")
     if facts["local"]:
         console.result(f"{'checkpoint':<17} {preset.local_folder}")
     elif preset.kind == "published":
@@ -66,3 +79,16 @@ def show(ctx: click.Context, name: str, json: bool) -> None:
     else:
         console.result(f"{'checkpoint':<17} none: the weights are drawn from the seed")
     console.say(f"use it: clue train --task afqmc --model {name}")
+
+
+@command.command()
+@click.argument("name")
+@click.option("--update", is_flag=True, help="Take what the hub has now, and pin that.")
+@click.option("--json", is_flag=True, help="One JSON object.")
+@click.pass_context
+def get(ctx: click.Context, name: str, update: bool, json: bool) -> None:
+    """Fetch the checkpoint of a preset, or of hf:OWNER/NAME, and pin its files by sha256."""
+    console = context_console(ctx, json=json)
+    from clue_runner.commands.models import get_model
+
+    console.event({"event": "result", **get_model(name, console, update=update)})

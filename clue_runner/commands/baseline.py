@@ -23,12 +23,13 @@ from clue_runner.data.records import Records, TextRecord
 from clue_runner.errors import DataError, UsageError
 from clue_runner.files.atomic import make_folder, write_json
 from clue_runner.files.names import user_path
+from clue_runner.reports.baseline import FILE, NAME
 from clue_runner.runs.folder import RunFolder
 from clue_runner.training.answers import write_predictions
 from clue_runner.training.display import published_lines
 from clue_runner.training.lenders import require_train
 
-FILE, NAME, SCHEMA = "baseline.json", "linear", 1
+SCHEMA = 1
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,8 @@ from clue_runner.memory.table import (
     modes,
 )
 from clue_runner.tokens.rows import Rows
-from clue_runner.training.network import Choices, as_chosen, choose, open_checkpoint, open_tokenizer
+from clue_runner.training.network import Choices, as_chosen, choose, open_tokenizer
+from clue_runner.training.pretrained.opening import open_checkpoint
 
 GIB = 2**30
 PARTS = ("parameters", "gradients", "optimizer", "activations", "temporary")

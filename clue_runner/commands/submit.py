@@ -160,4 +160,9 @@ def _origin_row(file: FileReport) -> list[Any]:
         return [name, f"none: {printable(str(Path(file.piece.shown).parent))}", None, None, None, None]
     score = None if run.score is None else f"{run.metric} {run.score:.2f}"
     data = printable(run.data or "the task's own place")
-    return [name, printable(str(run.folder)), printable(str(run.model)), str(run.seed), score, data]
+    return [name, printable(str(run.folder)), printable(str(run.model)), _seed(run.seed), score, data]
+
+
+def _seed(seed: int | None) -> str | None:
+    """Return a seed for a table; an ensemble has none of its own."""
+    return None if seed is None else str(seed)

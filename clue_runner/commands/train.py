@@ -10,7 +10,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any
 
 from clue_runner.adapters.fitting import require_droppable, require_family, require_preset_family
@@ -29,6 +28,7 @@ from clue_runner.errors import ScoreTooLowError, UsageError
 from clue_runner.files.atomic import write_json
 from clue_runner.files.names import absolute_path, name_fault, user_path
 from clue_runner.memory.batch_size import as_begun
+from clue_runner.metrics.significance import summarise_seeds
 from clue_runner.runs.folder import seed_folder
 from clue_runner.runs.results import SCHEMA, RunResult
 from clue_runner.training.lenders import require_train
@@ -152,8 +152,9 @@ def default_output(request: TrainRequest, card: Card, run: Run, source: DataSour
 
 
 def summarise(results: Sequence[RunResult]) -> dict[str, Any]:
-    """Return mean and standard deviation over seeds; the deviation of one run is 0."""
+    """Return mean, standard deviation and bootstrap interval over seeds; the deviation of one run is 0."""
     scores = [result.scored.score for result in results]
+    summary = summarise_seeds(scores)
     first = results[0]
     return {
         "schema": first.schema_,
@@ -165,8 +166,9 @@ def summarise(results: Sequence[RunResult]) -> dict[str, Any]:
         "metric": first.metric,
         "seeds": [result.seed for result in results],
         "values": scores,
-        "mean": fmean(scores),
-        "std": stdev(scores) if len(scores) > 1 else 0.0,
+        "mean": summary.mean,
+        "std": summary.std or 0.0,
+        "confidence_interval": None if summary.interval is None else list(summary.interval),
         "chance": first.chance,
         "data_complete": first.data_complete,
     }

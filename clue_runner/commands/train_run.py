@@ -20,11 +20,14 @@ from clue_runner.data.cards import Card
 from clue_runner.data.sources import DataSource
 from clue_runner.errors import ClueError
 from clue_runner.files.atomic import remove
+from clue_runner.files.reading import exists
 from clue_runner.memory.batch_size import as_begun, resolve_examples
-from clue_runner.runs.folder import RunFolder, write_settings
+from clue_runner.runs.find import load_result
+from clue_runner.runs.folder import PAGE, RunFolder, write_settings
 from clue_runner.runs.opening import open_folder
 from clue_runner.runs.results import RunResult
 from clue_runner.runs.resume import newest_state
+from clue_runner.tokens.rows import Rows
 from clue_runner.training.display import say_result
 from clue_runner.training.network import choose
 from clue_runner.training.run import Sitting, train
@@ -65,7 +68,7 @@ def train_run(
         stack.enter_context(lock)
         finished = folder.result()
         if finished is not None and finished.ok:
-            return _show_finished(console, card, folder, finished)
+            return _show_finished(console, card, inputs, folder, finished)
         choices = choose(inputs.run)  # what it refuses must leave no run.yaml behind: settings will change
         setup = _with_number(complete(inputs, choices, console.warn), console)
         snapshot = newest_state(folder, console.warn)
@@ -74,7 +77,7 @@ def train_run(
         sitting = Sitting(console, signals, began, data_argument)
         result = train(setup, folder, snapshot, sitting)
         say_result(console, result, card, folder.path)
-        _write_page(setup, folder, result, console)
+        _write_page(setup, setup.rows["dev"], folder, console)
         return result
 
 
@@ -97,31 +100,45 @@ def _with_number(setup: Setup, console: Console) -> Setup:
     return setup.with_run(resolved.run)
 
 
-def _write_page(setup: Setup, folder: RunFolder, result: RunResult, console: Console) -> None:
-    """Write the page of a run that has ended well; where that fails the run is whole all the same."""
-    from clue_runner.reports.answers import Answered, read_predictions, record_lengths
+def _write_page(inputs: Inputs, rows: Rows | None, folder: RunFolder, console: Console) -> None:
+    """Write the page of a run that has ended well; where that fails the run is whole all the same.
+
+    What there is to say is said as text alone: with ``--json`` the result stays the last line.
+
+    Args:
+        inputs: the run's records and adapter.
+        rows: of dev; None: they are encoded again, or taken from the cache.
+        folder: of the run, which has ended.
+        console: where to speak.
+    """
+    from clue_runner.reports.answers import Answered, read_predictions, record_lengths, with_lengths
     from clue_runner.reports.run_page import PageOptions
     from clue_runner.reports.words import default_language
     from clue_runner.reports.write import write_run_page
 
-    records = setup.data.records["dev"]
+    records = inputs.data.records["dev"]
     try:
-        predictions = read_predictions(folder.predictions / "dev.jsonl")
-        lengths = record_lengths(setup.rows["dev"], len(records))
-        answered = Answered(setup.adapter, records, predictions, lengths)
+        result = load_result(folder.path)
+        answered = Answered(inputs.adapter, records, read_predictions(folder.predictions / "dev.jsonl"))
+        if rows is None:
+            answered = with_lengths(answered, folder, console.say)
+        else:
+            answered = replace(answered, lengths=record_lengths(rows, len(records)))
         options = PageOptions(default_language())
-        page = write_run_page(folder, result, options, answered=answered, warn=console.warn)
+        page = write_run_page(folder, result, options, answered=answered, warn=console.say)
     except ClueError as error:
-        console.say(
-            f"  page       not written: {error}"
-        )  # as text: with --json the result stays the last line
+        console.say(f"  page       not written: {error}")
     else:
         console.say(f"  page       {page}")
 
 
-def _show_finished(console: Console, card: Card, folder: RunFolder, result: RunResult) -> RunResult:
-    """Say what an earlier run of the same command found."""
+def _show_finished(
+    console: Console, card: Card, inputs: Inputs, folder: RunFolder, result: RunResult
+) -> RunResult:
+    """Say what an earlier run of the same command found; a page that a kill prevented is written."""
     console.say(f"this run has already ended: {folder.path}")
     say_result(console, result, card, folder.path)
+    if not exists(folder.path / PAGE):
+        _write_page(inputs, None, folder, console)
     console.event({"event": "result", **result.to_json()})
     return result

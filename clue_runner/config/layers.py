@@ -152,6 +152,8 @@ def _check_types(
             key = ".".join(map(str, found["loc"][: 2 if found["loc"][0] in schema.groups else 1]))
             place = layer.places.get(key, layer.title)
             what = f"{key} is missing" if found["type"] == "missing" else f"{key} has a value it cannot take"
+            if found["type"] == "value_error":  # a check of the setting's own, which says why
+                what += f": {found['msg'].removeprefix('Value error, ')}"
             received = None if found["type"] == "missing" else shown(layer.values.get(key, found["input"]))
             problem = Problem(what, place, received, settings(schema)[key].allowed)
             if problem not in problems:

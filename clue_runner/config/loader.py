@@ -23,7 +23,7 @@ from clue_runner.config.layers import (
     layer_from_mapping,
     layers_from_overrides,
 )
-from clue_runner.config.model_choice import find_model, require_checkpoint
+from clue_runner.config.model_choice import HUB, find_model, require_checkpoint
 from clue_runner.config.pairs import pair_problem
 from clue_runner.config.presets import Preset, model_preset, model_presets, read_preset
 from clue_runner.config.recipes import find_config, misspelt_task, recipe_layers
@@ -140,6 +140,9 @@ def _merge(
     return schema, merged
 
 
+NO_PATHS = ("auto", "simplified")  # values of settings that else name a file
+
+
 @dataclass
 class _Merged:
     """Values of all layers so far, the title of the layer each came from, and that layer's rank."""
@@ -157,8 +160,9 @@ class _Merged:
             for key, value in layer.values.items():
                 self.values[key], self.origins[key], self.ranks[key] = value, layer.title, rank
         for key in paths:
-            if isinstance(self.values[key], str) and self.values[key] != "auto":
-                self.values[key] = str(absolute_path(self.values[key]))
+            value = self.values[key]
+            if isinstance(value, str) and value not in NO_PATHS and not value.startswith(HUB):
+                self.values[key] = str(absolute_path(value))
 
 
 def _recipe(text: str, task: str, sections: Sections, problems: list[Problem]) -> list[Layer]:
@@ -226,7 +230,8 @@ def _model_layers(
             layer.put(f"model.{key}", value, str(source))
     yield layer
     fixed = Layer("model.name")
-    fixed.put("model.name", folder.name if isinstance(found, Path) and folder else name, "--model")
+    own = folder.name if isinstance(found, Path) and folder else name
+    fixed.put("model.name", own.partition("@")[0] if name.startswith(HUB) else own, "--model")
     yield fixed
 
 

@@ -11,27 +11,24 @@ from pathlib import Path
 from clue_runner.config.presets import Preset, model_preset, model_presets
 from clue_runner.config.schema import Run
 from clue_runner.config.shipped import absolute_path, clue_home, user_path
-from clue_runner.errors import CheckpointError, DataError, Problem, unknown_name
+from clue_runner.errors import CheckpointError, DataError, Problem, UsageError, unknown_name
+
+HUB = "hf:"  # before the name of a model on the Hugging Face hub
+WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".h5", ".index")  # names of files that hold weights
 
 
 def find_model(text: str) -> Preset | Path:
-    """Return what ``--model`` means: a preset, or a checkpoint's folder or TensorFlow prefix.
+    """Return what ``--model`` means: a preset, or a checkpoint's folder, file, TensorFlow prefix or hub name.
 
     A preset's name wins over a folder of the same name; ``./name`` means the folder.
 
     Raises:
         UsageError: no preset and no folder has this name.
         DataError: it is written as a path, and nothing is there.
-        CheckpointError: it is a Hugging Face id, or a file.
+        CheckpointError: it is a file that holds no weights.
     """
-    if text.startswith("hf:"):
-        owner = text.removeprefix("hf:")
-        raise CheckpointError(
-            "loading from Hugging Face by id is not supported yet",
-            received=text,
-            next_step=f"download config.json, vocab.txt and model.safetensors of {owner} into a folder "
-            "and pass its path: --model DIR",
-        )
+    if text.startswith(HUB):
+        return Path(text)
     if text in model_presets():
         return model_preset(text)
     path = user_path(text)
@@ -39,8 +36,10 @@ def find_model(text: str) -> Preset | Path:
         return absolute_path(path)
     if path.name and path.with_name(f"{path.name}.index").is_file():
         return absolute_path(path)  # the prefix of a TensorFlow checkpoint
+    if path.suffix in WEIGHTS and path.is_file():
+        return absolute_path(path)  # one file of weights in a folder of several
     if path.exists():
-        raise _not_a_folder(path)
+        raise CheckpointError(f"{path} is a file", next_step="pass the folder that holds the checkpoint")
     own = clue_home() / "models" / text
     if Path(text).name == text and own.is_dir():
         return absolute_path(own)
@@ -49,17 +48,12 @@ def find_model(text: str) -> Preset | Path:
             f"no checkpoint folder at {text}",
             next_step="pass an existing folder, or a name from: clue models",
         )
-    raise unknown_name("model", text, model_presets(), list_command="clue models")
-
-
-def _not_a_folder(path: Path) -> CheckpointError:
-    """Return the error for a file given as a checkpoint; a ``.bin`` is never opened."""
-    if path.suffix in {".bin", ".pt", ".pth", ".pkl"}:
-        return CheckpointError(
-            f"{path} is a pickle, which can carry code; it was not read",
-            next_step="convert it to model.safetensors and pass the folder that holds it",
-        )
-    return CheckpointError(f"{path} is a file", next_step="pass the folder that holds the checkpoint")
+    error = unknown_name("model", text, model_presets(), list_command="clue models")
+    raise UsageError(
+        error.headline.what,
+        allowed=f"{error.headline.allowed}, a checkpoint's folder, or hf:OWNER/NAME",
+        next_step=f"{error.next_step}; there is no folder {text} here either",
+    )
 
 
 def require_checkpoint(run: Run) -> None:

@@ -16,7 +16,8 @@ from clue_runner.config.shipped import clue_home, shipped_folder
 from clue_runner.config.yaml_reader import read_yaml
 from clue_runner.errors import Problem, UsageError, suggest, unknown_name
 
-KEYS = ("title", "kind", "huggingface", "github", "vocab_size", "model", "train")
+TEXTS = ("title", "huggingface", "github", "licence", "published_as")
+KEYS = (*TEXTS, "kind", "vocab_size", "model", "train")
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Preset:
         kind: ``random`` trains from nothing; ``published`` needs a checkpoint in a local folder.
         huggingface: the model's id on Hugging Face, where published.
         github: the project's GitHub repository, where published.
+        licence: of its weights; None: it is not known here.
+        published_as: its name in the published scores of the task cards; None: they do not have it.
         vocab_size: entries of the published vocabulary; None where the run's own vocabulary decides.
         layer: its ``model.`` and ``train.`` settings by dotted key.
     """
@@ -36,6 +39,8 @@ class Preset:
     kind: Literal["random", "published"]
     huggingface: str | None
     github: str | None
+    licence: str | None
+    published_as: str | None
     vocab_size: int | None
     layer: Layer
 
@@ -65,11 +70,7 @@ class Preset:
             return ()
         ways = []
         if self.huggingface:
-            ways.append(
-                f"download config.json, vocab.txt and model.safetensors of {self.huggingface} (Hugging Face) "
-                f"into {self.local_folder}; where only pytorch_model.bin is offered, "
-                "convert it to safetensors"
-            )
+            ways.append(f"fetch it: clue models get {self.name} ({self.huggingface} on the Hugging Face hub)")
         if self.github:
             ways.append(
                 f"or unpack the TensorFlow checkpoint linked from github.com/{self.github} "
@@ -120,7 +121,7 @@ def read_preset(path: Path, check: Callable[[Layer, list[Problem]], None] | None
             guess = suggest(key, KEYS)
             hint = f"did you mean {guess}?" if guess else f"known: {', '.join(KEYS)}"
             problems.append(Problem(f"{key}: no such key of a model preset, {hint}", document.where((key,))))
-    for key in ("title", "huggingface", "github"):
+    for key in TEXTS:
         if not isinstance(values.get(key), str if key == "title" else str | None):
             problems.append(Problem(f"{key} must be text", document.where((key,))))
     if not isinstance(values.get("vocab_size"), int | None) or isinstance(values.get("vocab_size"), bool):
@@ -149,6 +150,8 @@ def _preset(name: str, values: Mapping[str, Any], layer: Layer) -> Preset:
         kind=kind,
         huggingface=values.get("huggingface"),
         github=values.get("github"),
+        licence=values.get("licence"),
+        published_as=values.get("published_as"),
         vocab_size=values.get("vocab_size"),
         layer=layer,
     )

@@ -23,6 +23,8 @@ from clue_runner.errors import Problem, UsageError
 BEFORE: dict[str, object] = {
     "data.fold": None,
     "model.vocab_trust": False,
+    "model.keep_tokens": None,
+    "model.compound_tokens": None,
     "model.ignore": None,
     "model.mlm_correction": None,
     "model.mlm_split": "0.8/0.1/0.1",

@@ -85,6 +85,13 @@ class ModelSettings(Section):
         description="auto (the checkpoint's, else the shipped zh.txt) or a vocab.txt"
     )
     vocab_trust: bool = Field(description="take a vocabulary that differs from the checkpoint's own")
+    keep_tokens: Annotated[str | None, IsPath()] = Field(
+        description="pieces of the vocabulary to keep: auto (of the run's own texts), simplified (that some "
+        "text can take), or a file with one a line; null: all"
+    )
+    compound_tokens: Annotated[str | None, IsPath()] = Field(
+        description="file of words that become one piece each, the mean of their pieces' rows; null: none"
+    )
     ignore: str | None = Field(
         description="tensors of the checkpoint to leave out, separated by commas; a name, or a beginning "
         "that ends with . or /; null: none"

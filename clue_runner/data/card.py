@@ -17,7 +17,7 @@ from clue_runner.files.names import PlainName
 
 PLACEHOLDER = re.compile(r"\{(?P<field>[A-Za-z0-9_.]+)(?:\|join\((?P<separator>[^)]*)\))?\}")
 FieldType = Literal["string", "strings", "integer"]
-Layout = Literal["lines", "cluener", "squad", "c3", "chid", "passages"]
+Layout = Literal["lines", "cluener", "squad", "c3", "chid", "passages", "targets", "squad_targets"]
 # A split's name is part of the names of files that a run writes.
 SplitName = Annotated[PlainName, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 TaskName = Annotated[PlainName, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
@@ -153,7 +153,8 @@ class Card(CardPart):
     ``fields`` names what the reader requires of every record (dotted paths into objects) and its type;
     the id and the label are named by ``id_field`` and ``label_field``. ``layout`` is how the files are
     built, and so which reader takes them (``data/layouts.py``); ``script`` is what the texts are written
-    in. ``labels_file`` is the member that repeats the label list, checked by ``clue data check``.
+    in. ``target`` is a template like a part's: what is to be written, where a task writes.
+    ``labels_file`` is the member that repeats the label list, checked by ``clue data check``.
     What a ``task.yaml`` may leave out besides the defaults here follows from its kind (``data/kinds.py``).
     """
 
@@ -169,6 +170,7 @@ class Card(CardPart):
     labels_file: PlainName | None = None
     skip_labels: list[str] = []
     template: Template | None = None
+    target: str | None = None
     script: Literal["simplified", "traditional"] = "simplified"
     metric: str
     download: Download | None = None

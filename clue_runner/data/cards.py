@@ -196,7 +196,12 @@ def _split_faults(card: Card) -> Iterator[Fault]:
 
 
 def _template_faults(card: Card) -> Iterator[Fault]:
-    """Yield what is wrong with the template's field names."""
+    """Yield what is wrong with the field names of the template and of the target's."""
+    if (card.target is None) == (card.layout == "targets"):
+        yield ("target",), f"target goes with the layout targets, which needs it; the layout is {card.layout}"
+    for name in Template(parts=[card.target]).used_fields if card.target else ():
+        if name not in card.fields:
+            yield ("target",), f"the target reads {name!r}, which is not in fields"
     if card.template is None:
         return
     for name in card.template.used_fields:

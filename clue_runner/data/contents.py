@@ -13,6 +13,7 @@ from clue_runner.data.records import (
     EntityRecord,
     PassagesRecord,
     ReadingRecord,
+    TargetRecord,
     TextRecord,
 )
 
@@ -25,6 +26,8 @@ def texts_of(record: Any) -> tuple[str, ...]:
     """
     match record:
         case TextRecord():
+            return record.texts
+        case TargetRecord():
             return record.texts
         case EntityRecord():
             return (record.text,)
@@ -58,6 +61,8 @@ def answer_of(record: Any) -> object:
             return record.entities and frozenset(record.entities)
         case ReadingRecord():
             return record.references
+        case TargetRecord():
+            return record.target
         case ChoiceRecord():
             return record.answer
         case ClozeRecord() | PassagesRecord():

@@ -14,6 +14,7 @@ from clue_runner.data.readers.cloze import read_cloze_records
 from clue_runner.data.readers.entities import read_entity_records
 from clue_runner.data.readers.passages import read_passage_records
 from clue_runner.data.readers.reading import read_reading_records
+from clue_runner.data.readers.targets import read_question_targets, read_target_records
 from clue_runner.data.readers.text import read_text_records
 from clue_runner.data.records import Records
 from clue_runner.data.sources import DataSource
@@ -35,6 +36,8 @@ READERS: Mapping[str, Reader] = {
     "c3": read_choice_records,
     "chid": read_cloze_records,
     "passages": read_passage_records,
+    "targets": read_target_records,
+    "squad_targets": read_question_targets,
 }
 
 

@@ -28,6 +28,23 @@ class TextRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class TargetRecord:
+    """One example of a task whose answer is written.
+
+    Args:
+        id: the record's own id as the file holds it, or its row number from 0 where the file has none.
+        texts: what is read, one or two texts.
+        target: what is to be written, or None in a split without.
+        focus: the character of the last text around which it is kept where it is too long; None: its begin.
+    """
+
+    id: int | str
+    texts: tuple[str, ...]
+    target: str | None
+    focus: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Entity:
     """A named entity: ``surface`` is ``text[start : end + 1]``, the end inclusive as in CLUENER."""
 

@@ -7,11 +7,12 @@ Knows nothing about runs.
 from __future__ import annotations
 
 import importlib
-from typing import Protocol, cast
+from collections.abc import Callable
+from typing import Any, Protocol, cast
 
 from clue_runner.engines.base import Engine, EngineSettings, State, StepResult
 
-__all__ = ["Engine", "EngineSettings", "State", "StepResult", "create_engine", "device_tools"]
+__all__ = ["Engine", "EngineSettings", "State", "StepResult", "compiled", "create_engine", "device_tools"]
 
 
 class DeviceTools(Protocol):
@@ -36,3 +37,18 @@ def create_engine(backend: str) -> Engine:
 def device_tools(backend: str) -> DeviceTools:
     """Return the backend's device functions."""
     return cast(DeviceTools, importlib.import_module(f"clue_runner.engines.{backend}"))
+
+
+def compiled(
+    backend: str, network: Any, function: Callable[..., Any], donate: tuple[int, ...] = ()
+) -> Callable[..., Any]:
+    """Return a function of tensors that stay on the device, compiled for each shape; inference alone.
+
+    Args:
+        backend: that Keras runs on.
+        network: a layer whose weights the function reads; they are not copied.
+        function: of tensors, tuples of tensors among them.
+        donate: places of arguments that are not needed afterwards, such as a cache that comes back longer.
+    """
+    module = importlib.import_module(f"clue_runner.engines.{backend}")
+    return cast(Callable[..., Any], module.compiled(network, function, donate))

@@ -72,6 +72,18 @@ def fused_attention_fault(head_width: int) -> str | None:
     return None
 
 
+def compiled(network: Any, function: Callable[..., Any], donate: tuple[int, ...] = ()) -> Callable[..., Any]:
+    """Return ``function`` of tensors, which calls ``network``, compiled; see ``engines.compiled``."""
+    variables = list(network.variables)
+
+    def run(values: list[Any], *arguments: Any) -> Any:
+        with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
+            return function(*arguments)
+
+    jitted = jax.jit(run, donate_argnums=tuple(place + 1 for place in donate))
+    return lambda *arguments: jitted([variable.value for variable in variables], *arguments)
+
+
 def _slope(function: Callable[[Any], tuple[Any, Any]], value: Any) -> tuple[tuple[Any, Any], Any]:
     """Return what a function gives at ``value``, and its first result's gradient, which has one itself."""
     found: tuple[tuple[Any, Any], Any] = jax.value_and_grad(function, has_aux=True)(value)

@@ -47,6 +47,7 @@ def _guess_attention(run: Run, device: Device, precision: str) -> Choice | None:
         precision=precision,
         head_width=model.hidden_dim // model.num_heads,
         attention_dropout=model.attention_dropout,
+        adds_scores=model.ADDS_SCORES,
     )
     if model.attention in {"auto", FUSED} and next(problems, None) is None:
         return Choice(FUSED, "the GPU's kernel skips padding")

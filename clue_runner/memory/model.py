@@ -128,19 +128,22 @@ class Network:
 
 def is_encoder(run: Run) -> bool:
     """Return whether the network is one whose need is known."""
-    return isinstance(run.model, EncoderShape)
+    return isinstance(run.model, EncoderShape) and not run.model.ADDS_SCORES
 
 
 def require_encoder(run: Run) -> EncoderShape:
     """Return the shape of a transformer encoder; refuse networks that the forecast does not know.
 
     Raises:
-        UsageError: the model is no transformer encoder.
+        UsageError: the model is no transformer encoder, or its positions add scores in every layer.
     """
-    if isinstance(run.model, EncoderShape):
+    if isinstance(run.model, EncoderShape) and not run.model.ADDS_SCORES:
         return run.model
+    scores = isinstance(run.model, EncoderShape)
     raise UsageError(
-        "memory is forecast for transformer encoders alone",
+        "memory is not forecast where positions add scores in every layer: what these need was not measured"
+        if scores
+        else "memory is forecast for transformer encoders alone",
         where="model.family",
         received=run.model.family,
         next_step="train.token_budget limits what is computed at once; train.batch_size takes a number",
@@ -214,7 +217,7 @@ def step_need(network: Network, rows: int, length: int, recompute: str) -> Need:
     parts behind it. The peak is the highest of these moments, or the update itself.
     """
     weights = network.weights
-    table = 0 if not network.sparse else network.vocab_size * network.model.hidden_dim
+    table = 0 if not network.sparse else network.vocab_size * network.model.embedding_dim
     parameters, gradients = weights * FLOAT, (weights - table) * FLOAT
     optimizer = parameters * (2 + network.averaged)
     parts = _parts(network, rows, length, recompute)

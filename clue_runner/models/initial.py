@@ -8,12 +8,31 @@ Glorot and uniform as Keras has them for dense layers, convolutions and embeddin
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 STANDARD_DEVIATION = 0.02
 UNIFORM_LIMIT = 0.05
+_DRAWS = ContextVar("draws", default=True)
+
+
+@contextmanager
+def undrawn() -> Iterator[None]:
+    """Let weights begin as zeros: a checkpoint will assign all of them, and billions of draws take time."""
+    token = _DRAWS.set(False)
+    try:
+        yield
+    finally:
+        _DRAWS.reset(token)
+
+
+def are_drawn() -> bool:
+    """Return whether weights get their first values; see ``undrawn``."""
+    return _DRAWS.get()
 
 
 def truncated_normal(seed: int, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:

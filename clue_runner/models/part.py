@@ -11,12 +11,18 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from clue_runner.models.initial import glorot_uniform, truncated_normal, uniform
+from clue_runner.models.initial import are_drawn, glorot_uniform, truncated_normal, uniform
 from clue_runner.models.naming import give_name
 
 Start = Literal["normal", "glorot", "uniform", "zeros", "ones"]
-# What settings call a precision, and Keras's policy: float32 weights in both.
-POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "mixed_bfloat16": "mixed_bfloat16"}
+STORED = "bfloat16_stored"  # a precision for inference alone: weights are bfloat16 too, half the memory
+# What a precision is called, and Keras's policy: float32 weights in all but the last.
+POLICIES = {
+    "float32": "float32",
+    "bfloat16": "mixed_bfloat16",
+    "mixed_bfloat16": "mixed_bfloat16",
+    STORED: "bfloat16",
+}
 DRAWN = {"normal": truncated_normal, "glorot": glorot_uniform, "uniform": uniform}
 
 
@@ -41,7 +47,7 @@ class Part(keras.layers.Layer):
     def weight(
         self, name: str, shape: tuple[int, ...], start: Start = "normal", *, lookup: bool = False
     ) -> Any:
-        """Create the float32 weight ``prefix/name``.
+        """Create the weight ``prefix/name``: float32, but for the precision that stores bfloat16.
 
         Args:
             name: stable name below the prefix.
@@ -53,12 +59,20 @@ class Part(keras.layers.Layer):
         full = f"{self.prefix}/{name}"
 
         def initial(shape: tuple[int, ...], dtype: Any = None) -> Any:
+            if not are_drawn():
+                return keras.ops.zeros(shape, self.variable_dtype)
             if start in DRAWN:
-                return keras.ops.convert_to_tensor(DRAWN[start](self.seed, full, tuple(shape)))
-            return keras.ops.convert_to_tensor(np.full(shape, float(start == "ones"), np.float32))
+                value = DRAWN[start](self.seed, full, tuple(shape))
+            else:
+                value = np.full(shape, float(start == "ones"), np.float32)
+            return keras.ops.cast(keras.ops.convert_to_tensor(value), self.variable_dtype)
 
         variable = self.add_weight(
-            shape=shape, initializer=initial, dtype="float32", name=name.replace("/", "_"), autocast=False
+            shape=shape,
+            initializer=initial,
+            dtype=self.variable_dtype,
+            name=name.replace("/", "_"),
+            autocast=False,
         )
         give_name(variable, full, lookup=lookup)
         return variable

@@ -39,7 +39,7 @@ class Norm(Part):
 
     def call(self, total: Any) -> Any:
         """Return the norm of float32 (tokens, width) in the compute type."""
-        scale, offset = ops.convert_to_tensor(self.scale), ops.convert_to_tensor(self.offset)
+        scale, offset = ops.cast(self.scale, "float32"), ops.cast(self.offset, "float32")
         return self.cast(layer_norm(total, scale, offset, self.epsilon))
 
 
@@ -116,16 +116,24 @@ class Block(Part):
         drop = self._mask(tokens, f"layers/{layer}/attention/output", key)
         return residual_sum(tokens, attended, drop), cache
 
+    def second_half(self, state: Any, layer: int, key: Any | None) -> Any:
+        """Return what ``attend`` gave, through its norm and the feed-forward layer; the last norm to come."""
+        return self.feed_forward(self.attention_norm(state), layer, key)
+
     def feed_forward(self, tokens: Any, layer: int, key: Any | None) -> Any:
         """Return tokens + dropout(two dense layers), float32, the norm still to come."""
+        outer = self.branch(tokens, key)
+        drop = self._mask(tokens, f"layers/{layer}/feed_forward/output", key)
+        return residual_sum(tokens, outer, drop)
+
+    def branch(self, tokens: Any, key: Any | None) -> Any:
+        """Return two dense layers with the activation between them."""
         activation = self.activation
         if activation is gelu and key is not None:
             activation = trained_gelu
         biases = [None if one is None else self.cast(one) for one in (self.inner_bias, self.outer_bias)]
         inner = activation(dense(tokens, self.cast(self.inner_kernel), biases[0]))
-        outer = dense(inner, self.cast(self.outer_kernel), biases[1])
-        drop = self._mask(tokens, f"layers/{layer}/feed_forward/output", key)
-        return residual_sum(tokens, outer, drop)
+        return dense(inner, self.cast(self.outer_kernel), biases[1])
 
     def _mask(self, tokens: Any, site: str, key: Any | None) -> dropout.Mask | None:
         """Return the dropout mask of one site of this block.
@@ -167,7 +175,7 @@ def run_blocks(
         return blocks[layer].attend(tokens, seen, layer, key, first_only=first_only and layer == last)[0]
 
     def feed(layer: int, state: Any, bias: Any, added: Any, ids: Any, key: Any | None) -> Any:
-        return blocks[layer].feed_forward(blocks[layer].attention_norm(state), layer, key)
+        return blocks[layer].second_half(state, layer, key)
 
     recompute = "none" if key is None else options.recompute
     steps: list[Step] = []
@@ -191,5 +199,5 @@ def run_cached(
     for layer, (block, cache) in enumerate(zip(blocks, caches, strict=True)):
         state, extended = block.attend(tokens, view, layer, None, cache=cache)
         new.append(extended)
-        tokens = block.output_norm(block.feed_forward(block.attention_norm(state), layer, None))
+        tokens = block.output_norm(block.second_half(state, layer, None))
     return tokens, tuple(cache for cache in new if cache is not None)

@@ -16,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from clue_runner.config.shipped import PACKAGE
-from clue_runner.reports.words import Language, speaker
+from clue_runner.reports.words import Language, namer, speaker
 
 FOLDER = PACKAGE / "reports" / "templates"
 
@@ -39,6 +39,7 @@ def render(template: str, page: object, language: Language) -> str:
             page=page,
             language=language,
             say=speaker(language),
+            named=namer(language),
             style=Markup(style),  # ours, not a user's
             script=Markup(script),
             script_hash=digest,

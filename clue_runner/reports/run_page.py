@@ -18,6 +18,7 @@ from clue_runner.data.card import Card, Published
 from clue_runner.metrics.calibration import Calibration
 from clue_runner.reports import charts
 from clue_runner.reports.answers import Answered
+from clue_runner.reports.baseline import baseline_score
 from clue_runner.reports.facts import environment_rows, speed_rows
 from clue_runner.reports.judged import (
     Confusion,
@@ -68,6 +69,7 @@ class RunPage:
     title: str
     command: str
     published: Sequence[Published] = ()
+    baseline: float | None = None
     loud: str | None = None
     missing: str | None = None
     mistakes: Mistakes | None = None
@@ -127,6 +129,7 @@ def make_run_page(
         title=card.title.zh if options.language == "zh" else card.title.en,
         command=shlex.join(["clue", "train", "--config", str(folder.settings)]),
         published=card.published[:PUBLISHED_SHOWN],
+        baseline=baseline_score(folder.path.absolute().parent, result.data_sha256.get("dev")),
         missing=missing,
         curves=_curves(events, result, say),
         notes=[(split, *note) for split, notes in result.notes.items() for note in notes.items()],

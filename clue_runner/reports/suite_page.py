@@ -18,11 +18,13 @@ from clue_runner.files.atomic import make_folder, write_atomic
 from clue_runner.files.reading import DamagedFileError, read_object
 from clue_runner.metrics.significance import summarise_seeds
 from clue_runner.reports import charts
+from clue_runner.reports.baseline import baseline_score
 from clue_runner.reports.render import render
 from clue_runner.reports.words import Language, speaker
 
 TABLE, PAGE = "collected.json", "report.html"
 SCHEMA = 1
+ROOT = Path("runs")  # where clue baseline leaves its results, a folder a task
 Cell = Mapping[str, Any]
 Say = Callable[..., str]
 
@@ -32,7 +34,7 @@ class SuitePage:
     """Everything that the template ``suite.html`` reads.
 
     Args:
-        table: (task in words, chance, an entry a model: ``mean``, ``std``, ``done``, ``planned``).
+        table: (task in words, chance, linear baseline, an entry a model: mean, std, done, planned).
         averages: one a model: mean or None, and the tasks that are missing.
         spread: (task in words, chart).
         pairs: (model, [(mean difference, tasks) or None for each model]).
@@ -43,7 +45,7 @@ class SuitePage:
     title: str
     sample: bool
     models: list[str]
-    table: list[tuple[str, float | None, list[dict[str, Any]]]]
+    table: list[tuple[str, float | None, float | None, list[dict[str, Any]]]]
     averages: list[tuple[float | None, list[str]]]
     spread: list[tuple[str, Markup]]
     pairs: list[tuple[str, list[tuple[float, int] | None]]]
@@ -52,6 +54,11 @@ class SuitePage:
     gates: list[Mapping[str, Any]]
     problems: list[Mapping[str, Any]]
     left_out: list[str] = field(default_factory=list)
+
+    @property
+    def has_linear(self) -> bool:
+        """Return whether some task has a linear baseline."""
+        return any(linear is not None for _, _, linear, _ in self.table)
 
     @property
     def sections(self) -> list[str]:
@@ -116,7 +123,9 @@ def suite_page(content: Mapping[str, Any], language: Language) -> SuitePage:
     for task in tasks:
         own = [cells.get((model, task)) for model in models]
         chance = next((one["chance"] for one in own if one and one.get("chance") is not None), None)
-        rows.append((named[task], chance, [_entry(one) for one in own]))
+        hashes = [row["data_sha256"].get("dev") for row in content["rows"] if _is_of(row, task)]
+        linear = baseline_score(ROOT / task, hashes[0]) if len(set(hashes)) == 1 else None
+        rows.append((named[task], chance, linear, [_entry(one) for one in own]))
     return SuitePage(
         suite=content["suite"],
         title=content["title"],
@@ -139,6 +148,11 @@ def suite_page(content: Mapping[str, Any], language: Language) -> SuitePage:
         problems=[row for row in content["rows"] if row["state"] != "ok"],
         left_out=list(content.get("left_out", ())),
     )
+
+
+def _is_of(row: Mapping[str, Any], task: str) -> bool:
+    """Return whether a row is of the task and says which records it was scored on."""
+    return row["task"] == task and bool(row.get("data_sha256", {}).get("dev"))
 
 
 def _entry(cell: Cell | None) -> dict[str, Any]:

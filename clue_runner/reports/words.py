@@ -42,3 +42,15 @@ def speaker(language: Language) -> Callable[..., str]:
         return known[key].format(**values)
 
     return say
+
+
+def namer(language: Language) -> Callable[[str], str]:
+    """Return ``named(field)``: what a page calls a text; a number stays, a field of a card keeps its name."""
+    known = words(language)
+
+    def named(field: str) -> str:
+        name, space, number = field.partition(" ")
+        word = known.get(f"field_{name}")
+        return field if word is None or not (number.isdecimal() or not space) else f"{word}{space}{number}"
+
+    return named

@@ -13,10 +13,10 @@ from clue_runner.errors import DataError
 from clue_runner.files.atomic import make_folder, write_atomic
 from clue_runner.reports.answers import Answered, read_answered, with_lengths
 from clue_runner.reports.run_page import PageOptions, make_run_page
-from clue_runner.runs.folder import RunFolder
+from clue_runner.runs.folder import PAGE, RunFolder
 from clue_runner.runs.results import RunResult
 
-PAGE, MISTAKES = "report.html", "mistakes.jsonl"
+MISTAKES = "mistakes.jsonl"
 
 
 def write_run_page(

@@ -22,6 +22,7 @@ from clue_runner.files.reading import DamagedFileError, exists, read_file
 from clue_runner.runs.results import RunResult, describe, read_result
 from clue_runner.runs.snapshots import BEST, pointed
 
+PAGE = "report.html"  # written at the end, and by clue report
 ReadT = TypeVar("ReadT")
 
 

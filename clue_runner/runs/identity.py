@@ -29,6 +29,7 @@ CARD_KEYS = (
     "labels",
     "skip_labels",
     "template",
+    "target",
     "script",
     "metric",
 )

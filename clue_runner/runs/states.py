@@ -188,15 +188,15 @@ def damaged_state(folder: Path, error: DamagedFileError) -> CheckpointError:
     )
 
 
-def listed_names(folder: Path) -> frozenset[str] | None:
-    """Return the names of the files of a state; None for a folder that has no manifest.
+def listed_files(folder: Path) -> Mapping[str, ListedFile] | None:
+    """Return file name -> size and sha256 of a state; None for a folder that has no manifest.
 
     Weights that a user has copied into a folder of their own are whole without one.
 
     Raises:
         DamagedFileError, StorageError: as ``open_snapshot``.
     """
-    return frozenset(_manifest(folder)) if exists(folder / MANIFEST) else None
+    return _manifest(folder) if exists(folder / MANIFEST) else None
 
 
 def _manifest(folder: Path) -> dict[str, ListedFile]:

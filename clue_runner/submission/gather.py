@@ -13,52 +13,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
-from typing import Literal, TypeVar
 
-from clue_runner.config.resolved import values_hash
 from clue_runner.data.archives import open_archive, read_member
-from clue_runner.errors import CheckpointError, ClueError, DataError, Problem, StorageError
+from clue_runner.errors import ClueError, DataError, Problem, StorageError
 from clue_runner.files.litter import entries, is_litter
 from clue_runner.files.names import open_regular, user_path
 from clue_runner.files.text import printable
-from clue_runner.runs.events import remembered_data
 from clue_runner.runs.find import submission_folders
 from clue_runner.runs.folder import RunFolder
 from clue_runner.submission.findings import problem
 from clue_runner.submission.forms import MAX_BYTES, TOO_LARGE
+from clue_runner.submission.origin.facts import RunFacts, facts_of
 
 SAMPLE_MARK = "NOT-FOR-UPLOAD.txt"
 UPLOAD_NAME = "submit.zip"
 ROOT = "runs"
-
-Flaw = Literal["random", "sample", "incomplete"]
-ReadT = TypeVar("ReadT")
-
-
-@dataclass(frozen=True)
-class RunFacts:
-    """What a run's folder says about the files that the run has made; None where it does not say.
-
-    Args:
-        task: a shipped name, or the folder of a card of one's own.
-        weights: hash of the pretrained weights.
-        settings: hashes of all settings but the seed, and of the data: runs that share them differ in their
-            seed alone.
-        score: dev score of ``metric`` in percent; None: the run has not ended with one.
-        data: ``--data`` of the run; None: the task's own place.
-        flaws: why its answers should not go to the leaderboard, each with its reason in words.
-    """
-
-    folder: Path
-    task: str | None = None
-    model: str | None = None
-    weights: str | None = None
-    seed: int | None = None
-    settings: str | None = None
-    metric: str | None = None
-    score: float | None = None
-    data: str | None = None
-    flaws: tuple[tuple[Flaw, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -131,57 +100,12 @@ def gather(paths: Sequence[str | Path], is_official: Callable[[str], bool]) -> G
     return gathered
 
 
-def run_facts(folder: Path) -> RunFacts | None:
-    """Return what the run in ``folder`` says about itself; None where there is no run.
-
-    The one place where submissions ask a run folder. What cannot be read is a flaw, not an error.
-    """
-    place = RunFolder(folder)
-    if not (place.settings.exists() or place.metrics.exists()):
-        return None
-    broken: list[str] = []
-    run, result = _attempt(place.values, broken), _attempt(place.result, broken)
-    data = _attempt(lambda: remembered_data(folder), broken)
-    init = run["model.init"] if run else result.init if result else None
-    flaws: list[tuple[Flaw, str]] = [("incomplete", printable(reason)) for reason in broken]
-    if init == "random":
-        flaws.append(("random", "random weights, no pretrained model"))
-    if data == "sample":
-        flaws.append(("sample", "trained on the sample records that ship with the card"))
-    elif result and result.data_complete is False:
-        flaws.append(("incomplete", "trained on cut data, or on other data than the card's"))
-    if not broken and (result is None or not result.ok):
-        flaws.append(("incomplete", "the run has failed" if result else "the run has not ended"))
-    hashes = [result.data_sha256.get(split, "") for split in ("train", "dev")] if result else []
-    named = str(run["model.name"]) if run else result.model if result else None
-    return RunFacts(
-        folder,
-        task=str(run["task.name"]) if run else None,
-        model=named,
-        weights=result.checkpoint.sha256 if result and result.checkpoint else None,
-        seed=result.seed if result else None,
-        settings=" ".join([values_hash({**run, "seed": 0}), *hashes]) if run else None,
-        metric=result.metric if result else None,
-        score=result.score if result else None,
-        data=data,
-        flaws=tuple(flaws),
-    )
-
-
 def as_problem(error: ClueError) -> Problem:
     """Return an error about one file as a finding beside its name."""
     first = error.problems[0] if error.problems else None
     headline = error.headline
     what = headline.what if first is None else f"{headline.what}: {first}"
     return problem(what, headline.where, headline.received, headline.allowed, error.next_step)
-
-
-def _attempt(read: Callable[[], ReadT], broken: list[str]) -> ReadT | None:
-    try:
-        return read()
-    except (CheckpointError, DataError, StorageError) as error:
-        broken.append(f"the run cannot be read: {error.headline}")
-        return None
 
 
 def _gather_folder(folder: Path, gathered: Gathered, is_official: Callable[[str], bool]) -> None:
@@ -198,7 +122,7 @@ def _gather_folder(folder: Path, gathered: Gathered, is_official: Callable[[str]
             where=printable(str(folder)),
             next_step="clue train --task NAME writes one to runs/NAME/.../submission",
         )
-    facts = {place: _facts_of(place) for place in {path.parent for path in files}}
+    facts = {place: facts_of(place) for place in {path.parent for path in files}}
     for path in files:
         gathered.pieces.append(_read_piece(path, searched=searched, run=facts[path.parent]))
     marks = {path.parent / SAMPLE_MARK for path in files}
@@ -214,13 +138,6 @@ def _files(folder: Path) -> list[Path]:
         raise StorageError("cannot read the folder", where=where, received=received) from None
 
 
-def _facts_of(folder: Path) -> RunFacts | None:
-    """Return the run whose ``submission`` folder this is, of its own task or of one that it lends a head."""
-    if folder.name != RunFolder.SUBMISSION:
-        return None
-    return run_facts(folder.parent) or run_facts(folder.parent.parent)
-
-
 def _read_piece(
     path: Path, *, named: bool = False, searched: bool = False, run: RunFacts | None = None
 ) -> Piece:
@@ -233,7 +150,7 @@ def _read_piece(
         fault = as_problem(error)
     except OSError as error:
         fault = problem("cannot read the file", str(path), error.strerror)
-    facts = _facts_of(path.absolute().parent) if named else run
+    facts = facts_of(path.absolute().parent) if named else run
     return Piece(path.name, str(path), raw, named, searched, changed, facts, fault)
 
 

@@ -10,6 +10,7 @@ or [unused1] in a row inserts the id.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from clue_runner.errors import CheckpointError
-from clue_runner.tokens.pieces import unreachable_notice, unreachable_pieces
+from clue_runner.tokens.pieces import CONTINUING, GOOGLES, unreachable_notice, unreachable_pieces
 from clue_runner.tokens.rows import IntArray
 from clue_runner.tokens.vocabulary import parse_vocabulary, read_vocabulary_file
 
@@ -63,16 +64,17 @@ class Tokenizer:
     Args:
         vocab_path: a ``vocab.txt`` in UTF-8, one piece per line; the line's number from 0 is the id.
         lowercase: lower-case texts and strip accents first.
+        content: the vocabulary itself, where it is not the file's.
 
     Raises:
         CheckpointError: the vocabulary cannot be used; see ``parse_vocabulary``.
     """
 
-    def __init__(self, vocab_path: Path, lowercase: bool) -> None:
+    def __init__(self, vocab_path: Path, lowercase: bool, content: bytes | None = None) -> None:
         """Read and check the vocabulary."""
         self.vocab_path = Path(vocab_path)
         self.lowercase = lowercase
-        self.vocab_bytes = raw = read_vocabulary_file(self.vocab_path)
+        self.vocab_bytes = raw = read_vocabulary_file(self.vocab_path) if content is None else content
         self.sha256 = hashlib.sha256(raw).hexdigest()
         self.vocabulary = parse_vocabulary(raw, self.vocab_path)
         self.vocab_size = len(self.vocabulary)
@@ -93,17 +95,53 @@ class Tokenizer:
             clean_text=True, handle_chinese_chars=True, strip_accents=None, lowercase=lowercase
         )
         self._backend.pre_tokenizer = BertPreTokenizer()
+        self._seen: NDArray[np.bool_] | None = None
+
+    def with_pieces(self, pieces: Sequence[str]) -> Tokenizer:
+        """Return a tokenizer that cuts in the same way over another vocabulary."""
+        content = "".join(f"{piece}\n" for piece in pieces).encode("utf-8")
+        return Tokenizer(self.vocab_path, self.lowercase, content)
+
+    def recording(self) -> Tokenizer:
+        """Return a tokenizer that notes which ids it gives; ``seen_ids`` says them."""
+        recorder = copy.copy(self)
+        recorder._seen = np.zeros(self.vocab_size, np.bool_)
+        return recorder
+
+    def seen_ids(self) -> list[int]:
+        """Return the ids that a recording tokenizer has given."""
+        return [] if self._seen is None else [int(index) for index in np.flatnonzero(self._seen)]
+
+    def reachable_ids(self) -> list[int]:
+        """Return the ids of the pieces that some text can produce."""
+        never = {piece for pieces in self._unreachable().values() for piece in pieces} | GOOGLES
+        # An ideograph is a word of its own, so that no piece goes on with one: ##中 is never taken.
+        apart = {piece for piece in self._ids if piece.startswith(CONTINUING) and not self._continues(piece)}
+        return [index for piece, index in self._ids.items() if piece not in never and piece not in apart]
+
+    def _continues(self, piece: str) -> bool:
+        """Return whether a piece with ## can follow a letter within one word."""
+        word = f"a{piece.removeprefix(CONTINUING)}"
+        return self._words(self._backend.normalizer.normalize_str(word)) == [word]
+
+    def _words(self, text: str) -> list[str]:
+        """Return the words of a cleaned text."""
+        return [word for word, _ in self._backend.pre_tokenizer.pre_tokenize_str(text)]
 
     @cached_property
     def notices(self) -> tuple[str, ...]:
         """Return what the user should know about the vocabulary, in sentences."""
-        unreachable = unreachable_pieces(
-            self._ids,
-            self._backend.normalizer.normalize_str,
-            lambda text: [word for word, _ in self._backend.pre_tokenizer.pre_tokenize_str(text)],
-        )
-        notice = unreachable_notice(unreachable, self.vocab_size, self.vocab_path)
+        notice = unreachable_notice(self._unreachable(), self.vocab_size, self.vocab_path)
         return (*self.vocabulary.notices, *([notice] if notice else []))
+
+    def _unreachable(self) -> dict[str, list[str]]:
+        """Return the pieces that no text can produce, by the reason."""
+        return unreachable_pieces(self._ids, self._backend.normalizer.normalize_str, self._words)
+
+    def _note(self, ids: TokenArray) -> None:
+        """Remember ids that were given."""
+        if self._seen is not None:
+            self._seen[ids] = True
 
     @property
     def id_limits(self) -> dict[str, int]:
@@ -122,6 +160,7 @@ class Tokenizer:
                 where=str(self.vocab_path),
                 next_step="use a vocabulary that has it (model.vocab)",
             )
+        self._note(np.array([self._ids[piece]], np.int32))
         return self._ids[piece]
 
     def pieces(self, ids: Sequence[int] | TokenArray) -> list[str]:
@@ -133,6 +172,7 @@ class Tokenizer:
         encoded: list[Encoded] = []
         for chunk in self._chunks(texts, with_offsets=True):
             lengths, ids = _flat_ids(chunk)
+            self._note(ids)
             flat = chain.from_iterable(chain.from_iterable(encoding.offsets for encoding in chunk))
             spans = np.fromiter(flat, np.int32, count=2 * len(ids)).reshape(-1, 2)
             borders = np.cumsum(lengths)[:-1]
@@ -198,7 +238,9 @@ class Tokenizer:
         if not chunks:
             return np.zeros(0, np.int64), np.zeros(0, np.int32)
         lengths, ids = zip(*chunks, strict=True)
-        return np.concatenate(lengths), np.concatenate(ids)
+        found = np.concatenate(ids)
+        self._note(found)
+        return np.concatenate(lengths), found
 
     def _chunks(self, texts: Sequence[str], *, with_offsets: bool) -> Iterator[list[Any]]:
         """Yield the library's encodings, a chunk at a time."""

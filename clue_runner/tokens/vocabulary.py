@@ -1,7 +1,7 @@
 """A vocabulary file: one piece a line, the line's number from 0 is the id.
 
-In: a ``vocab.txt``. Out: pieces and ids, checked, and what is unusual about the file in sentences.
-Knows nothing about texts.
+In: a ``vocab.txt``, or the ``tokenizer.json`` in its place. Out: pieces and ids, checked, and what is unusual
+about the file in sentences. Knows nothing about texts.
 
 Ids are line numbers, so no line is ever dropped. The last line of a repeated piece gives its id, as in BERT's
 own reader (ERNIE 3.0 has ``$`` twice); the id of an earlier line or an empty one is never used.
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from clue_runner.errors import CheckpointError, Problem
 from clue_runner.files.reading import read_file
+from clue_runner.tokens.tokenizer_json import read_tokenizer_json
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 LARGEST = 64 * 2**20  # bytes; a million pieces have a fifth of it
@@ -43,12 +44,15 @@ class Vocabulary:
 
 
 def read_vocabulary_file(path: Path) -> bytes:
-    """Return the vocabulary's bytes.
+    """Return the vocabulary's bytes, one piece a line; of a ``tokenizer.json`` those of its pieces.
 
     Raises:
-        CheckpointError: it is missing, no regular file, or far too large.
+        CheckpointError: it is missing, no regular file, or far too large; a ``tokenizer.json`` of another
+            tokenizer than BERT's.
         StorageError: it cannot be read at the moment.
     """
+    if path.suffix == ".json":
+        return read_tokenizer_json(path).lines
     try:
         return read_file(path, LARGEST)
     except FileNotFoundError:

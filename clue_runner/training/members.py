@@ -107,16 +107,12 @@ def _tokenizer(member: Member, adapter: Adapter) -> AnyTokenizer:
         CheckpointError: a file that the vocabulary goes with (word vectors) is not the one of the training.
     """
     vocabulary = member.best.folder / VOCABULARY
-    own = adapter.load_own_tokenizer(vocabulary)
-    if own is None:
+    if (own := adapter.load_own_tokenizer(vocabulary)) is None:
         return Tokenizer(vocabulary, member.run.model.lowercase)
-    trained_with = member.best.state.identity.vocabulary
-    if trained_with is not None and own.sha256 != trained_with:
+    if own.sha256 != (member.best.state.identity.vocabulary or own.sha256):
         raise CheckpointError(
             "the files that make ids of texts are not those that this run was trained with",
             where=str(member.folder.path),
-            received=f"sha256 {own.sha256[:12]}",
-            allowed=f"sha256 {trained_with[:12]}",
             next_step="put the file of word vectors back as it was, or train again: clue train --fresh",
         )
     return own
@@ -140,6 +136,7 @@ class Asker:
         self._warn: Callable[[str], None] = console.warn
         self._adapter = load_adapter(card, run)
         self._tokenizer = _tokenizer(member, self._adapter)
+        self._adapter.tokenizer = self._tokenizer
         choices = choose(run)
         saved = member.best.state.buckets
         self._buckets = None if saved is None else tuple(int(length) for length in saved)
@@ -152,8 +149,8 @@ class Asker:
         """Return one prediction a record."""
         run = self._adapter.run
         rows = encode_records(self._adapter, records, self._tokenizer, cache=run.data.cache, warn=self._warn)
-        limits = self._tokenizer.id_limits
-        check_ids(shape_of(run.model), self._vocab_size, {records.split: rows}, limits, TRAIN_AGAIN)
+        split, limits = {records.split: rows}, self._tokenizer.id_limits
+        check_ids(shape_of(run.model), self._vocab_size, split, limits, TRAIN_AGAIN)
         predictor = Predictor(
             self._engine,
             self._adapter,

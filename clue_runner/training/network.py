@@ -14,7 +14,6 @@ from typing import Any
 from clue_runner.adapters.base import Adapter, load_adapter
 from clue_runner.architectures.settings import build_backbone, header, shape_of
 from clue_runner.checkpoints.checkpoint import Checkpoint
-from clue_runner.checkpoints.importer import read_checkpoint
 from clue_runner.checkpoints.vocabularies import refuse_other_vocabulary
 from clue_runner.config.scalars import rates_of
 from clue_runner.config.schema import Run
@@ -35,7 +34,6 @@ from clue_runner.engines.techniques import make_techniques
 from clue_runner.models.shape import BlockShape
 from clue_runner.tokens.tokenizer import Tokenizer
 from clue_runner.training.prepare import find_vocabulary
-from clue_runner.training.pretrained.weights import correctable_table
 
 
 @dataclass(frozen=True)
@@ -50,21 +48,6 @@ class Choices:
     def described(self) -> dict[str, str]:
         """Return device, precision and compiler as a saved state records them."""
         return {"device": self.device.text, "precision": self.precision.value, "jit": self.jit.value}
-
-
-def open_checkpoint(run: Run) -> Checkpoint | None:
-    """Return the pretrained checkpoint of a run, every tensor accounted for; None for random weights.
-
-    Raises:
-        CheckpointError: it cannot be used.
-    """
-    if run.model.init == "random" or run.model.checkpoint is None:
-        return None
-    ignore = [name.strip() for name in (run.model.ignore or "").split(",") if name.strip()]
-    checkpoint = read_checkpoint(run.model.checkpoint, ignore=ignore)
-    if run.model.mlm_correction is not None:
-        correctable_table(checkpoint)
-    return checkpoint
 
 
 def open_tokenizer(run: Run, checkpoint: Checkpoint | None) -> Tokenizer:
@@ -147,7 +130,7 @@ def build_engine(
 def network_builder(adapter: Adapter, choices: Choices, *, vocab_size: int) -> Callable[[], Any]:
     """Return what builds the task's network with random weights."""
     run = as_chosen(adapter.run, choices)
-    bound = load_adapter(adapter.card, run)
+    bound = rebound(adapter, run)
     precision = choices.precision.value
 
     def build() -> Any:
@@ -164,6 +147,13 @@ def network_builder(adapter: Adapter, choices: Choices, *, vocab_size: int) -> C
         return bound.build(backbone)
 
     return build
+
+
+def rebound(adapter: Adapter, run: Run) -> Adapter:
+    """Return the adapter bound to other settings, with the same tokenizer."""
+    other = load_adapter(adapter.card, run)
+    other.tokenizer = adapter.tokenizer
+    return other
 
 
 def weights_header(run: Run, vocab_size: int) -> dict[str, Any]:

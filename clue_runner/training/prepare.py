@@ -72,13 +72,10 @@ def read_splits(adapter: Adapter, source: DataSource) -> SplitData:
         some = adapter.read(source, split)
         warnings += [text for text in some.warnings if text not in warnings]
         complete = complete and (some.complete or split not in TRAINED_ON)
-        if settings.fold is not None and split == "train":
-            some = replace(some, items=without_fold(some.items, settings.fold))
-        limit = limits.get(split)
-        if limit is not None and limit < len(some):
-            complete = False
-            some = replace(some, items=some.items[:limit])
-        records[split] = some
+        fold = settings.fold if split == "train" else None
+        whole = some if fold is None else replace(some, items=without_fold(some.items, fold))
+        records[split] = replace(whole, items=whole.items[: limits.get(split)])
+        complete = complete and len(records[split]) == len(whole)
     return SplitData(records, missing, tuple(warnings), complete)
 
 
@@ -107,9 +104,8 @@ def encode_records(
         warn: told what encoding could not do.
     """
     # Everything that the rows follow from: the records, and what the adapter says it reads beside them.
-    key = {"split": records.split, "data": records.sha256, "records": str(len(records))}
-    if records.split == "train" and adapter.run.data.fold is not None:
-        key["fold"] = adapter.run.data.fold
+    fold = f" without {adapter.run.data.fold}" if adapter.run.data.fold else ""
+    key = {"split": records.split, "data": records.sha256, "records": f"{len(records)}{fold}"}
     settings = json.dumps(adapter.row_settings(tokenizer), sort_keys=True)
     key["settings"] = hashlib.sha256(settings.encode()).hexdigest()
     rows = cached_rows(

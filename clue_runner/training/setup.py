@@ -14,6 +14,7 @@ from clue_runner.adapters.base import Adapter, AnyTokenizer, load_adapter
 from clue_runner.architectures.check_ids import check_ids
 from clue_runner.architectures.settings import shape_of
 from clue_runner.checkpoints.checkpoint import Checkpoint
+from clue_runner.checkpoints.trimmed import fewer_pieces
 from clue_runner.config.schema import Run
 from clue_runner.console import Console
 from clue_runner.data.cards import Card
@@ -22,8 +23,9 @@ from clue_runner.engines import Engine
 from clue_runner.runs.identity import RANDOM, Identity, card_content
 from clue_runner.tokens.rows import Rows
 from clue_runner.training.display import say_data, say_weights
-from clue_runner.training.network import Choices, build_engine, open_checkpoint, open_tokenizer
+from clue_runner.training.network import Choices, build_engine, open_tokenizer, rebound
 from clue_runner.training.prepare import TRAINED_ON, SplitData, encode_records, padded_lengths, read_splits
+from clue_runner.training.pretrained.opening import open_checkpoint
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ class Setup(Inputs):
 
     def with_run(self, run: Run) -> Setup:
         """Return the setup with settings that decide no row: numbers in the place of ``auto``."""
-        return replace(self, run=run, adapter=load_adapter(self.card, run))
+        return replace(self, run=run, adapter=rebound(self.adapter, run))
 
 
 def read_inputs(run: Run, card: Card, source: DataSource, console: Console) -> Inputs:
@@ -114,12 +116,19 @@ def read_inputs(run: Run, card: Card, source: DataSource, console: Console) -> I
     adapter = load_adapter(card, run)
     data = read_splits(adapter, source)
     say_data(console, card, source, data)
-    checkpoint = open_checkpoint(run)
+    checkpoint = open_checkpoint(run, adapter.pretrained)
     for notice in checkpoint.notices if checkpoint else ():
         console.warn(notice)
     tokenizer = adapter.own_tokenizer(data.records) or open_tokenizer(run, checkpoint)
     for notice in tokenizer.notices:
         console.warn(notice)
+
+    def encode(recorder: AnyTokenizer) -> None:
+        for some in data.records.values():
+            encode_records(adapter, some, recorder, cache=False, warn=console.warn)
+
+    tokenizer, checkpoint = fewer_pieces(run.model, tokenizer, checkpoint, encode, console.say)
+    adapter.tokenizer = tokenizer
     return Inputs(run, card, adapter, source, data, checkpoint, tokenizer)
 
 

@@ -29,6 +29,7 @@ device: cpu
 def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     """Write a suite in a folder of its own."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)  # the suite says it
 
     def write(more: str = "", **changed: str) -> Path:
         text = SUITE + more
@@ -100,6 +101,21 @@ def test_executors_that_cannot_be_used(
     assert (outcome.exit_code, "no Ray cluster can be reached" in outcome.stderr) == (2, True)
     assert clue("bench", "run", path, "--index", "7").exit_code == 2
     assert clue("bench", "run", path, "--index", "0", "--junit", "a.xml").exit_code == 2
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_backend_that_every_run_would_refuse(
+    clue: Clue, suite: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from clue_runner.commands.bench import run
+
+    path = suite()
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    outcome = clue("bench", "run", path)
+    assert (outcome.exit_code, "two backends are asked for" in outcome.stderr) == (2, True)
+    monkeypatch.setattr(run, "find_spec", lambda name: None)
+    outcome = clue("bench", "run", path, "--backend", "jax")
+    assert (outcome.exit_code, "clue-runner[jax]" in outcome.stderr) == (2, True)
     assert not (tmp_path / "runs").exists()
 
 

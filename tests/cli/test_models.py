@@ -28,6 +28,20 @@ def test_show_says_how_to_get_the_checkpoint(clue, clue_home: Path) -> None:
     assert "ways to get it" not in clue("models", "show", "macbert-base").stdout
 
 
+def test_published_scores_are_those_of_the_cards(clue) -> None:
+    facts = json.loads(clue("models", "show", "roberta-wwm-ext", "--json").stdout)
+    wanted = {"task": "afqmc", "split": "test", "score": 74.04, "source": "CLUE README"}
+    assert any(wanted.items() <= one.items() for one in facts["scores"])
+    text = clue("models", "show", "roberta-wwm-ext").stdout
+    assert "74.04  CLUE README" in text and "not recorded here" in text
+    rows = {line.split()[0]: line for line in clue("models").stdout.split("\n") if line.strip()}
+    assert (
+        "afqmc 74.04 (test)" in rows["roberta-wwm-ext"]
+        and "hfl/chinese-roberta-wwm-ext" in rows["roberta-wwm-ext"]
+    )
+    assert json.loads(clue("models", "show", "rbt3", "--json").stdout)["scores"] == []
+
+
 def test_list_as_json(clue) -> None:
     lines = [json.loads(line) for line in clue("models", "--json").stdout.split("\n")[:-1]]
     assert lines[-1]["event"] == "result"

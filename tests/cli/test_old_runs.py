@@ -88,6 +88,7 @@ def test_a_finished_run_is_recognised(clue: Clue, folder: Path) -> None:
     assert outcome.exit_code == 0, outcome.stderr
     assert "this run has already ended" in outcome.stdout
     assert (folder / "finished" / "metrics.json").read_bytes() == before
+    assert "<article" in (folder / "finished" / "report.html").read_text(encoding="utf-8")  # it had no page
 
 
 def test_a_killed_run_is_refused_with_the_reason_and_can_be_asked(clue: Clue, folder: Path) -> None:

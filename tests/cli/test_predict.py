@@ -45,6 +45,10 @@ def answers(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
 
 
+def last(outcome: Any) -> Any:
+    return json.loads(outcome.stdout.rstrip("\n").split("\n")[-1])
+
+
 def test_the_newest_finished_run_and_its_own_data(clue: Clue, place: Path) -> None:
     run = place / "runs" / "afqmc" / "test-2"
     before = {
@@ -165,6 +169,9 @@ def test_an_ensemble_has_a_folder_of_its_own_that_says_who_is_in_it(clue: Clue, 
         assert one["dev_score"] == metrics["score"]
     assert note["dev"]["metric"] == "accuracy"  # kept when test was answered later
     assert note["dev"]["examples"] == 256
+    outcome = clue("submit", "check", home, "--data", "sample", "--json")  # packed as one, named as one
+    (file,) = (one for one in last(outcome)["files"] if one["task"] == "afqmc")
+    assert file["model"] == "ensemble of 2: test" and file["score"] == note["dev"]["score"] and file["ok"]
 
 
 # ---------------------------------------------------------------------------- what a user brings

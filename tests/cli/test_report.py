@@ -129,6 +129,10 @@ def test_baseline_on_sample_records(here: Path, capsys: pytest.CaptureFixture[st
     arguments = ["evaluate", "--task", "afqmc", "--data", "sample", "--json", "--predictions"]
     assert run([*arguments, str(folder / "predictions" / "dev.jsonl")]) == 0
     assert last(capsys.readouterr().out)["score"] == found["score"]
+    make_run(here / "runs" / "afqmc" / "test-42", "afqmc")
+    assert run(["report", "runs/afqmc/test-42", "--language", "en"]) == 0
+    html = (here / "runs" / "afqmc" / "test-42" / "report.html").read_text(encoding="utf-8")
+    assert f'linear baseline <span class="number">{found["score"]:.2f}</span>' in html
 
 
 @pytest.mark.parametrize("task", ["cluener", "cmrc2018", "chid", "diagnostics"])

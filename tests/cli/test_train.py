@@ -344,6 +344,8 @@ def test_seeds(train: Clue, tmp_path: Path) -> None:
     first, second = last["values"]
     assert last["mean"] == pytest.approx((first + second) / 2)
     assert last["std"] == pytest.approx(abs(first - second) / 2**0.5)
+    low, high = last["confidence_interval"]
+    assert min(first, second) <= low <= last["mean"] <= high <= max(first, second)
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
         "seed-42",
         "seed-43",

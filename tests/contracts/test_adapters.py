@@ -83,6 +83,18 @@ def random_tags(card: Card, batch: Mapping[str, Array]) -> dict[str, Array]:
     return {"gate": np.zeros(rows, np.float32), **found}
 
 
+def random_texts(card: Card, batch: Mapping[str, Array]) -> dict[str, Array]:
+    """Two sequences of tokens that depend on the row alone, the second ended by [SEP]."""
+    tokens = np.zeros((len(batch["row"]), 2, 6), np.int32)
+    scores = np.zeros(tokens.shape[:2], np.float32)
+    for place, row in enumerate(batch["row"].tolist()):
+        generator = np.random.default_rng(row + 1)
+        tokens[place] = generator.integers(700, 6000, tokens.shape[1:])
+        tokens[place, 1, 3:] = 102
+        scores[place] = -np.sort(generator.exponential(size=2))
+    return {"tokens": tokens, "scores": scores}
+
+
 def entity_label(record: Any) -> dict[str, dict[str, list[list[int]]]]:
     """The record's entities as its file writes them."""
     label: dict[str, dict[str, list[list[int]]]] = {}
@@ -97,6 +109,7 @@ GOLD: dict[str, Callable[[Any], Any]] = {
     "dgcnn_reading": lambda record: record.answers[0],
     "classification": lambda record: record.label,
     "choice": lambda record: record.answer,
+    "generation": lambda record: record.target,
     "cloze": lambda record: dict(zip(record.tags, record.answers, strict=True)),
 }
 OUTPUTS: dict[str, Callable[[Card, Mapping[str, Array]], dict[str, Array]]] = {
@@ -106,6 +119,7 @@ OUTPUTS: dict[str, Callable[[Card, Mapping[str, Array]], dict[str, Array]]] = {
     "classification": random_logits,
     "choice": random_scores,
     "cloze": random_scores,
+    "generation": random_texts,
 }
 
 
@@ -240,7 +254,7 @@ NO_ANSWERS: tuple[Any, ...] = (
         pytest.param(name, wrong, id=f"{name} {wrong!r:.12}")
         for name in LABELLED
         for wrong in NO_ANSWERS
-        if not (isinstance(wrong, str) and CARDS[name].adapter in {"reading", "dgcnn_reading"})
+        if not (isinstance(wrong, str) and CARDS[name].adapter in {"reading", "dgcnn_reading", "generation"})
     ],
 )
 def test_nothing_else_is_scored_as_an_answer(name: str, wrong: Any) -> None:

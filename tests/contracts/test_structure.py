@@ -37,7 +37,7 @@ FACE = {"__init__", "__main__", "api"}  # the package's face: lazy, stands above
 TENSORFLOW_FILES = {
     "engines/tensorflow.py",
     "engines/tensorflow_variables.py",
-    "checkpoints/google.py",
+    "checkpoints/formats/google.py",
     "models/dropout.py",
     "models/loops.py",
     "models/recompute.py",

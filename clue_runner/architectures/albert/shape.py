@@ -17,6 +17,7 @@ from clue_runner.architectures.encoder_shape import LARGEST_WIDTH, EncoderSizes,
 from clue_runner.architectures.name_table import Axes
 from clue_runner.architectures.raw_config import RawConfig
 from clue_runner.config.schema import Positive
+from clue_runner.errors import Problem
 
 ALBERT_ZH = "ln_type"
 DEFAULT_EMBEDDING = 128  # of AlbertConfig, both Google's and Hugging Face's
@@ -63,6 +64,10 @@ class Shape(LearnedSizes):
     def own_values(cls, config: RawConfig) -> dict[str, Any]:
         """Return the width of the embedding and the form of its widening."""
         width = config.count("embedding_size", LARGEST_WIDTH, DEFAULT_EMBEDDING)
+        if width == config.raw.get("hidden_size"):
+            # Hugging Face then has a layer between embedding and blocks, Google has none
+            what = "not supported: as wide as the blocks, where publishers differ in what stands between"
+            config.unsupported.append(Problem(what, "embedding_size", str(width), "less than hidden_size"))
         return {"embedding_width": width, "widened": "words" if ALBERT_ZH in config.raw else "normed"}
 
     def axes(self, vocab_size: int) -> Axes:

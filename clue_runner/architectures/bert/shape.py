@@ -8,7 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from clue_runner.architectures.encoder_shape import EncoderSizes, LearnedSizes
+from clue_runner.architectures.encoder_shape import (
+    ACTIVATIONS,
+    COUNTS,
+    TABLES,
+    EncoderSizes,
+    LearnedSizes,
+)
 from clue_runner.architectures.raw_config import RawConfig
 
 
@@ -29,3 +35,17 @@ class Shape(LearnedSizes):
         factorised = "not this family's: the embedding is factorised; another family's config says model_type"
         config.require("embedding_size", (config.raw.get("hidden_size"),), factorised)
         return {}
+
+    def to_config(self) -> dict[str, Any] | None:
+        """Return the config of this shape; see ``BaseShape``."""
+        counts = {theirs: ours for theirs, (ours, _) in (COUNTS | TABLES).items()}
+        values = self.model_dump(include=set(counts.values()))
+        names = {ours: theirs for theirs, ours in reversed(ACTIVATIONS.items())}
+        return {
+            **{theirs: values[ours] for theirs, ours in counts.items()},
+            "hidden_act": names[self.activation],
+            "hidden_dropout_prob": self.dropout,
+            "attention_probs_dropout_prob": self.attention_dropout,
+            "layer_norm_eps": self.layer_norm_epsilon,
+            "initializer_range": 0.02,
+        }

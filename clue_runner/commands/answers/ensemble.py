@@ -10,13 +10,19 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-from clue_runner.files.atomic import write_json
-from clue_runner.files.reading import DamagedFileError, exists, parse_object, read_file
+from clue_runner.errors import CheckpointError
+from clue_runner.runs.ensembles import (
+    Ensemble,
+    EnsembleMember,
+    JointScore,
+    place_within,
+    read_ensemble,
+    write_ensemble,
+)
 from clue_runner.runs.folder import RunFolder
 from clue_runner.runs.states import WEIGHTS_FILE
 from clue_runner.training.members import Member
 
-NOTE = "ensemble.json"
 LONGEST_NAME = 60  # characters that the members' names may take
 
 
@@ -33,7 +39,7 @@ def weights_of(member: Member) -> str:
     return member.best.files[WEIGHTS_FILE].sha256
 
 
-def note_members(folder: RunFolder, members: Sequence[Member], dev: dict[str, Any] | None) -> None:
+def note_members(folder: RunFolder, members: Sequence[Member], dev: dict[str, Any] | None) -> Ensemble:
     """Write who answers together, with the dev score of each, and their joint one where it is known.
 
     Args:
@@ -44,27 +50,26 @@ def note_members(folder: RunFolder, members: Sequence[Member], dev: dict[str, An
     Raises:
         StorageError: the disk refused.
     """
-    path = folder.path / NOTE
-    write_json(
-        path,
-        {
-            "members": [
-                {
-                    "run": str(member.folder.path),
-                    "weights_sha256": weights_of(member),
-                    "dev_score": member.best.state.progress.best_score,
-                }
-                for member in members
-            ],
-            "dev": dev or _earlier_dev(folder),
-        },
+    noted = Ensemble(
+        members=[
+            EnsembleMember(
+                run=str(member.folder.path),
+                folder=place_within(folder.path, member.folder.path),
+                weights_sha256=weights_of(member),
+                dev_score=member.best.state.progress.best_score,
+            )
+            for member in members
+        ],
+        dev=_earlier_dev(folder) if dev is None else JointScore.model_validate(dev),
     )
+    write_ensemble(folder.path, noted)
+    return noted
 
 
-def _earlier_dev(folder: RunFolder) -> Any:
+def _earlier_dev(folder: RunFolder) -> JointScore | None:
     """Return the joint dev score that an earlier call has noted."""
-    path = folder.path / NOTE
     try:
-        return parse_object(read_file(path)).get("dev") if exists(path) else None
-    except DamagedFileError:
+        earlier = read_ensemble(folder.path)
+    except CheckpointError:
         return None
+    return earlier.dev if earlier else None

@@ -165,13 +165,23 @@ class Writer:
                 if self.question.is_test and self.output is None:
                     official += self._write_submissions(name, predictions)
         self._say_official(official)
-        if self._writes_home() and len(self.members) > 1 and self.home.path.name.startswith("ensemble-"):
-            note_members(self.home, self.members, result if result.get("split") == "dev" else None)
+        if self._writes_home() and len(self.members) > 1:
+            self._note_ensemble(result)
         submission = {"files": describe(official, None), "ok": not any(one.problems for one in official)}
         return result | {
             "files": [str(path) for path in files],
             "submission": submission if official else None,
         }
+
+    def _note_ensemble(self, result: Mapping[str, Any]) -> None:
+        """Write who answered together; of a borrowed head the folder lies inside the ensemble's."""
+        folder = ensemble_folder(self.members)
+        is_own = folder.path == self.home.path
+        noted = note_members(
+            folder, self.members, dict(result) if is_own and result.get("split") == "dev" else None
+        )
+        if is_own and noted.dev is None:
+            self.console.say("the joint dev score is not known yet: the same command with --split dev")
 
     def _writes_home(self) -> bool:
         """Return whether the run's own folder is written to; answers to ``--text`` are only said."""

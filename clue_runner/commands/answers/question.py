@@ -20,7 +20,8 @@ from clue_runner.data.card import Template
 from clue_runner.data.cards import Card
 from clue_runner.data.layouts import read_records
 from clue_runner.data.locate import locate
-from clue_runner.data.records import EntityRecord, ReadingRecord, Records, TextRecord
+from clue_runner.data.readers.targets import question_target
+from clue_runner.data.records import EntityRecord, ReadingRecord, Records, TargetRecord, TextRecord
 from clue_runner.data.sources import DataSource, FolderSource, MemorySource, missing_file, split_file
 from clue_runner.errors import DataError, UsageError
 from clue_runner.files.names import open_regular, user_path
@@ -147,7 +148,9 @@ def text_fields(card: Card) -> tuple[str, ...]:
         return ("text",)
     if card.layout == "squad":
         return ("text", "question")
-    if card.layout != "lines" or card.template is None:
+    if card.layout == "squad_targets":
+        return ("text", "answer")
+    if card.layout not in {"lines", "targets"} or card.template is None:
         return ()
     parts = card.template.parts
     names = (", ".join(Template(parts=[part]).used_fields) or part for part in parts)
@@ -160,6 +163,10 @@ def _record(card: Card, number: int, texts: tuple[str, ...]) -> Any:
         return EntityRecord(number, texts[0], None, number + 1)
     if card.layout == "squad":
         return ReadingRecord(str(number), texts[0], texts[1], ())
+    if card.layout == "squad_targets":
+        return question_target(str(number), texts[0], texts[1], None)
+    if card.layout == "targets":
+        return TargetRecord(number, texts, None)
     return TextRecord(number, texts, None, number + 1)
 
 

@@ -34,8 +34,9 @@ from clue_runner.suites.grid import Wish, first_stage, pairs
 from clue_runner.suites.items import Item, item_facts, item_id, run_folder
 from clue_runner.suites.suite import SuiteFile, read_suite
 from clue_runner.tokens.rows import Rows
-from clue_runner.training.network import open_checkpoint, open_tokenizer
+from clue_runner.training.network import open_tokenizer
 from clue_runner.training.prepare import SplitData, read_splits
+from clue_runner.training.pretrained.opening import open_checkpoint
 from clue_runner.training.setup import Inputs
 
 

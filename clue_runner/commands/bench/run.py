@@ -7,7 +7,9 @@ Knows nothing about how an item is executed.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,7 @@ def fulfil(request: BenchRequest, console: Console) -> dict[str, Any]:
     """
     file, root = request.open()
     _refuse_contradictions(request)
+    _refuse_backend(file.suite.backend)
     execute = _executor(request, file.suite, root)
     planner = Planner(file, root)
     first = planner.first()
@@ -87,6 +90,26 @@ def _refuse_contradictions(request: BenchRequest) -> None:
             "--workers is of the local executor",
             where="--workers",
             next_step=f"say it in the suite's {request.executor}: section",
+        )
+
+
+def _refuse_backend(backend: str) -> None:
+    """Refuse a backend that every single run would refuse."""
+    wanted = os.environ.get("KERAS_BACKEND")
+    if wanted and wanted != backend:
+        raise UsageError(
+            "two backends are asked for",
+            where="environment variable KERAS_BACKEND",
+            received=f"{wanted}, while the suite says {backend}",
+            next_step=f"unset KERAS_BACKEND, or run with --backend {wanted}",
+        )
+    if find_spec(backend) is None:
+        extra = "jax" if backend == "jax" else "gpu"
+        raise UsageError(
+            f"{backend} is not installed",
+            where="--backend",
+            received=backend,
+            next_step=f"install it (pip install 'clue-runner[{extra}]'), or choose the other backend",
         )
 
 

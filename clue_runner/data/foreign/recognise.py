@@ -75,6 +75,8 @@ LAYOUTS: Mapping[str, ReadLayout] = {
     "c3": ReadLayout("C3's layout", frozenset({"c3"})),
     "chid": ReadLayout("ChID's layout", frozenset({"chid"}), frozenset({"original chid"})),
     "passages": ReadLayout("questions with passages", frozenset({"questions", "webqa"})),
+    "targets": ReadLayout("JSON lines", frozenset({"json lines"})),
+    "squad_targets": ReadLayout("SQuAD's layout", frozenset({"squad"})),
 }
 
 

@@ -56,12 +56,21 @@ class Head(Part):
 
 
 def encoded(
-    backbone: Any, batch: Mapping[str, Any], key: Any | None, *, first_only: bool = False
+    backbone: Any,
+    batch: Mapping[str, Any],
+    key: Any | None,
+    *,
+    first_only: bool = False,
+    mask: Any | None = None,
 ) -> tuple[Any, Any | None]:
-    """Return (sequence, pooled) of a batch: the one place where a head calls its backbone."""
+    """Return (sequence, pooled) of a batch: the one place where a head calls its backbone.
+
+    ``mask`` is as in ``Backbone``; None: all see all before the padding.
+    """
+    seen = padding_mask(batch["lengths"], ops.shape(batch["token_ids"])[1]) if mask is None else mask
     result: Encoded = backbone(
         batch,
-        mask=padding_mask(batch["lengths"], ops.shape(batch["token_ids"])[1]),
+        mask=seen,
         key=key,
         positions=batch.get("position_ids"),
         first_only=first_only,

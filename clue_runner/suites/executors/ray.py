@@ -44,7 +44,9 @@ def require(settings: RaySettings) -> None:
     import ray
 
     try:
-        ray.init(address=settings.address, logging_level="ERROR", log_to_driver=False)
+        ray.init(
+            address=settings.address, logging_level="ERROR", log_to_driver=False, ignore_reinit_error=True
+        )
     except Exception as error:  # Ray has no common base for what goes wrong here
         raise _unreachable(settings, str(error).partition("\n")[0]) from error
 
@@ -74,17 +76,14 @@ def execute(works: Sequence[Work], settings: RaySettings, *, stopped: Callable[[
         num_cpus=settings.cpus, num_gpus=settings.gpus, max_retries=settings.retries, retry_exceptions=False
     )(attempt)
     waiting = {task.remote(work): work for work in works}
-    try:
-        while waiting:
-            ended, _ = ray.wait(list(waiting), timeout=POLL)
-            for reference in ended:
-                done(waiting.pop(reference), _exit_code(reference))
-            if waiting and stopped():
-                for reference in waiting:
-                    ray.cancel(reference, force=False)
-                return
-    finally:
-        ray.shutdown()
+    while waiting:
+        ended, _ = ray.wait(list(waiting), timeout=POLL)
+        for reference in ended:
+            done(waiting.pop(reference), _exit_code(reference))
+        if waiting and stopped():
+            for reference in waiting:
+                ray.cancel(reference, force=False)
+            return
 
 
 def _exit_code(reference: Any) -> int:

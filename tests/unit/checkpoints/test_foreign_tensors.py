@@ -101,7 +101,7 @@ def test_a_foreign_head_is_left_out_by_name(folders, tmp_path):
 
 def test_the_setting_reaches_the_checkpoint(folders, tmp_path):
     from clue_runner.adapters.sections import load_run
-    from clue_runner.training.network import open_checkpoint
+    from clue_runner.training.pretrained.opening import open_checkpoint
 
     folder = folders.write_face(tmp_path / "x", {**folders.face_weights("bert."), **CRF})
     run = load_run(

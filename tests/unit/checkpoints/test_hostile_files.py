@@ -261,13 +261,13 @@ def test_a_checkpoint_that_changes_while_it_is_read(folders, tmp_path):
 
 
 def test_a_file_is_read_once_for_hash_and_weights(folders, tmp_path, monkeypatch):
-    from clue_runner.checkpoints import huggingface
+    from clue_runner.checkpoints.formats import safetensors_files
 
     folder = folders.write_face(tmp_path / "x")
     expected = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
     checkpoint = read_checkpoint(folder)
     assert checkpoint.hashes["model.safetensors"] == expected
-    monkeypatch.setattr(huggingface, "open_safetensors", None)  # nothing is opened any more
+    monkeypatch.setattr(safetensors_files, "open_safetensors", None)  # nothing is opened any more
     for name, value in folders.our_weights().items():
         np.testing.assert_array_equal(checkpoint.weights[name], value)
     with pytest.raises(TypeError):

@@ -209,7 +209,7 @@ def test_shards(folders, tmp_path):
     refused(folder, "weight_map")
 
 
-def test_a_pickle_is_left_unread(folders, tmp_path):
+def test_code_in_a_pickle_never_runs(folders, tmp_path):
     folder, marker = folders.write_face(tmp_path / "x"), tmp_path / "marker"
     (folder / "model.safetensors").unlink()
 
@@ -219,9 +219,8 @@ def test_a_pickle_is_left_unread(folders, tmp_path):
 
     weights = folder / "pytorch_model.bin"
     weights.write_bytes(pickle.dumps(Attack()))
-    weights.chmod(0)  # a reader would fail on it, unless it is root
-    refused(folder, "left unread: pytorch_model.bin", "save_pretrained", "model.safetensors")
-    refused(weights, "left unread: pytorch_model.bin")
+    for path in (folder, weights):
+        refused(path, "carries code", "io.open", "nothing of it was run", "model.safetensors", code=5)
     assert not marker.exists()
 
 
@@ -242,10 +241,11 @@ def test_what_is_not_a_checkpoint(folders, tmp_path):
     (tmp_path / "empty").mkdir()
     refused(tmp_path / "empty", "the folder holds no checkpoint", "an empty folder")
     folder = folders.write_face(tmp_path / "face")
-    refused(folder / "model.safetensors", "a checkpoint is a folder", f"name the folder: {folder}")
+    refused(folder / "vocab.txt", "a checkpoint is a folder", f"name the folder: {folder}")
+    assert read_checkpoint(folder / "model.safetensors").sha256 == read_checkpoint(folder).sha256
     (folder / "model.safetensors").rename(folder / "weird.safetensors")
     refused(folder, "no model.safetensors", "weird.safetensors", "rename a single file")
-    refused("hf:someone/model", "not supported yet", "hf:someone/model")
+    refused("hf:model", "not the name of a model", "hf:model")
     (tmp_path / "xlnet").mkdir()
     (tmp_path / "xlnet" / "xlnet_config.json").write_text("{}", encoding="utf-8")
     (tmp_path / "xlnet" / "xlnet_model.ckpt.index").write_bytes(b"")

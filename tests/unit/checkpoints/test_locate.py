@@ -197,8 +197,10 @@ def test_what_is_missing_of_a_hugging_face_folder(folders, tmp_path):
     refused(folder, "model.safetensors.index.json", "model-00001-of-00002.safetensors")
     (folder / "model-00001-of-00002.safetensors").unlink()
     refused(folder, "there is a config, but no weights", "git lfs pull")
+    (folder / "flax_model.msgpack").write_bytes(b"\x80\x02")
+    refused(folder, "left unread: flax_model.msgpack", "save_pretrained")
     (folder / "pytorch_model.bin").write_bytes(b"\x80\x02")
-    refused(folder, "left unread: pytorch_model.bin", "save_pretrained")
+    refused(folder, "pytorch_model.bin: the pickle in the file cannot be read")
 
 
 def test_paths_that_no_system_has(tmp_path):

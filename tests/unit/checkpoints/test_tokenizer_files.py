@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -200,7 +198,8 @@ def test_another_file_beside_the_weights_is_refused_unless_trusted(
 def test_a_run_refuses_another_vocabulary_unless_it_is_told_to_trust_it(
     folders: Any, folder: Path, tmp_path: Path
 ) -> None:
-    from clue_runner.training.network import open_checkpoint, open_tokenizer
+    from clue_runner.training.network import open_tokenizer
+    from clue_runner.training.pretrained.opening import open_checkpoint
 
     def tokenizer(*overrides: str) -> Tokenizer:
         run = load_run(
@@ -258,40 +257,3 @@ def test_the_word_table_may_be_longer_by_ordinary_padding(
         take(tmp_path / "vocab.txt", tmp_path, rows=rows)
     assert f"{lines:,} lines" in str(caught.value) and f"{rows:,}" in str(caught.value)
     take(tmp_path / "vocab.txt", tmp_path, rows=rows, trusted=True)
-
-
-# --- a folder that transformers saved today --------------------------------------------------------
-
-
-def test_a_folder_with_tokenizer_json_alone_says_how_to_make_the_vocabulary(
-    folders: Any, folder: Path
-) -> None:
-    whole = (folder / "vocab.txt").read_bytes()
-    (folder / "vocab.txt").unlink()
-    pieces = {piece: index for index, piece in reversed(list(enumerate(folders.PIECES)))}
-    write(folder, "tokenizer.json", {"model": {"type": "WordPiece", "vocab": pieces}})
-    message = refused_without_vocabulary(folder)
-    assert "has no vocab.txt but a tokenizer.json" in message and "not supported yet" in message
-    command = message.split("in the folder: ")[1]
-    assert command.startswith("python ")
-    subprocess.run(command.replace("python", sys.executable, 1), shell=True, check=True, cwd=folder)
-    assert (folder / "vocab.txt").read_bytes() == whole
-    assert find_vocab(folder) == (folder / "vocab.txt", True)
-
-
-@pytest.mark.parametrize("content", [{"model": {"type": "BPE"}}, {"model": 3}, {}, {"model": {"type": []}}])
-def test_a_tokenizer_json_of_another_kind_is_named(folder: Path, content: dict) -> None:
-    (folder / "vocab.txt").unlink()
-    write(folder, "tokenizer.json", content)
-    kind = "BPE" if content == {"model": {"type": "BPE"}} else "unknown"
-    assert f"of the type {kind}" in refused_without_vocabulary(folder)
-
-
-def refused_without_vocabulary(folder: Path) -> str:
-    messages = set()
-    for call in (read_checkpoint(folder).require_vocab, lambda: find_vocab(folder)):
-        with pytest.raises(CheckpointError) as caught:
-            call()
-        messages.add(str(caught.value))
-    [message] = messages
-    return message

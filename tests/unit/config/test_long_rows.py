@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from clue_runner.adapters.sections import load_run
+from clue_runner.checkpoints.importer import read_settings
 from clue_runner.errors import UsageError
 
 HIERARCHICAL = "model.positions=hierarchical"
@@ -38,12 +41,22 @@ def test_shares_that_make_positions_alike_are_refused(alpha: str) -> None:
 
 
 def test_a_model_without_a_table_has_nothing_to_stretch() -> None:
-    assert "of models of the family bert" in mistakes(HIERARCHICAL, model="dgcnn")
+    assert "of models of the family albert, bert, " in mistakes(HIERARCHICAL, model="dgcnn")
     assert "hierarchical" not in mistakes("data.max_length=5000", model="dgcnn")
 
 
+@pytest.mark.parametrize("golden", ["nezha", "roformer", "deberta"])
+def test_positions_that_are_computed_cannot_be_stretched_and_reach_any_length(golden: str) -> None:
+    folder = Path(__file__).parents[2] / "goldens" / "encoders" / golden
+    model = {"task": "iflytek", "card_settings": {}, "model": str(folder), "checkpoint_reader": read_settings}
+    run = load_run(**model, overrides=["data.max_length=900"])
+    assert run.model.position_limit > 10**9
+    with pytest.raises(UsageError, match="no table of positions to stretch: its rows may be of any length"):
+        load_run(**model, overrides=[HIERARCHICAL])
+
+
 def test_a_model_without_attention_has_no_form_of_it() -> None:
-    assert "of models of the family bert" in mistakes("model.attention=fused", model="dgcnn")
+    assert "of models of the family albert, bert, " in mistakes("model.attention=fused", model="dgcnn")
     load_run(task="iflytek", card_settings={}, model="dgcnn")
 
 

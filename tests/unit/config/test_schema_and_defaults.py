@@ -84,9 +84,8 @@ def test_presets() -> None:
         preset = model_preset(name)
         if preset.kind == "published":
             assert preset.layer.values["model.init"] == "checkpoint"
-            assert preset.huggingface
             assert preset.github
-            assert "/" in preset.huggingface
+            assert preset.huggingface is None or "/" in preset.huggingface  # some exist in one layout alone
         load_run(task="afqmc", card_settings={}, model=name)
 
 

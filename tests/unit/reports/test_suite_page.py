@@ -15,8 +15,8 @@ from clue_runner.reports.words import LANGUAGES
 
 def test_the_numbers_by_hand() -> None:
     page = suite_page(suite_table(), "en")
-    (questions, chance, (small, large)), (_, _, (_, half)) = page.table
-    assert (questions, chance) == ("Questions (afqmc)", 50.0)
+    (questions, chance, linear, (small, large)), (_, _, _, (_, half)) = page.table
+    assert (questions, chance, linear) == ("Questions (afqmc)", 50.0, None)
     assert small["mean"] == 71.0 and small["std"] == pytest.approx(2**0.5)  # (1 + 1) / (2 - 1)
     assert large["mean"] == 75.5 and large["std"] == pytest.approx(4.5**0.5)
     assert (half["done"], half["planned"], half["mean"], half["std"]) == (1, 2, 55.0, None)
@@ -45,3 +45,18 @@ def test_another_file_is_refused(content: str, tmp_path: Path) -> None:
     assert not (tmp_path / "report.html").exists()
     with pytest.raises(DataError, match="no table of a suite"):
         write_suite_page(tmp_path / "other" / "collected.json", "en")
+
+
+def test_a_linear_baseline_stands_beside_the_scores_of_the_same_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "runs" / "afqmc" / "linear"
+    folder.mkdir(parents=True)
+    content = {"score": 68.5, "data_sha256": {"dev": "a" * 64}}
+    (folder / "baseline.json").write_text(json.dumps(content), encoding="utf-8")
+    table = suite_table()
+    table["rows"][0]["data_sha256"] = {"dev": "a" * 64}
+    assert [row[2] for row in suite_page(table, "en").table] == [68.5, None]
+    table["rows"][0]["data_sha256"] = {"dev": "b" * 64}
+    assert not suite_page(table, "en").has_linear

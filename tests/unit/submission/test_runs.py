@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,8 @@ import pytest
 
 from clue_runner.data.cards import Card, find_card
 from clue_runner.errors import DataError
-from clue_runner.submission.gather import run_facts
+from clue_runner.runs.ensembles import Ensemble, EnsembleMember, JointScore, place_within, write_ensemble
+from clue_runner.submission.origin.facts import run_facts
 from clue_runner.submission.pack import Packed, pack
 from clue_runner.submission.report import check_paths
 
@@ -364,3 +366,79 @@ def test_run_folders_of_any_content_are_facts_or_flaws(broken: str, make_run: Ma
     (folder / broken).unlink()
     os.mkfifo(folder / broken)
     assert run_facts(folder) is not None
+
+
+# ---------------------------------------------------------------------------- ensembles
+
+
+@pytest.fixture
+def make_ensemble(make_run: MakeRun, runs: Path) -> Callable[..., Path]:
+    """Write the folder of an ensemble as ``clue predict --run A --run B`` leaves it."""
+
+    def make(*members: Path, score: float | None = 75.0) -> Path:
+        folder = runs / "topics" / "ensemble-a+b-0123abcd"
+        (folder / "submission").mkdir(parents=True)
+        (folder / "submission" / NAME).write_bytes(GOOD[NAME])
+        noted = [
+            EnsembleMember(
+                run=str(member), folder=place_within(folder, member), weights_sha256="w", dev_score=70.0
+            )
+            for member in members
+        ]
+        dev = None if score is None else JointScore(metric="accuracy", score=score)
+        write_ensemble(folder, Ensemble(members=noted, dev=dev))
+        return folder
+
+    return make
+
+
+def test_an_ensembles_file_is_packed_and_named_as_one(
+    card: Card, make_run: MakeRun, make_ensemble: Callable[..., Path], output: Path
+) -> None:
+    folder = make_ensemble(make_run("topics/a", seed=1), make_run("topics/b", seed=2, model="roberta"))
+    (file,) = packed(card, folder, output=output).taken
+    said = file.as_dict()
+    assert {key: said[key] for key in ("run", "model", "seed", "metric", "score")} == {
+        "run": str(folder), "model": "ensemble of 2: bert-base + roberta", "seed": None, "metric": "accuracy",
+        "score": 75.0,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("flaw", FLAWS)
+def test_a_flaw_of_one_member_is_the_ensembles(
+    flaw: str, card: Card, make_run: MakeRun, make_ensemble: Callable[..., Path], output: Path
+) -> None:
+    options, says, kind = FLAWS[flaw]
+    folder = make_ensemble(make_run("topics/a"), make_run("topics/b", **options))
+    (problem,) = refused(card, folder, output=output)
+    assert says in problem and str(Path("topics/b")) in problem and f"--allow {kind}" in problem
+    assert packed(card, folder, output=output, allow=(kind,)).files == (NAME,)
+
+
+def test_members_are_found_where_the_folders_were_moved_to(
+    card: Card, make_run: MakeRun, make_ensemble: Callable[..., Path], runs: Path, output: Path
+) -> None:
+    make_ensemble(make_run("topics/a"), make_run("topics/b"))
+    moved = runs.rename(runs.with_name("moved")) / "topics" / "ensemble-a+b-0123abcd"
+    assert packed(card, moved, output=output).files == (NAME,)
+    shutil.rmtree(moved.parent / "a")
+    (problem,) = refused(card, moved, output=output.with_name("second.zip"))
+    assert "topics/a, a member of the ensemble, is not there" in problem
+
+
+@pytest.mark.parametrize("note", ["", "[]", "{}", '{"members": 3}', '{"members": [{"run": 1}]}', "\xff"])
+def test_a_damaged_note_of_an_ensemble_is_a_flaw(
+    note: str, card: Card, make_run: MakeRun, make_ensemble: Callable[..., Path], output: Path
+) -> None:
+    folder = make_ensemble(make_run("topics/a"))
+    (folder / "ensemble.json").write_bytes(note.encode("latin-1"))
+    (problem,) = refused(card, folder, output=output)
+    assert "the note of an ensemble is damaged" in problem and "ensemble.json" in problem
+
+
+def test_an_ensemble_that_names_itself_comes_to_an_end(
+    card: Card, make_run: MakeRun, make_ensemble: Callable[..., Path], runs: Path, output: Path
+) -> None:
+    folder = make_ensemble(make_run("topics/a"), runs / "topics" / "ensemble-a+b-0123abcd")
+    (problem,) = refused(card, folder, output=output)
+    assert "is not there" in problem

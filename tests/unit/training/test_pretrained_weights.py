@@ -15,7 +15,7 @@ from clue_runner.config.schema import Run
 from clue_runner.engines import Engine
 from clue_runner.errors import UsageError
 from clue_runner.tokens.tokenizer import Tokenizer
-from clue_runner.training.network import open_checkpoint
+from clue_runner.training.pretrained.opening import open_checkpoint
 from clue_runner.training.pretrained.weights import correctable_table, load_pretrained
 
 BERT = Path(__file__).parents[2] / "goldens" / "bert"

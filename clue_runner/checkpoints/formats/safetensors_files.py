@@ -1,7 +1,6 @@
-"""Read a Hugging Face folder: config.json, model.safetensors or shards.
+"""Read ``model.safetensors``, whole or in shards.
 
-In: a folder. Out: names, shapes and values under Hugging Face's names.
-Only ``safetensors`` files are opened; a pickle (``pytorch_model.bin``) can run code and is left unread.
+In: the file, or the index of its shards. Out: names, shapes and values under Hugging Face's names.
 Knows nothing about our names.
 """
 
@@ -10,19 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import ml_dtypes  # noqa: F401  (gives numpy the type bfloat16)
 from numpy.typing import NDArray
 
-from clue_runner.checkpoints.files import AGAIN, digest_of, read_json, require_file
-from clue_runner.errors import CheckpointError, Problem, RefusedFileError
+from clue_runner.checkpoints.files import AGAIN, digest_of, require_file
+from clue_runner.checkpoints.formats.shards import compare_shards, shard_files
+from clue_runner.errors import CheckpointError, RefusedFileError
 from clue_runner.files.tensors import open_safetensors, read_safetensors
 
 SINGLE = "model.safetensors"
 SHARD_INDEX = "model.safetensors.index.json"
-
 
 UNKNOWN_TYPE = re.compile(r"unknown variant `(\w+)`")
 # Types as the files call them -> as numpy does.
@@ -36,7 +35,7 @@ TYPES |= {
 READABLE = frozenset(TYPES.values())
 
 
-class HuggingFaceReader:
+class SafetensorsReader:
     """The safetensors file or files of a model.
 
     Args:
@@ -53,14 +52,14 @@ class HuggingFaceReader:
         self._types: dict[str, str] = {}
         self._home: dict[str, Path] = {}
         self._kept: dict[str, NDArray[Any]] = {}
-        single = weights.name == SINGLE
-        shards = (weights,) if single else _shards(weights)
+        single = weights.suffix != ".json"
+        shards = (weights,) if single else shard_files(weights)
         self.files = shards if single else (weights, *shards)
         for path in shards:
             require_file(path)
             self._read_header(path)
         if not single:
-            _compare(weights, self._home)
+            compare_shards(weights, self._home)
 
     def _read_header(self, path: Path) -> None:
         """Take in what one file holds."""
@@ -132,59 +131,3 @@ def _opened(path: Path) -> Iterator[Any]:
             allowed="F32, F16, BF16",
             next_step="convert the checkpoint to float32",
         ) from error
-
-
-def _shards(index: Path) -> tuple[Path, ...]:
-    """Return the shard files that the index names."""
-    names = sorted(set(_weight_map(index).values()))
-    escaping = [
-        name for name in names if PurePosixPath(name).name != name or "\\" in name or name in {"", ".", ".."}
-    ]
-    if escaping:
-        raise RefusedFileError(
-            "the index points out of its folder",
-            where=str(index),
-            problems=[Problem("not a plain file name", received=repr(name)) for name in escaping],
-            next_step="do not use this checkpoint; download it from its publisher",
-        )
-    missing = [name for name in names if not (index.parent / name).exists()]
-    if missing:
-        raise CheckpointError(
-            "shards are missing",
-            where=str(index.parent),
-            problems=[Problem("no such file", name) for name in missing],
-            next_step="download the missing files into the folder",
-        )
-    return tuple(index.parent / name for name in names)
-
-
-def _weight_map(index: Path) -> dict[str, str]:
-    """Return tensor -> shard file of an index."""
-    mapping = read_json(index).get("weight_map")
-    if not isinstance(mapping, dict) or not all(isinstance(name, str) for name in mapping.values()):
-        raise CheckpointError(
-            "weight_map is not a mapping of tensor to file name", where=str(index), next_step=AGAIN
-        )
-    return mapping
-
-
-def _compare(index: Path, home: Mapping[str, Path]) -> None:
-    """Refuse an index that does not say what its shards hold."""
-    promised = _weight_map(index)
-    problems = [
-        Problem(
-            "not in the shard that the index names",
-            name,
-            received=home[name].name if name in home else "nowhere",
-        )
-        for name, shard in promised.items()
-        if name not in home or home[name].name != shard
-    ]
-    problems += [Problem("not in the index", name) for name in home if name not in promised]
-    if problems:
-        raise CheckpointError(
-            "index and shards disagree",
-            where=str(index),
-            problems=problems,
-            next_step="download the checkpoint again",
-        )

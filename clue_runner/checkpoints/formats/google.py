@@ -1,8 +1,8 @@
-"""Read a TensorFlow checkpoint of variables: <prefix>.index and its <prefix>.data-* files.
+"""Read and write a TensorFlow checkpoint of variables: <prefix>.index and its <prefix>.data-* files.
 
-In: the path of an index. Out: names, shapes and values under the publisher's names. Variable checkpoints are
-data, not programs; graphs (``.meta``, SavedModel) are never opened. TensorFlow is imported when a checkpoint
-is opened. Knows nothing about our names.
+In: the path of an index. Out: names, shapes and values under the publisher's names; and back. Variable
+checkpoints are data, not programs; graphs (``.meta``, SavedModel) are never opened. TensorFlow is imported
+when a checkpoint is opened or written. Knows nothing about our names.
 """
 
 from __future__ import annotations
@@ -24,6 +24,26 @@ INDEX = ".index"
 SHARD = re.compile(r"\.data-(\d{5})-of-(\d{5})")
 # TensorFlow takes a path for a pattern.
 PATTERN = frozenset("*?[]\\{}")
+
+
+def write_google(prefix: Path, tensors: Mapping[str, NDArray[Any]]) -> None:
+    """Write a TensorFlow checkpoint of variables.
+
+    Raises:
+        CheckpointError: TensorFlow is not installed.
+    """
+    tf = _tensorflow(
+        "writing a TensorFlow checkpoint needs TensorFlow, which is not installed here",
+        prefix,
+        "install tensorflow, or write a Hugging Face folder: --to huggingface",
+    )
+    names = sorted(tensors)
+    tf.raw_ops.SaveV2(
+        prefix=os.fsencode(prefix),
+        tensor_names=names,
+        shape_and_slices=[""] * len(names),
+        tensors=[tf.constant(tensors[name]) for name in names],
+    )
 
 
 class GoogleReader:
@@ -113,23 +133,27 @@ def _literal(prefix: Path, files: tuple[Path, ...]) -> tuple[Any, bytes]:
 
 def _open(prefix: Path, literal: bytes) -> Any:
     """Return TensorFlow's reader of a checkpoint."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    try:
-        import tensorflow as tf
-    except ImportError as error:
-        raise CheckpointError(
-            "a Google TensorFlow checkpoint needs TensorFlow, which is not installed here",
-            where=f"{prefix}{INDEX}",
-            next_step=(
-                "install tensorflow, or take the model as a Hugging Face folder (config.json, vocab.txt, "
-                "model.safetensors)"
-            ),
-        ) from error
+    tf = _tensorflow(
+        "a Google TensorFlow checkpoint needs TensorFlow, which is not installed here",
+        prefix,
+        "install tensorflow, or take the model as a Hugging Face folder (config.json, vocab.txt, "
+        "model.safetensors)",
+    )
     # A damaged index raises IndexError, OpError, ... : whatever it is, it is the file's fault.
     try:
         return tf.train.load_checkpoint(literal)
     except Exception as error:
         raise _unreadable(prefix, error) from error
+
+
+def _tensorflow(what: str, prefix: Path, next_step: str) -> Any:
+    """Return the library, or the user's error where it is missing."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        import tensorflow as tf
+    except ImportError as error:
+        raise CheckpointError(what, where=f"{prefix}{INDEX}", next_step=next_step) from error
+    return tf
 
 
 def _unreadable(prefix: Path, error: Exception) -> CheckpointError:

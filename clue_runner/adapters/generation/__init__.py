@@ -1,0 +1,5 @@
+"""A text is written from one or two others: keywords from an abstract, a question from an answer."""
+
+from clue_runner.adapters.generation.adapter import Generation
+
+__all__ = ["Generation"]

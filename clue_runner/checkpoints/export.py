@@ -1,0 +1,210 @@
+"""Write a checkpoint anew in a publisher's layout, and prove that what was written is what was read.
+
+In: a path, a new folder, a layout. Out: the folder, with config, weights and vocabulary, all or nothing.
+Values keep the type that they are stored in. Knows nothing about single families.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+
+from clue_runner.architectures.name_table import Layout
+from clue_runner.checkpoints.checkpoint import Checkpoint
+from clue_runner.checkpoints.files import read_json
+from clue_runner.checkpoints.formats.google import write_google
+from clue_runner.checkpoints.formats.safetensors_files import SINGLE
+from clue_runner.checkpoints.importer import read_checkpoint
+from clue_runner.checkpoints.load import compare_repeated
+from clue_runner.checkpoints.locate import CONFIG, locate
+from clue_runner.checkpoints.tokenizer_files import (
+    CLASSES,
+    DECISIVE_FILES,
+    TOKENIZER_CONFIG,
+    VOCABULARY,
+)
+from clue_runner.data.new_folder import write_new_folder
+from clue_runner.errors import CheckpointError, Problem
+from clue_runner.files.atomic import json_bytes
+from clue_runner.tokens.tokenizer_json import TOKENIZER_JSON
+from clue_runner.tokens.vocabulary import read_vocabulary_file
+
+Target = Literal["huggingface", "tensorflow"]
+LAYOUTS: Mapping[Target, Layout] = {"huggingface": "huggingface", "tensorflow": "google"}
+PREFIX = "model.ckpt"  # of a TensorFlow checkpoint, as the publishers call theirs
+# What a config of transformers says about programs, not about the network.
+OF_PROGRAMS = ("architectures", "transformers_version", "dtype", "torch_dtype", "auto_map")
+ABSENT = "no-"  # a rule of this name says that a part is not there
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Args:
+        checkpoint: that was read.
+        folder: where it lies now.
+        tensors: how many, and ``parameters``: how many numbers.
+        left_out: rule -> tensors that were not taken along.
+        notices: what the user should know.
+    """
+
+    checkpoint: Checkpoint
+    folder: Path
+    tensors: int
+    parameters: int
+    left_out: Mapping[str, int]
+    notices: tuple[str, ...]
+
+
+def export(source: str | Path, folder: Path, to: Target, option: str) -> Exported:
+    """Write the checkpoint at a path into a new folder.
+
+    Args:
+        source: as ``read_checkpoint`` takes it.
+        folder: new, or empty.
+        to: whose layout.
+        option: what the user calls the folder.
+
+    Raises:
+        CheckpointError: the source cannot be used or written in this layout, or TensorFlow is missing.
+        UsageError: something is in the folder.
+        StorageError: it cannot be written; nothing is left behind.
+    """
+    checkpoint = open_whole(source)
+    layout = LAYOUTS[to]
+    tensors = _tensors(checkpoint, layout)
+    files = _config(checkpoint, source, layout) | _tokenizer(checkpoint, layout)
+
+    def write(site: Path) -> None:
+        if layout == "google":
+            write_google(site / PREFIX, tensors)
+        else:
+            save_file(tensors, site / SINGLE, metadata={"format": "pt"})
+        _prove(checkpoint, site)
+
+    write_new_folder(folder, files, option, prove=write)
+    rules = (use.rule for use in checkpoint.report if use.rule and not use.rule.startswith(ABSENT))
+    left_out = Counter(rules)
+    return Exported(
+        checkpoint,
+        folder,
+        len(tensors),
+        sum(value.size for value in tensors.values()),
+        dict(sorted(left_out.items())),
+        tuple(_notices(checkpoint)),
+    )
+
+
+def open_whole(path: str | Path) -> Checkpoint:
+    """Open a checkpoint with the heads of pre-training that it has.
+
+    Raises:
+        CheckpointError: as ``read_checkpoint``; or such a head has an output layer of its own, which no
+            layout can hold beside the word table.
+    """
+    names = read_checkpoint(path).architecture.names
+    heads = [group.name for group in names.groups if group.part == "head"]
+    checkpoint = read_checkpoint(path, heads=heads)
+    compare_repeated(checkpoint, list(checkpoint.weights))
+    return checkpoint
+
+
+def _tensors(checkpoint: Checkpoint, layout: Layout) -> dict[str, NDArray[Any]]:
+    """Return every tensor by its name in a layout, with axes as the layout has them."""
+    names = checkpoint.architecture.names
+    entries = [entry for entry in checkpoint.entries() if entry.ours in checkpoint.weights]
+    inside = any(names.group(entry.group).outside_prefix for entry in entries)
+    written: dict[str, NDArray[Any]] = {}
+    nameless = []
+    for entry in entries:
+        prefix = names.prefix if inside and not names.group(entry.group).outside_prefix else ""
+        spellings = entry.spellings(layout, prefix)
+        if not spellings:
+            nameless.append(Problem("it has no name in that layout", entry.ours))
+            continue
+        value = checkpoint.weights.exact(entry.ours)
+        written[spellings[0]] = np.asarray(value.T if entry.transposed(layout) else value, order="C")
+    if nameless:
+        raise CheckpointError(
+            "the checkpoint cannot be written in this layout",
+            where=str(checkpoint.folder),
+            problems=nameless,
+            next_step="take the other one: --to huggingface or --to tensorflow",
+        )
+    return written
+
+
+def _config(checkpoint: Checkpoint, source: str | Path, layout: Layout) -> dict[str, bytes]:
+    """Return the config's file: the source's own with what the layout adds, or one made of a run's shape."""
+    family, path = checkpoint.architecture.name, locate(source).config
+    raw = read_json(path) if path is not None else checkpoint.shape.to_config()
+    if raw is None:
+        raise CheckpointError(
+            f"a config of {family} cannot be made from a run's settings",
+            where=str(checkpoint.folder),
+            next_step="convert the checkpoint that the run began from",
+        )
+    called = (*checkpoint.architecture.shape.MODEL_TYPES, family)[0]
+    raw = {"model_type": called, **raw, "vocab_size": checkpoint.vocab_size}
+    if layout == "huggingface":
+        return {CONFIG: json_bytes(raw, indent=2)}
+    kept = {key: value for key, value in raw.items() if key not in OF_PROGRAMS}
+    return {f"{family}_{CONFIG}": json_bytes(kept, indent=2)}
+
+
+def _tokenizer(checkpoint: Checkpoint, layout: Layout) -> dict[str, bytes]:
+    """Return the tokenizer's files."""
+    if checkpoint.vocab is None:
+        return {}
+    files: dict[str, bytes] = {}
+    if layout == checkpoint.layout == "huggingface":
+        names = (*DECISIVE_FILES, TOKENIZER_JSON)
+        paths = [checkpoint.folder / name for name in names if (checkpoint.folder / name).exists()]
+        files = {path.name: path.read_bytes() for path in paths}
+    said = {"do_lower_case": checkpoint.lowercase, "tokenizer_class": CLASSES[0]}
+    files.setdefault(TOKENIZER_CONFIG, json_bytes(said, indent=2))
+    files[VOCABULARY] = read_vocabulary_file(checkpoint.vocab)
+    return files
+
+
+def _prove(checkpoint: Checkpoint, folder: Path) -> None:
+    """Read what was written, and compare every value with what was read, bit for bit."""
+    written = open_whole(folder)
+    different = [
+        name
+        for name in checkpoint.weights
+        if name not in written.weights
+        or checkpoint.weights.exact(name).tobytes() != written.weights.exact(name).tobytes()
+    ]
+    own = set(checkpoint.shape.LATER | checkpoint.shape.WAYS)  # settings that no config has
+    alike = checkpoint.shape.model_dump(exclude=own) == written.shape.model_dump(exclude=own)
+    if different or set(written.weights) != set(checkpoint.weights) or not alike:
+        raise CheckpointError(
+            "what was written is not what was read; nothing is kept",
+            where=str(checkpoint.folder),
+            problems=[Problem("it differs", name) for name in different],
+            next_step="check the disk, then run the same command again",
+        )
+
+
+def _notices(checkpoint: Checkpoint) -> list[str]:
+    """Return what the new folder does not hold."""
+    notices = list(checkpoint.notices)
+    if checkpoint.vocab is None:
+        notices.append(f"the checkpoint has no vocabulary: put its {VOCABULARY} into the new folder")
+    kind = type(checkpoint.shape)
+    later = checkpoint.shape.model_dump(include=set(kind.LATER))
+    if any(value != kind.model_fields[name].default for name, value in later.items()):
+        notices.append(
+            "settings that no published config has stay behind, give them again where it is used: "
+            + ", ".join(f"model.{name}={value}" for name, value in sorted(later.items()))
+        )
+    return notices
