@@ -81,7 +81,7 @@ def test_mistakes_are_answered_with_what_is_meant() -> None:
     for override, words in (
         ("train.along_the_gradent=1", "did you mean train.along_the_gradient?"),
         ("train.momentun=0.5", "did you mean train.momentum?"),
-        ("train.beta_1=0.5", "no setting of this run, but of the update rule adamw"),
+        ("train.beta_1=0.5", "no setting of this run, but of the update rule adafactor, adamw"),
         ("train.along_the_gradient=long", "train.along_the_gradient has a value it cannot take"),
         ("train.momentum=1.5", "from 0 to below 1"),
     ):

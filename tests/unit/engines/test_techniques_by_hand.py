@@ -192,7 +192,7 @@ def test_heads_refuse_what_they_cannot_have(network: str, techniques: tuple[str,
         assert refused.value.exit_code == 2 and f"train.{name}" in str(refused.value)
 
 
-@pytest.mark.parametrize("network", ["choice", "tags", "span answer", "border answer"])
+@pytest.mark.parametrize("network", ["choice", "border answer"])
 def test_r_drop_and_several_masks_train_the_heads_that_can_have_them(network: str) -> None:
     used = made(r_drop=4.0, multi_sample_dropout=2)
     engine = engine_of(used, network=lambda: NETWORKS[network]("float32"))
