@@ -65,7 +65,7 @@ def test_packed(clue: Clue, folder: Path) -> None:
     """Its test file is not the official one, so it is named and refused as such, not as an unknown folder."""
     outcome = clue("submit", "pack", "finished/submission", "--data", "data")
     assert outcome.exit_code == 3
-    assert "the test file test.json has 8 records, the card says 3,861" in outcome.stderr
+    assert "the test file data/test.json has 8 records, the card says 3,861" in outcome.stderr
     assert not list(folder.glob("*.zip"))
 
 

@@ -44,9 +44,9 @@ def big_vocabulary(folders: Any, folder: Path) -> Path:
 def test_a_run_with_its_own_texts_pieces_answers_the_same(folders: Any, tmp_path: Path, clue: Any) -> None:
     model = big_vocabulary(folders, tmp_path / "model")
 
+    settings = ("train.max_steps=3", "data.max_length=24", "data.limit_train=96", "data.limit_dev=32")
     base = ["train", "--task", "afqmc", "--data", "sample", "--model", model]
-    for setting in ("train.max_steps=3", "data.max_length=24", "train.precision=float32"):
-        base += ["--set", setting]
+    base += [part for setting in (*settings, "train.precision=float32") for part in ("--set", setting)]
 
     def train(name: str, *options: str) -> dict[str, Any]:
         outcome = clue(*base, "--output", tmp_path / name, "--json", *options)
