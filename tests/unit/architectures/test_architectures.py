@@ -76,7 +76,8 @@ def test_the_table_counts_and_names_what_is_built(
 ) -> None:
     from clue_runner.models.naming import named_variables
 
-    architecture, shape = load_architecture(family), make_shape(family, **values)
+    shape = make_shape(family, **values)
+    architecture = load_architecture(family).table_of(shape)
     network = architecture.build(shape, vocab_size, precision="float32", seed=0, pooler=pooler)
     built = {name: tuple(variable.shape) for name, variable in named_variables(network).items()}
     axes = shape.axes(vocab_size)
