@@ -223,6 +223,11 @@ def _cross_checks(suite: Suite, document: Document) -> list[Problem]:
         for index, name in enumerate(names)
         if name in names[:index]
     ]
+    problems += [
+        Problem(f"no model of this suite is for the task {name}", document.where(("tasks", index)))
+        for index, name in enumerate(names)
+        if not any(entry.tasks is None or name in entry.tasks for entry in suite.models)
+    ]
     problems += _unknown_tasks(suite, document, ("gates",), suite.gates)
     problems += _unknown_tasks(suite, document, ("data",), suite.data if isinstance(suite.data, dict) else ())
     for key in ("seeds", "fresh_seeds"):

@@ -73,6 +73,7 @@ def test_mistakes_have_their_line(tmp_path: Path, more: str, found: str) -> None
         ("models: [test]", "models: [{name: test, label: a/b}]", ":2: a model's label becomes a folder"),
         ("tasks: [afqmc]", "tasks: [afqmc, afqmc]", ":3: the task afqmc stands there twice"),
         ("models: [test]", "models: []", ":2: models is empty"),
+        ("models: [test]", "models: [{name: test, tasks: []}]", ":3: no model of this suite is for the task"),
         ("title: x", "", "title is missing"),
     ],
 )
