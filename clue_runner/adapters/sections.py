@@ -16,7 +16,8 @@ from clue_runner.config.check import card_settings as settings_problems
 from clue_runner.config.loader import CheckpointReader, resolve_run
 from clue_runner.config.schema import Run, Section
 from clue_runner.config.sections import Sections
-from clue_runner.data.cards import card_problems, find_card, load_card
+from clue_runner.data.card import Card
+from clue_runner.data.cards import CARD_FILE, card_problems, find_card, invalid_card, load_card
 from clue_runner.engines.rules import rule_names, rule_settings
 from clue_runner.engines.techniques import technique_settings
 from clue_runner.errors import Problem
@@ -44,6 +45,17 @@ def card_file_problems(path: Path) -> list[Problem]:
     """Return what is wrong with a card's file, the settings of its kind that it recommends among it."""
     problems = card_problems(path)
     return problems or settings_problems(path, load_card(path.parent).adapter, SECTIONS)
+
+
+def refuse_bad_settings(card: Card) -> None:
+    """Refuse a card that recommends settings which no run of it can take.
+
+    Raises:
+        UsageError: with each such setting's line.
+    """
+    path = card.folder / CARD_FILE
+    if problems := settings_problems(path, card.adapter, SECTIONS):
+        raise invalid_card(path, problems)
 
 
 def load_run(

@@ -62,6 +62,10 @@ def show(ctx: click.Context, name: str, json: bool) -> None:
     from clue_runner.data.cards import find_card
 
     card = find_card(name)
+    if not card.ships:  # those that ship were checked before; this costs numpy
+        from clue_runner.adapters.sections import refuse_bad_settings
+
+        refuse_bad_settings(card)
     console.event(
         {
             "event": "result",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from clue_runner.adapters.fitting import require_droppable, require_family, require_preset_family
-from clue_runner.adapters.sections import SECTIONS, load_run
+from clue_runner.adapters.sections import SECTIONS, load_run, refuse_bad_settings
 from clue_runner.checkpoints.importer import read_settings
 from clue_runner.commands.dry_run import show_plan
 from clue_runner.commands.repeat import data_of, task_of
@@ -117,6 +117,7 @@ def resolve(request: TrainRequest, *, weights_needed: bool = True) -> tuple[Card
         CheckpointError: a published model without a checkpoint on this machine.
     """
     card = find_card(request.task or task_of(request.config))
+    refuse_bad_settings(card)
     require_train(card)
     require_preset_family(card, request.model)
     run = load_run(

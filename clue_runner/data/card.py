@@ -186,10 +186,14 @@ class Card(CardPart):
     folder: Path = Path()
 
     @property
+    def ships(self) -> bool:
+        """Return whether the card is one of this project's."""
+        return self.folder.parent == shipped_folder("tasks")
+
+    @property
     def argument(self) -> str:
         """Return what a command calls the task: a shipped one's name, another's folder."""
-        shipped = self.folder.parent == shipped_folder("tasks")
-        return self.name if shipped or self.folder == Path() else str(self.folder)
+        return self.name if self.ships or self.folder == Path() else str(self.folder)
 
     @property
     def test_splits(self) -> tuple[str, ...]:

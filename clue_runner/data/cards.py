@@ -107,7 +107,12 @@ def _load(folder: Path, resolved: Path, version: tuple[int, int]) -> Card:
         problems += [*further, *recommended_problems(document)]
         if card is not None and not problems:
             return card
-    raise UsageError(
+    raise invalid_card(path, problems)
+
+
+def invalid_card(path: Path, problems: list[Problem]) -> UsageError:
+    """Return the error that a card ends in."""
+    return UsageError(
         "the task card is not valid",
         where=str(path),
         problems=problems,

@@ -44,7 +44,7 @@ def test_show_as_json(clue) -> None:
         (("--set", "train.lerning_rate=1e-5"), 2, "did you mean train.learning_rate?"),
         (("--set", "train.epochs=many"), 2, "got text 'many' (allowed: a whole number above 0)"),
         (("--config", "none.yaml"), 3, "no config file at none.yaml"),
-        (("--model", "hf:a/b"), 4, "not supported yet"),
+        (("--model", "hf:a"), 4, "hf:"),
     ],
 )
 def test_show_refuses(clue, arguments: tuple[str, ...], exit_code: int, expected: str) -> None:

@@ -201,9 +201,9 @@ def test_a_folder_without_a_card_is_said(
         ("file: dev.json", "file: dev.json, answers: {file: /dev/zero}", 11, "splits.dev.answers.file"),
         (
             "licence: none",
-            "recommended: {train: {epocs: 3}}",
+            "recommended: {data: {max_lenght: 3}}",
             13,
-            "train.epocs: no such setting, did you mean",
+            "data.max_lenght: no such setting, did you mean",
         ),
         (
             "licence: none",
