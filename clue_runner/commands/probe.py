@@ -17,7 +17,7 @@ import numpy as np
 
 from clue_runner.adapters.base import load_adapter
 from clue_runner.commands.baseline import labelled, require_labels
-from clue_runner.commands.linear import NGRAMS, Ngrams
+from clue_runner.commands.linear import NGRAMS, Ngrams, Texts
 from clue_runner.config.shipped import clue_home
 from clue_runner.console import Console, duration
 from clue_runner.data.cards import find_card
@@ -34,6 +34,8 @@ from clue_runner.probe.page import probe_page, probe_sheet
 from clue_runner.probe.problem import GRADIENT, WIDTH, Problem, batches, fold
 from clue_runner.probe.schedules import USUAL, Schedule, parse_schedule
 from clue_runner.reports.words import Language, default_language
+from clue_runner.runs.machine import package_versions
+from clue_runner.training.lenders import require_train
 
 SCHEMA = 1
 RADII = (1e-3, 1e4)
@@ -65,6 +67,7 @@ def fulfil(request: ProbeRequest, console: Console) -> dict[str, Any]:
     """
     schedules = _schedules(request)
     card = find_card(request.task)
+    require_train(card)
     require_labels(card, "the probe")
     set_backend(request.backend)
     source = locate(card, request.data, say=console.say)
@@ -73,16 +76,9 @@ def fulfil(request: ProbeRequest, console: Console) -> dict[str, Any]:
     with chatter_to(clue_home() / "logs" / f"{request.backend}-start.log"):
         device = choose_device(request.backend, "auto")
     began = time.monotonic()
-    names, places = np.unique(labels, return_inverse=True)
-    problem = Problem(
-        fold(Ngrams().fit(texts)),
-        places.astype(np.int64),
-        len(names),
-        request.radius,
-        batches(len(texts), request.steps, request.batch_size, request.seed),
-    )
+    problem = _problem(request, texts, labels)
     console.say(
-        f"{card.name}: {len(texts):,} train records, {len(names)} labels, "
+        f"{card.name}: {len(texts):,} train records, {problem.classes} labels, "
         f"character n-grams in {WIDTH:,} columns, {request.backend} on {device.text}"
     )
     best = best_point(problem)
@@ -98,20 +94,11 @@ def fulfil(request: ProbeRequest, console: Console) -> dict[str, Any]:
         "task": card.name,
         "card_version": card.version,
         "data_complete": not source.is_sample and train.complete,
-        "records": len(texts),
-        "classes": len(names),
-        "features": {"kind": "ngrams", "ngrams": list(NGRAMS), "columns": WIDTH},
-        **{name: getattr(request, name) for name in ("steps", "batch_size", "radius", "seed", "backend")},
-        "precision": "float32 steps, float64 sums and best point",
-        "D": problem.diameter,
-        "G": GRADIENT,
+        **_settings(request, problem),
         "best": {"loss": best.loss, "norm": best.norm, "gap": best.gap, "certified": best.gap <= TOLERANCE},
         "schedules": [one.summary() for one in findings],
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
         "data_sha256": {"train": train.sha256},
-        "versions": {
-            name: version(name) for name in ("keras", request.backend, "numpy", "scipy", "scikit-learn")
-        },
     }
     home = Path("runs") / card.name / ("probe-sample" if source.is_sample else "probe")
     home = user_path(request.output) if request.output is not None else home
@@ -121,19 +108,48 @@ def fulfil(request: ProbeRequest, console: Console) -> dict[str, Any]:
     return result
 
 
+def _problem(request: ProbeRequest, texts: Texts, labels: Sequence[str]) -> Problem:
+    """Return what is learnt from the labelled texts."""
+    names, places = np.unique(labels, return_inverse=True)
+    return Problem(
+        fold(Ngrams().fit(texts)),
+        places.astype(np.int64),
+        len(names),
+        request.radius,
+        batches(len(texts), request.steps, request.batch_size, request.seed),
+    )
+
+
+def _settings(request: ProbeRequest, problem: Problem) -> dict[str, Any]:
+    """Return the fields that say what was computed, and with what."""
+    return {
+        "records": len(problem.labels),
+        "classes": problem.classes,
+        "features": {"kind": "ngrams", "ngrams": list(NGRAMS), "columns": WIDTH},
+        "steps": request.steps,
+        "batch_size": request.batch_size,
+        "radius": request.radius,
+        "seed": request.seed,
+        "backend": request.backend,
+        "precision": "float32 steps, float64 sums and best point",
+        "D": problem.diameter,
+        "G": GRADIENT,
+        "versions": {
+            **package_versions(request.backend),
+            **{name: version(name) for name in ("scipy", "scikit-learn")},
+        },
+    }
+
+
 def _schedules(request: ProbeRequest) -> list[Schedule]:
     """Return what to walk under.
 
     Raises:
         UsageError: a schedule, the number of steps or the radius cannot be meant.
     """
-    for name in ("steps", "batch_size"):
-        if getattr(request, name) < 1:
-            raise UsageError(
-                "at least 1 is needed",
-                where=f"--{name.replace('_', '-')}",
-                received=str(getattr(request, name)),
-            )
+    for option, number in (("--steps", request.steps), ("--batch-size", request.batch_size)):
+        if number < 1:
+            raise UsageError("at least 1 is needed", where=option, received=str(number))
     if not RADII[0] <= request.radius <= RADII[1]:  # refuses what is no number too
         raise UsageError(
             f"a radius is from {RADII[0]:g} to {RADII[1]:g}", where="--radius", received=f"{request.radius:g}"
