@@ -196,7 +196,7 @@ def _say(result: dict[str, Any], home: Path, seconds: float, console: Console) -
         [
             one["schedule"],
             f"{one['average_loss']:.4f}",
-            f"{one['regret']:.4f}",
+            f"{one['regret']:.4g}",
             f"{one['bound']:.4g}",
             *("-" if one[name] is None else f"{one[name]:.2f}" for name in ("slope_regret", "slope_bound")),
             _verdict(one),
