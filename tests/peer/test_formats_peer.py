@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from clue_runner import load_backbone, load_tokenizer  # noqa: E402
 
 pytestmark = pytest.mark.peer
 
+BACKEND = os.environ.get("KERAS_BACKEND", "tensorflow")
 VOCAB = Path(__file__).parents[2] / "configs/models/vocab/zh.txt"
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
 TEXTS = ["今天天气很好，我们去公园。", "Résumé 2024 年 ABC", "短"]
@@ -93,7 +95,7 @@ def test_a_converted_folder_loads_there_with_the_same_states(saved: Path, tmp_pa
 def test_a_saved_folder_trains_without_a_hand_s_turn(saved: Path, tmp_path: Path, clue: Any) -> None:
     outcome = clue(
         *("train", "--task", "afqmc", "--data", "sample", "--model", saved, "--output", tmp_path / "run"),
-        *("--set", "train.max_steps=2", "--set", "data.max_length=32", "--json"),
+        *("--set", "train.max_steps=2", "--set", "data.max_length=32", "--json", "--backend", BACKEND),
     )
     assert outcome.exit_code == 0, outcome.stderr
     result = json.loads(outcome.stdout.splitlines()[-1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,8 @@ from clue_runner.engines.techniques import make_techniques, technique_names
 from clue_runner.engines.techniques.base import Technique
 from clue_runner.errors import UsageError
 from clue_runner.runs.states import WEIGHTS_FILE
+
+BACKEND = os.environ.get("KERAS_BACKEND", "tensorflow")
 
 AROUND = """
 from pydantic import Field
@@ -45,6 +48,7 @@ def made_up(add_module: Callable[..., None]) -> None:
 def test_a_made_up_rule_and_technique_train(clue: Callable[..., Any], tmp_path: Path) -> None:
     """Their settings are taken, written down, part of what a run is, and they change what it learns."""
     command = ["train", "--task", "afqmc", "--data", "sample", "--model", "test", "--json"]
+    command += ["--backend", BACKEND]
     sets = ["train.max_steps=2", "train.batch_size=4", "data.max_length=16", "train.optimizer=momentum_sgd"]
     states = {}
     for name, more in {
