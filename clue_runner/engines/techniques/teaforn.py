@@ -22,6 +22,7 @@ from clue_runner.engines.techniques.base import Loss, Technique, refuse
 from clue_runner.errors import Problem, UsageError
 
 Tensors = Mapping[str, Any]
+WEIGHTS = rf"^{NUMBER}(,\s*{NUMBER})*$"
 
 
 class TeaForNSettings(Section):
@@ -30,10 +31,8 @@ class TeaForNSettings(Section):
     teaforn: Annotated[int, Field(ge=1)] | None = Field(
         None, description="TeaForN: passes, each but the first reading what the one before wrote; null: off"
     )
-    teaforn_weights: Annotated[str, Field(pattern=rf"^{NUMBER}(,\s*{NUMBER})*$")] | None = Field(
-        None,
-        examples=["1,0.5,0.25"],
-        description="TeaForN: what each pass's loss counts; null: 1, then half of the one before",
+    teaforn_weights: Annotated[str, Field(pattern=WEIGHTS, examples=["1,0.5,0.25", "1,1"])] | None = Field(
+        None, description="TeaForN: what each pass's loss counts; null: 1, then half of the one before"
     )
     teaforn_input: str = Field(
         "hidden",
