@@ -11,6 +11,7 @@ shifted, and every pass predicts the whole target.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
@@ -70,30 +71,34 @@ class TeaForN(Technique):
 
     def loss(self, inner: Loss, batch: Tensors, key: Any) -> tuple[Any, Any]:
         """Return the weighted sum of the passes' losses, and the number of tokens that one pass predicts."""
+        if self.weights == (1.0,):
+            return inner(batch, key)  # not even a multiplication: plain training, bit for bit
         from keras import ops
 
         from clue_runner.models.dropout import fold
 
-        if self.weights == (1.0,):
-            return inner(batch, key)  # not even a multiplication: plain training, bit for bit
         network, last = inner.network, len(self.weights) - 1
-        # a pass whose blocks are recomputed would still keep their inputs and its scores, once for each pass
-        run = _called if last == 0 or network.backbone.options.recompute == "none" else _recomputed
+        # Recomputed blocks still keep their inputs, and scores would be kept too, once for each pass: so a
+        # pass is recomputed whole. It waits for the first number of its gradient, which the next one gives.
+        run = _called if network.backbone.options.recompute == "none" else _recomputed
+        shape = (ops.shape(batch["token_ids"])[0], network.longest, network.scores.word.shape[1])
 
-        def costs(batch: Tensors, outputs: Any) -> Any:
-            return ops.stack(network.loss_of(outputs, batch))
-
-        def read(batch: Tensors, outputs: Any) -> Any:
-            return self._read(network, outputs)
+        def one_pass(share: float, feeds: bool, given: Tensors, key: Any) -> Any:
+            """Return what the next pass reads, if it is wanted, loss and weight, in one flat tensor."""
+            outputs = network.outputs(given, key)
+            figures = ops.stack(network.loss_of(outputs, given)) if share else ops.zeros(2, "float32")
+            words = [ops.reshape(ops.cast(self._read(network, outputs), "float32"), (-1,))] if feeds else []
+            return ops.concatenate([*words, figures])
 
         given, totals = batch, []
         for number, share in enumerate(self.weights):
-            outputs = run(network.outputs, given, fold(key, f"teaforn/{number}") if number else key)
+            own_key = fold(key, f"teaforn/{number}") if number else key
+            found = run(functools.partial(one_pass, share, number < last), given, own_key)
             if share:
-                loss, weight = ops.unstack(run(costs, batch, outputs), 2)
-                totals.append(share * loss)
+                totals.append(share * found[-2])
+                weight = found[-1]
             if number < last:
-                given = network.fed(batch, run(read, batch, outputs))
+                given = network.fed(batch, ops.reshape(found[:-2], shape))
         return sum(totals[1:], start=totals[0]), weight
 
     def _read(self, network: Any, outputs: Any) -> Any:
@@ -112,18 +117,18 @@ class TeaForN(Technique):
         return ops.reshape(mean, ops.shape(outputs))
 
 
-def _called(function: Callable[[Tensors, Any], Any], batch: Tensors, tensor: Any) -> Any:
-    return function(batch, tensor)
+def _called(function: Callable[[Tensors, Any], Any], batch: Tensors, key: Any) -> Any:
+    return function(batch, key)
 
 
-def _recomputed(function: Callable[[Tensors, Any], Any], batch: Tensors, tensor: Any) -> Any:
+def _recomputed(function: Callable[[Tensors, Any], Any], batch: Tensors, key: Any) -> Any:
     """Return what the function gives, of which the backward pass keeps what went in alone."""
     from clue_runner.models.recompute import recomputed
 
     names = tuple(batch)
     return recomputed(
         lambda one, *entries: function(dict(zip(names, entries, strict=True)), one),
-        tensor,
+        key,
         *(batch[name] for name in names),
     )
 
