@@ -32,6 +32,7 @@ def test_other_weights_under_the_same_path_are_refused(train: Clue, tmp_path: Pa
         assert train("test", "--seed", seed, output=f"weights-{seed}").exit_code == 0
     first, second = (next((tmp_path / f"weights-{seed}" / "checkpoints").glob("step-*")) for seed in (1, 2))
     model = Path(shutil.copytree(first, tmp_path / "model"))
+    (model / "manifest.json").unlink()  # with it, other weights are not the file that it lists
     assert train(model).exit_code == 0
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["checkpoint"]["path"] == str(model)

@@ -15,6 +15,8 @@ import pytest
 
 from clue_runner.cli.main import run as run_clue
 
+BERT = Path(__file__).parents[1] / "goldens" / "bert"
+
 BACKEND = os.environ.get("KERAS_BACKEND", "tensorflow")
 SAMPLE = Path(__file__).parents[2] / "tasks" / "afqmc" / "sample"
 SMALL = ("--model", "test", "--backend", BACKEND)
@@ -78,10 +80,10 @@ def edit(path: Path, change: Callable[[list[str]], list[str]]) -> None:
         (("--model", "tinny"), 2, ["tinny", "tiny"]),
         (("--set", "train.lerning_rate=1e-5"), 2, ["train.lerning_rate", "learning_rate"]),
         (("--set", "train.batch_size=four"), 2, ["train.batch_size", "four"]),
-        (("--data", "no/such/folder"), 3, ["no/such/folder", "--data sample"]),
+        (("--data", "no/such/folder"), 3, ["no/such/folder", "'sample' for the records that ship"]),
         (("--config", "no/such.yaml"), 3, ["no/such.yaml"]),
         (("--model", "no/such/model"), 3, ["no/such/model"]),
-        (("--model", "hf:bert-base-chinese"), 4, ["bert-base-chinese", "--model DIR"]),
+        (("--model", "hf:bert-base-chinese"), 4, ["bert-base-chinese", "hf:OWNER/NAME"]),
         (("--model", "bert-base"), 4, ["bert-base", "model.init=random"]),
         (("--seed", "1", "--seeds", "2"), 2, ["--seeds"]),
         (("--fail-under", "high"), 2, ["fail-under"]),
@@ -119,15 +121,14 @@ class Marker:
         return (Path.touch, (self.path,))
 
 
-def test_a_pickled_checkpoint_is_left_unread(train: Clue, tmp_path: Path) -> None:
-    model = tmp_path / "model"
-    model.mkdir()
+def test_a_pickled_checkpoint_runs_nothing(train: Clue, tmp_path: Path) -> None:
+    model = Path(shutil.copytree(BERT, tmp_path / "model"))
+    (model / "model.safetensors").unlink()
     (model / "pytorch_model.bin").write_bytes(pickle.dumps(Marker(tmp_path / "marker")))
-    (model / "config.json").write_text("{}", encoding="utf-8")
     for name in (model, model / "pytorch_model.bin"):
         outcome = train("--data", "sample", "--model", name)
-        assert outcome.exit_code == 4
-        assert "safetensors" in outcome.stderr
+        assert outcome.exit_code == 5
+        assert "pytorch_model.bin" in outcome.stderr
     assert not (tmp_path / "marker").exists()
 
 

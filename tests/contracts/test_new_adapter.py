@@ -107,7 +107,7 @@ def test_an_unknown_adapter_is_refused_with_those_there_are(name: str) -> None:
     with pytest.raises(UsageError, match="no adapter called") as caught:
         load_adapter(card)
     assert caught.value.exit_code == 2
-    assert "choice, classification, cloze, dgcnn_reading, entities, reading" in str(caught.value)
+    assert "choice, classification, cloze, dgcnn_reading, entities, generation, reading" in str(caught.value)
     assert "task.yaml" in str(caught.value)
 
 

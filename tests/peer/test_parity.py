@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from pathlib import Path
 
 import numpy as np
@@ -145,12 +144,3 @@ def test_a_faulty_tensor_is_refused_by_name(tmp_path, fault):
         "misshaped": "got [32, 31]",
     }
     assert expected[fault] in str(caught.value)
-
-
-def test_a_torch_pickle_is_left_unread(tmp_path):
-    model = save(tmp_path, transformers.BertModel)
-    (tmp_path / "model.safetensors").unlink()
-    torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
-    with pytest.raises(CheckpointError, match="left unread: pytorch_model.bin"):
-        read_checkpoint(tmp_path)
-    assert json.loads((tmp_path / "config.json").read_text("utf-8"))["model_type"] == "bert"

@@ -13,7 +13,7 @@ import pytest
 from small_networks import BACKEND, NETWORKS, UNWEIGHTED, random_update, settings
 
 from clue_runner.engines import create_engine
-from clue_runner.engines.rules import rule_names
+from clue_runner.engines.rules import rule_names, rule_type
 
 STEPS, FEWER_STEPS = 150, 40  # 40 are three rounds through the tokens of ``random_update``
 TABLE = "backbone/embeddings/word"
@@ -25,7 +25,8 @@ def engine_of(network: str, rule: str, precision: str = "float32") -> Any:
     kind = network, rule, precision
     if kind not in _ENGINES:
         engine = create_engine(BACKEND)
-        chosen = settings(rule, precision=precision, beta_2=0.98, clip_norm=0.5, ema=0.9, seed=3)
+        own = {"beta_2": 0.98} if "beta_2" in rule_type(rule).settings_type.model_fields else {}
+        chosen = settings(rule, precision=precision, clip_norm=0.5, ema=0.9, seed=3, **own)
         engine.init(lambda: NETWORKS[network](precision), chosen)
         _ENGINES[kind] = engine, engine.get_state()
     engine, start = _ENGINES[kind]

@@ -78,6 +78,6 @@ def test_it_is_refused_before_anything_is_computed(make_run: Any, monkeypatch: p
     checkpoint = open_checkpoint(run)
     assert checkpoint is not None
     native = replace(checkpoint, layout="native")
-    monkeypatch.setattr("clue_runner.training.network.read_checkpoint", lambda *_, **__: native)
+    monkeypatch.setattr("clue_runner.training.pretrained.opening.read_checkpoint", lambda *_, **__: native)
     with pytest.raises(UsageError, match="come from a run"):
         open_checkpoint(run)
