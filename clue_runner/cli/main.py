@@ -30,6 +30,7 @@ ORDER = (
     "data",
     "train",
     "bench",
+    "probe",
     "memory",
     "predict",
     "ask",

@@ -50,14 +50,14 @@ def fulfil(request: BaselineRequest, console: Console) -> dict[str, Any]:
     """
     card = find_card(request.task)
     require_train(card)
-    _require_labels(card)
+    require_labels(card, "the linear baseline")
     source = locate(card, request.data, say=console.say)
     adapter = load_adapter(card)
     began = time.monotonic()
     train, dev = adapter.read(source, "train"), adapter.read(source, "dev")
     model, seconds = LinearModel(), {"read": time.monotonic() - began}
     console.say(f"{card.name}: {len(train):,} train records, character n-grams")
-    texts, labels = _labelled(train)
+    texts, labels = labelled(train)
     began = time.monotonic()
     model.fit(texts, labels)
     seconds["train"], began = time.monotonic() - began, time.monotonic()
@@ -87,8 +87,8 @@ def fulfil(request: BaselineRequest, console: Console) -> dict[str, Any]:
     return result
 
 
-def _require_labels(card: Card) -> None:
-    """Refuse a task whose texts have no label each.
+def require_labels(card: Card, what: str) -> None:
+    """Refuse a task whose texts have no label each; ``what`` needs them.
 
     Raises:
         UsageError: it is of another kind; names the tasks that fit.
@@ -101,14 +101,14 @@ def _require_labels(card: Card) -> None:
     if not fits(card.adapter):
         names = [one.name for one in all_cards().values() if fits(one.adapter) and "train" in one.splits]
         raise UsageError(
-            "the linear baseline takes tasks with one label a text or pair, and this is none",
+            f"{what} takes tasks with one label a text or pair, and this is none",
             received=f"{card.name} ({card.adapter})",
             allowed=", ".join(names),
             next_step="compare with the chance score that clue train prints",
         )
 
 
-def _labelled(records: Records[TextRecord]) -> tuple[list[tuple[str, ...]], list[str]]:
+def labelled(records: Records[TextRecord]) -> tuple[list[tuple[str, ...]], list[str]]:
     """Return texts and labels.
 
     Raises:

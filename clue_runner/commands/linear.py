@@ -21,23 +21,20 @@ FEW = 1_000  # texts under which an n-gram that occurs once is kept too
 Texts = Sequence[tuple[str, ...]]
 
 
-class LinearModel:
-    """TF-IDF of character n-grams, then one linear separator a label.
+class Ngrams:
+    """TF-IDF of character n-grams.
 
     Of a pair each text has n-grams of its own, and beside them stand those that both have, those that only
     one has, and a few numbers that say how much the two overlap.
     """
 
     def __init__(self) -> None:
-        """Nothing is learnt yet."""
+        """No text is known yet."""
         self._vectorizer: Any = None
-        self._model: Any = None
-        self.strength = USUAL
 
-    def fit(self, texts: Texts, labels: Sequence[str]) -> None:
-        """Learn from labelled texts, all with the same number of parts, one or two."""
+    def fit(self, texts: Texts) -> Any:
+        """Learn which n-grams there are, from texts with one or two parts each; return their features."""
         from sklearn.feature_extraction.text import TfidfVectorizer
-        from sklearn.svm import LinearSVC
 
         self._vectorizer = TfidfVectorizer(
             analyzer="char",
@@ -47,28 +44,9 @@ class LinearModel:
             dtype=np.float32,
         )
         self._vectorizer.fit(part for parts in texts for part in parts)
-        features, wanted = self._features(texts), np.asarray(labels)
-        if len(texts) >= FEW:
-            self.strength = _best_strength(features, wanted)
-        self._model = LinearSVC(C=self.strength, random_state=SEED).fit(features, wanted)
+        return self.features(texts)
 
-    def predict(self, texts: Texts) -> list[str]:
-        """Return one label a text."""
-        return [str(label) for label in self._model.predict(self._features(texts))]
-
-    @property
-    def settings(self) -> dict[str, object]:
-        """Return what the model is, once it has learnt."""
-        features = int(self._model.n_features_in_)
-        return {
-            "model": "LinearSVC",
-            "C": self.strength,
-            "ngrams": list(NGRAMS),
-            "features": features,
-            "seed": SEED,
-        }
-
-    def _features(self, texts: Texts) -> Any:
+    def features(self, texts: Texts) -> Any:
         """Return a sparse (texts, features) table."""
         from scipy import sparse
 
@@ -82,6 +60,41 @@ class LinearModel:
         return sparse.hstack(
             [first, second, first.minimum(second), abs(first - second), dense], format="csr", dtype=np.float32
         )
+
+
+class LinearModel:
+    """Character n-grams, then one linear separator a label."""
+
+    def __init__(self) -> None:
+        """Nothing is learnt yet."""
+        self._ngrams = Ngrams()
+        self._model: Any = None
+        self.strength = USUAL
+
+    def fit(self, texts: Texts, labels: Sequence[str]) -> None:
+        """Learn from labelled texts, all with the same number of parts, one or two."""
+        from sklearn.svm import LinearSVC
+
+        features, wanted = self._ngrams.fit(texts), np.asarray(labels)
+        if len(texts) >= FEW:
+            self.strength = _best_strength(features, wanted)
+        self._model = LinearSVC(C=self.strength, random_state=SEED).fit(features, wanted)
+
+    def predict(self, texts: Texts) -> list[str]:
+        """Return one label a text."""
+        return [str(label) for label in self._model.predict(self._ngrams.features(texts))]
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """Return what the model is, once it has learnt."""
+        features = int(self._model.n_features_in_)
+        return {
+            "model": "LinearSVC",
+            "C": self.strength,
+            "ngrams": list(NGRAMS),
+            "features": features,
+            "seed": SEED,
+        }
 
 
 def _best_strength(features: Any, labels: NDArray[np.str_]) -> float:

@@ -27,7 +27,7 @@ LAYERS = [
     {"engines"},
     {"adapters"},
     {"training"},
-    {"memory", "reports", "suites"},
+    {"memory", "reports", "suites", "probe"},
     {"commands"},
     {"cli"},
 ]
