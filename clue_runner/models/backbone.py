@@ -87,7 +87,8 @@ class Backbone(Part):
         """Encode a batch.
 
         Args:
-            tokens: ``token_ids`` and ``segment_ids``, (rows, length) int32; other entries are not read.
+            tokens: ``token_ids`` and ``segment_ids``, (rows, length) int32; ``embeddings.WORDS`` where it is
+                there; other entries are not read.
             mask: which keys a query sees: (rows, keys) bool as ``kernels.padding_mask`` makes it; or (rows, 1
                 or heads, queries, keys), bool or float32 scores to add, whose gradient flows. An axis of 1
                 must be known to be 1 when the graph is made.

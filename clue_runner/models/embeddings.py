@@ -18,6 +18,15 @@ from clue_runner.models.positions import Positions
 from clue_runner.models.shape import EncoderShape
 
 Widening = Literal["normed", "words"]
+WORDS = "word_vectors"  # batch entry: read in place of the table's rows, (rows, length, its width) float32
+
+
+def word_vectors(tokens: Mapping[str, Any], table: Any) -> Any:
+    """Return the rows of a word table for ``token_ids``; where the batch has ``WORDS``, these."""
+    if WORDS in tokens:
+        return tokens[WORDS]
+    # .value: TensorFlow then reads the rows out of the variable instead of copying the table first
+    return ops.take(table.value, tokens["token_ids"], axis=0)
 
 
 class Embeddings(Part):
@@ -102,8 +111,7 @@ class Embeddings(Part):
     def _summed(self, tokens: Mapping[str, Any], position_ids: Any | None) -> Any:
         """Return the float32 sum of all vectors, (rows * length, width)."""
         token_ids = tokens["token_ids"]
-        # .value: TensorFlow then reads the rows out of the variable instead of copying the table first
-        words = ops.take(self.word.value, token_ids, axis=0)
+        words = word_vectors(tokens, self.word)
         if self.word_map is not None:
             words = ops.cast(ops.matmul(self.cast(words), self.cast(self.word_map)), "float32")
         positions = self.positions.embedded(ops.shape(token_ids)[1], position_ids)

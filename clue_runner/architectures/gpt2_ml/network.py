@@ -19,6 +19,7 @@ from keras import ops
 
 from clue_runner.models.attention import KeyValues
 from clue_runner.models.backbone import Backbone, Encoded
+from clue_runner.models.embeddings import word_vectors
 from clue_runner.models.kernels import NEGATIVE, layer_norm, residual_sum
 from clue_runner.models.masks import causal_mask
 from clue_runner.models.part import POLICIES, Part
@@ -56,7 +57,7 @@ class DecoderEmbeddings(Part):
     ) -> Any:
         """Return (rows * length, width) in the compute type; arguments as in ``Backbone``."""
         token_ids = tokens["token_ids"]
-        words = ops.cast(ops.take(self.word.value, token_ids, axis=0), "float32")
+        words = ops.cast(word_vectors(tokens, self.word), "float32")
         places = self.positions.embedded(ops.shape(token_ids)[1], position_ids)
         total = ops.reshape(words + ops.cast(places, "float32"), (-1, self.width))
         if noise is not None:

@@ -25,10 +25,12 @@ class Head(Part):
     Attributes:
         every_token: the head reads all tokens, so that the last block computes them all.
         span_tables: (length x length) float32 tables of scores that a row has.
+        writes: it has a target that it writes token by token, as ``WritingHead``.
     """
 
     every_token: bool = True
     span_tables: int = 0
+    writes: bool = False
 
     backbone: Any = None  # what embeds the tokens; None: a network of its own kind
 

@@ -43,9 +43,17 @@ class WordScores(Part):
 
     def call(self, vectors: Any) -> Any:
         """Return (tokens, vocabulary) float32 for vectors (tokens, width) in the compute type."""
-        if self.transform:
-            inner = self.activation(dense(vectors, self.cast(self.kernel), self.cast(self.bias)))
-            scale, offset = ops.cast(self.scale, "float32"), ops.cast(self.offset, "float32")
-            vectors = self.cast(layer_norm(ops.cast(inner, "float32"), scale, offset, self.epsilon))
+        return self.scored(self.mapped(vectors))
+
+    def mapped(self, vectors: Any) -> Any:
+        """Return (tokens, width of the word table): what the table is multiplied with."""
+        if not self.transform:
+            return vectors
+        inner = self.activation(dense(vectors, self.cast(self.kernel), self.cast(self.bias)))
+        scale, offset = ops.cast(self.scale, "float32"), ops.cast(self.offset, "float32")
+        return self.cast(layer_norm(ops.cast(inner, "float32"), scale, offset, self.epsilon))
+
+    def scored(self, vectors: Any) -> Any:
+        """Return (tokens, vocabulary) float32 for what ``mapped`` gave."""
         scores = ops.cast(ops.matmul(vectors, ops.transpose(self.cast(self.word))), "float32")
         return scores + ops.cast(self.output_bias, "float32") if self.transform else scores

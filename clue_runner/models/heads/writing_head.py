@@ -19,7 +19,8 @@ from keras import ops
 from clue_runner.models import dropout
 from clue_runner.models.decoding.beam import Beam
 from clue_runner.models.decoding.network import cache_of, empty_cache, rows_of, tensors_of
-from clue_runner.models.heads.base import Head, encoded
+from clue_runner.models.embeddings import WORDS
+from clue_runner.models.heads.base import NOISE, Head, encoded
 from clue_runner.models.heads.word_scores import WordScores
 from clue_runner.models.kernels import NEGATIVE
 from clue_runner.models.masks import prefix_mask
@@ -52,6 +53,8 @@ class WritingHead(Head):
         seed: source of the initial weights.
     """
 
+    writes = True
+
     def __init__(
         self,
         backbone: Any,
@@ -68,11 +71,50 @@ class WritingHead(Head):
 
     def loss(self, batch: Mapping[str, Any], key: Any | None = None) -> tuple[Any, Any]:
         """Return (sum of the target tokens' cross-entropies, number of them), rows weighted."""
-        vectors = self.vectors(batch, key)
+        return self.loss_of(self.outputs(batch, key), batch)
+
+    def outputs(self, batch: Mapping[str, Any], key: Any | None) -> Any:
+        """Return (rows, longest, width of a word's vector): what the word table scores at each place.
+
+        Place 0 is the last source token. The compute type.
+        """
+        flat = ops.reshape(self.vectors(batch, key), (-1, self.backbone.width))
+        shape = (ops.shape(flat)[0], self.backbone.width)
+        flat = dropout.apply(flat, dropout.mask(key, "head", shape, self.rate, self.compute_dtype))
+        return ops.reshape(self.scores.mapped(flat), (-1, self.longest, self.scores.word.shape[1]))
+
+    def logits(self, outputs: Any) -> Any:
+        """Return (rows * longest, vocabulary) float32 scores of outputs."""
+        return self.scores.scored(ops.reshape(outputs, (-1, self.scores.word.shape[1])))
+
+    def loss_of(self, outputs: Any, batch: Mapping[str, Any]) -> tuple[Any, Any]:
+        """Return the loss of outputs, as ``loss`` does."""
         labels, inside = self.labels(batch)
-        losses = self.token_losses(vectors, labels, key)
+        logits = self.logits(outputs)
+        chosen = ops.take_along_axis(logits, ops.reshape(labels, (-1, 1)), axis=1)[:, 0]
+        losses = ops.reshape(ops.logsumexp(logits, axis=-1) - chosen, ops.shape(labels))
         weights = ops.cast(inside, "float32") * ops.expand_dims(batch["weight"], 1)
         return ops.sum(losses * weights), ops.sum(weights)
+
+    def fed(self, batch: Mapping[str, Any], words: Any) -> dict[str, Any]:
+        """Return the batch whose target is read as the word vectors that are given, one place later.
+
+        The source stays as it is, and ``NOISE`` moves it alone: what is fed is no embedded token.
+
+        Args:
+            batch: as in ``loss``.
+            words: (rows, longest, width of a word's vector), for each place of ``outputs``.
+        """
+        behind = ops.arange(ops.shape(batch["token_ids"])[1], dtype="int32")[None, :]
+        behind = behind - ops.expand_dims(batch["source"], 1)  # 0 at the first of the target
+        places = ops.clip(behind, 0, self.longest - 1)[:, :, None]
+        shifted = ops.take_along_axis(ops.cast(words, "float32"), places, axis=1)
+        own = ops.take(self.scores.word.value, batch["token_ids"], axis=0)
+        in_target = ops.expand_dims(behind >= 0, -1)
+        fed = {**batch, WORDS: ops.where(in_target, shifted, own)}
+        if NOISE in batch:
+            fed[NOISE] = ops.where(in_target, np.float32(0), batch[NOISE])
+        return fed
 
     def vectors(self, batch: Mapping[str, Any], key: Any | None) -> Any:
         """Return (rows, longest, width): of each row the tokens that predict its target."""
@@ -86,15 +128,6 @@ class WritingHead(Head):
         steps = ops.arange(self.longest, dtype="int32")[None, :]
         inside = ops.expand_dims(batch["source"], 1) + steps < ops.expand_dims(batch["lengths"], 1)
         return ops.take_along_axis(batch["token_ids"], self._places(batch, 1), axis=1), inside
-
-    def token_losses(self, vectors: Any, labels: Any, key: Any | None) -> Any:
-        """Return (rows, longest) float32 cross-entropies of tokens predicted from vectors."""
-        flat = ops.reshape(vectors, (-1, self.backbone.width))
-        shape = (ops.shape(flat)[0], self.backbone.width)
-        flat = dropout.apply(flat, dropout.mask(key, "head", shape, self.rate, self.compute_dtype))
-        logits = self.scores(flat)
-        chosen = ops.take_along_axis(logits, ops.reshape(labels, (-1, 1)), axis=1)[:, 0]
-        return ops.reshape(ops.logsumexp(logits, axis=-1) - chosen, ops.shape(labels))
 
     def _places(self, batch: Mapping[str, Any], ahead: int) -> Any:
         """Return (rows, longest) places from the last source token on, or from ``ahead`` behind it."""
