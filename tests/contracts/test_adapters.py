@@ -199,6 +199,7 @@ def test_gold_answers_score_100(name: str) -> None:
     scores = adapter.score(gold, records)
     assert scores.main == card.metric and scores.score == pytest.approx(100.0)
     assert scores.examples == len(records)
+    assert scores.summed is not None  # what comparisons draw from
     assert 0 <= scores.chance < 100
     low, high = scores.confidence_interval
     assert 0 <= low <= 100.0 and high == pytest.approx(100.0)

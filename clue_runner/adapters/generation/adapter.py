@@ -29,7 +29,7 @@ from clue_runner.data.card import Submission, Template
 from clue_runner.data.layouts import read_records
 from clue_runner.data.records import Records, TargetRecord
 from clue_runner.data.sources import DataSource
-from clue_runner.metrics.confidence import mean_interval
+from clue_runner.metrics.confidence import mean_interval, summed_mean
 from clue_runner.metrics.written import bleu, rouge
 from clue_runner.submission.writers import json_lines
 from clue_runner.tokens.layouts.joining import joined
@@ -212,6 +212,7 @@ class Generation(Adapter):
             chance=float(rouge(begins, wanted)[metric].mean()),
             confidence_interval=mean_interval(found[metric]),
             examples=len(records),
+            summed=summed_mean(found[metric]),
         )
 
     # ------------------------------------------------------------------------ submit
