@@ -12,6 +12,8 @@ from pathlib import Path, PurePosixPath
 from clue_runner.checkpoints.files import AGAIN, read_json
 from clue_runner.errors import CheckpointError, Problem, RefusedFileError
 
+LONGEST_SHOWN = 120  # characters of a name in a message
+
 
 def shard_files(index: Path) -> tuple[Path, ...]:
     """Return the files that an index names, all of which are there.
@@ -21,12 +23,14 @@ def shard_files(index: Path) -> tuple[Path, ...]:
         RefusedFileError: a name leads out of the folder.
     """
     names = shard_names(index)
-    missing = [name for name in names if not (index.parent / name).exists()]
+    # looked up in a listing: a name out of a file may be one that no path can have
+    present = {entry.name for entry in index.parent.iterdir()}
+    missing = [name for name in names if name not in present]
     if missing:
         raise CheckpointError(
             "shards are missing",
             where=str(index.parent),
-            problems=[Problem("no such file", name) for name in missing],
+            problems=[Problem("no such file", received=repr(name)[:LONGEST_SHOWN]) for name in missing],
             next_step="download the missing files into the folder",
         )
     return tuple(index.parent / name for name in names)

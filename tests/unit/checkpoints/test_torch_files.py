@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import pickle
 import random
 import shutil
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 from support import torch_files as make
 
+from clue_runner.checkpoints.formats.shards import shard_files
 from clue_runner.checkpoints.formats.torch_files.reader import TorchReader
 from clue_runner.checkpoints.importer import read_checkpoint
 from clue_runner.errors import ClueError
@@ -371,3 +373,12 @@ def test_mutated_files_end_in_the_user_s_error(folders, tmp_path, write) -> None
             dict(read_checkpoint(folder).weights)
         except ClueError as error:
             assert error.exit_code in {4, 5}
+
+
+@pytest.mark.parametrize("name", ["[" * 4_000, "a\0b", "\udcff"], ids=["long", "zero byte", "no UTF-8"])
+def test_a_shard_may_be_called_what_no_file_can(tmp_path: Path, name: str) -> None:
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"one": name}}), encoding="utf-8")
+    with pytest.raises(ClueError, match="shards are missing") as caught:
+        shard_files(index)
+    assert caught.value.exit_code == 4 and len(str(caught.value)) < 1_000
