@@ -11,14 +11,14 @@ from itertools import takewhile
 from pathlib import Path
 
 from clue_runner.config.layers import Layer, layer_from_mapping
-from clue_runner.config.shipped import shipped_folder, user_path
+from clue_runner.config.shipped import config_names, find_config_file, shipped_folder, shown_config
 from clue_runner.config.yaml_reader import read_yaml
-from clue_runner.errors import DataError, Problem, suggest, unknown_name
+from clue_runner.errors import Problem, suggest
 
 
 def recipe_names() -> tuple[str, ...]:
     """Return the names of the shipped recipes, sorted."""
-    return tuple(sorted(path.stem for path in (shipped_folder("configs") / "train").glob("*.yaml")))
+    return config_names("train")
 
 
 def recipe_words(name: str) -> str:
@@ -36,22 +36,14 @@ def find_config(text: str) -> Path:
         UsageError: no recipe has this name.
         DataError: it is written as a path, and nothing is there.
     """
-    if text in recipe_names():
-        return shipped_folder("configs") / "train" / f"{text}.yaml"
-    path = user_path(text)
-    if path.is_file():
-        return path
-    if "/" in text or "\\" in text or path.suffix in {".yaml", ".yml"}:
-        raise DataError(
-            f"no config file at {text}", next_step=f"recipes that ship: {', '.join(recipe_names())}"
-        )
-    raise unknown_name("recipe", text, recipe_names(), list_command="clue config recipes")
+    return find_config_file(
+        text, "train", kind="recipe", what="config file", list_command="clue config recipes"
+    )
 
 
 def recipe_layers(path: Path, problems: list[Problem]) -> list[tuple[str | None, Layer]]:
     """Return the file's layers with the task that each is for: None, then the ``tasks:`` entries."""
-    root = shipped_folder("configs").parent
-    document = read_yaml(path, str(path.relative_to(root)) if path.is_relative_to(root) else str(path))
+    document = read_yaml(path, shown_config(path))
     values = {key: value for key, value in document.values.items() if key != "tasks"}
     layers: list[tuple[str | None, Layer]] = [
         (None, layer_from_mapping(document.name, values, problems, document=document))

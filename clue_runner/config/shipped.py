@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from clue_runner.errors import DataError, StorageError, UsageError
+from clue_runner.errors import DataError, StorageError, UsageError, unknown_name
 
 PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -23,6 +23,42 @@ def shipped_folder(kind: Literal["tasks", "configs"]) -> Path:
     """
     shipped = PACKAGE / "_shipped" / kind
     return shipped if shipped.is_dir() else PACKAGE.parent / kind
+
+
+def config_names(folder: str) -> tuple[str, ...]:
+    """Return the names of the files that ship in a folder of ``configs``, sorted."""
+    return tuple(sorted(path.stem for path in (shipped_folder("configs") / folder).glob("*.yaml")))
+
+
+def find_config_file(text: str, folder: str, *, kind: str, what: str, list_command: str) -> Path:
+    """Return the file that an option means: the name of one that ships first, then a path.
+
+    Args:
+        text: as the user gave it.
+        folder: of ``configs`` in which such files ship.
+        kind: what such a file is called where its name is not known.
+        what: the same where it is written as a path.
+        list_command: names all that ship.
+
+    Raises:
+        UsageError: none has this name.
+        DataError: it is written as a path, and nothing is there.
+    """
+    names = config_names(folder)
+    if text in names:
+        return shipped_folder("configs") / folder / f"{text}.yaml"
+    path = user_path(text)
+    if path.is_file():
+        return path
+    if "/" in text or "\\" in text or path.suffix in {".yaml", ".yml"}:
+        raise DataError(f"no {what} at {text}", next_step=f"{kind}s that ship: {', '.join(names)}")
+    raise unknown_name(kind, text, names, list_command=list_command)
+
+
+def shown_config(path: Path) -> str:
+    """Return how messages name a file of settings: those that ship from ``configs`` on, others as given."""
+    root = shipped_folder("configs").parent
+    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
 
 
 def clue_home() -> Path:

@@ -15,9 +15,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from clue_runner.config.describe import shown
-from clue_runner.config.shipped import shipped_folder, user_path
+from clue_runner.config.shipped import config_names, find_config_file, shown_config
 from clue_runner.config.yaml_reader import Document, KeyPath, read_yaml
-from clue_runner.errors import DataError, Problem, UsageError, suggest, unknown_name
+from clue_runner.errors import Problem, UsageError, suggest
 from clue_runner.files.names import name_fault
 from clue_runner.suites.collected import Setting
 
@@ -130,7 +130,7 @@ class SuiteFile:
 
 def suite_names() -> tuple[str, ...]:
     """Return the names of the shipped suites, sorted."""
-    return tuple(sorted(path.stem for path in (shipped_folder("configs") / "suites").glob("*.yaml")))
+    return config_names("suites")
 
 
 def find_suite(text: str) -> Path:
@@ -140,14 +140,7 @@ def find_suite(text: str) -> Path:
         UsageError: no suite has this name.
         DataError: it is written as a path, and nothing is there.
     """
-    if text in suite_names():
-        return shipped_folder("configs") / "suites" / f"{text}.yaml"
-    path = user_path(text)
-    if path.is_file():
-        return path
-    if "/" in text or "\\" in text or path.suffix in {".yaml", ".yml"}:
-        raise DataError(f"no suite at {text}", next_step=f"suites that ship: {', '.join(suite_names())}")
-    raise unknown_name("suite", text, suite_names(), list_command="clue bench --help")
+    return find_config_file(text, "suites", kind="suite", what="suite", list_command="clue bench --help")
 
 
 def read_suite(text: str) -> SuiteFile:
@@ -158,8 +151,7 @@ def read_suite(text: str) -> SuiteFile:
         DataError: no such file.
     """
     path = find_suite(text)
-    root = shipped_folder("configs").parent
-    document = read_yaml(path, str(path.relative_to(root)) if path.is_relative_to(root) else str(path))
+    document = read_yaml(path, shown_config(path))
     try:
         suite = Suite.model_validate(document.values)
     except ValidationError as error:
