@@ -9,7 +9,7 @@ about single families, files or values.
 
 from __future__ import annotations
 
-from clue_runner.architectures.name_table import Row, Rule, Stranger
+from clue_runner.architectures.name_table import Group, Row, Rule, Stranger
 
 V, P, S, E, H, F = "vocabulary", "positions", "segments", "embedding", "hidden", "intermediate"
 
@@ -67,6 +67,13 @@ def of_hugging_face(rows: tuple[Row, ...]) -> tuple[Row, ...]:
 def of_nobody(rows: tuple[Row, ...]) -> tuple[Row, ...]:
     """Return rows of tensors that publishers do not store: a pooler that a task makes anew."""
     return tuple((ours, "", "", axes) for ours, _, _, axes in rows)
+
+
+def masked_words(*, google: str = "cls/predictions/") -> Group:
+    """Return the head that finds masked words; ``google`` empty: no TensorFlow checkpoint holds it."""
+    rows = MASKED_WORDS if google else of_hugging_face(MASKED_WORDS)
+    places = ("head/masked_words/", google, "cls.predictions.")
+    return Group("masked_words", rows, places, part="head", outside_prefix=True)
 
 
 def rules(prefix: str, *, google: tuple[str, ...] = (), hugging_face: tuple[str, ...] = ()) -> tuple[Rule, ...]:

@@ -8,12 +8,12 @@ from __future__ import annotations
 from clue_runner.architectures.encoder_names import (
     BLOCK,
     EMBEDDINGS,
-    MASKED_WORDS,
     POOLER,
     STRANGERS,
     P,
     S,
     V,
+    masked_words,
     rules,
 )
 from clue_runner.architectures.name_table import Group, NameTable
@@ -25,13 +25,7 @@ NAMES = NameTable(
         Group("embeddings", EMBEDDINGS, ("backbone/embeddings/", "bert/embeddings/", "embeddings.")),
         Group("blocks", BLOCK, ("backbone/block_{i}/", "bert/encoder/layer_{i}/", "encoder.layer.{i}.")),
         Group("pooler", POOLER, ("backbone/pooler/", "bert/pooler/", "pooler."), part="pooler"),
-        Group(
-            "masked_words",
-            MASKED_WORDS,
-            ("head/masked_words/", "cls/predictions/", "cls.predictions."),
-            part="head",
-            outside_prefix=True,
-        ),
+        masked_words(),
     ),
     rules=rules("bert."),
     strangers=STRANGERS,

@@ -9,11 +9,11 @@ from __future__ import annotations
 from clue_runner.architectures.encoder_names import (
     BLOCK,
     EMBEDDINGS,
-    MASKED_WORDS,
     POOLER,
     STRANGERS,
     S,
     V,
+    masked_words,
     rules,
 )
 from clue_runner.architectures.name_table import Group, NameTable, Rule, Stranger
@@ -31,13 +31,7 @@ NAMES = NameTable(
         ),
         Group("blocks", BLOCK, ("backbone/block_{i}/", "bert/encoder/layer_{i}/", "encoder.layer.{i}.")),
         Group("pooler", POOLER, ("backbone/pooler/", "bert/pooler/", "pooler."), part="pooler"),
-        Group(
-            "masked_words",
-            MASKED_WORDS,
-            ("head/masked_words/", "cls/predictions/", "cls.predictions."),
-            part="head",
-            outside_prefix=True,
-        ),
+        masked_words(),
     ),
     rules=(
         *rules("nezha."),

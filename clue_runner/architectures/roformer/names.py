@@ -10,11 +10,11 @@ from clue_runner.architectures.encoder_names import (
     BLOCK,
     EMBEDDINGS,
     MAP,
-    MASKED_WORDS,
     POOLER,
     STRANGERS,
     S,
     V,
+    masked_words,
     rules,
 )
 from clue_runner.architectures.name_table import Group, NameTable, Rule, Stranger
@@ -37,13 +37,7 @@ NAMES = NameTable(
         Group("blocks", BLOCK, IN_BLOCK),
         Group("bare_blocks", KERNELS, IN_BLOCK),
         Group("pooler", POOLER, ("backbone/pooler/", "bert/pooler/", "pooler."), part="pooler"),
-        Group(
-            "masked_words",
-            MASKED_WORDS,
-            ("head/masked_words/", "cls/predictions/", "cls.predictions."),
-            part="head",
-            outside_prefix=True,
-        ),
+        masked_words(),
     ),
     rules=(
         *rules("roformer."),
