@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from clue_runner.config.layers import Layer, count, layer_from_mapping
-from clue_runner.config.shipped import clue_home, shipped_folder
+from clue_runner.config.shipped import clue_home, config_names, shipped_folder, shown_config
 from clue_runner.config.yaml_reader import read_yaml
 from clue_runner.errors import Problem, UsageError, suggest, unknown_name
 
@@ -90,7 +90,7 @@ def default_vocab_size() -> int:
 
 def model_presets() -> tuple[str, ...]:
     """Return the names of all presets, sorted."""
-    return tuple(sorted(path.stem for path in (shipped_folder("configs") / "models").glob("*.yaml")))
+    return config_names("models")
 
 
 def model_preset(name: str) -> Preset:
@@ -114,7 +114,7 @@ def read_preset(path: Path, check: Callable[[Layer, list[Problem]], None] | None
     Raises:
         UsageError: with every problem of the file.
     """
-    document = read_yaml(path, _short(path))
+    document = read_yaml(path, shown_config(path))
     values, problems = document.values, list[Problem]()
     for key in values:
         if key not in KEYS:
@@ -155,9 +155,3 @@ def _preset(name: str, values: Mapping[str, Any], layer: Layer) -> Preset:
         vocab_size=values.get("vocab_size"),
         layer=layer,
     )
-
-
-def _short(path: Path) -> str:
-    """Return a shipped file's path as the repository has it, another's as it was given."""
-    root = shipped_folder("configs").parent
-    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
