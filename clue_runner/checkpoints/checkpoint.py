@@ -41,7 +41,15 @@ class Weights(Mapping[str, NDArray[np.float32]]):
         Raises:
             CheckpointError: it is not a floating type that float32 holds exactly, or not all finite.
         """
-        return np.ascontiguousarray(self.exact(name), dtype=np.float32)
+        return self.typed(name, np.float32)
+
+    def typed(self, name: str, kind: Any) -> NDArray[Any]:
+        """Return one tensor in our layout and in a type; where it is stored in that, no number is touched.
+
+        Raises:
+            CheckpointError: as ``__getitem__``.
+        """
+        return np.ascontiguousarray(self.exact(name), dtype=kind)
 
     def exact(self, name: str) -> NDArray[Any]:
         """Return one tensor in our layout and in the type that it is stored in.

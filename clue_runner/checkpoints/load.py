@@ -16,7 +16,7 @@ from clue_runner.errors import CheckpointError, Problem
 
 
 def load_into(variables: Mapping[str, Any], checkpoint: Checkpoint) -> list[str]:
-    """Assign a checkpoint's weights to a network's variables (anything with ``shape`` and ``assign``).
+    """Assign a checkpoint's weights to a network's variables (with ``shape``, ``dtype``, ``assign``).
 
     Returns:
         Names that keep their first values: the pooler's, where the checkpoint has none.
@@ -29,7 +29,8 @@ def load_into(variables: Mapping[str, Any], checkpoint: Checkpoint) -> list[str]
     checkpoint.require_unchanged()
     compare_repeated(checkpoint, names)
     for name in names:
-        variables[name].assign(checkpoint.weights[name])
+        # cast here: a backend would hold the tensor in both types, in memory that it does not give back
+        variables[name].assign(checkpoint.weights.typed(name, variables[name].dtype))
     checkpoint.weights.release()
     checkpoint.require_unchanged()
     return new

@@ -6,9 +6,9 @@ Knows nothing about argv, sampling or how a text is shown.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -54,6 +54,20 @@ class Loaded:
         """Return a text's tokens, without [CLS] and [SEP]."""
         return [int(one) for one in self.tokenizer.encode_texts([text])[0].ids]
 
+    def read(self, text: str) -> tuple[list[int], tuple[str, ...]]:
+        """Return a text's tokens, and the words of it that the vocabulary does not have, each once."""
+        encoded, unknown = self.tokenizer.encode_texts([text])[0], self.tokenizer.unk_id
+        found = zip(encoded.ids.tolist(), encoded.starts, encoded.ends, strict=True)
+        words = dict.fromkeys(text[start:end] for one, start, end in found if one == unknown)
+        return encoded.ids.tolist(), tuple(words)
+
+    @cached_property
+    def longer(self) -> Callable[..., Any]:
+        """Return ``decoding.network.longer`` on this network, compiled once for all texts."""
+        from clue_runner.models.decoding.network import longer
+
+        return compiled(self.backend, self.backbone, partial(longer, self.backbone), donate=(1,))
+
     def end_id(self, stop: str | None) -> int:
         """Return the token that ends a text: a piece of this vocabulary; None: [SEP].
 
@@ -82,11 +96,7 @@ class Decoder:
     """One text at a time, several continuations side by side."""
 
     def __init__(self, loaded: Loaded) -> None:
-        from clue_runner.models.decoding.network import longer
-
-        self.loaded = loaded
-        step = partial(longer, loaded.backbone)
-        self._next = compiled(loaded.backend, loaded.backbone, step, donate=(1,))
+        self.loaded, self._next = loaded, loaded.longer
 
     def read(self, ids: Sequence[int], rows: int, length: int) -> NDArray[np.float32]:
         """Return (rows, vocabulary) logits of what comes after a text.
