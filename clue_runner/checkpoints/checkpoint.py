@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes  # noqa: F401  (gives numpy the type bfloat16)
 import numpy as np
 from numpy.typing import NDArray
 

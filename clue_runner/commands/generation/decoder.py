@@ -18,7 +18,7 @@ from clue_runner.architectures.base import architecture_names, load_architecture
 from clue_runner.architectures.settings import make_shape
 from clue_runner.checkpoints.checkpoint import Checkpoint
 from clue_runner.checkpoints.importer import read_checkpoint
-from clue_runner.checkpoints.load import load_into
+from clue_runner.checkpoints.load import first_values_of, require_whole
 from clue_runner.config.model_choice import find_model
 from clue_runner.config.presets import Preset
 from clue_runner.config.shipped import clue_home
@@ -173,12 +173,11 @@ def load(checkpoint: Checkpoint, *, backend: Backend, device: str, precision: st
     with chatter_to(clue_home() / "logs" / f"{backend}-start.log"):
         place = choose_device(backend, device)
     choice = choose_precision(precision, place)
-    from clue_runner.models.initial import undrawn
     from clue_runner.models.naming import named_variables
     from clue_runner.models.part import STORED
 
     shape = make_shape(checkpoint.architecture.name, **checkpoint.shape.model_dump())
-    with undrawn():
+    with first_values_of(checkpoint):
         backbone = checkpoint.architecture.build(
             shape,
             checkpoint.vocab_size,
@@ -186,6 +185,6 @@ def load(checkpoint: Checkpoint, *, backend: Backend, device: str, precision: st
             seed=0,
             pooler=False,
         )
-    load_into(named_variables(backbone), checkpoint)
+    require_whole(named_variables(backbone), checkpoint)
     described = f"{place.text}, {choice.value}: {choice.reason}"
     return Loaded(backbone, tokenizer, backend, checkpoint.shape.position_limit, described)

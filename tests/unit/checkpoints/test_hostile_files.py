@@ -277,6 +277,8 @@ def test_a_file_is_read_once_for_hash_and_weights(folders, tmp_path, monkeypatch
 
 
 class Slot:
+    dtype = "float32"
+
     def __init__(self, shape):
         self.shape, self.value = shape, None
 

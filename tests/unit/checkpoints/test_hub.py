@@ -333,6 +333,8 @@ def test_a_preset_is_fetched_into_its_place(hub: Hub, clue: Any, clue_home: Path
 
 
 class Slot:
+    dtype = "float32"
+
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.shape = shape
 
