@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -295,6 +296,14 @@ def test_downloads_that_are_off(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> No
     first = read_checkpoint(NAME).sha256
     monkeypatch.setenv("CLUE_OFFLINE", "1")
     assert read_checkpoint(NAME).sha256 == first
+
+
+def test_a_server_that_says_nothing_is_given_up(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # connections are taken and never answered
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.setattr("clue_runner.checkpoints.hub.fetch.PATIENCE", 0.2)
+        with pytest.raises(CheckpointError, match="cannot be fetched"):
+            read_checkpoint(NAME)
 
 
 def test_without_the_library_the_extra_is_named(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
