@@ -28,7 +28,7 @@ class Preset:
         kind: ``random`` trains from nothing; ``published`` needs a checkpoint in a local folder.
         huggingface: the model's id on Hugging Face, where published.
         github: the project's GitHub repository, where published.
-        licence: of its weights; None: it is not known here.
+        licence: of its weights, and by what page; None: it is not known here.
         published_as: its name in the published scores of the task cards; None: they do not have it.
         vocab_size: entries of the published vocabulary; None where the run's own vocabulary decides.
         layer: its ``model.`` and ``train.`` settings by dotted key.
