@@ -115,6 +115,7 @@ class Checkpoint:
         notices: what the user should be told.
         files: every file that decides the result.
         heads: groups of pre-training that were asked for.
+        ids_sha256: of all that made the ids of its texts, where it is known; word vectors included.
         pinned: file -> sha256 that it must have; of models of the hub.
     """
 
@@ -132,6 +133,7 @@ class Checkpoint:
     notices: tuple[str, ...]
     files: tuple[Path, ...] = field(repr=False)
     heads: tuple[str, ...] = ()
+    ids_sha256: str | None = None
     pinned: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
