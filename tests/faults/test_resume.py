@@ -14,6 +14,14 @@ import pytest
 
 pytestmark = pytest.mark.faults
 SECONDS_TO_STOP = 7
+# Where the later sittings of a run take place. The last one may choose kernels, by its name: it is said.
+ELSEWHERE = {
+    "PYTHONHASHSEED": "7",
+    "TZ": "Asia/Kathmandu",
+    "LC_ALL": "tr_TR.UTF-8",
+    "PYTHONUTF8": "0",
+    "TF_OF_NO_MEANING": "1",
+}
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +36,7 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory, command: Callable[..., An
 def test_kills_and_signals_change_nothing(
     tmp_path: Path, command: Callable[..., Any], unbroken: Any, check_resume: ModuleType
 ) -> None:
-    """Three kills -9, a SIGTERM and a SIGINT in one run, and a second process that is sent away."""
+    """Three kills -9, a SIGTERM and a SIGINT in one run, a second process sent away, other surroundings."""
     moment = check_resume.Moment
     expected, total = check_resume.content(unbroken.folder), check_resume.total_steps(unbroken.folder)
     assert total == 30
@@ -41,7 +49,9 @@ def test_kills_and_signals_change_nothing(
     assert "run the same command again to continue" in output
     assert "SIGTERM" in output
     assert "Traceback" not in output
-    code, _ = broken.stop(moment(20, "evaluate"), signal.SIGKILL)  # in the save after an evaluation
+    broken.environment |= ELSEWHERE
+    code, output = broken.stop(moment(20, "evaluate"), signal.SIGKILL)  # in the save after an evaluation
+    assert "TF_OF_NO_MEANING: was not set, is now 1" in output
     assert code == -signal.SIGKILL
     code, output = _stop_by_signal(broken, moment, 21, signal.SIGINT)
     assert code == 130
