@@ -53,7 +53,7 @@ def test_kills_and_signals_change_nothing(
     events = [json.loads(line) for line in (broken.folder / "events.jsonl").read_bytes().split(b"\n")[:-1]]
     assert sum(event["event"] == "resume" for event in events) >= 4
     assert events[-1]["event"] == "result"
-    assert broken.finish().count("this run has already ended") == 1
+    assert broken.finish().count("this run has already finished") == 1
 
 
 def test_kills_change_nothing_with_padding_and_every_technique(
