@@ -90,7 +90,7 @@ def _result(work: Work) -> RunResult | None:
     """Return the result in the run's folder, of whichever program; None for a damaged one.
 
     Raises:
-        StorageError: it cannot be read just now.
+        StorageError: it cannot be read now.
     """
     try:
         return RunFolder(Path(work.folder)).result()

@@ -197,7 +197,7 @@ def _keys_at(place: KeyPath) -> tuple[str, ...]:
 
 
 def _cross_checks(suite: Suite, document: Document) -> list[Problem]:
-    """Return what is wrong with keys that are each allowed."""
+    """Return contradictions between keys that are valid on their own."""
     problems = []
     labels = [entry.label or Path(entry.name).name for entry in suite.models]
     for index, (label, entry) in enumerate(zip(labels, suite.models, strict=True)):
@@ -233,7 +233,7 @@ def _cross_checks(suite: Suite, document: Document) -> list[Problem]:
 
 
 def _grid_problems(suite: Suite, document: Document) -> list[Problem]:
-    """Return what is wrong with a grid and with what only a grid can have."""
+    """Return the problems of a grid and of the keys that need one."""
     problems = []
     for key, values in (suite.grid or {}).items():
         problems += [

@@ -132,7 +132,7 @@ def test_an_entity_without_token_border_stays_in_gold_and_counts_as_missed(
     tokenizer = Tokenizer(vocabulary, lowercase=True)
     records = records_of(("玩iPhone7吧", [("game", "iPho"), ("name", "玩")]))
     rows = load_adapter(card, run_with()).encode(records, tokenizer)
-    assert rows.notes == {"entities no token border expresses": 1}
+    assert rows.notes == {"entities that do not end at token boundaries": 1}
     assert len(records.items[0].entities or ()) == 2
     predictions = [Prediction(0, found_in(records, card, tokenizer, "pointers")[0])]
     scores = load_adapter(card).score(predictions, records)
