@@ -1,4 +1,4 @@
-"""Checks YAML files of the project by what they are: defaults, model presets, recipes, task cards, suites.
+"""Checks the project's YAML files by their kind: defaults, model presets, recipes, task cards, suites.
 
 In: paths. Out: findings with file and line. Knows the schema of settings; a suite's own belongs to
 ``suites/``, a card's to ``data/cards.py``, which asks this file about the settings that a card recommends.
@@ -48,7 +48,7 @@ def _yaml_below(folder: Path) -> Iterator[Path]:
 
 
 def check_file(path: Path, sections: Sections) -> tuple[Kind, list[Problem]]:
-    """Return what a file is taken for and its problems; cards and suites are checked elsewhere."""
+    """Return a file's kind and its problems; cards and suites are checked elsewhere."""
     kind = _kind(path)
     problems: list[Problem] = []
     try:
@@ -59,7 +59,7 @@ def check_file(path: Path, sections: Sections) -> tuple[Kind, list[Problem]]:
 
 
 def _kind(path: Path) -> Kind:
-    """Return what a file is: cards by name, presets and suites by their keys, everything else is settings."""
+    """Return a file's kind: cards by name, presets and suites by their keys, everything else is settings."""
     if path.name == "task.yaml":
         return "card"
     if path.parent.name == "suites":

@@ -1,6 +1,6 @@
 """What several seeds say together, and whether one model is better than another on the same records.
 
-In: scores of seeds; or what a score adds up from, a row a record, once for each of two models.
+In: scores of seeds; or what a score adds up from, a row per record, once for each of two models.
 Out: mean, deviation, intervals, the p value of a difference. Fixed seed, so that the same runs always get
 the same numbers. Knows nothing about tasks, models or files.
 """
@@ -74,7 +74,7 @@ def paired_bootstrap(
     its side, so that it is never 0. Models with equal answers have difference 0 and p 1.
 
     Args:
-        first: of one model, a row a record.
+        first: of one model, a row per record.
         second: of the other, the same records in the same order.
         resamples: how many times the records are drawn again, with replacement.
         seed: of the draws.

@@ -30,7 +30,7 @@ from clue_runner.runs.results import RunResult
 from clue_runner.suites.items import Work
 from clue_runner.suites.records import Attempt, ItemPlace, Record, changed_program, is_of, one_line
 
-# What another try can mend: memory taken by a neighbour, a disk, a signal from outside. Never 2 to 6: the
+# What another try can fix: memory taken by a neighbour, a disk, a signal from outside. Never 2 to 6: the
 # same settings, data and weights fail the same way again.
 HEALS = frozenset({7, 8, 130, 143})
 BUSY = 9  # somebody else is at it: waited for, not counted
@@ -198,7 +198,7 @@ def end_processes(seconds: float) -> None:
     """Let every run that this process has started save its state, and wait for that.
 
     Args:
-        seconds: how long at most; this may stand on top of the very call that waits for them.
+        seconds: how long at most; this may be called within the very call that waits for them.
     """
     running = list(_RUNNING)
     for process in running:

@@ -91,7 +91,7 @@ class Published(Part):
 
 
 class Cell(Part):
-    """One model on one task: what stands in the table, and what it is made from.
+    """One model on one task: what the table shows, and what it is made from.
 
     Args:
         seeds, values: the finished rows of the stage ``score``, in the order of the suite.

@@ -46,7 +46,7 @@ class Record(Part):
 
 
 class Standing(NamedTuple):
-    """Where an item stands: ``result`` where it has a score, else why not."""
+    """The state of an item: ``result`` where it has a score, else why not."""
 
     state: State
     result: RunResult | None = None
@@ -92,7 +92,7 @@ def changed_program(result: RunResult, code: str) -> str:
 
 
 def standing(item: Item, root: Path) -> Standing:
-    """Return where an item of a suite stands; ``root``: the suite's folder."""
+    """Return the state of a suite's item; ``root``: the suite's folder."""
     if item.problem is not None:
         return Standing("failed", None, one_line(str(item.problem)), item.problem.exit_code)
     try:

@@ -117,7 +117,7 @@ class Suite(Part):
 
 @dataclass(frozen=True)
 class SuiteFile:
-    """A suite, its name, and where each of its keys stands."""
+    """A suite, its name, and where each of its keys is."""
 
     name: str
     suite: Suite
@@ -171,7 +171,7 @@ def _problem(place: KeyPath, found: Mapping[str, Any], document: Document) -> Pr
         place = place[:-1]
     key = ".".join(map(str, place))
     if found["loc"] != place:
-        return Problem(f"{key} has a value it cannot take", where, shown(found["input"]))
+        return Problem(f"{key} has an invalid value", where, shown(found["input"]))
     if found["type"] == "extra_forbidden":
         known = _keys_at(place)
         guess = suggest(str(place[-1]), known)
@@ -185,7 +185,7 @@ def _problem(place: KeyPath, found: Mapping[str, Any], document: Document) -> Pr
 
 
 def _keys_at(place: KeyPath) -> tuple[str, ...]:
-    """Return the keys that may stand beside the last one of a path."""
+    """Return the keys that may appear beside the last one of a path."""
     kinds: dict[str | int, type[Part]] = {
         "models": Entry,
         "tasks": Entry,
@@ -211,7 +211,7 @@ def _cross_checks(suite: Suite, document: Document) -> list[Problem]:
         problems += _unknown_tasks(suite, document, ("models", index, "tasks"), entry.tasks or ())
     names = [entry.name for entry in suite.tasks]
     problems += [
-        Problem(f"the task {name} stands there twice", document.where(("tasks", index)))
+        Problem(f"the task {name} appears twice", document.where(("tasks", index)))
         for index, name in enumerate(names)
         if name in names[:index]
     ]
@@ -225,7 +225,7 @@ def _cross_checks(suite: Suite, document: Document) -> list[Problem]:
     for key in ("seeds", "fresh_seeds"):
         seeds = getattr(suite, key) or []
         problems += [
-            Problem(f"the seed {seed} stands there twice, so that two runs would share a folder", where)
+            Problem(f"the seed {seed} appears twice, so that two runs would share a folder", where)
             for index, seed in enumerate(seeds)
             if seed in seeds[:index] and (where := document.where((key, index)))
         ]
@@ -237,12 +237,12 @@ def _grid_problems(suite: Suite, document: Document) -> list[Problem]:
     problems = []
     for key, values in (suite.grid or {}).items():
         problems += [
-            Problem(f"{key}: {value!r} stands there twice", document.where(("grid", key, index)))
+            Problem(f"{key}: {value!r} appears twice", document.where(("grid", key, index)))
             for index, value in enumerate(values)
             if value in values[:index]
         ]
         if key in suite.settings:
-            problems.append(Problem(f"{key} stands in settings too", document.where(("grid", key))))
+            problems.append(Problem(f"{key} is also given in settings", document.where(("grid", key))))
     if suite.fresh_seeds is not None:
         where = document.where(("fresh_seeds",))
         if suite.grid is None:

@@ -76,7 +76,7 @@ def test_check_names_every_problem_of_every_file(clue, tmp_path: Path) -> None:
     assert outcome.exit_code == 2
     for expected in (
         f"{tmp_path}/recipe.yaml:2: train.epoch: no such setting, did you mean train.epochs?",
-        f"{tmp_path}/recipe.yaml:3: train.batch_size has a value it cannot take",
+        f"{tmp_path}/recipe.yaml:3: train.batch_size has an invalid value",
         f"{tmp_path}/model.yaml:4: model.hiden_dim",
         f"{tmp_path}/task.yaml:2: name is given twice",
         "4 problems in 4 files",

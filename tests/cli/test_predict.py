@@ -243,7 +243,7 @@ def test_a_labelled_file_is_scored_and_replaces_nothing(clue: Clue, place: Path,
     [
         (("--text", "a"), "one --text-pair for each --text"),
         (("--text", "a", "--text-pair", "b", "--text-pair", "c"), "1 --text, 2 --text-pair"),
-        (("--text-pair", "b"), "--text-pair goes with --text"),
+        (("--text-pair", "b"), "--text-pair needs --text"),
         (("--text", " ", "--text-pair", "b"), "empty"),
         (("--text", "a", "--text-pair", "b", "--split", "dev"), "--split"),
         (("--text", "a", "--text-pair", "b", "--data", "sample"), "--data"),

@@ -233,7 +233,7 @@ def test_batch_size_auto_is_a_number_that_the_run_keeps(
     outcome = train_here(folder, **asked)
     assert outcome.exit_code == 0
     assert "64 examples, with which this run began" in outcome.stdout
-    assert "already ended" in outcome.stdout
+    assert "already finished" in outcome.stdout
 
 
 LIMITED = """
