@@ -12,11 +12,15 @@ from typing import Any
 
 import pytest
 
+from clue_runner.adapters.sections import SECTIONS
 from clue_runner.commands.bench import run as module
+from clue_runner.commands.bench.planning import Planner
+from clue_runner.config.resolved import config_hash
 from clue_runner.config.shipped import shipped_folder
+from clue_runner.runs.folder import RunFolder, write_settings
 from clue_runner.runs.results import write_result
 from clue_runner.suites.executors import local
-from clue_runner.suites.items import Work
+from clue_runner.suites.items import Item, Work
 from clue_runner.suites.records import Attempt, ItemPlace, Record
 
 GRID = """\
@@ -39,6 +43,23 @@ def trained(
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("KERAS_BACKEND", raising=False)  # the suite says it
 
+    known: dict[str, Item] = {}
+    planned = Planner.items
+
+    def items(self: Planner, wishes: Any) -> list[Item]:
+        made = planned(self, wishes)
+        known.update({item.id: item for item in made})
+        return made
+
+    monkeypatch.setattr(Planner, "items", items)
+
+    def leave(item: Item, score: float) -> None:
+        item.folder.mkdir(parents=True)
+        write_settings(RunFolder(item.folder), item.run, SECTIONS)
+        facts = {name: item.facts[name] for name in ("identity", "code", "precision", "backend")}
+        own = {"task": item.task, "seed": item.run.seed, "config_sha256": config_hash(item.run)}
+        write_result(item.folder / "metrics.json", make_result(score=score, **facts, **own))
+
     def use(score_of: Callable[[str, int, float], float | None]) -> list[Work]:
         begun: list[Work] = []
 
@@ -48,9 +69,7 @@ def trained(
             rates = [word.partition("=")[2] for word in work.arguments if "learning_rate" in word]
             score = score_of(words["--task"], int(words["--seed"]), float(rates[0]) if rates else 0.0)
             if score is not None:
-                Path(work.folder).mkdir(parents=True)
-                result = make_result(score=score, code=work.code, seed=int(words["--seed"]))
-                write_result(Path(work.folder) / "metrics.json", result)
+                leave(known[work.id], score)
                 return 0
             work.place.mkdir(parents=True, exist_ok=True)
             failed = Attempt(host="h", started="t", exit_code=6, reason="the loss is not a number")
