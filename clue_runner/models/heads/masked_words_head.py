@@ -99,8 +99,7 @@ class Decoder(Part):
         tokens = self.cast(ops.reshape(ops.concatenate([known, unknown], axis=1), (-1, self.width)))
         seen = [padding_mask(batch["lengths"], stayed), batch[TARGETS] >= 0]
         view = View(rows, stayed + asked, bias_of(ops.concatenate(seen, axis=1)), None, None)
-        own = (
-            None if key is None else dropout.fold(key, "decoder")
-        )  # else it drops what the first block drops
+        # with the key as it is, it would drop what the backbone's first block drops
+        own = None if key is None else dropout.fold(key, "decoder")
         found = run_blocks([self.block], tokens, view, own, first_only=False, options=self.options)
         return ops.reshape(found, (rows, stayed + asked, self.width))[:, stayed:]
