@@ -59,10 +59,12 @@ class MemoryFacts:
     Args:
         every_token: the head reads all tokens, so that the last block computes them all.
         span_tables: (length x length) float32 tables of scores that a row has.
+        word_scores: share of the tokens that have float32 scores over the vocabulary.
     """
 
     every_token: bool
     span_tables: int = 0
+    word_scores: float = 0.0
 
 
 class Adapter(ABC):
