@@ -59,10 +59,12 @@ class MemoryFacts:
     Args:
         every_token: the head reads all tokens, so that the last block computes them all.
         span_tables: (length x length) float32 tables of scores that a row has.
+        word_scores: share of the tokens that have float32 scores over the vocabulary.
     """
 
     every_token: bool
     span_tables: int = 0
+    word_scores: float = 0.0
 
 
 class Adapter(ABC):
@@ -75,7 +77,7 @@ class Adapter(ABC):
         answers_questions: a user may ask a single question (``question_records``).
         chance_means: whose score ``Scores.chance`` is.
         express_advice: what to change where tokens can express no answer.
-        pretrained: pre-training heads that the task's head begins with, where a checkpoint has them.
+        pre-trained: pre-training heads that the task's head begins with, where a checkpoint has them.
         settings: the run's values of ``settings_type``; the defaults where there is no run.
     """
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
@@ -37,6 +38,8 @@ from clue_runner.tokens.tokenizer_json import TOKENIZER_JSON
 from clue_runner.tokens.vocabulary import read_vocabulary_file
 
 Target = Literal["huggingface", "tensorflow"]
+NumberType = Literal["float32", "bfloat16"]
+_TYPES: Mapping[NumberType, Any] = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16}
 LAYOUTS: Mapping[Target, Layout] = {"huggingface": "huggingface", "tensorflow": "google"}
 PREFIX = "model.ckpt"  # of a TensorFlow checkpoint, as usual for published ones
 # Keys of transformers' configs about programs, not about the network.
@@ -64,7 +67,15 @@ class Exported:
     notices: tuple[str, ...]
 
 
-def export(source: str | Path, folder: Path, to: Target, option: str) -> Exported:
+def export(
+    source: str | Path,
+    folder: Path,
+    to: Target,
+    option: str,
+    *,
+    number_type: NumberType | None = None,
+    beside: Mapping[str, bytes] | None = None,
+) -> Exported:
     """Write the checkpoint at a path into a new folder.
 
     Args:
@@ -72,6 +83,8 @@ def export(source: str | Path, folder: Path, to: Target, option: str) -> Exporte
         folder: new, or empty.
         to: the layout.
         option: the option that names the folder.
+        number_type: type of the written tensors; None: as stored.
+        beside: further files of the folder, such as a card.
 
     Raises:
         CheckpointError: the source cannot be used or written in this layout, or TensorFlow is missing.
@@ -80,15 +93,15 @@ def export(source: str | Path, folder: Path, to: Target, option: str) -> Exporte
     """
     checkpoint = open_whole(source)
     layout = LAYOUTS[to]
-    tensors = _tensors(checkpoint, layout)
-    files = _config(checkpoint, source, layout) | _tokenizer(checkpoint, layout)
+    tensors = _tensors(checkpoint, layout, number_type)
+    files = _config(checkpoint, source, layout) | _tokenizer(checkpoint, layout) | dict(beside or {})
 
     def write(site: Path) -> None:
         if layout == "google":
             write_google(site / PREFIX, tensors)
         else:
             save_file(tensors, site / SINGLE, metadata={"format": "pt"})
-        _prove(checkpoint, site)
+        _prove(checkpoint, site, number_type)
 
     write_new_folder(folder, files, option, prove=write)
     rules = (use.rule for use in checkpoint.report if use.rule and not use.rule.startswith(ABSENT))
@@ -117,7 +130,9 @@ def open_whole(path: str | Path) -> Checkpoint:
     return checkpoint
 
 
-def _tensors(checkpoint: Checkpoint, layout: Layout) -> dict[str, NDArray[Any]]:
+def _tensors(
+    checkpoint: Checkpoint, layout: Layout, number_type: NumberType | None
+) -> dict[str, NDArray[Any]]:
     """Return every tensor by its name in a layout, with axes as the layout has them."""
     names = checkpoint.architecture.names
     entries = [entry for entry in checkpoint.entries() if entry.ours in checkpoint.weights]
@@ -130,7 +145,7 @@ def _tensors(checkpoint: Checkpoint, layout: Layout) -> dict[str, NDArray[Any]]:
         if not spellings:
             nameless.append(Problem("this layout has no name for it", entry.ours))
             continue
-        value = checkpoint.weights.exact(entry.ours)
+        value = _exact(checkpoint, entry.ours, number_type)
         written[spellings[0]] = np.asarray(value.T if entry.transposed(layout) else value, order="C")
     if nameless:
         raise CheckpointError(
@@ -175,14 +190,20 @@ def _tokenizer(checkpoint: Checkpoint, layout: Layout) -> dict[str, bytes]:
     return files
 
 
-def _prove(checkpoint: Checkpoint, folder: Path) -> None:
-    """Read what was written, and compare every value with what was read, bit for bit."""
+def _exact(checkpoint: Checkpoint, name: str, number_type: NumberType | None) -> NDArray[Any]:
+    """Return a tensor as it is to be stored."""
+    value = checkpoint.weights.exact(name)
+    return value if number_type is None else value.astype(_TYPES[number_type])
+
+
+def _prove(checkpoint: Checkpoint, folder: Path, number_type: NumberType | None) -> None:
+    """Read what was written, and compare every value with what was to be written, bit for bit."""
     written = open_whole(folder)
     different = [
         name
         for name in checkpoint.weights
         if name not in written.weights
-        or checkpoint.weights.exact(name).tobytes() != written.weights.exact(name).tobytes()
+        or _exact(checkpoint, name, number_type).tobytes() != written.weights.exact(name).tobytes()
     ]
     own = set(checkpoint.shape.LATER | checkpoint.shape.WAYS)  # settings that no config has
     alike = checkpoint.shape.model_dump(exclude=own) == written.shape.model_dump(exclude=own)

@@ -17,7 +17,9 @@ from clue_runner.files.names import PlainName
 
 PLACEHOLDER = re.compile(r"\{(?P<field>[A-Za-z0-9_.]+)(?:\|join\((?P<separator>[^)]*)\))?\}")
 FieldType = Literal["string", "strings", "integer"]
-Layout = Literal["lines", "cluener", "squad", "c3", "chid", "passages", "targets", "squad_targets"]
+Layout = Literal[
+    "lines", "cluener", "squad", "c3", "chid", "passages", "targets", "squad_targets", "token_rows"
+]
 # A split's name becomes part of the names of a run's files.
 SplitName = Annotated[PlainName, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 TaskName = Annotated[PlainName, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]

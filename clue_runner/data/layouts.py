@@ -18,6 +18,7 @@ from clue_runner.data.readers.targets import read_question_targets, read_target_
 from clue_runner.data.readers.text import read_text_records
 from clue_runner.data.records import Records
 from clue_runner.data.sources import DataSource
+from clue_runner.data.texts.source import read_token_rows
 
 
 class Reader(Protocol):
@@ -38,6 +39,7 @@ READERS: Mapping[str, Reader] = {
     "passages": read_passage_records,
     "targets": read_target_records,
     "squad_targets": read_question_targets,
+    "token_rows": read_token_rows,
 }
 
 

@@ -81,6 +81,33 @@ def test_a_mistake_is_said_before_anything_runs(
     assert not (tmp_path / "runs").exists()
 
 
+def test_all_mistakes_of_a_file_are_said_at_once(
+    clue: Clue, suite: Callable[..., Path], tmp_path: Path
+) -> None:
+    """What the file's form says hides no misspelt name, setting or grid, and the other way round."""
+    path = suite(
+        "grid: {}\nmodles: [a]\ngates: {afqcm: 3}\n",
+        models="[{name: test, lable: x}, tset]",
+        tasks="[afqcm]",
+        settings="{train.epoch: 2}",
+    )
+    for command in ("plan", "run", "collect"):
+        outcome = clue("bench", command, path)
+        assert outcome.exit_code == 2
+        for found in (
+            "mine.yaml:2: models.0.lable: no such key",
+            "mine.yaml:2: no model called 'tset'",
+            "mine.yaml:3: no task called 'afqcm'",
+            "mine.yaml:9: grid is empty",
+            "mine.yaml:10: modles: no such key",
+        ):
+            assert found in outcome.stderr
+    assert "mine.yaml: suite, 5 problems" in clue("config", "check", path).stdout
+    named = clue("bench", "run", suite("grid: {}\n", settings="{train.epoch: 2}"), "--model", "tset")
+    assert "grid is empty" in named.stderr and "--model: no model called 'tset'" in named.stderr
+    assert not (tmp_path / "runs").exists()
+
+
 def test_executors_that_cannot_be_used(
     clue: Clue, suite: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

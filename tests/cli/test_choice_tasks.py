@@ -18,6 +18,7 @@ TASKS = Path(__file__).parents[2] / "tasks"
 SMALL = ("--model", "test", "--backend", BACKEND, "--set", "data.max_length=24")
 SMALL += ("--set", "data.limit_train=64", "--set", "data.limit_dev=16", "--set", "train.batch_size=8")
 SMALL += ("--set", "train.max_steps=2", "--set", "train.precision=float32")
+SMALL += ("--set", "model.num_layers=1")
 Clue = Callable[..., Any]
 
 

@@ -70,6 +70,8 @@ def test_check_names_every_problem_of_every_file(clue, tmp_path: Path) -> None:
     (tmp_path / "model.yaml").write_text("title: t\nkind: random\nmodel:\n  hiden_dim: 3\n", encoding="utf-8")
     (tmp_path / "task.yaml").write_text("name: a\nname: b\n", encoding="utf-8")
     (tmp_path / "good.yaml").write_text("seed: 1\n", encoding="utf-8")
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv" / "foreign.yaml").write_text("cluster: 1\n", encoding="utf-8")  # a tool's own
     outcome = clue("config", "check", tmp_path, "--json")
     assert outcome.exit_code == 2
     for expected in (

@@ -21,6 +21,7 @@ SAMPLE = Path(__file__).parents[2] / "tasks" / "afqmc" / "sample"
 SMALL = ("--model", "test", "--backend", BACKEND, "--set", "data.max_length=8")
 SMALL += ("--set", "data.limit_train=64", "--set", "data.limit_dev=32")
 SMALL += ("--set", "train.max_steps=2", "--set", "train.precision=float32")
+SMALL += ("--set", "model.num_layers=1")
 Clue = Callable[..., Any]
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from clue_runner.adapters.sections import SECTIONS
+from clue_runner.commands.bench.pairs import compare_models
 from clue_runner.commands.bench.planning import Planner
 from clue_runner.commands.bench.request import BenchRequest
 from clue_runner.config.shipped import user_path
@@ -36,6 +37,7 @@ from clue_runner.suites.words import (
     average_words,
     cell_row,
     chosen_words,
+    comparison_words,
     gate_words,
     row_words,
     summary,
@@ -92,7 +94,9 @@ def collect(
     ]
     cards = {entry.name: find_card(entry.name) for entry in suite.tasks}
     left_out = elsewhere.left_out({item.id for item in items})
-    return build_table(planner.file, found, picked, cards, planned=planned, left_out=left_out)
+    table = build_table(planner.file, found, picked, cards, planned=planned, left_out=left_out)
+    data = {item.id: planner.data_of(item.wish) for item in items}
+    return table.model_copy(update={"pairs": compare_models(table, found, data)})
 
 
 def planned_second(planner: Planner, picked: Mapping[tuple[str, str], Pick]) -> list[Item]:
@@ -197,6 +201,8 @@ def say_table(table: Collected, root: Path, console: Console) -> None:
             console.say(words)
     for average in table.averages:
         console.say(average_words(average))
+    for pair in table.pairs:
+        console.say(comparison_words(pair))
     for gate in table.gates:
         console.say(gate_words(gate))
     if table.sample:

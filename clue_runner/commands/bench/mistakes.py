@@ -20,13 +20,27 @@ from clue_runner.suites.suite import SuiteFile
 def refuse_mistakes(file: SuiteFile, wishes: Sequence[Wish], resolve: Callable[[Wish], object]) -> None:
     """Refuse a suite with mistakes.
 
+    Raises:
+        UsageError: with every mistake.
+    """
+    problems, steps = find_mistakes(file, wishes, resolve)
+    if problems:
+        raise UsageError(
+            f"the suite {file.name} cannot be run",
+            problems=problems,
+            next_step=steps[0] if steps else "every setting, explained: clue config show --explain",
+        )
+
+
+def find_mistakes(
+    file: SuiteFile, wishes: Sequence[Wish], resolve: Callable[[Wish], object]
+) -> tuple[list[Problem], list[str]]:
+    """Return every mistake in models, tasks and settings, and what to do next.
+
     Args:
         file: the suite.
         wishes: its runs.
         resolve: merges the settings of one; raises where they cannot be used.
-
-    Raises:
-        UsageError: with every mistake.
     """
     problems: list[Problem] = []
     steps: list[str] = []
@@ -47,13 +61,7 @@ def refuse_mistakes(file: SuiteFile, wishes: Sequence[Wish], resolve: Callable[[
         if error is not None:
             problems += [_placed(found, file, wish) for found in _findings(error)]
             steps += [error.next_step] if error.next_step and not error.problems else []
-    listed = list(dict.fromkeys(problems))
-    if listed:
-        raise UsageError(
-            f"the suite {file.name} cannot be run",
-            problems=listed,
-            next_step=steps[0] if steps else "every setting, explained: clue config show --explain",
-        )
+    return list(dict.fromkeys(problems)), steps
 
 
 def _mistake(check: Callable[[], object]) -> ClueError | None:

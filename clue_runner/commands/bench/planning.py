@@ -14,7 +14,7 @@ from typing import Any
 
 from clue_runner.adapters.base import load_adapter
 from clue_runner.checkpoints.checkpoint import Checkpoint
-from clue_runner.commands.bench.mistakes import refuse_mistakes
+from clue_runner.commands.bench.mistakes import find_mistakes, refuse_mistakes
 from clue_runner.commands.train import TrainRequest, resolve
 from clue_runner.config.model_choice import require_checkpoint
 from clue_runner.config.presets import model_presets
@@ -32,7 +32,8 @@ from clue_runner.runs.identity import Identity
 from clue_runner.suites.collected import Setting
 from clue_runner.suites.grid import Wish, first_stage, pairs
 from clue_runner.suites.items import Item, item_facts, item_id, run_folder
-from clue_runner.suites.suite import SuiteFile, read_suite
+from clue_runner.suites.reading import examine_suite
+from clue_runner.suites.suite import SuiteFile
 from clue_runner.tokens.rows import Rows
 from clue_runner.training.network import open_tokenizer
 from clue_runner.training.prepare import SplitData, read_splits
@@ -246,8 +247,12 @@ def argument(value: Any) -> str:
 def suite_problems(path: Path) -> list[Problem]:
     """Return every mistake in a suite's file; data and checkpoints are not looked for."""
     try:
-        planner = Planner(read_suite(str(path.absolute())), Path())
-        refuse_mistakes(planner.file, list(first_stage(planner.file.suite)), planner.resolve)
+        file, problems = examine_suite(str(path.absolute()))
     except ClueError as error:
         return list(error.problems) or [error.headline]
-    return []
+    return [*problems, *(mistakes(file) if file is not None else ())]
+
+
+def mistakes(file: SuiteFile) -> list[Problem]:
+    """Return every mistake in a suite's models, tasks and settings."""
+    return find_mistakes(file, list(first_stage(file.suite)), Planner(file, Path()).resolve)[0]

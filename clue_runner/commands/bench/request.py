@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from clue_runner.commands.bench.planning import mistakes
 from clue_runner.config.shipped import absolute_path
-from clue_runner.suites.suite import Entry, SuiteFile, read_suite
+from clue_runner.suites.reading import cannot_be_used, examine_suite
+from clue_runner.suites.suite import Entry, SuiteFile
 
 ROOT = Path("runs") / "bench"
 
@@ -49,16 +51,24 @@ class BenchRequest:
         """Return the effective suite, and the absolute folder of its runs.
 
         Raises:
-            UsageError: with every problem of the suite's file.
+            UsageError: with every problem of the suite's file, and every mistake in what it names.
             DataError: no such file.
         """
-        file = read_suite(self.suite)
+        found, problems = examine_suite(self.suite)
+        file = None if found is None else self._as_it_counts(found)
+        if file is None or problems:
+            more = mistakes(file) if file is not None else []
+            raise cannot_be_used(self.suite, [*problems, *more])
+        return file, absolute_path(self.output or ROOT / file.name)
+
+    def _as_it_counts(self, file: SuiteFile) -> SuiteFile:
+        """Return the suite with what the command line says in place of what it says."""
         suite = file.suite
         if self.model:
             suite = suite.model_copy(update={"models": _replaced(suite.models, self.model)})
         given = {"data": self.data, "backend": self.backend, "device": self.device}
         suite = suite.model_copy(update={key: value for key, value in given.items() if value is not None})
-        return replace(file, suite=suite), absolute_path(self.output or ROOT / file.name)
+        return replace(file, suite=suite)
 
 
 def _replaced(entries: Sequence[Entry], names: Sequence[str]) -> list[Entry]:

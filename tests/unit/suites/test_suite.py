@@ -9,7 +9,8 @@ import pytest
 from clue_runner.data.cards import all_cards, find_card
 from clue_runner.errors import ClueError
 from clue_runner.suites.grid import first_stage, fresh_seeds, pairs, points, second_stage
-from clue_runner.suites.suite import Suite, read_suite, suite_names
+from clue_runner.suites.reading import examine_suite, read_suite, suite_names
+from clue_runner.suites.suite import Suite
 
 GOOD = """\
 title: x
@@ -88,6 +89,25 @@ def test_all_mistakes_are_said_at_once(tmp_path: Path) -> None:
     with pytest.raises(ClueError) as caught:
         read_suite(written(tmp_path, GOOD + "modles: []\ngrid: {}\nfolds: 0\n"))
     assert len(caught.value.problems) == 3
+
+
+def test_what_can_be_understood_of_a_wrong_file_keeps_its_lines(tmp_path: Path) -> None:
+    text = """\
+models:
+  - {label: nameless}
+  - {name: test, lable: x}
+  - {name: tiny, settings: {a: {b: 1}}}
+tasks: [afqmc, 7]
+gates: {afqmc: high}
+grid: {}
+"""
+    file, problems = examine_suite(written(tmp_path, text))
+    assert file is not None
+    assert [(entry.name, entry.settings) for entry in file.suite.models] == [("test", {}), ("tiny", {})]
+    assert [file.where("models", place)[-2:] for place in (0, 1)] == [":3", ":4"]
+    assert ([entry.name for entry in file.suite.tasks], file.suite.gates) == (["afqmc"], {})
+    assert len(problems) == 8  # title, seeds, nameless, lable, a, 7, high, grid
+    assert examine_suite(written(tmp_path, "models: 3\n"))[0] is None
 
 
 def test_a_misspelt_suite_is_named(tmp_path: Path) -> None:
