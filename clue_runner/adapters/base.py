@@ -77,7 +77,7 @@ class Adapter(ABC):
         answers_questions: a user may ask a single question (``question_records``).
         chance_means: whose score ``Scores.chance`` is.
         express_advice: what to change where tokens can express no answer.
-        pre-trained: pre-training heads that the task's head begins with, where a checkpoint has them.
+        pretrained: pre-training heads that the task's head begins with, where a checkpoint has them.
         settings: the run's values of ``settings_type``; the defaults where there is no run.
     """
 

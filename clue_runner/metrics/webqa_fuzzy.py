@@ -3,7 +3,7 @@
 In: two plain answers; the folder of the kit's lists, which are research data and never ship. Out: yes or no.
 Knows nothing about scores. The kit's lists are Python 2 files: their strings are read, nothing is run.
 
-The kit says that its synonym sets are tailored to the validation and test questions, so no rule can appear in
+The kit says that its synonym sets are tailored to the validation and test questions, so no rule can stand in
 for them: without the lists a fuzzy score is a lower bound. Restated: the rules on affixes, the synonym sets,
 and of the kit's matcher of Chinese regions (a place with and without its province) the part for single names.
 """

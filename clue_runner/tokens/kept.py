@@ -24,7 +24,7 @@ from clue_runner.tokens.tokenizer import Tokenizer
 
 AUTO, SIMPLIFIED = "auto", "simplified"
 KEEP, COMPOUND = "model.keep_tokens", "model.compound_tokens"
-NEVER = "never a token: ideographs, punctuation and spaces are alone, capitals become lower-case"
+NEVER = "never a token: ideographs, punctuation and spaces are separate, capitals become lower-case"
 Rows = tuple[tuple[int, ...], ...]
 
 

@@ -44,7 +44,7 @@ class TokenizerJson:
     Args:
         pieces: every id's piece in order; "" where an id has none.
         lowercase: whether texts are lower-cased and accents removed.
-        added: tokens beside the vocabulary, or again, with their ids.
+        added: tokens outside the vocabulary or repeated from it, with their ids.
     """
 
     pieces: tuple[str, ...]
@@ -190,7 +190,7 @@ def _pieces(vocab: object) -> tuple[list[str], list[Problem]]:
 
 
 def _added(listed: object) -> tuple[dict[str, int], list[Problem]]:
-    """Return the added tokens with their ids, and the problems of them."""
+    """Return the added tokens with their ids, and their problems."""
     added: dict[str, int] = {}
     for token in listed if isinstance(listed, list) else []:
         content, index = _object(token).get("content"), _object(token).get("id")

@@ -44,7 +44,7 @@ def record_texts(record: Any) -> list[str]:
 
 
 def task_texts(records: Records[Any]) -> ListedTexts:
-    """Return the records of a split as documents; a document that several records share is once."""
+    """Return the records of a split as documents; a document that several records share occurs once."""
     documents: dict[tuple[str, ...], None] = {}
     for record in records.items:
         if paragraphs := tuple(text for text in record_texts(record) if text.strip()):

@@ -24,7 +24,7 @@ class TokenSplit:
     Args:
         rows: how many.
         sha256: hash of the texts that it was made from, and of which of them are in it.
-        counts: figures: tokens, documents, and how often the commonest token is there.
+        counts: figures: tokens, documents, and the count of the most frequent token.
     """
 
     rows: int

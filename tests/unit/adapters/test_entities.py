@@ -290,7 +290,7 @@ def test_submission_lines(card: Card) -> None:
     ("label", "message"),
     [
         ({"goverment": {"张三": [[0, 1]]}}, "an entity type is not one of the card's"),
-        ({"name": {"张三": [[0, 2]]}}, "a span does not hold its surface"),
+        ({"name": {"张三": [[0, 2]]}}, "a span does not match its surface"),
         ({"name": {"张三": [[0, "1"]]}}, "the label is not a set of entities"),
         ("name", "the label is not a set of entities"),
     ],
