@@ -1,4 +1,4 @@
-"""What a family of networks offers, and how it is found: a folder of this room with three modules.
+"""Families of networks and how they are found: a folder beside this file with three modules.
 
     shape.py     Shape: sizes and options, ``from_config``, ``axes``          imports no Keras
     names.py     NAMES: the table of tensors                                  imports no Keras

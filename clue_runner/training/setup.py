@@ -1,7 +1,7 @@
 """Everything that a run has before its first step.
 
 In: settings, a card, a data source. Out: ``Inputs`` (files, read and checked; no backend is loaded), and from
-these a ``Setup`` (rows too, and on what the run computes). Rows are encoded once.
+these a ``Setup`` (with rows, and where the run computes). Rows are encoded once.
 Knows nothing about run folders, steps or argv.
 """
 
