@@ -20,6 +20,7 @@ LOADS_A_BACKEND = ("unit/models", "unit/training", "unit/engines", "unit/memory"
 LOADS_A_BACKEND += ("contracts/test_new_architecture", "unit/test_api", "faults", "peer")
 LOADS_A_BACKEND += ("cli/test_train", "cli/test_predict", "cli/test_choice_tasks", "cli/test_entity_task")
 LOADS_A_BACKEND += ("cli/test_ask", "cli/test_generate", "cli/test_probe", "unit/probe")
+LOADS_A_BACKEND += ("cli/test_pretrain",)
 # Files beside these whose tests read and write plain arrays and text: one pass shows all.
 LOADS_NONE = ("faults/test_data_paths", "unit/architectures/test_check_ids", "unit/engines/test_gpus")
 LOADS_NONE += tuple(
