@@ -42,7 +42,7 @@ def arguments(text: Path, output: Path, *further: object, **settings: object) ->
         "data.max_length": 32,
         "train.batch_size": 16,
         "train.max_steps": 6,
-        "train.save_steps": 3,
+        "train.evaluate_steps": 3,
         "train.precision": "float32",
         **{name.replace("__", "."): value for name, value in settings.items()},
     }

@@ -172,7 +172,7 @@ class MaskedTexts(Adapter):
         counts = np.array(
             [[one.prediction[name] for name in (LOSS, RIGHT, ASKED)] for one in predictions], np.float64
         )
-        loss, right, asked = counts.sum(axis=0)
+        loss, right, asked = map(float, counts.sum(axis=0))
         asked, summed = max(asked, 1.0), Summed(counts[:, 1:], _accuracy)
         return Scores(
             main=self.card.metric,
