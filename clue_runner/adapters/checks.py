@@ -20,7 +20,7 @@ SHOWN = 40  # characters of a wrong answer in a message
 
 
 def place_of(records: Records[Any], index: int) -> str:
-    """Return where a record stands: ``file:line``, or the file and the id where it is one JSON value."""
+    """Return a record's place: ``file:line``, or the file and the id where it is one JSON value."""
     record = records.items[index]
     if isinstance(record, TextRecord | EntityRecord | ClozeRecord):
         return f"{records.shown}:{record.line}"

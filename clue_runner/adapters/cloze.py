@@ -240,7 +240,7 @@ def _indices(given: Any, record: ClozeRecord, where: str) -> dict[str, int]:
 def _blank_spans(
     passage: str, record: ClozeRecord, chosen: Mapping[str, int], gold: Mapping[str, int] | None
 ) -> tuple[ShownSpan, ...]:
-    """Return what stands at each blank of a passage: the right candidate where known, then the chosen one."""
+    """Return what each blank of a passage holds: the right candidate where known, then the chosen one."""
     spans: list[ShownSpan] = []
     for match in TAG.finditer(passage):
         place = match.start(), match.end()

@@ -1,4 +1,4 @@
-"""A question is asked over several passages and gets one short answer, with the place where it stands.
+"""A question is asked over several passages and gets one short answer, with the place where it was found.
 
 In: a card, records with passages, a character tokenizer; no backbone, the network is its own.
 Out: rows (one per passage), an epoch's draw of them, the network, voted answers with evidence, scores, the
@@ -291,7 +291,7 @@ def _gold(records: Records[PassagesRecord], rows: Rows, longest: int) -> GoldAns
 
 
 def _prediction(record: PassagesRecord, voted: Sequence[Voted]) -> Prediction:
-    """Return the answer with the highest vote and where it stands."""
+    """Return the answer with the highest vote and its places."""
     if not voted:
         return Prediction(record.id, "", 0.0)
     text, vote_sum, evidence = voted[0].text, voted[0].vote, voted[0].evidence[:EVIDENCE_SHOWN]

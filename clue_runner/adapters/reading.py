@@ -94,7 +94,7 @@ class Window(NamedTuple):
 
 
 class Reading(Adapter):
-    """Questions whose answers stand in their text."""
+    """Questions whose answers are spans of their text."""
 
     chance_means = "a random span"
     settings_type = Settings
@@ -127,7 +127,7 @@ class Reading(Adapter):
         }
 
     def epoch_rows(self, rows: Rows, seed: int, epoch: int) -> Rows:
-        """Return the rows that can be trained on: those of questions whose answer stands in their text.
+        """Return the rows that can be trained on: those of questions whose answer occurs in their text.
 
         Raises:
             DataError: there is none.
@@ -135,7 +135,7 @@ class Reading(Adapter):
         usable = np.flatnonzero(np.asarray(rows.columns["answer"], np.int32)[:, 0] >= 0)
         if not len(usable):
             raise DataError(
-                "no question has an answer that stands in its text, so there is nothing to train on",
+                "no question has an answer that occurs in its text, so there is nothing to train on",
                 next_step="clue data check NAME --from FILE shows what the train file holds",
             )
         return rows if len(usable) == len(rows) else rows.take(usable)
@@ -238,7 +238,7 @@ class Reading(Adapter):
         return json_object(((prediction.id, prediction.prediction) for prediction in predictions), submission)
 
     def show(self, record: ReadingRecord, prediction: Prediction) -> Shown:
-        """Return question and text, the answers marked; a prediction is marked where it stands first."""
+        """Return question and text, the answers marked; a prediction is marked where it is first."""
         spans = [
             ShownSpan(answer.start, answer.start + len(answer.text), answer.text, "gold")
             for answer in record.answers

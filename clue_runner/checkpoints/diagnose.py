@@ -54,7 +54,7 @@ class Case:
 
     @property
     def separator(self) -> str:
-        """Return what stands between the parts of a name."""
+        """Return the separator between the parts of a name."""
         return "." if self.layout == "huggingface" else "/"
 
     def unmapped(self) -> list[str]:
@@ -234,7 +234,7 @@ def _nothing(case: Case) -> Finding | None:
 
 
 def _foreign_head(case: Case) -> Finding | None:
-    """The network is whole, and further tensors stand beside it."""
+    """The network is whole, and there are further tensors beside it."""
     unmapped = case.unmapped()
     if not unmapped or len(unmapped) != len(case.plan.problems):
         return None

@@ -46,7 +46,7 @@ class LoadedBackbone:
 
         Returns:
             sequence (rows, length, hidden) and pooled (rows, hidden), float32; pooled is None where the
-            checkpoint has no pooler. What stands at padded places has no meaning.
+            checkpoint has no pooler. Vectors at padded places have no meaning.
 
         Raises:
             UsageError: an array of the wrong shape or type, or a number outside its table.

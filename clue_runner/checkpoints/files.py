@@ -23,7 +23,7 @@ PART = 2**20  # bytes read at a time
 _BOM = b"\xef\xbb\xbf"
 _LFS = "fetch the file itself: git lfs pull in that folder, or download it from its publisher's page"
 _PAGE = "the download was answered with a page (a login, a limit, an error): download the file again"
-# What is often saved in the place of a file: how it begins, what it is, what to do.
+# What is often saved in place of the file itself: how it begins, what it is, what to do.
 STAND_INS: tuple[tuple[bytes, str, str], ...] = (
     (b"version https://git-lfs.github.com/spec/", "a git-lfs pointer", _LFS),
     (b"<!doctype html", "a web page", _PAGE),
@@ -89,7 +89,7 @@ def require_file(path: Path) -> None:
 
 
 def refuse_stand_in(path: Path, head: bytes) -> None:
-    """Refuse a pointer or a page in the place of a file.
+    """Refuse a pointer or a page in place of a file.
 
     Raises:
         CheckpointError: ``head``, with which the file begins, is one's.

@@ -188,7 +188,7 @@ def _special_problems(mapping: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _content(token: object) -> object:
-    """Return the text of a token, which may stand in an object with options."""
+    """Return the text of a token, which may appear in an object with options."""
     return token.get("content") if isinstance(token, dict) else token
 
 

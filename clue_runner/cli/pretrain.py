@@ -73,6 +73,6 @@ from clue_runner.cli.main import context_console
 def command(ctx: click.Context, /, json: bool, set_: tuple[str, ...], **options: Any) -> None:
     """Train by masked words on text files or a task's texts. The same command again continues a run."""
     console = context_console(ctx, json=json)
-    from clue_runner.commands.pretrain import PretrainRequest, fulfil
+    from clue_runner.commands.pretraining.pretrain import PretrainRequest, fulfil
 
     fulfil(PretrainRequest(set=set_, **options), console)

@@ -65,7 +65,7 @@ def _refuse(problems: list[Problem]) -> None:
             where=ATTENTION,
             received=FUSED,
             problems=problems,
-            next_step=f"mend what is said above, or --set {ATTENTION}=auto, which says what it takes",
+            next_step=f"remove the cause named above, or --set {ATTENTION}=auto, which reports its choice",
         )
 
 

@@ -28,7 +28,7 @@ _ADVICE = {
     errno.EROFS: "the disk is read-only: take another one with --output",
     errno.ENOTDIR: "a part of the path is a file: take another folder with --output",
     errno.ENAMETOOLONG: "take a shorter name with --output",
-    errno.EEXIST: "a file stands where a folder should be: take another folder with --output",
+    errno.EEXIST: "a file is in the way of a folder: name another folder with --output",
 }
 
 

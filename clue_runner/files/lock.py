@@ -98,7 +98,7 @@ class FolderLock:
                 content = os.pread(descriptor, len(_OURS), 0)
                 if not _OURS.startswith(content):
                     raise UsageError(
-                        "a file called lock stands in the folder and is not this program's",
+                        "a file called lock is in the folder and is not this program's",
                         where=str(self.path),
                         next_step="take another folder with --output, or give that file another name",
                     )

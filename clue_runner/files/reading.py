@@ -1,7 +1,7 @@
 """Whole small files, read so that a damaged one is told apart from one that cannot be read just now.
 
 In: a path. Out: its bytes, or the JSON object in it. Only regular files are opened: a folder, a device or a
-pipe in the place of a file is damage, and is never waited for. Knows nothing about what the content means.
+pipe in place of a file is damage, and is never waited for. Knows nothing about what the content means.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def open_file(path: Path) -> Iterator[BufferedReader]:
 
 
 def exists(path: Path) -> bool:
-    """Return whether anything stands at a path, a link that leads nowhere included.
+    """Return whether anything exists at a path, a link that leads nowhere included.
 
     Raises:
         StorageError: that cannot be told just now.

@@ -62,7 +62,7 @@ def save_weights(
         with temporary_beside(path) as (descriptor, temporary):
             save_file(arrays, temporary, metadata=metadata)
             sync_folder(temporary)
-            # The library puts a private file of its own in the place of ours.
+            # The library puts a private file of its own in place of ours.
             temporary.chmod(stat.S_IMODE(os.fstat(descriptor).st_mode))
             temporary.replace(path)
         sync_folder(path.parent)

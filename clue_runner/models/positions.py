@@ -1,4 +1,4 @@
-"""How a network tells where a token stands: added to the embedding, or inside attention.
+"""How a network knows a token's position: added to the embedding, or inside attention.
 
 There it turns query and key, adds scores, or moves values.
 In: lengths or explicit position ids. Out: float32 vectors, turned queries and keys, scores, or moves.
@@ -52,7 +52,7 @@ class Positions:
         return None
 
     def rotate(self, query: Any, key: Any, query_ids: Any, key_ids: Any) -> tuple[Any, Any]:
-        """Return query and key turned by where their tokens stand.
+        """Return query and key rotated by the positions of their tokens.
 
         Args:
             query: (rows, heads, queries, head width).
@@ -127,5 +127,5 @@ def position_vectors(
 
 
 def _block_shift(table: Any, position_ids: Any, alpha: float) -> Any:
-    """Return what the block of n places that an id stands in adds to the vector within the block."""
+    """Return what the block of n places that an id is in adds to the vector within the block."""
     return (ops.take(table, position_ids // table.shape[0], axis=0) - table[0]) * (alpha / (1 - alpha))

@@ -1,4 +1,4 @@
-"""What happened in a run: one type for each kind of event, one JSON object a line.
+"""What happened in a run: one type for each kind of event, one JSON object per line.
 
 In: events. Out: ``events.jsonl``, the same on stdout under ``--json``, and the events of a file that count.
 After a crash the steps since the last saved state are done again: a ``resume`` event says from where, and
@@ -80,7 +80,7 @@ class Start(Sitting):
 
 
 class Resume(Sitting):
-    """The run goes on from a saved state: events of later steps that stand before this one are superseded."""
+    """The run goes on from a saved state: earlier events about later steps are superseded."""
 
     event: Literal["resume"] = "resume"
     reason: str | None = None
@@ -193,7 +193,7 @@ class EventLog(AbstractContextManager["EventLog"]):
         """Open the file, after cutting off a line that a kill left unfinished.
 
         Raises:
-            CheckpointError: something else than a file stands there.
+            CheckpointError: the path holds something other than a file.
             StorageError: it cannot be written.
         """
         self.path = path
@@ -231,7 +231,7 @@ def read_events(path: Path) -> list[AnyEvent]:
     """Return the events that count, in order; superseded ones and lines that are no events are left out.
 
     Raises:
-        CheckpointError: something else than a file stands there.
+        CheckpointError: the path holds something other than a file.
         StorageError: it cannot be read just now.
     """
     events: list[AnyEvent] = []

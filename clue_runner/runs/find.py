@@ -131,7 +131,7 @@ def open_run(path: str | Path) -> RunFolder:
 
 
 def _is_folder(path: Path) -> bool:
-    """Return whether a folder stands at a path; what cannot be looked at is none, nor is a link."""
+    """Return whether a path is a folder; one that cannot be looked at does not count, nor does a link."""
     try:
         return path.is_dir() and not path.is_symlink()
     except OSError:

@@ -1,4 +1,4 @@
-"""Where a run stands: everything the loop must know to go on as if it had never stopped.
+"""The progress of a run: everything the loop must know to go on as if it had never stopped.
 
 In: nothing, or a saved state. Out: numbers that go into ``state.json`` and back without loss.
 Data order and dropout are no state: they follow from (seed, epoch) and (seed, update, micro-batch).

@@ -273,7 +273,7 @@ def result_schema() -> dict[str, Any]:
 
 
 def describe(error: ValidationError) -> str:
-    """Return the first findings about a file's content on one line: key, what is wrong, what stands there."""
+    """Return the first findings about a file's content on one line: key, what is wrong, what was found."""
     findings = [
         f"{'.'.join(map(str, item['loc'])) or 'content'}: {item['msg'].removeprefix('Value error, ')}"
         for item in error.errors(include_url=False)

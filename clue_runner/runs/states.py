@@ -48,7 +48,7 @@ class SavedState(Part):
     """The content of ``state.json``.
 
     Args:
-        progress: where the loop stands.
+        progress: that of the loop.
         identity: what the weights follow from; of states of schema 1 data and vocabulary alone.
         config_sha256: hash of the settings.
         buckets: lengths that batches are padded to; None: each batch to its own longest row.

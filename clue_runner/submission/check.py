@@ -1,7 +1,7 @@
 """Would the leaderboard take this file? Every known cause of a score of 0, found and explained.
 
 In: a card, one of its submissions, the file's bytes, and the test records where they are at hand.
-Out: problems, each with its line, what stands there, what is allowed, and the command that fixes it.
+Out: problems, each with its line, what was found, what is allowed, and the command that fixes it.
 Knows nothing about folders and zips (``gather``) or names (``names``).
 
 The server compares labels line by line with its own file: the count and the order decide, and a

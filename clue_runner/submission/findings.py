@@ -43,7 +43,7 @@ class Findings:
         Args:
             what: the kind, the same words for all lines that have it.
             line: where in the file; None: the finding is about the whole file.
-            received: what stands there.
+            received: what was found.
             allowed: what would be right.
             fix: a command or an instruction; None: the one given for the file.
             where: the place, where it is in another file.

@@ -19,7 +19,7 @@ ANSWER_KEYS = ("prediction", "label", "answer")  # of a run's own file, of submi
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer and the line it stands in; types are unchecked, ``id`` is None where there is none."""
+    """One answer and the line it is in; types are unchecked, ``id`` is None where there is none."""
 
     line: int
     id: Any

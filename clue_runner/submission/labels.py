@@ -39,7 +39,7 @@ def check_labels(answers: Sequence[Answer], card: Card, label_type: LabelType, f
 
 
 def allowed_labels(card: Card, label_type: LabelType) -> str:
-    """Return the labels as they stand in the file, a long list cut."""
+    """Return the labels as they are in the file, a long list cut."""
     quote = '"' if label_type == "str" else ""
     names = [f"{quote}{name}{quote}" for name in card.label_names]
     if len(names) <= SHOWN:

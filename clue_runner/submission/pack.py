@@ -126,7 +126,7 @@ def _write(path: Path, raw: bytes) -> Path | None:
         return None
     if not old.startswith(ZIP_START):
         raise UsageError(
-            "a file of yours that is not a zip stands at the output",
+            "the output path holds a file that is not a zip",
             where=printable(str(path)),
             next_step="name another --output",
         )

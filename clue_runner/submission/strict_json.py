@@ -1,4 +1,4 @@
-"""JSON without the liberties that Python's reader takes, and the lines on which an object's keys stand.
+"""JSON without the liberties that Python's reader takes, and the lines of an object's keys.
 
 In: text. Out: values, or a ``ValueError`` whose type says what is wrong.
 Knows nothing about answers or files.
@@ -19,7 +19,7 @@ HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class NotANumberError(ValueError):
-    """NaN or Infinity stands where a value should be, or a number that no float holds."""
+    """NaN or Infinity in place of a value, or a number that no float holds."""
 
 
 class UnusableJsonError(ValueError):

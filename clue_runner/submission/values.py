@@ -18,7 +18,7 @@ from clue_runner.errors import DataError
 from clue_runner.submission.findings import Findings, shorten
 from clue_runner.submission.forms import Answer
 
-PLACEHOLDER = "FAKE_ANSWER"  # what published test files hold in the place of answers
+PLACEHOLDER = "FAKE_ANSWER"  # what published test files hold in place of answers
 ENTITIES = '{"type": {"surface": [[start, end]]}}, ends inclusive'
 N_BEST = re.compile(r"n[_-]?best[_-]|[_-]n[_-]?best")
 MOST_DIGITS = 9  # of an index that is written as a string

@@ -24,7 +24,7 @@ from clue_runner.tokens.tokenizer import Tokenizer
 
 AUTO, SIMPLIFIED = "auto", "simplified"
 KEEP, COMPOUND = "model.keep_tokens", "model.compound_tokens"
-NEVER = "no text is cut so: ideographs, punctuation and spaces stand alone, capitals become small"
+NEVER = "no text is cut so: ideographs, punctuation and spaces are tokens of their own, capitals become small"
 Rows = tuple[tuple[int, ...], ...]
 
 
@@ -133,7 +133,7 @@ def _lines(file: str, setting: str) -> list[str]:
         raise UsageError("the file is not UTF-8", where=f"{setting}={file}") from error
     found = [line for line in lines if line]
     if not found:
-        raise UsageError("the file is empty", where=f"{setting}={file}", allowed="one piece a line")
+        raise UsageError("the file is empty", where=f"{setting}={file}", allowed="one piece per line")
     return found
 
 

@@ -183,7 +183,7 @@ def _number(text: bytes) -> float | None:
 
 
 def _word_end(raw: bytes, place: int, size: int, *, lined: bool = False) -> int | None:
-    """Return where the space behind the word of a binary row stands; None where no whole row begins here.
+    """Return where the space behind the word of a binary row is; None where no whole row begins here.
 
     With ``lined``, only a space counts whose vector ends at a newline or at the end of the bytes.
     """

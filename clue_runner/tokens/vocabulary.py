@@ -1,4 +1,4 @@
-"""A vocabulary file: one piece a line, the line's number from 0 is the id.
+"""A vocabulary file: one piece per line, the line's number from 0 is the id.
 
 In: a ``vocab.txt``, or the ``tokenizer.json`` in its place. Out: pieces and ids, checked, and what is unusual
 about the file in sentences. Knows nothing about texts.
@@ -44,7 +44,7 @@ class Vocabulary:
 
 
 def read_vocabulary_file(path: Path) -> bytes:
-    """Return the vocabulary's bytes, one piece a line; of a ``tokenizer.json`` those of its pieces.
+    """Return the vocabulary's bytes, one piece per line; of a ``tokenizer.json`` those of its pieces.
 
     Raises:
         CheckpointError: it is missing, no regular file, or far too large; a ``tokenizer.json`` of another
@@ -135,7 +135,7 @@ def _refuse_numbered(lines: list[str], path: Path) -> None:
         "each line of the vocabulary is a piece, a tab and an id",
         where=str(path),
         received=repr(lines[0][:40]),
-        allowed="one piece a line, the line's number from 0 being its id",
+        allowed="one piece per line, the line's number from 0 being its id",
         next_step=fix,
     )
 

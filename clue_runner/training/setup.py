@@ -101,7 +101,7 @@ class Setup(Inputs):
         return build_engine(self.adapter, self.choices, vocab_size=self.vocab_size, engine=engine)
 
     def with_run(self, run: Run) -> Setup:
-        """Return the setup with settings that decide no row: numbers in the place of ``auto``."""
+        """Return the setup with settings that decide no row: numbers in place of ``auto``."""
         return replace(self, run=run, adapter=rebound(self.adapter, run))
 
 

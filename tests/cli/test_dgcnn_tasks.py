@@ -96,7 +96,7 @@ def test_changed_word_vectors_are_another_run(clue: Clue, trained: Path, tmp_pat
     assert asked.exit_code == 4 and "file of word vectors" in asked.stderr, asked.stderr
     assert not (tmp_path / "dev.jsonl").exists()
     again = clue(*command(trained))
-    assert again.exit_code == 0 and "already ended" in again.stdout
+    assert again.exit_code == 0 and "already finished" in again.stdout
 
 
 def test_a_plan_names_what_would_be_trained(clue: Clue, tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_one_of_two_gold_files_is_enough_where_a_split_is_two(
     outcome = clue("evaluate", "--task", "c3", "--predictions", path, "--gold", gold_file, "--json")
     result = result_of(outcome)
     assert result["score"] == 100.0 and result["examples"] == len(questions)
-    assert "the official one has" not in outcome.stderr
+    assert "the official file has" not in outcome.stderr
 
 
 def test_answers_are_found_beside_the_gold_file_or_asked_for(

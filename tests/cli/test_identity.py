@@ -14,6 +14,7 @@ import pytest
 BACKEND = os.environ.get("KERAS_BACKEND", "tensorflow")
 SMALL = ("--data", "sample", "--backend", BACKEND, "--set", "data.max_length=8", "--set", "train.max_steps=2")
 SMALL += ("--set", "data.limit_train=32", "--set", "data.limit_dev=16", "--set", "train.precision=float32")
+SMALL += ("--set", "model.num_layers=1")
 Clue = Callable[..., Any]
 
 

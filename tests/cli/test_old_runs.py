@@ -86,7 +86,7 @@ def test_a_finished_run_is_recognised(clue: Clue, folder: Path) -> None:
     before = (folder / "finished" / "metrics.json").read_bytes()
     outcome = train(clue, "finished")
     assert outcome.exit_code == 0, outcome.stderr
-    assert "this run has already ended" in outcome.stdout
+    assert "this run has already finished" in outcome.stdout
     assert (folder / "finished" / "metrics.json").read_bytes() == before
     assert "<article" in (folder / "finished" / "report.html").read_text(encoding="utf-8")  # it had no page
 

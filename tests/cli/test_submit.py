@@ -176,7 +176,7 @@ def test_nothing_that_is_in_the_way_is_lost(
     for number in (1, 2):
         outcome = clue("submit", "pack", (second, first)[number - 1], "--json")
         assert json.loads(outcome.stdout.splitlines()[-1])["set_aside"] == f"submit.old-{number}.zip"
-        assert f"the zip that was there is now submit.old-{number}.zip" in outcome.stderr
+        assert f"the earlier zip is now submit.old-{number}.zip" in outcome.stderr
     assert Path("submit.old-1.zip").read_bytes() == kept == Path("submit.zip").read_bytes()
     assert Path("submit.old-2.zip").read_bytes() != kept
     assert sorted(path.name for path in Path().iterdir()) == [
@@ -196,7 +196,7 @@ def test_a_file_of_the_users_is_never_replaced(
         outcome = clue("submit", "pack", folder, "--output", path)
         assert (
             outcome.exit_code == 2
-            and f"{name}: a file of yours that is not a zip stands at the output" in outcome.stderr
+            and f"{name}: the output path holds a file that is not a zip" in outcome.stderr
         )
         assert path.read_bytes() == before
     os.mkfifo("pipe.zip")

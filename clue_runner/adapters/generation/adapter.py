@@ -1,7 +1,7 @@
 """A text is written from one or two others: csl_title, cmrc_question.
 
 In: a card, records, a tokenizer, a backbone.
-Out: rows (source and target in one stream), a network, one text a record, scores, the answers as lines.
+Out: rows (source and target in one stream), a network, one text per record, scores, the answers as lines.
 Knows nothing about training steps or files' places.
 """
 
@@ -94,7 +94,7 @@ class Generation(Adapter):
     # ------------------------------------------------------------------------ encode
 
     def encode(self, records: Records[TargetRecord], tokenizer: Tokenizer) -> Rows:
-        """Return one row a record, see ``tokens.layouts.source_target``."""
+        """Return one row per record, see ``tokens.layouts.source_target``."""
         self.tokenizer = tokenizer
         own = self.settings
         limits = StreamLimits(self.run.data.max_length, own.max_target_length, own.max_leading_length)
@@ -148,7 +148,7 @@ class Generation(Adapter):
         ]
 
     def merge(self, partials: Partials, rows: Rows, records: Records[TargetRecord]) -> Predictions:
-        """Return one text a record in file order.
+        """Return one text per record in file order.
 
         Raises:
             RuntimeError: a record has no row or a row has no record (a bug of ours).

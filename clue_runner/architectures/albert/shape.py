@@ -66,7 +66,7 @@ class Shape(LearnedSizes):
         width = config.count("embedding_size", LARGEST_WIDTH, DEFAULT_EMBEDDING)
         if width == config.raw.get("hidden_size"):
             # Hugging Face then has a layer between embedding and blocks, Google has none
-            what = "not supported: as wide as the blocks, where publishers differ in what stands between"
+            what = "not supported: as wide as the blocks, where publishers differ in what is between"
             config.unsupported.append(Problem(what, "embedding_size", str(width), "less than hidden_size"))
         return {"embedding_width": width, "widened": "words" if ALBERT_ZH in config.raw else "normed"}
 

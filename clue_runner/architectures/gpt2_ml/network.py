@@ -1,7 +1,7 @@
 """GPT2-ML's decoder: a norm between attention and feed-forward that the residual goes around, and one behind.
 
 In: a shape, the size of the vocabulary, precision and seed. Out: a ``Backbone`` with random weights in which
-a token sees itself and what stands before it, whatever mask it is called with.
+a token sees itself and the tokens before it, whatever mask it is called with.
 Knows nothing about checkpoints; they are loaded into it by name afterwards.
 
 A block on x: s = x + attention(x); y = norm1(s + feed_forward(norm0(s))). BERT norms s before the second

@@ -45,7 +45,7 @@ def fetch(name: HubName, *, update: bool = False) -> Pin:
 
     Args:
         name: of the model.
-        update: ask the hub what the revision means now, in the place of what it meant at first.
+        update: ask the hub what the revision means now, in place of what it meant at first.
 
     Raises:
         CheckpointError: the hub does not answer or has no such model, the model has no weights that can be

@@ -102,7 +102,7 @@ class TeaForN(Technique):
         return sum(totals[1:], start=totals[0]), weight
 
     def _read(self, network: Any, outputs: Any) -> Any:
-        """Return what the next pass reads in the place of words' vectors, in the shape of outputs."""
+        """Return what the next pass reads in place of words' vectors, in the shape of outputs."""
         from keras import ops
 
         if self.settings.teaforn_input == "hidden":

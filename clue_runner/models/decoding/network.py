@@ -40,7 +40,7 @@ def next_logits(backbone: Any, token_ids: Any, cache: tuple[KeyValues, ...]) -> 
     Args:
         backbone: whose tokens see none that come later; its word table is its output layer too.
         token_ids: (rows, length) int32.
-        cache: of what stands before them.
+        cache: keys and values of the tokens before them.
     """
     rows = ops.shape(token_ids)[0]
     seen = ops.ones((rows, ops.shape(cache[0].key)[2]), "bool")

@@ -23,8 +23,8 @@ from clue_runner.tokens.assemble import assemble
 from clue_runner.tokens.rows import GoldAnswers, Rows
 from clue_runner.tokens.tokenizer import TokenArray, Tokenizer
 
-BLANK = "[unused1]"  # stands where the candidate is missing, as in CLUE-bert4keras
-OTHER_BLANK = 4  # [MASK] tokens in the place of another blank: an idiom has four characters
+BLANK = "[unused1]"  # marks where the candidate is missing, as in CLUE-bert4keras
+OTHER_BLANK = 4  # [MASK] tokens in place of another blank: an idiom has four characters
 CHUNK = 2048  # records whose texts are encoded at a time
 INDISTINCT = "right choices whose tokens are another choice's too"
 NO_BLANK_PIECE = f"blanks marked by [MASK], the vocabulary has no {BLANK}"

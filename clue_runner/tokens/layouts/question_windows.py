@@ -36,7 +36,7 @@ class QuestionLimits(NamedTuple):
         max_length: tokens in a row at most.
         question: tokens of a question at most; a question takes half of a row at most, whatever this is.
         answer: tokens in a predicted answer at most; None: any.
-        stride: tokens from one window's begin to the next one's; at least half of a window stands in the next
+        stride: tokens from one window's start to the next one's; windows overlap by at least half
             one too, whatever this is.
     """
 
@@ -133,7 +133,7 @@ def _item(
         return _Item(question, tokens, None)
     target = record.target
     if target is None or target.start is None:
-        notes["questions whose answer does not stand in the text, left out of training"] += 1
+        notes["questions whose answer does not appear in the text, left out of training"] += 1
         return _Item(question, tokens, None, has_gold=True)
     last = target.start + len(target.text) - 1
     exact = chars_to_tokens(tokens, target.start, last)
@@ -148,7 +148,7 @@ def _item(
 
 
 def _place(span: tuple[int, int] | None, begin: int, end: int, shift: int) -> tuple[int, int]:
-    """Return where a span of the text's tokens stands in the row of one window."""
+    """Return where a span of the text's tokens is in the row of one window."""
     if span is None:
         return UNKNOWN
     first, last = span

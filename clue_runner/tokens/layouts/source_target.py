@@ -45,7 +45,7 @@ def encode_streams(
     *,
     segments: Literal["real", "zero"],
 ) -> Rows:
-    """Return one row a record; without a target the row ends with its source.
+    """Return one row per record; without a target the row ends with its source.
 
     Segments are 0 in the source and 1 in the target, or 0 throughout.
     """

@@ -1,6 +1,6 @@
 """Scores of spans or tags to spans of characters, a bounded number for each row.
 
-In: what a network gave for a batch, and the characters that its tokens stand on. Out: scored spans.
+In: what a network gave for a batch, and the characters that its tokens cover. Out: scored spans.
 Knows nothing about types' names, records or tensors.
 """
 

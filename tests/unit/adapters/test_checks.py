@@ -173,7 +173,7 @@ def test_answers_that_rows_lose(tokenizer: Tokenizer) -> None:
     what = "answers without a token, left out of training"
     assert gold("cmrc2018", tokenizer, fine, blank) == (GoldAnswers(2, 1), {what: 1})
     absent = asked("甲", Answer("丁", None))
-    what = "questions whose answer does not stand in the text, left out of training"
+    what = "questions whose answer does not appear in the text, left out of training"
     assert gold("drcd", tokenizer, fine, absent) == (GoldAnswers(2, 1), {what: 1})
     found, notes = gold("cmrc2018", tokenizer, fine, asked(LONG, Answer(LONG[:60], 0)))
     assert found == GoldAnswers(2, 1) and notes["answers longer than a window's part of the text"] == 1

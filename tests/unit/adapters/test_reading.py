@@ -230,7 +230,7 @@ def test_the_best_window_wins_and_the_order_is_the_files(card: Card, three: Reco
     }
     answers = merged(card, [0, 0, 1, 2], partials, three)
     assert [(one.id, one.prediction) for one in answers] == [("C", "乙丙"), ("A", "丁"), ("B", "甲")]
-    # 甲乙 stands twice; it counts its better span
+    # 甲乙 appears twice; it counts its better span
     first = answers[0]
     assert [text for text, _ in first.alternatives] == ["乙丙", "丙", "甲乙"]
     assert [chance for _, chance in first.alternatives] == pytest.approx([0.5, 0.3, 0.25])

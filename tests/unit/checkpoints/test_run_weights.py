@@ -85,4 +85,4 @@ def test_a_name_that_is_nothing_says_what_a_model_may_be(clue: Any) -> None:
     outcome = clue("train", "--task", "afqmc", "--data", "sample", "--model", "nosuch")
     assert outcome.exit_code == 2
     assert "a checkpoint's folder, or hf:OWNER/NAME" in outcome.stderr
-    assert "there is no folder nosuch here either" in outcome.stderr
+    assert "there is no folder nosuch either" in outcome.stderr

@@ -110,7 +110,7 @@ def test_a_short_test_file_is_a_warning_because_no_source_counts_blanks() -> Non
     card = find_card("chid")
     assert said(GOOD) == []
     warning = count_warning(card, card.submissions[0], CHID)
-    assert warning is not None and "2 records where the official one has 3,447" in warning
+    assert warning is not None and "2 records where the official file has 3,447" in warning
 
 
 def test_answers_to_the_sample_are_known_by_their_tags() -> None:

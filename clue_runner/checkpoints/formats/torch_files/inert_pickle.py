@@ -54,7 +54,7 @@ class PickleError(ValueError):
 
 @dataclass(frozen=True)
 class Function:
-    """The name of a function or class; nothing stands behind it."""
+    """The name of a function or class; it refers to nothing."""
 
     name: str
 
@@ -63,7 +63,7 @@ MARK = object()
 
 
 def read_pickle(stream: io.BytesIO) -> tuple[Any, dict[str, Storage]]:
-    """Return what one pickle holds, and the storages that it names; the stream stands behind it afterwards.
+    """Return what one pickle holds, and the storages that it names; the stream is left behind it.
 
     Raises:
         CodeError: it would run code.

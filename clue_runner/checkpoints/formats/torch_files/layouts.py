@@ -1,6 +1,6 @@
 """Where a PyTorch file keeps its pickle and storages: a ZIP archive, or one stream as before PyTorch 1.6.
 
-In: an open file. Out: what the pickle says, and the place of each storage. Only what stands at such a place
+In: an open file. Out: what the pickle says, and the place of each storage. Only what is at such a place
 is ever read; nothing is unpacked. Knows nothing about folders or names of tensors.
 """
 
@@ -30,7 +30,7 @@ TAR_MARK, TAR_PLACE = b"ustar", 257
 LARGEST_DIRECTORY = 16 * 2**20  # bytes of a ZIP's directory; 400 storages have 40,000
 END, END_SIZE, NO_SIZE = b"PK\x05\x06", 22, 0xFFFFFFFF
 END_64_BEFORE = 76  # bytes before the end, where a large archive has the record with its sizes
-TAIL = 66_000  # bytes in which the end of a ZIP's directory stands
+TAIL = 66_000  # last bytes of a ZIP, which hold the end of its directory
 BYTE_ORDER = "the numbers in the file are stored with the other byte order"
 DAMAGED = "the archive is broken or cut short"
 ODD = "the archive has members that no program of PyTorch's writes"
