@@ -175,7 +175,7 @@ class Reading(Adapter):
         """Return one answer per record in file order, cut from the raw text.
 
         Raises:
-            RuntimeError: a window is missing or belongs to no record (a bug of ours).
+            RuntimeError: a window is missing or belongs to no record (our bug).
         """
         require_all_rows(partials, len(rows), records.file, "windows")
         windows: list[list[Window]] = [[] for _ in records.items]
@@ -209,7 +209,7 @@ class Reading(Adapter):
 
         Raises:
             DataError: the split has no answers, or an answer is not a text.
-            RuntimeError: predictions are not aligned with the records (a bug of ours).
+            RuntimeError: predictions are not aligned with the records (our bug).
         """
         require_answers(records, (record.answers or None for record in records.items))
         require_order(predictions, records)
@@ -274,7 +274,7 @@ def _best_text(record: ReadingRecord, windows: Sequence[Window]) -> Prediction:
 
 
 def _prediction(record: ReadingRecord, probabilities: Mapping[str, float]) -> Prediction:
-    """Return the best of several texts, of equals the first; a text without any token has the answer ""."""
+    """Return the best of several texts, the first among equals; a text without tokens has the answer ""."""
     best = tuple(sorted(probabilities.items(), key=lambda item: -item[1])[:N_BEST])
     text, probability = best[0] if best else ("", 0.0)
     return Prediction(record.id, text, probability, alternatives=best)

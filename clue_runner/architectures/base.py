@@ -137,7 +137,7 @@ class Architecture:
 
         Args:
             shape: the family's shape, with ``recompute`` and ``recompute_policy``; see ``shape_of``.
-            vocab_size: rows of the word table.
+            vocab_size: rows of the token embeddings.
             precision: ``float32``, or ``bfloat16`` (compute type; weights stay float32).
             seed: source of the initial weights.
             pooler: build dense + tanh on the first token, where the family has it.

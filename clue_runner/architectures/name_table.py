@@ -27,7 +27,7 @@ class Entry:
     """One tensor under its names, the block's number filled in.
 
     Args:
-        ours: name in our states, stable for ever.
+        ours: name in our states, stable forever.
         google: name in a TensorFlow checkpoint.
         hugging_face: name without the family's prefix.
         axes: axes in our order, which is Google's too: a kernel is (in, out).

@@ -150,7 +150,7 @@ def _attacks(members: list[zipfile.ZipInfo]) -> list[Problem]:
 
 
 def _member_attacks(member: zipfile.ZipInfo) -> list[Problem]:
-    """Return what is wrong with one member."""
+    """Return the problems of one member."""
     where = ascii(member.filename[:80])[1:-1] if not member.filename.isprintable() else member.filename[:80]
     problems = []
     if len(member.orig_filename) > MAX_NAME_LENGTH:

@@ -100,7 +100,7 @@ class Network:
     Args:
         model: shape and options.
         weights: trainable numbers, a classification head's included.
-        vocab_size: rows of the word table.
+        vocab_size: rows of the token embeddings.
         labels: of the task.
         every_token: the head reads all tokens, so that the last block computes them all.
         span_tables: (length x length) tables of scores that the head makes of a row.
@@ -108,7 +108,7 @@ class Network:
         precision: ``float32`` or ``bfloat16``.
         backend: ``tensorflow`` or ``jax``.
         averaged: averaged weights are kept.
-        sparse: the word table's gradient is its touched rows alone.
+        sparse: the gradient of the token embeddings holds only the rows used.
     """
 
     model: EncoderShape
@@ -161,7 +161,7 @@ def network_of(
     Args:
         run: the settings.
         head: what the task's head adds.
-        vocab_size: rows of the word table.
+        vocab_size: rows of the token embeddings.
         labels: of the card; spans and choices count as one.
         precision: as resolved.
         on_gpu: it computes on a GPU.

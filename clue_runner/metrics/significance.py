@@ -109,7 +109,7 @@ def paired_draws(
     Every draw of records is scored by all runs, so that seeds of a model are no more records.
 
     Args:
-        first: runs of one model, a row a record each.
+        first: runs of one model, a row per record each.
         second: of the other; the same records in the same order.
         resamples: how many times the records are drawn again, with replacement.
         seed: of the draws.

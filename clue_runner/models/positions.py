@@ -6,7 +6,7 @@ Knows nothing about words or how attention is computed.
 
 A family gives its network one ``Positions``; what it does not override costs nothing. Learned positions are
 one table of vectors. Stretched (hierarchical) positions give place k = i * n + j the vector
-p_j + a / (1 - a) * (p_i - p_0). It is linear in the table, so that a pretrained table is used and trained as
+p_j + a / (1 - a) * (p_i - p_0). It is linear in the table, so that a pre-trained table is used and trained as
 it is, and the first n places are the table's rows themselves. At a = 1/2 the places (i, j) and (j, i) would
 have one vector.
 

@@ -47,7 +47,7 @@ class Row(Part):
         elsewhere: trained outside the suite's own folder.
         code: version and hash of the program that trained it.
         data_sha256: split -> hash of its file.
-        weights: hash of the pretrained weights, or ``random``.
+        weights: hash of the pre-trained weights, or ``random``.
     """
 
     id: str
@@ -226,7 +226,7 @@ def read_collected(path: Path) -> Collected:
 
     Raises:
         DataError: missing or damaged.
-        StorageError: it cannot be read just now.
+        StorageError: it cannot be read now.
     """
     try:
         return parse_collected(read_object(path))

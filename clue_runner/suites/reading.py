@@ -84,7 +84,7 @@ def examine_suite(text: str) -> tuple[SuiteFile | None, list[Problem]]:
 
 
 def _understood(document: Document) -> tuple[Suite, Document] | None:
-    """Return the suite without what cannot be used, stand-ins in the place of what it cannot be without."""
+    """Return the suite without what cannot be used, with placeholders for required parts."""
     values, lines = deepcopy(document.values), dict(document.lines)
     for _ in range(MOST):
         try:
@@ -154,7 +154,7 @@ def _problem(place: KeyPath, found: Mapping[str, Any], document: Document) -> Pr
 
 
 def _keys_at(place: KeyPath) -> tuple[str, ...]:
-    """Return the keys that may stand beside the last one of a path."""
+    """Return the keys that may appear beside the last one of a path."""
     kinds: dict[str | int, type[Part]] = {
         "models": Entry,
         "tasks": Entry,
@@ -166,7 +166,7 @@ def _keys_at(place: KeyPath) -> tuple[str, ...]:
 
 
 def _cross_checks(suite: Suite, document: Document) -> list[Problem]:
-    """Return what is wrong with keys that are each allowed."""
+    """Return contradictions between keys that are valid on their own."""
     problems = []
     labels = [entry.label or Path(entry.name).name for entry in suite.models]
     for index, (label, entry) in enumerate(zip(labels, suite.models, strict=True)):
@@ -202,7 +202,7 @@ def _cross_checks(suite: Suite, document: Document) -> list[Problem]:
 
 
 def _grid_problems(suite: Suite, document: Document) -> list[Problem]:
-    """Return what is wrong with a grid and with what only a grid can have."""
+    """Return the problems of a grid and of the keys that need one."""
     problems = []
     for key, values in (suite.grid or {}).items():
         problems += [

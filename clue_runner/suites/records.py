@@ -105,7 +105,7 @@ def held(folder: Path, name: str, code: str) -> Held:
         code: version and hash of the program that the item is for.
 
     Raises:
-        StorageError: it cannot be read just now.
+        StorageError: it cannot be read now.
     """
     place = RunFolder(folder)
     try:

@@ -99,7 +99,7 @@ class _Pending(Update):
 
 
 def total_updates(settings: TrainSettings, updates_per_epoch: int) -> int:
-    """Return how many updates a run has unless patience ends it."""
+    """Return how many updates the run has unless early stopping ends it."""
     total = settings.epochs * updates_per_epoch
     return min(total, settings.max_steps) if settings.max_steps else total
 

@@ -128,7 +128,7 @@ class Asker:
             member: the run.
             card: its task.
             backend: of this process: weights are the same for all backends.
-            console: where to speak.
+            console: where to print.
         """
         run = without_kernel(member.run.model_copy(update={"backend": backend}))
         # What memory was found to hold in training, or here.

@@ -38,7 +38,7 @@ class Inputs:
         adapter: bound to both.
         source: where the data is from.
         data: the records of every split that is there.
-        checkpoint: the pretrained weights; None: random ones.
+        checkpoint: the pre-trained weights; None: random ones.
         tokenizer: the vocabulary at work.
     """
 
@@ -110,7 +110,7 @@ def read_inputs(run: Run, card: Card, source: DataSource, console: Console) -> I
 
     Raises:
         DataError: missing or broken files.
-        CheckpointError: the pretrained weights or the vocabulary cannot be used.
+        CheckpointError: the pre-trained weights or the vocabulary cannot be used.
     """
     say_weights(console, run)
     adapter = load_adapter(card, run)

@@ -190,7 +190,7 @@ def test_output_that_is_somebody_elses(train: Clue, tmp_path: Path) -> None:
 def test_dry_run_says_the_plan_and_writes_nothing(train: Clue, tmp_path: Path) -> None:
     outcome = train("--data", "sample", "--dry-run")
     assert outcome.exit_code == 0
-    assert "random weights, not a pretrained model" in outcome.stdout
+    assert "random weights, not a pre-trained model" in outcome.stdout
     assert "at most 3" in outcome.stdout
     assert "nothing was run" in outcome.stdout
     assert not (tmp_path / "run").exists()
@@ -291,7 +291,7 @@ def test_the_same_command_shows_the_result(finished: tuple[Path, str], train: Cl
     before = {one: one.stat().st_mtime_ns for one in path.rglob("*") if one.is_file()}
     outcome = train("--data", "sample", output=path)
     assert outcome.exit_code == 0
-    assert outcome.stdout.startswith("model test: random weights, not a pretrained model\n")
+    assert outcome.stdout.startswith("model test: random weights, not a pre-trained model\n")
     assert "already finished" in outcome.stdout
     assert "chance" in outcome.stdout
     assert "  published  " not in outcome.stdout  # never under a sample's score

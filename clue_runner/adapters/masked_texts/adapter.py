@@ -110,7 +110,7 @@ class MaskedTexts(Adapter):
 
     def _draw(self, rows: Rows) -> Draw:
         if not isinstance(rows.draw, Draw):
-            raise RuntimeError("rows without masks (a bug of ours)")
+            raise RuntimeError("rows without masks (our bug)")
         return rows.draw
 
     # ------------------------------------------------------------------------ build
@@ -141,7 +141,7 @@ class MaskedTexts(Adapter):
         """Return what was guessed of each row, in the order of the rows.
 
         Raises:
-            RuntimeError: a record has no row or a row has no record (a bug of ours).
+            RuntimeError: a record has no row or a row has no record (our bug).
         """
         require_all_rows(partials, len(records), records.file, "records")
         return [
@@ -192,7 +192,7 @@ class MaskedTexts(Adapter):
         """Refuse: no leaderboard takes guesses.
 
         Raises:
-            RuntimeError: the card has a submission (a bug of ours).
+            RuntimeError: the card has a submission (our bug).
         """
         raise RuntimeError(f"{self.card.name} is handed in nowhere")
 

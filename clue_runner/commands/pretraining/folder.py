@@ -86,7 +86,7 @@ def write_checkpoint(
         return wish.folder
     best = pointed(folder.checkpoints, BEST)
     if best is None:
-        raise RuntimeError(f"{folder.path}: a finished run without a best state (a bug of ours)")
+        raise RuntimeError(f"{folder.path}: a finished run without a best state (our bug)")
     name = wish.folder.resolve().name if wish.folder.name != "model" else run.model.name
     beside = {README: card_text(name, facts).encode(), FACTS: json_bytes(facts, indent=2)}
     written = export(best, wish.folder, "huggingface", OPTION, number_type=wish.number_type, beside=beside)

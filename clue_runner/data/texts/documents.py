@@ -32,7 +32,7 @@ LINE = 64 << 20  # bytes of one JSON line at most
 PACKED = (".gz", ".xz")
 LINES = (".jsonl", ".json")
 KINDS = (".txt", *LINES)
-ALLOWED = ".txt, .jsonl or .json (one object a line), each as it is or packed as .gz or .xz"
+ALLOWED = ".txt, .jsonl or .json (one object per line), each as it is or packed as .gz or .xz"
 
 
 class Texts(Protocol):
@@ -89,7 +89,7 @@ class FileTexts:
 
         Raises:
             DataError: it is missing or no file.
-            StorageError: it cannot be read just now.
+            StorageError: it cannot be read now.
         """
         with open_regular(self.path) as stream, self._faults():
             digest = hashlib.sha256()

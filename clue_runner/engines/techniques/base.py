@@ -67,7 +67,7 @@ class Loss(Protocol):
     def slope(self, batch: Mapping[str, Any], key: Any) -> tuple[Any, Any, Any]:
         """Return loss, weight, and the loss's gradient with respect to noise added to the embedded tokens.
 
-        The gradient, (rows, length, width) float32, can be differentiated once more.
+        The gradient, (rows, length, width) float32, can be differentiated again.
         """
 
 

@@ -74,7 +74,7 @@ class WritingHead(Head):
         return self.loss_of(self.outputs(batch, key), batch)
 
     def outputs(self, batch: Mapping[str, Any], key: Any | None) -> Any:
-        """Return (rows, longest, width of a word's vector): what the word table scores at each place.
+        """Return (rows, longest, width of an embedding): what the token embeddings score at each place.
 
         Place 0 is the last source token. The compute type.
         """

@@ -152,7 +152,7 @@ def test_an_answer_inside_a_token_is_trained_on_the_tokens_it_touches(
     rows = load_adapter(card, settings()).encode(records, tokenizer)
     found = [one.prediction for one in answers_of(rows, records, card, oracle(rows))]
     assert found[0].endswith("984年") and found[1] == "三人"
-    assert rows.notes == {"answers no token border expresses, trained on the tokens they touch": 2}
+    assert rows.notes == {"answers that do not end at token boundaries, trained on the tokens they touch": 2}
 
 
 def test_questions_without_an_answer_in_the_text_are_left_out_of_training(
