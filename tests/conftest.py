@@ -22,6 +22,7 @@ LOADS_A_BACKEND += (
     "cli/test_train",
     "cli/test_entity_task",
     "cli/test_generate",
+    "cli/test_pretrain",
     "cli/test_probe",
     "unit/probe",
 )

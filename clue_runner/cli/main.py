@@ -29,6 +29,7 @@ ORDER = (
     "convert",
     "data",
     "train",
+    "pretrain",
     "bench",
     "probe",
     "memory",

@@ -184,7 +184,7 @@ def test_nothing_that_exists_is_written_over(clue: Clue, table: Path, there: str
         ("text,label\n" + "甲,1\n" * 20, (), 3, "there is only one class"),
         ("text,label\n" + "".join(f"句{n},{n}.5\n" for n in range(20)), (), 3, "different labels in 20 rows"),
         ("text,label\n甲,1\n乙,0\n丙,1\n丁,0\n", (), 3, "too few examples for a dev and a test split"),
-        ("just words\n" * 20, (), 3, "no table"),
+        ("just words\n" * 20, (), 3, "not a table"),
         ("", (), 3, "an empty file"),
         ("<html>", (), 3, "a web page"),
         ("text,label\n甲,1\n", ("--label", "lable"), 2, "did you mean label?"),

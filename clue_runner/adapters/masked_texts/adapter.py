@@ -90,17 +90,11 @@ class MaskedTexts(Adapter):
         """Return the rows, mapped into memory; the masks of a held-out row are the same whenever it is read.
 
         Raises:
-            UsageError: a part of train was to be left out.
+            RuntimeError: the records are no numbers of rows (a bug of ours).
         """
         numbers = records.items
         if not isinstance(numbers, RowNumbers):
-            raise UsageError(
-                "pre-training takes no part of its rows out",
-                where="data.fold",
-                received=str(self.run.data.fold),
-                allowed="null",
-                next_step="hold documents out: --heldout FILE or --heldout-share X",
-            )
+            raise RuntimeError(f"{records.shown}: {type(numbers).__name__} in the place of rows")
         length = self.run.data.max_length
         rows = mapped_rows(numbers.folder, numbers.split, len(numbers), length, tokenizer.vocab_size)
         self.tokenizer = tokenizer
@@ -178,7 +172,7 @@ class MaskedTexts(Adapter):
         counts = np.array(
             [[one.prediction[name] for name in (LOSS, RIGHT, ASKED)] for one in predictions], np.float64
         )
-        loss, right, asked = counts.sum(axis=0)
+        loss, right, asked = map(float, counts.sum(axis=0))
         asked, summed = max(asked, 1.0), Summed(counts[:, 1:], _accuracy)
         return Scores(
             main=self.card.metric,

@@ -93,7 +93,9 @@ def fulfil(request: PretrainRequest, console: Console) -> dict[str, Any]:
         return show_plan(run, card, source, output, console, seeds=None, fresh=request.fresh)
     result = train_run(run, card, source, output, console, fresh=request.fresh)
     folder = write_checkpoint(RunFolder(output), run, result, wish, console)
-    return {**result.to_json(), "folder": str(folder)}
+    found = {**result.to_json(), "folder": str(folder)}
+    console.event({"event": "result", **found})  # the last line of --json, now with the checkpoint
+    return found
 
 
 def resolve(request: PretrainRequest) -> tuple[Card, Run]:
@@ -132,6 +134,14 @@ def resolve(request: PretrainRequest) -> tuple[Card, Run]:
                 allowed="null",
                 next_step="set it when fine-tuning: clue train",
             )
+    if run.data.fold is not None:
+        raise UsageError(
+            "pre-training takes no part of its rows out",
+            where="data.fold",
+            received=run.data.fold,
+            allowed="null",
+            next_step="hold documents out: --heldout FILE or --heldout-share X",
+        )
     if run.train.drop_tokens:
         raise UsageError(
             "masked tokens are predicted, so none may be dropped at random",

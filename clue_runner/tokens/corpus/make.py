@@ -106,7 +106,7 @@ def make_token_files(
             show(characters, tokens)
         for split, writer in writers.items():
             writer.finish()
-            _require_rows(corpus, split, writer)
+            _require_rows(corpus, split, writer.rows, train.documents)
         return {split: writer.figures(ordinary) for split, writer in writers.items()}
 
 
@@ -138,9 +138,9 @@ def _encoded(group: Sequence[tuple[str, Document]], marker: WordMarker) -> Itera
         yield split, np.concatenate([ids for ids, _ in parts]), np.concatenate([marks for _, marks in parts])
 
 
-def _require_rows(corpus: Corpus, split: str, writer: RowWriter) -> None:
-    """Refuse a split without text."""
-    if writer.rows:
+def _require_rows(corpus: Corpus, split: str, rows: int, documents: int) -> None:
+    """Refuse a split without text; ``documents``: of train."""
+    if rows:
         return
     if split == TRAIN or corpus.held_out:
         empty = corpus.texts if split == TRAIN else corpus.held_out
@@ -153,6 +153,6 @@ def _require_rows(corpus: Corpus, split: str, writer: RowWriter) -> None:
     raise DataError(
         "nothing is held out: no document was chosen",
         where="--heldout-share",
-        received=f"{corpus.share:g} of {writer.documents + 1:,} or more documents",
+        received=f"{corpus.share:g} of {documents:,} documents",
         next_step="hold out a larger share, or a separate file: --heldout FILE",
     )

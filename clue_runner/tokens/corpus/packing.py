@@ -36,10 +36,12 @@ class _File:
 
     stream: BinaryIO
     digest: Any = field(default_factory=hashlib.sha256)
+    size: int = 0
 
     def write(self, values: Array) -> None:
         raw = np.ascontiguousarray(values).tobytes()
         self.digest.update(raw)
+        self.size += len(raw)
         self.stream.write(raw)
 
 
@@ -127,7 +129,7 @@ class RowWriter:
             "commonest": int(self._seen[ordinary].max(initial=0)),
             "unordinary": int(self._seen[~ordinary].sum()),
             "files": {
-                kind: {"sha256": file.digest.hexdigest(), "bytes": file.stream.tell()}
+                kind: {"sha256": file.digest.hexdigest(), "bytes": file.size}
                 for kind, file in self._files.items()
             },
         }

@@ -49,7 +49,7 @@ def token_folder(
         return folder, splits
     make_folder(folder)
     with FolderLock(folder).acquire(), disk_faults(folder):
-        if (splits := _read(folder, whole, say)) is None:
+        if (splits := _read(folder, whole, lambda text: None)) is None:  # it was said above
             remove(folder / MANIFEST)
             splits = make(folder)
             write_json(folder / MANIFEST, {"key": whole, "splits": splits})
