@@ -19,10 +19,18 @@ if TYPE_CHECKING:
 # What loads a backend runs once for each; everything else runs in the first pass alone.
 LOADS_A_BACKEND = ("unit/models", "unit/training", "unit/engines", "unit/memory", "unit/architectures")
 LOADS_A_BACKEND += ("contracts/test_new_architecture", "unit/test_api", "faults", "peer")
-LOADS_A_BACKEND += ("cli/test_train", "cli/test_predict", "cli/test_choice_tasks", "cli/test_entity_task")
-LOADS_A_BACKEND += ("cli/test_ask", "cli/test_generate", "cli/test_probe", "unit/probe")
-# Files beside these whose tests read and write plain arrays and text: one pass shows all.
+LOADS_A_BACKEND += (
+    "cli/test_train",
+    "cli/test_entity_task",
+    "cli/test_generate",
+    "cli/test_pretrain",
+    "cli/test_probe",
+    "unit/probe",
+)
+# Files beside these whose tests read and write plain arrays and text, or whose faults strike outside the
+# backend (files, streams, signals between two steps): one pass shows all.
 LOADS_NONE = ("faults/test_data_paths", "unit/architectures/test_check_ids", "unit/engines/test_gpus")
+LOADS_NONE += ("faults/test_failures", "faults/test_streams")
 LOADS_NONE += tuple(
     f"unit/training/test_{name}"
     for name in ("answers", "display", "job", "members", "out_of_memory", "run_display", "schedules")

@@ -59,10 +59,12 @@ class MemoryFacts:
     Args:
         every_token: the head reads all tokens, so that the last block computes them all.
         span_tables: (length x length) float32 tables of scores that a row has.
+        word_scores: share of the tokens that have float32 scores over the vocabulary.
     """
 
     every_token: bool
     span_tables: int = 0
+    word_scores: float = 0.0
 
 
 class Adapter(ABC):
@@ -75,7 +77,7 @@ class Adapter(ABC):
         answers_questions: a user may ask a single question (``question_records``).
         chance_means: whose score ``Scores.chance`` is.
         express_advice: what to change where tokens can express no answer.
-        pretrained: heads of pre-training that the task's head begins with, where a checkpoint has them.
+        pretrained: pre-training heads that the task's head begins with, where a checkpoint has them.
         settings: the run's values of ``settings_type``; the defaults where there is no run.
     """
 
@@ -99,7 +101,7 @@ class Adapter(ABC):
         """Return the settings; reading, scoring and submitting must not need them.
 
         Raises:
-            RuntimeError: the adapter was loaded without a run (a bug of ours).
+            RuntimeError: the adapter was loaded without a run (our bug).
         """
         if self._run is None:
             raise RuntimeError(f"the adapter of {self.card.name} was loaded without a run's settings")
@@ -153,7 +155,7 @@ class Adapter(ABC):
         """
 
     def check_rows(self, rows: Rows, records: Records[Any]) -> None:
-        """Refuse rows that would train without a word on something else than the card says.
+        """Refuse rows that would train silently on something other than the card says.
 
         Raises:
             DataError: a label, type or place outside its table (file:line); train without a usable answer.

@@ -20,7 +20,7 @@ SHOWN = 40  # characters of a wrong answer in a message
 
 
 def place_of(records: Records[Any], index: int) -> str:
-    """Return where a record stands: ``file:line``, or the file and the id where it is one JSON value."""
+    """Return a record's place: ``file:line``, or the file and the id where it is one JSON value."""
     record = records.items[index]
     if isinstance(record, TextRecord | EntityRecord | ClozeRecord):
         return f"{records.shown}:{record.line}"
@@ -64,7 +64,7 @@ def label_numbers(
 def require_in_range(
     rows: Rows, records: Records[Any], name: str, values: Array, limit: int | NDArray[np.int64]
 ) -> None:
-    """Refuse numbers that are in no table: looked up there, they would count as nothing, without a word.
+    """Refuse numbers that are in no table: looked up there, they would count as nothing, silently.
 
     Args:
         rows: whose numbers they are.
@@ -131,7 +131,7 @@ def require_order(predictions: Predictions, records: Records[Any]) -> None:
     """Refuse predictions that are not in the order of the records.
 
     Raises:
-        RuntimeError: they are not (a bug of ours).
+        RuntimeError: they are not (our bug).
     """
     if [prediction.id for prediction in predictions] != [record.id for record in records.items]:
         raise RuntimeError(f"{records.file}: predictions are not in the order of the records")
@@ -153,7 +153,7 @@ def require_all_rows(partials: Partials, count: int, file: str, what: str = "row
     """Refuse partial results that are not one for each row.
 
     Raises:
-        RuntimeError: rows are missing or too many (a bug of ours).
+        RuntimeError: rows are missing or too many (our bug).
     """
     rows = {index for index in partials if index >= 0}
     if rows != set(range(count)):

@@ -1,4 +1,4 @@
-"""A question is asked over several passages and gets one short answer, with the place where it stands.
+"""A question is asked over several passages and gets one short answer, with the place where it was found.
 
 In: a card, records with passages, a character tokenizer; no backbone, the network is its own.
 Out: rows (one per passage), an epoch's draw of them, the network, voted answers with evidence, scores, the
@@ -94,7 +94,7 @@ class Settings(AdapterSettings):
 
 
 class DgcnnReading(Adapter):
-    """Questions over passages, without pretrained weights."""
+    """Questions over passages, without pre-trained weights."""
 
     chance_means = "the commonest answer"
     settings_type = Settings
@@ -194,7 +194,7 @@ class DgcnnReading(Adapter):
         """Return the voted answer of each question, in file order; empty where no span is probable enough.
 
         Raises:
-            RuntimeError: a passage has no row or a row no passage (a bug of ours).
+            RuntimeError: a passage has no row or a row no passage (our bug).
         """
         require_all_rows(partials, sum(len(record.passages) for record in records.items), records.file)
         answers, place = [], 0
@@ -206,7 +206,7 @@ class DgcnnReading(Adapter):
         return answers
 
     def ensemble(self, members: Sequence[Predictions], records: Records[PassagesRecord]) -> Predictions:
-        """Return the answers with the highest sum of votes over several runs; of equals the first run's.
+        """Return the answers with the highest sum of votes over several runs; of equal ones the first run's.
 
         Raises:
             DataError: a member answers other records.
@@ -236,7 +236,7 @@ class DgcnnReading(Adapter):
 
         Raises:
             DataError: the split is empty or has no answers, or an answer is not a text.
-            RuntimeError: predictions are not aligned with the records (a bug of ours).
+            RuntimeError: predictions are not aligned with the records (our bug).
         """
         require_answers(records, (record.answers for record in records.items))
         require_order(predictions, records)
@@ -291,7 +291,7 @@ def _gold(records: Records[PassagesRecord], rows: Rows, longest: int) -> GoldAns
 
 
 def _prediction(record: PassagesRecord, voted: Sequence[Voted]) -> Prediction:
-    """Return the answer with the highest vote and where it stands."""
+    """Return the answer with the highest vote and its places."""
     if not voted:
         return Prediction(record.id, "", 0.0)
     text, vote_sum, evidence = voted[0].text, voted[0].vote, voted[0].evidence[:EVIDENCE_SHOWN]

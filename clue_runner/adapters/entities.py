@@ -150,7 +150,7 @@ class Entities(Adapter):
         """Return one prediction per record in file order; a record's windows are put together.
 
         Raises:
-            RuntimeError: a record has no row or a row has no record (a bug of ours).
+            RuntimeError: a record has no row or a row has no record (our bug).
         """
         require_all_rows(partials, len(rows), records.file)
         windows: list[list[RowSpans]] = [[] for _ in records.items]
@@ -224,7 +224,7 @@ class Entities(Adapter):
 
         Raises:
             DataError: the split has no labels, or an answer is not of the right form.
-            RuntimeError: predictions are not aligned with the records (a bug of ours).
+            RuntimeError: predictions are not aligned with the records (our bug).
         """
         require_answers(records, (record.entities for record in records.items))
         require_order(predictions, records)

@@ -58,7 +58,7 @@ def score_tables(
     """Return one (blanks, choices) table of scores per record, from rows that lie in that order.
 
     Raises:
-        RuntimeError: rows are missing or too many (a bug of ours).
+        RuntimeError: rows are missing or too many (our bug).
         NotFiniteError: a score is not a number.
     """
     sizes = [blanks * choices for blanks, choices in shapes]

@@ -43,7 +43,7 @@ class BaseShape(Section):
     """The sizes and options of a family; its fields are settings of ``model:``.
 
     Attributes:
-        num_layers: how often the repeated groups of the name table stand.
+        num_layers: how often the repeated groups of the name table occur.
         SIZES: fields that the weights decide; another value makes them meaningless.
         WAYS: fields that say how to compute and leave the result as it is; not stored with weights.
         LATER: fields that weights of earlier versions do not mention; those did what the default says.
@@ -137,7 +137,7 @@ class Architecture:
 
         Args:
             shape: the family's shape, with ``recompute`` and ``recompute_policy``; see ``shape_of``.
-            vocab_size: rows of the word table.
+            vocab_size: rows of the token embeddings.
             precision: ``float32``, or ``bfloat16`` (compute type; weights stay float32).
             seed: source of the initial weights.
             pooler: build dense + tanh on the first token, where the family has it.

@@ -1,4 +1,4 @@
-"""Ids that no table of the network has, found before training: looked up, they would be zeros without a word.
+"""Finds ids outside the network's tables before training: looked up, they would silently be zeros.
 
 In: a shape, the size of the vocabulary, encoded rows. Out: nothing, or one error that names every column.
 Knows nothing about tensors or how rows are made. Labels are the tasks' own and checked there.
@@ -27,7 +27,7 @@ def check_ids(
 
     Args:
         shape: of the network.
-        vocab_size: rows of the word table.
+        vocab_size: rows of the token embeddings.
         splits: encoded rows by the name of their split.
         limits: column -> how many ids the tokenizer has for it; where the shape knows the column, it decides.
         advice: what to do instead of changing a setting, where settings can no longer be changed.

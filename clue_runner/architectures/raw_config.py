@@ -1,6 +1,6 @@
 """A stranger's config.json, read value by value with all its problems collected.
 
-In: the JSON object and where it stands. Out: checked values, or one error that names every problem.
+In: the JSON object and its path. Out: checked values, or one error that names every problem.
 Knows nothing about families: which keys there are, and what they mean, their ``shape.py`` says.
 """
 

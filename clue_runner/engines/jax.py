@@ -231,7 +231,7 @@ class JaxEngine:
         return weights | self.state["average"] if averaged else weights
 
     def _run(self, weights: Tensors, batch: Tensors, key: Any | None, *, loss: bool) -> Any:
-        """Call the network with ``weights`` in the place of its variables."""
+        """Call the network with ``weights`` in place of its variables."""
         mapping = [(self.variables[name], value) for name, value in weights.items()]
         with keras.StatelessScope(state_mapping=mapping):
             return self._loss(batch, key) if loss else self.network.answer(batch)

@@ -11,7 +11,7 @@ from typing import Any
 
 from keras import ops
 
-SLOT = "slow"  # slow weights stand among what the rule keeps
+SLOT = "slow"  # slow weights are among what the rule keeps
 
 
 def is_due(step: Any, every: int) -> Any:

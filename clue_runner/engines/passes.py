@@ -17,7 +17,7 @@ from clue_runner.errors import UsageError
 from clue_runner.models.heads.base import NOISE
 
 # (function, tensor): the function's (loss, weight) at the tensor, and the loss's gradient there, which can be
-# differentiated once more.
+# differentiated again.
 Slope = Callable[[Callable[[Any], tuple[Any, Any]], Any], tuple[tuple[Any, Any], Any]]
 
 

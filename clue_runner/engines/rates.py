@@ -3,7 +3,7 @@
 In: stable names, settings. Out: a factor for each name. Knows nothing about tensors, rules or families.
 
 Depths as in BEiT (Bao and others 2022): embeddings lie below the first block, the head and a pooler above the
-last; each level down multiplies the rate by the decay once more. A block that serves every level has no depth
+last; each level down multiplies the rate by the decay again. A block that serves every level has no depth
 of its own, and counts as one level.
 """
 

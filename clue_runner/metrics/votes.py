@@ -21,7 +21,7 @@ Spans = tuple[tuple[int, int, float], ...]  # begin, end (exclusive), score
 
 @dataclass(frozen=True)
 class Evidence:
-    """Where an answer stands: ``passage`` counts from 0, characters ``start:end``, and the span's score."""
+    """The place of an answer: ``passage`` counts from 0, characters ``start:end``, and the span's score."""
 
     passage: int
     start: int
@@ -31,7 +31,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Voted:
-    """An answer, its vote, and where it stands, best place first."""
+    """An answer, its vote, and where it was found, best place first."""
 
     text: str
     vote: float

@@ -1,4 +1,4 @@
-"""When WebQA's kit takes two answers for the same: rules on what may stand around a word, lists of names.
+"""When WebQA's kit takes two answers for the same: rules on what may appear around a word, lists of names.
 
 In: two plain answers; the folder of the kit's lists, which are research data and never ship. Out: yes or no.
 Knows nothing about scores. The kit's lists are Python 2 files: their strings are read, nothing is run.
@@ -77,7 +77,7 @@ def _rules_allow(short: str, long: str, lists: FuzzyLists) -> bool:
 
 
 def _longer_forms(short: str, lists: FuzzyLists) -> Iterable[tuple[str, str, str]]:
-    """Yield (stem, what may stand before it, what may stand behind it)."""
+    """Yield (stem, what may appear before it, what may appear behind it)."""
     yield from ((short, "", suffix) for suffix in ANY_SUFFIX)
     if len(short) == 2:
         yield short, "", "座"

@@ -1,7 +1,7 @@
 """The encoder: embedded tokens, then the blocks, then the optional pooler.
 
 In: a mapping of token ids, segment ids and lengths, and what the tokens may see of each other.
-Out: one vector a token and one a row. Knows nothing about text, tasks, checkpoints or training; which parts
+Out: one vector per token and one a row. Knows nothing about text, tasks, checkpoints or training; which parts
 an encoder is made of is said by its family.
 """
 
@@ -43,7 +43,7 @@ class Backbone(Part):
         dtype_policy: ``float32`` or ``mixed_bfloat16``.
         shape: sizes, and what the backward pass computes again.
         embeddings: ``Embeddings``, or a layer called as they are.
-        blocks: in order; one block may stand in several places.
+        blocks: in order; one block may appear in several places.
         pooler: has dense + tanh on the first token; without it ``pooled`` is None.
 
     Attributes:

@@ -25,7 +25,7 @@ BASE = 10_000.0
 
 
 class RotaryPositions(Positions):
-    """Queries and keys turned by where their tokens stand."""
+    """Queries and keys rotated by the positions of their tokens."""
 
     in_attention = True
 

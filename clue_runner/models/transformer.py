@@ -160,7 +160,7 @@ def run_blocks(
     sum need not run again: its gradient does not need its value.
 
     Args:
-        blocks: in order; one block may stand in several places.
+        blocks: in order; one block may appear in several places.
         tokens: (rows * length, width).
         view: as in ``SelfAttention``.
         key: (2,) int32; None: inference, nothing is recomputed.

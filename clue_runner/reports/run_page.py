@@ -45,7 +45,7 @@ Say = Callable[..., str]
 
 @dataclass(frozen=True)
 class PageOptions:
-    """How a page is made: its language, and whether texts of the data set stand in it."""
+    """How a page is made: its language, and whether it shows texts of the data set."""
 
     language: Language
     texts: bool = True

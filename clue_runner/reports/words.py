@@ -34,7 +34,7 @@ def words(language: Language) -> dict[str, str]:
 def speaker(language: Language) -> Callable[..., str]:
     """Return ``say(key, **values)``, which gives the text of a key with its values in place.
 
-    A key that does not exist is a bug of ours, and fails.
+    A key that does not exist is our bug, and fails.
     """
     known = words(language)
 

@@ -1,6 +1,6 @@
 """Which point of a grid is run again: the one with the best mean dev score, the first of equals.
 
-In: the grid's items and where they stand. Out: the chosen point of each model and task, or why there is none
+In: the grid's items and their states. Out: the chosen point of each model and task, or why there is none
 yet. The best of many is higher than the truth, so its score is never reported. Knows nothing about files.
 """
 

@@ -30,7 +30,7 @@ def item_facts(run: Run, task: str, identity: Identity, *, code: str, precision:
     Args:
         run: the resolved settings.
         task: the card's name.
-        identity: data, vocabulary, pretrained weights and card.
+        identity: data, vocabulary, pre-trained weights and card.
         code: version and hash of the program.
         precision: what is computed in, ``auto`` resolved.
     """

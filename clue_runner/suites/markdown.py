@@ -13,6 +13,7 @@ from clue_runner.suites.words import (
     average_words,
     cell_row,
     chosen_words,
+    comparison_words,
     gate_words,
     row_words,
     summary,
@@ -30,6 +31,7 @@ def markdown(table: Collected) -> str:
     lines += ["", "Scores are in percent, of dev; std is the standard deviation over seeds (n - 1)."]
     notes = [average_words(one) for one in table.averages] + [gate_words(one) for one in table.gates]
     notes += [words for cell in table.cells if (words := chosen_words(cell))]
+    notes += [comparison_words(pair) for pair in table.pairs]
     lines += ["", *(f"- {_text(note)}" for note in notes)] if notes else []
     if table.failed:
         head = ("failed", "exit", "why")

@@ -22,7 +22,7 @@ from clue_runner.submission.objects import count_answers
 
 @dataclass(frozen=True)
 class WrittenSubmission:
-    """One official file and what is wrong with it; no problems: it may be sent."""
+    """One official file and its problems; without problems it may be submitted."""
 
     submission: Submission
     path: Path

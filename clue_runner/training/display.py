@@ -19,15 +19,15 @@ from clue_runner.training.prepare import SplitData
 
 
 def say_weights(console: Console, run: Run) -> None:
-    """Say where the weights come from; random ones must never be taken for a pretrained model."""
+    """Report where the weights come from; random ones must never be taken for a pre-trained model."""
     if run.model.init == "random":
-        console.say(f"model {run.model.name}: random weights, not a pretrained model")
+        console.say(f"model {run.model.name}: random weights, not a pre-trained model")
     else:
         console.say(f"model {run.model.name}: weights from {run.model.checkpoint}")
 
 
 def say_data(console: Console, card: Card, source: DataSource, data: SplitData) -> None:
-    """Say what the data is, and what is missing or unusual about it."""
+    """Report what the data is, and what is missing or unusual about it."""
     counts = " · ".join(f"{split} {len(records):,}" for split, records in data.records.items())
     console.say(f"data {source.label}: {counts}")
     if source.is_sample:

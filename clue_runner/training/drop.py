@@ -1,6 +1,6 @@
 """Going back to the best weights once, and on from there at a smaller learning rate.
 
-In: the train settings, how a run stands. Out: whether to go back, and the rate of an update.
+In: the train settings, the state of a run. Out: whether to go back, and the rate of an update.
 What is decided follows from the saved progress alone, so that a resumed run decides alike.
 Knows nothing about engines, files or tasks.
 

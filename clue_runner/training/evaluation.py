@@ -1,4 +1,4 @@
-"""Rows to answers: batches through the network without dropout, one prediction a record.
+"""Rows to answers: batches through the network without dropout, one prediction per record.
 
 In: an engine, rows, records. Out: predictions in file order; no full score tensor is ever kept.
 Knows nothing about run folders, training or what an answer means.
@@ -71,7 +71,7 @@ class Predictor:
         show: Callable[[int], None] = lambda done: None,
         stopped: Stopped = Stopped(),
     ) -> Predictions:
-        """Return one prediction a record, in file order.
+        """Return one prediction per record, in file order.
 
         Args:
             records: of one split.

@@ -65,7 +65,7 @@ class Hooks:
         evaluate: score dev with the present weights; may raise ``InterruptedRunError``.
         save: keep the present state; True: it is the best so far.
         event: note what happened.
-        show: tell the user how far it is: progress and what stands beside it.
+        show: tell the user how far it is: progress and what is shown beside it.
         drop: put the best weights back and forget the optimizer's moments.
         warn: tell the user and note a warning; further fields are for the note.
         reload: put the last saved state back, or begin again; return where that is.
@@ -99,13 +99,13 @@ class _Pending(Update):
 
 
 def total_updates(settings: TrainSettings, updates_per_epoch: int) -> int:
-    """Return how many updates a run has unless patience ends it."""
+    """Return how many updates the run has unless early stopping ends it."""
     total = settings.epochs * updates_per_epoch
     return min(total, settings.max_steps) if settings.max_steps else total
 
 
 class Loop:
-    """Runs updates from where ``progress`` stands until the run has ended."""
+    """Runs updates from ``progress`` until the run has ended."""
 
     def __init__(
         self,

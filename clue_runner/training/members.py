@@ -128,7 +128,7 @@ class Asker:
             member: the run.
             card: its task.
             backend: of this process: weights are the same for all backends.
-            console: where to speak.
+            console: where to print.
         """
         run = without_kernel(member.run.model_copy(update={"backend": backend}))
         # What memory was found to hold in training, or here.
@@ -146,7 +146,7 @@ class Asker:
         self._engine.set_state(member.best.tensors())
 
     def answer(self, records: Records[Any], signals: Signals, console: Console) -> Predictions:
-        """Return one prediction a record."""
+        """Return one prediction per record."""
         run = self._adapter.run
         rows = encode_records(self._adapter, records, self._tokenizer, cache=run.data.cache, warn=self._warn)
         split, limits = {records.split: rows}, self._tokenizer.id_limits

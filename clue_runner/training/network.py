@@ -94,7 +94,7 @@ def attention_choice(run: Run, *, gpu: bool, precision: str) -> Choice | None:
 
 
 def as_chosen(run: Run, choices: Choices) -> Run:
-    """Return the run with precision, compiler and form of attention as chosen, in the place of ``auto``."""
+    """Return the run with precision, compiler and form of attention as chosen, in place of ``auto``."""
     attention = {} if choices.attention is None else {"attention": choices.attention.value}
     train = run.train.model_copy(update={"precision": choices.precision.value, "jit": choices.jit.value})
     return run.model_copy(update={"model": run.model.model_copy(update=attention), "train": train})

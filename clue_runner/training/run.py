@@ -36,7 +36,7 @@ class Sitting:
     """What one process brings to a run, whether it begins or goes on.
 
     Args:
-        console: where to speak.
+        console: where to print.
         signals: asked between updates and batches.
         began: monotonic clock at the command's start.
         data_argument: what the user gave as ``--data``, for later commands.

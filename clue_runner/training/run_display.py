@@ -60,7 +60,7 @@ class RunDisplay(AbstractContextManager["RunDisplay"]):
         self._total = None
 
     def show(self, progress: Progress, shown: Mapping[str, Any]) -> None:
-        """Take in where the loop stands."""
+        """Take in the loop's progress."""
         if "evaluated" in shown:
             self._say_evaluation(shown["evaluated"], improved=bool(shown["improved"]))
             return

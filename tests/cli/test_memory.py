@@ -104,7 +104,7 @@ def test_a_folder_is_looked_at_before_a_backend_is_loaded(
     (tmp_path / "thesis.tex").write_text("", encoding="utf-8")
     outcome = clue(*AUTO, "--output", tmp_path)
     assert outcome.exit_code == 2
-    assert "the output folder holds other files" in outcome.stderr
+    assert "the output folder contains other files" in outcome.stderr
 
 
 def test_a_gpu_that_is_not_here_is_planned_for(clue: Clue, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ SAMPLE = Path(__file__).parents[2] / "tasks" / "afqmc" / "sample"
 SMALL = ("--model", "test", "--backend", BACKEND, "--set", "data.max_length=8")
 SMALL += ("--set", "data.limit_train=64", "--set", "data.limit_dev=32")
 SMALL += ("--set", "train.max_steps=2", "--set", "train.precision=float32")
+SMALL += ("--set", "model.num_layers=1")
 Clue = Callable[..., Any]
 
 
@@ -242,7 +243,7 @@ def test_a_labelled_file_is_scored_and_replaces_nothing(clue: Clue, place: Path,
     [
         (("--text", "a"), "one --text-pair for each --text"),
         (("--text", "a", "--text-pair", "b", "--text-pair", "c"), "1 --text, 2 --text-pair"),
-        (("--text-pair", "b"), "--text-pair goes with --text"),
+        (("--text-pair", "b"), "--text-pair needs --text"),
         (("--text", " ", "--text-pair", "b"), "empty"),
         (("--text", "a", "--text-pair", "b", "--split", "dev"), "--split"),
         (("--text", "a", "--text-pair", "b", "--data", "sample"), "--data"),

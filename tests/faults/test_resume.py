@@ -30,7 +30,7 @@ def unbroken(
     """A run that nothing has stopped."""
     whole = command(tmp_path_factory.mktemp("runs") / "unbroken", **settings)
     said = whole.finish()
-    assert said.startswith("model test: random weights, not a pretrained model\n")
+    assert said.startswith("model test: random weights, not a pre-trained model\n")
     metrics = json.loads((whole.folder / "metrics.json").read_text(encoding="utf-8"))
     assert (metrics["precision"], metrics["steps"]) == ("bfloat16", 20)
     assert metrics["padding_share"] > 0.02

@@ -111,7 +111,7 @@ class Shape(LearnedSizes):
 
     @classmethod
     def length_checks(cls, values: Mapping[str, Any], origins: Mapping[str, str]) -> Iterator[Problem]:
-        """Yield what is wrong with the table of positions; without it rows may be of any length."""
+        """Yield the problems of the table of positions; without it rows may be of any length."""
         if values["model.absolute"]:
             yield from super().length_checks(values, origins)
         elif values["model.positions"] == "hierarchical":

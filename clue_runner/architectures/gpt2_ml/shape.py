@@ -2,7 +2,7 @@
 
 In: values. Out: a frozen ``Shape``. Knows nothing about tensors; imports no Keras.
 Defaults are those of the release's configs (github.com/imcaspar/gpt2-ml, configs/mega.json); the epsilon
-stands in its code alone.
+is found in its code alone.
 """
 
 from __future__ import annotations

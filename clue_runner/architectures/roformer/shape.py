@@ -32,7 +32,7 @@ class Shape(EncoderSizes):
         default="1", description="2: no biases, norms that divide by the root mean square alone"
     )
     positions: Annotated[Literal["rotary"], NoTable] = Field(
-        default="rotary", description="query and key are turned by where their tokens stand"
+        default="rotary", description="query and key are rotated by the positions of their tokens"
     )
 
     @property

@@ -32,7 +32,7 @@ def technique_type(name: str) -> type[Technique]:
 
 
 def technique_settings() -> tuple[type[Section], ...]:
-    """Return the settings of every technique; all of them stand in the section ``train:`` of every run.
+    """Return the settings of every technique; all of them are in the section ``train:`` of every run.
 
     Raises:
         RuntimeError: a file's settings do not begin with its own name, or are on by default.
@@ -60,8 +60,8 @@ def make_technique(name: str, values: Mapping[str, object]) -> Technique:
 def make_techniques(values: Mapping[str, object]) -> tuple[Technique, ...]:
     """Return the techniques that are on, the outermost first.
 
-    Those around a micro-batch's gradients stand outside those inside its loss, and what calls the network
-    itself stands innermost; of one kind, the alphabet decides.
+    Those around a micro-batch's gradients are outside those inside its loss, and what calls the network
+    itself is innermost; of one kind, the alphabet decides.
 
     Args:
         values: settings of ``train:`` by name; a technique whose switch is None or missing is off.

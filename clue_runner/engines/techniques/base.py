@@ -67,7 +67,7 @@ class Loss(Protocol):
     def slope(self, batch: Mapping[str, Any], key: Any) -> tuple[Any, Any, Any]:
         """Return loss, weight, and the loss's gradient with respect to noise added to the embedded tokens.
 
-        The gradient, (rows, length, width) float32, can be differentiated once more.
+        The gradient, (rows, length, width) float32, can be differentiated again.
         """
 
 
@@ -75,9 +75,9 @@ class Technique:
     """One thing that training does otherwise; a subclass overrides what it needs of the three methods.
 
     Its settings are ``NAME``, the switch, None by default, and ``NAME_...``, where ``NAME`` is the file's;
-    they stand in the section ``train:``. A network that cannot have the technique is refused by ``prepare``.
+    they are in the section ``train:``. A network that cannot have the technique is refused by ``prepare``.
 
-    ``changes_loss`` says that ``loss`` is overridden: the technique then stands inside those that work on
+    ``changes_loss`` says that ``loss`` is overridden: the technique then is inside those that work on
     gradients. ``calls_network`` says that its loss calls ``inner.network`` and not ``inner``: several passes
     whose outputs it compares or feeds back. One such can be in a run.
 

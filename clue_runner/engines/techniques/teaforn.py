@@ -3,7 +3,7 @@
 The first pass is ordinary training. Each later one reads the outputs of the pass before it, one place later;
 the source stays as it is embedded, and positions are added in every pass. All predict the same target by the
 same layers, gradients flow through all passes, and the loss is the weighted sum of theirs, not divided by the
-weights. An output is the vector that the word table is multiplied with: as wide as a word's vector.
+weights. An output is the vector that the token embeddings are multiplied by: as wide as one of them.
 
 Source: Goodman, Ding and Soricut 2020, "TeaForN"; kexue.fm/archives/7818, whose form this is: inputs are
 shifted, and every pass predicts the whole target.
@@ -102,7 +102,7 @@ class TeaForN(Technique):
         return sum(totals[1:], start=totals[0]), weight
 
     def _read(self, network: Any, outputs: Any) -> Any:
-        """Return what the next pass reads in the place of words' vectors, in the shape of outputs."""
+        """Return what the next pass reads in place of words' vectors, in the shape of outputs."""
         from keras import ops
 
         if self.settings.teaforn_input == "hidden":

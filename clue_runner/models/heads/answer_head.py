@@ -145,7 +145,7 @@ class BorderAnswerHead(AnswerHead):
 
 
 def best_spans(scores: Any, text: Any, longest: int | None) -> dict[str, Any]:
-    """Return the ``CANDIDATES`` best spans of each row, best first, of equals the earlier one.
+    """Return the ``CANDIDATES`` best spans of each row, best first, the earlier one among equals.
 
     Args:
         scores: (rows, length, length) float32, first token, then last.

@@ -51,7 +51,7 @@ def test_settings() -> None:
     assert masking_of(model) == Masking(0.3, 0.5, 0.25, 0.25)
     for overrides, words in (
         (["model.mlm_split=0.8/0.1/0.2"], "must sum to 1"),
-        (["model.mlm_split=0.8,0.2"], "model.mlm_split has a value it cannot take"),
+        (["model.mlm_split=0.8,0.2"], "model.mlm_split has an invalid value"),
         (["model.mlm_correction=0.15"], "weights are random"),
     ):
         with pytest.raises(UsageError, match=words):

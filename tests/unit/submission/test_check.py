@@ -109,7 +109,7 @@ def test_true_without_quotes_is_told_from_an_unknown_label(card: Card) -> None:
 
 def test_the_other_version_is_recognised_by_count(card: Card, records: Records[Any]) -> None:
     messages = found(card, lines([1, 2, 3], LABELS[:3]), records)
-    assert "that is the number of test1.0, whose file is topics10_predict.json" in messages[0]
+    assert "that is the number for test1.0, whose file is topics10_predict.json" in messages[0]
 
 
 def test_the_other_version_is_recognised_by_ids(

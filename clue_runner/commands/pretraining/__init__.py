@@ -1,0 +1,1 @@
+"""What pre-training leaves behind: a checkpoint folder and its card."""
