@@ -58,7 +58,7 @@ def test_other_counts_in_train_make_the_data_incomplete(check: Check, line: Call
     assert report.ok and not report.complete
     (warning,) = report.warnings
     assert Path(warning.partition(" has ")[0]).is_file() and warning.endswith(
-        "/train.json has 2 records, the official one has 3"
+        "/train.json has 2 records, the official file has 3"
     )
 
 
@@ -69,7 +69,7 @@ def test_other_counts_in_test_are_said_but_training_data_is_complete(
     assert report.ok and report.complete
     (warning,) = report.warnings
     assert Path(warning.partition(" has ")[0]).is_file() and warning.endswith(
-        "/test.json has 1 records, the official one has 2"
+        "/test.json has 1 records, the official file has 2"
     )
 
 
@@ -109,7 +109,7 @@ def test_hidden_characters_are_named_by_code_point(check: Check, line: Callable[
         line("四\u3000\t\n", label="0"),
     ]
     (warning,) = check({"train.json": "\n".join(train)}).warnings
-    assert warning == "train: characters that no one sees: U+200B x2, U+2028 x1, U+0008 x1"
+    assert warning == "train: invisible characters: U+200B x2, U+2028 x1, U+0008 x1"
 
 
 def test_labels_that_never_occur_are_said(check: Check, line: Callable[..., str]) -> None:
