@@ -1,4 +1,4 @@
-"""What a family of networks offers, and how it is found: a folder of this room with three modules.
+"""Families of networks and how they are found: a folder beside this file with three modules.
 
     shape.py     Shape: sizes and options, ``from_config``, ``axes``          imports no Keras
     names.py     NAMES: the table of tensors                                  imports no Keras
@@ -43,7 +43,7 @@ class BaseShape(Section):
     """The sizes and options of a family; its fields are settings of ``model:``.
 
     Attributes:
-        num_layers: how often the repeated groups of the name table stand.
+        num_layers: how often the repeated groups of the name table occur.
         SIZES: fields that the weights decide; another value makes them meaningless.
         WAYS: fields that say how to compute and leave the result as it is; not stored with weights.
         LATER: fields that weights of earlier versions do not mention; those did what the default says.
@@ -137,7 +137,7 @@ class Architecture:
 
         Args:
             shape: the family's shape, with ``recompute`` and ``recompute_policy``; see ``shape_of``.
-            vocab_size: rows of the word table.
+            vocab_size: rows of the token embeddings.
             precision: ``float32``, or ``bfloat16`` (compute type; weights stay float32).
             seed: source of the initial weights.
             pooler: build dense + tanh on the first token, where the family has it.

@@ -1,6 +1,6 @@
-"""Open a checkpoint of any known layout and account for every tensor in it before one is used.
+"""Open a checkpoint of any known layout and account for every tensor before one is used.
 
-In: a path; what lies there is told from its files. Out: a ``Checkpoint``, or all problems at once.
+In: a path, whose files tell the layout. Out: a ``Checkpoint``, or all problems at once.
 Knows nothing about how networks are built.
 """
 
@@ -30,7 +30,7 @@ NO_POOLER_NOTICE = "the checkpoint has no pooler: with pooling 'pooler' a new on
 
 @dataclass(frozen=True)
 class _Opened:
-    """What a layout says before its tensors are matched."""
+    """A layout's description before its tensors are matched."""
 
     reader: TensorReader
     described: Described
@@ -42,15 +42,15 @@ def read_checkpoint(path: str | Path, *, heads: Sequence[str] = (), ignore: Sequ
 
     Args:
         path: its folder, or the prefix of a TensorFlow checkpoint.
-        heads: groups of pre-training in the family's table that are taken too, where they are there.
-        ignore: tensors to leave out beside those of the rules: names, or beginnings that end with ``.`` or
+        heads: pre-training heads in the family's table that are used too, if present.
+        ignore: tensors to leave out beside those of the rules: names, or prefixes that end with ``.`` or
             ``/``.
 
     Raises:
         CheckpointError: no such folder, no known layout, an unsupported family, or any tensor that is
             unmapped, missing, or of a wrong shape or type (all named at once).
         RefusedFileError: a malformed file.
-        StorageError: a file cannot be read just now.
+        StorageError: a file cannot be read now.
     """
     located = locate(path)
     folder = located.folder
@@ -111,7 +111,7 @@ def find_vocab(path: str | Path) -> tuple[Path, bool]:
     """Return the vocabulary of a checkpoint and whether its texts are lower-cased; opens no weights.
 
     Raises:
-        CheckpointError: it has none.
+        CheckpointError: there is none.
     """
     located = locate(path)
     vocab = vocabulary_file(located.folder)
@@ -165,9 +165,9 @@ def _refuse(plan: Plan, wanted: Wanted, located: Located, opened: _Opened) -> No
 
 
 def _notices(plan: Plan, wanted: Wanted) -> Iterator[str]:
-    """Yield what the user should know about the tensors."""
+    """Yield notices about the tensors for the user."""
     if plan.prefix:
-        yield f"all tensors are named below {plan.prefix}, which was left out"
+        yield f"all tensor names begin with {plan.prefix}, which was removed"
     if "pooler" in plan.absent:
         yield NO_POOLER_NOTICE
     ignored = [use.name for use in plan.report if use.rule == IGNORE_RULE]
@@ -177,4 +177,4 @@ def _notices(plan: Plan, wanted: Wanted) -> Iterator[str]:
         if not any(
             below(name, pattern) or below(name.removeprefix(plan.prefix), pattern) for name in ignored
         ):
-            yield f"model.ignore: the checkpoint has nothing called {pattern}"
+            yield f"model.ignore: the checkpoint has no tensor called {pattern}"

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: atomic writes, fsync, and disk faults as one error.
+"""Files that are complete or absent: atomic writes, fsync, and disk faults as one error.
 
 In: paths and bytes. Out: files. A reader never sees half a file, and a kill at any moment leaves the
 old content. Knows nothing about runs, checkpoints or tensors.
@@ -21,14 +21,14 @@ from clue_runner.errors import StorageError
 TEMPORARY = ".tmp-"  # leftovers of killed writers start with this; swept when a run starts
 
 _ADVICE = {
-    errno.ENOSPC: "free some space or take another disk with --output; then run the same command again",
+    errno.ENOSPC: "free some space or use another disk with --output; then run the same command again",
     errno.EDQUOT: "the quota is used up: free some space; then run the same command again",
-    errno.EACCES: "take a folder that you may write with --output",
-    errno.EPERM: "take a folder that you may write with --output",
-    errno.EROFS: "the disk is read-only: take another one with --output",
-    errno.ENOTDIR: "a part of the path is a file: take another folder with --output",
-    errno.ENAMETOOLONG: "take a shorter name with --output",
-    errno.EEXIST: "a file stands where a folder should be: take another folder with --output",
+    errno.EACCES: "choose a writable folder with --output",
+    errno.EPERM: "choose a writable folder with --output",
+    errno.EROFS: "the disk is read-only: use another one with --output",
+    errno.ENOTDIR: "a part of the path is a file: use another folder with --output",
+    errno.ENAMETOOLONG: "choose a shorter name with --output",
+    errno.EEXIST: "a file is in the way of a folder: name another folder with --output",
 }
 
 
@@ -43,7 +43,7 @@ def storage_error(error: OSError, path: Path) -> StorageError:
 
 @contextmanager
 def disk_faults(path: Path) -> Iterator[None]:
-    """Turn every ``OSError`` inside into a ``StorageError`` that names ``path``; so too what is no path."""
+    """Turn every ``OSError`` inside into a ``StorageError`` that names ``path``; impossible paths too."""
     try:
         yield
     except OSError as error:
@@ -54,7 +54,7 @@ def disk_faults(path: Path) -> Iterator[None]:
         raise StorageError(
             f"cannot write: not a path ({error})",
             where=ascii(str(path))[1:-1][:200],
-            next_step="take another folder with --output",
+            next_step="use another folder with --output",
         ) from error
 
 
@@ -69,7 +69,7 @@ def make_folder(path: Path) -> None:
 
 
 def probe_folder(path: Path) -> None:
-    """Create a folder where needed and prove that a file can be written there, before hours are spent.
+    """Create a folder if needed and verify that a file can be written there, before hours are spent.
 
     Raises:
         StorageError: it cannot.
@@ -115,7 +115,7 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 @contextmanager
 def temporary_beside(path: Path) -> Iterator[tuple[int, Path]]:
-    """Give an open new file in the folder of ``path``, as readable as the user's other files.
+    """Yield a new open file in the folder of ``path``, with the user's usual permissions.
 
     It is closed at the end, and removed where it still exists.
     """

@@ -43,7 +43,7 @@ class Answered:
         adapter: the task's, bound to the run's settings.
         records: labelled.
         predictions: one a record.
-        lengths: tokens of each record's longest row; None: not known.
+        lengths: tokens of each record's longest row; None: unknown.
     """
 
     adapter: Adapter

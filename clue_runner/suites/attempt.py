@@ -1,8 +1,8 @@
 """The one function that executes an item: all executors call it, wherever they run it.
 
 In: ``Work``, plain text. Out: a run folder with a result, and a record of every attempt. The run is a
-process of its own, ``clue train``, so that none that crashes takes another with it; the same call again
-continues. Nobody does an item twice: the kernel keeps its claim, and the lock of its run folder outlives a
+separate process, ``clue train``, so that a crash does not affect others; the same call again
+continues. No item runs twice: the kernel keeps its claim, and the lock of its run folder outlives a
 killed runner.
 Knows nothing about suites, executors or tables.
 """
@@ -28,7 +28,7 @@ from clue_runner.files.lock import FolderLock
 from clue_runner.suites.items import Work
 from clue_runner.suites.records import Attempt, Held, ItemPlace, Record, held, one_line
 
-# What another try can mend: memory taken by a neighbour, a disk, a signal from outside. Never 2 to 6: the
+# What another try can fix: memory taken by a neighbour, a disk, a signal from outside. Never 2 to 6: the
 # same settings, data and weights fail the same way again.
 HEALS = frozenset({7, 8, 130, 143})
 BUSY = 9  # somebody else is at it: waited for, not counted
@@ -188,7 +188,7 @@ def end_processes(seconds: float) -> None:
     """Let every run that this process has started save its state, and wait for that.
 
     Args:
-        seconds: how long at most; this may stand on top of the very call that waits for them.
+        seconds: how long at most; this may be called within the very call that waits for them.
     """
     running = list(_RUNNING)
     for process in running:

@@ -109,7 +109,7 @@ class Suite(Part):
 
 @dataclass(frozen=True)
 class SuiteFile:
-    """A suite, its name, and where each of its keys stands."""
+    """A suite, its name, and where each of its keys is."""
 
     name: str
     suite: Suite

@@ -1,7 +1,7 @@
 """Everything that a run has before its first step.
 
 In: settings, a card, a data source. Out: ``Inputs`` (files, read and checked; no backend is loaded), and from
-these a ``Setup`` (rows too, and on what the run computes). Rows are encoded once.
+these a ``Setup`` (with rows, and where the run computes). Rows are encoded once.
 Knows nothing about run folders, steps or argv.
 """
 
@@ -38,7 +38,7 @@ class Inputs:
         adapter: bound to both.
         source: where the data is from.
         data: the records of every split that is there.
-        checkpoint: the pretrained weights; None: random ones.
+        checkpoint: the pre-trained weights; None: random ones.
         tokenizer: the vocabulary at work.
     """
 
@@ -101,7 +101,7 @@ class Setup(Inputs):
         return build_engine(self.adapter, self.choices, vocab_size=self.vocab_size, engine=engine)
 
     def with_run(self, run: Run) -> Setup:
-        """Return the setup with settings that decide no row: numbers in the place of ``auto``."""
+        """Return the setup with settings that decide no row: numbers in place of ``auto``."""
         return replace(self, run=run, adapter=rebound(self.adapter, run))
 
 
@@ -110,7 +110,7 @@ def read_inputs(run: Run, card: Card, source: DataSource, console: Console) -> I
 
     Raises:
         DataError: missing or broken files.
-        CheckpointError: the pretrained weights or the vocabulary cannot be used.
+        CheckpointError: the pre-trained weights or the vocabulary cannot be used.
     """
     say_weights(console, run)
     adapter = load_adapter(card, run)

@@ -96,7 +96,7 @@ def test_changed_word_vectors_are_another_run(clue: Clue, trained: Path, tmp_pat
     assert asked.exit_code == 4 and "file of word vectors" in asked.stderr, asked.stderr
     assert not (tmp_path / "dev.jsonl").exists()
     again = clue(*command(trained))
-    assert again.exit_code == 0 and "already ended" in again.stdout
+    assert again.exit_code == 0 and "already finished" in again.stdout
 
 
 def test_a_plan_names_what_would_be_trained(clue: Clue, tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def test_wrong_word_vectors_are_refused(clue: Clue, tmp_path: Path, content: str
 def test_an_empty_vocabulary_is_refused(clue: Clue, tmp_path: Path) -> None:
     rare = [one.replace("min_count=1", "min_count=1000000") for one in SMALL]
     outcome = clue("train", "--task", "webqa", "--data", "sample", *rare, "--output", tmp_path / "run")
-    assert outcome.exit_code == 3 and "an empty vocabulary" in outcome.stderr
+    assert outcome.exit_code == 3 and "the vocabulary is empty" in outcome.stderr
 
 
 @pytest.mark.real_data

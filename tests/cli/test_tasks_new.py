@@ -172,7 +172,7 @@ def test_nothing_that_exists_is_written_over(clue: Clue, table: Path, there: str
     else:
         place.symlink_to(tmp_path / "nowhere")
     made = clue("tasks", "new", place, "--from", table)
-    assert made.exit_code == 2 and "nothing is written over" in made.stderr
+    assert made.exit_code == 2 and "nothing is overwritten" in made.stderr
     assert f"DIR {tmp_path / 'mine-2'}" in made.stderr
     assert there != "folder" or (place / "train.json").read_text(encoding="utf-8") == "mine"
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".tmp")]
@@ -181,10 +181,10 @@ def test_nothing_that_exists_is_written_over(clue: Clue, table: Path, there: str
 @pytest.mark.parametrize(
     ("content", "options", "exit_code", "said"),
     [
-        ("text,label\n" + "甲,1\n" * 20, (), 3, "one class only"),
+        ("text,label\n" + "甲,1\n" * 20, (), 3, "there is only one class"),
         ("text,label\n" + "".join(f"句{n},{n}.5\n" for n in range(20)), (), 3, "different labels in 20 rows"),
         ("text,label\n甲,1\n乙,0\n丙,1\n丁,0\n", (), 3, "too few examples for a dev and a test split"),
-        ("just words\n" * 20, (), 3, "no table"),
+        ("just words\n" * 20, (), 3, "not a table"),
         ("", (), 3, "an empty file"),
         ("<html>", (), 3, "a web page"),
         ("text,label\n甲,1\n", ("--label", "lable"), 2, "did you mean label?"),
@@ -207,7 +207,7 @@ def test_rows_left_out_are_said(clue: Clue, tmp_path: Path) -> None:
     (tmp_path / "own.csv").write_text("\n".join(lines), encoding="utf-8")
     made = clue("tasks", "new", tmp_path / "mine", "--from", tmp_path / "own.csv")
     assert made.exit_code == 0
-    assert "own.csv:103: a row of another width" in made.stderr and "own.csv:102: no text" in made.stderr
+    assert "own.csv:103: a row of a different width" in made.stderr and "own.csv:102: no text" in made.stderr
 
 
 def test_a_full_disk_leaves_nothing(clue: Clue, table: Path, monkeypatch: pytest.MonkeyPatch) -> None:

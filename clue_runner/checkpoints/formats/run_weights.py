@@ -1,4 +1,4 @@
-"""Weights that one of our runs saved, as a checkpoint that another run can begin from.
+"""Weights that one of our runs saved, as a checkpoint that another run can start from.
 
 In: a saved state's folder (weights.safetensors with a header, vocab.txt, perhaps ema.safetensors). Out: what
 the header says, and names, shapes and values under our own names; averaged weights where the run kept them,
@@ -82,12 +82,12 @@ class RunReader:
             listed = (self._listed or {}).get(path.name)
             if listed is not None and listed.sha256 != digest:
                 self._kept.clear()
-                raise _damaged(self._folder, f"{path.name} is not the file that its manifest lists")
+                raise _damaged(self._folder, f"{path.name} is not the file listed in its manifest")
         self._digests = found
         return found
 
     def release(self) -> None:
-        """Let go of the values that are kept."""
+        """Release the values kept."""
         self._kept.clear()
 
 
@@ -103,5 +103,5 @@ def _damaged(folder: Path, reason: str) -> CheckpointError:
     return CheckpointError(
         f"the saved state is damaged: {reason}",
         where=str(folder),
-        next_step="put a copy of it back where there is one, or train it again",
+        next_step="restore a backup, or train it again",
     )

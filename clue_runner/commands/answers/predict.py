@@ -1,6 +1,6 @@
-"""What ``clue predict`` was asked for: runs, splits or texts, places to write.
+"""What ``clue predict`` does: takes runs and splits or texts, writes answers where asked.
 
-In: the command's options as plain values. Out: prediction and submission files, and what was written.
+In: the command's options as plain values. Out: prediction and submission files, and a list of them.
 Knows nothing about argv or networks.
 """
 
@@ -54,7 +54,7 @@ class PredictRequest:
 
 
 def fulfil(request: PredictRequest, console: Console) -> dict[str, Any]:
-    """Answer what was asked for and write it; return the result event's content.
+    """Answer what was asked and write the answers; return the result event's content.
 
     Raises:
         ClueError: every user mistake.
@@ -72,7 +72,7 @@ def fulfil(request: PredictRequest, console: Console) -> dict[str, Any]:
     remembered = remembered_data(members[0].folder.path)
     if wanted is not None and wanted.name != card.name:
         card, remembered = borrowed_card(wanted, card), None
-        home = RunFolder(home.path / wanted.name)  # beside the run's own answers, never over them
+        home = RunFolder(home.path / wanted.name)  # beside the run's own answers, never in their place
     adapter = load_adapter(card, members[0].run)
     question = read_question(adapter, remembered, request, console)
     writer = Writer(members, adapter, question, home, _place(request), console)
@@ -89,10 +89,10 @@ def fulfil(request: PredictRequest, console: Console) -> dict[str, Any]:
 def read_question(
     adapter: Adapter, remembered: str | None, request: PredictRequest, console: Console
 ) -> Question:
-    """Return the records that are to be answered; ``remembered`` is the ``--data`` that the run was given.
+    """Return the records to answer; ``remembered`` is the ``--data`` that the run was given.
 
     Raises:
-        UsageError: texts that are none for the task.
+        UsageError: texts that do not suit the task.
         DataError: no such file, or no test file in the data.
     """
     if request.text:
@@ -106,7 +106,7 @@ def read_question(
 def answer_all(
     members: Sequence[Member], adapter: Adapter, question: Question, signals: Signals, console: Console
 ) -> dict[str, Predictions]:
-    """Return the answers to every split: one run's, or several runs' joint ones."""
+    """Return the answers to every split: those of one run, or the joint ones of several."""
     backend = members[0].run.backend
     collected: dict[str, list[Predictions]] = {name: [] for name in question.records}
     for member in members:
@@ -122,7 +122,7 @@ def answer_all(
 
 @dataclass
 class Writer:
-    """Writes answers where they belong, and says what was written.
+    """Writes answers where they belong, and reports what was written.
 
     Args:
         output: ``--output``; None: the run's own folder; ``-``: standard output.
@@ -136,7 +136,7 @@ class Writer:
     console: Console
 
     def prepare(self, stack: ExitStack) -> None:
-        """Lock or make the place that is written to, before anything is computed.
+        """Lock or make the place to write to, before anything is computed.
 
         Raises:
             BusyError: another process writes there.
@@ -174,21 +174,21 @@ class Writer:
         }
 
     def _note_ensemble(self, result: Mapping[str, Any]) -> None:
-        """Write who answered together; of a borrowed head the folder lies inside the ensemble's."""
+        """Write which runs answered together; with a borrowed head, inside the ensemble's folder."""
         folder = ensemble_folder(self.members)
         is_own = folder.path == self.home.path
         noted = note_members(
             folder, self.members, dict(result) if is_own and result.get("split") == "dev" else None
         )
         if is_own and noted.dev is None:
-            self.console.say("the joint dev score is not known yet: the same command with --split dev")
+            self.console.say("the joint dev score is not known yet: run the same command with --split dev")
 
     def _writes_home(self) -> bool:
-        """Return whether the run's own folder is written to; answers to ``--text`` are only said."""
+        """Return whether the run's own folder is written to; answers to ``--text`` are only printed."""
         return self.output is None and TEXTS not in self.question.records
 
     def _write_split(self, name: str, predictions: Predictions, files: list[Path]) -> dict[str, Any]:
-        """Write the answers to one split or file; return what the result says of them."""
+        """Write the answers to one split or file; return their part of the result."""
         result: dict[str, Any] = {}
         question, records = self.question, self.question.records[name]
         rows: list[dict[str, Any]] = []
@@ -216,7 +216,7 @@ class Writer:
         return result | self._scored(name, predictions, records)
 
     def _scored(self, name: str, predictions: Predictions, records: Records[Any]) -> dict[str, Any]:
-        """Score what has labels, and say so; return what the result says of it."""
+        """Score what has labels and print the score; return its part of the result."""
         question = self.question
         if question.is_test or TEXTS in question.records:
             return {}
@@ -229,7 +229,7 @@ class Writer:
         wanted = {record.id for record in gold.items}
         scored = [one for one in predictions if one.id in wanted]
         if [one.id for one in scored] != [record.id for record in gold.items]:
-            self.console.warn(f"{records.shown}: ids stand twice, so that it is not scored")
+            self.console.warn(f"{records.shown}: not scored, since it has duplicate ids")
             return {}
         return self._say_scores(records.file, self.adapter.score(scored, gold), "the file has labels: ")
 
@@ -256,22 +256,22 @@ class Writer:
         )
 
     def _write_single_submission(self, answers: Mapping[str, Predictions]) -> WrittenSubmission:
-        """Write the one official file of the test splits to a place of the user's choice."""
+        """Write the one official file of the test splits to the user's path."""
         card, output = self.adapter.card, self.output or Path()
         wanted = [one for one in card.submissions if one.split in answers]
         if len(wanted) != 1:
             raise UsageError(
-                f"--output names one file, and {card.name} has {len(wanted)} official ones",
+                f"--output names one file, but {card.name} has {len(wanted)} official files",
                 received=str(output),
                 allowed=", ".join(one.file for one in wanted) or "none",
-                next_step="leave --output out: each is written under its official name",
+                next_step="omit --output: each is written under its official name",
             )
         split = wanted[0].split
         records, sample = self.question.records[split], self.question.source.is_sample
         return write_submission(output, self.adapter, wanted[0], answers[split], records, sample=sample)
 
     def _say_official(self, official: Sequence[WrittenSubmission]) -> None:
-        """Say what was written for the leaderboard, and whether it would be accepted."""
+        """Report what was written for the leaderboard, and whether it would be accepted."""
         for one in official:
             verdict = (
                 "not accepted: " + str(one.problems[0]) if one.problems else "accepted by clue submit check"
@@ -289,12 +289,12 @@ def _place(request: PredictRequest) -> Path | None:
 
 
 def _refuse_contradictions(request: PredictRequest, console: Console) -> None:
-    """Refuse options that are each allowed and cannot go together."""
+    """Refuse options that are allowed on their own but not together."""
     if request.text_pair and not request.text:
-        raise UsageError("--text-pair goes with --text", next_step="give the first text of each pair too")
+        raise UsageError("--text-pair needs --text", next_step="give the first text of each pair too")
     if request.text and (request.split is not None or request.data is not None):
         raise UsageError(
-            "--text is what is to be answered, and so is "
+            "--text gives what to answer, and so does "
             + ("--split" if request.split is not None else "--data"),
             next_step="give one of them",
         )

@@ -18,7 +18,7 @@ from clue_runner.suites.suite import SuiteFile
 
 
 def refuse_mistakes(file: SuiteFile, wishes: Sequence[Wish], resolve: Callable[[Wish], object]) -> None:
-    """Refuse a suite that cannot be meant.
+    """Refuse a suite with mistakes.
 
     Raises:
         UsageError: with every mistake.
@@ -44,7 +44,7 @@ def find_mistakes(
     """
     problems: list[Problem] = []
     steps: list[str] = []
-    unknown: set[str] = set()  # a name that means nothing is one mistake, in however many runs
+    unknown: set[str] = set()  # an unknown name is one mistake, however many runs use it
     for wish in wishes:
         names = ((wish.model.name, find_model, _model_line), (wish.task.name, find_card, _task_line))
         for name, find, line in names:
@@ -79,7 +79,7 @@ def _findings(error: ClueError) -> tuple[Problem, ...]:
 
 
 def _model_line(file: SuiteFile, wish: Wish) -> str:
-    """Return the line of a model; one that the command line put in its place has none."""
+    """Return the line of a model; one from the command line has none."""
     if wish.model.name in str(file.document.values["models"]):
         return file.where("models", file.suite.models.index(wish.model))
     return "--model"

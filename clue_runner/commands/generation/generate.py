@@ -1,4 +1,4 @@
-"""``clue generate``: a decoder goes on with a text, shown while it is written.
+"""``clue generate``: a decoder continues a text, shown while it is written.
 
 In: the command's options as plain values. Out: the continuations, streamed, and as one mapping.
 Knows nothing about argv, files of weights or networks.
@@ -48,7 +48,7 @@ class GenerateRequest:
 
     @property
     def sampling(self) -> Sampling:
-        """Return how tokens are drawn."""
+        """Return how tokens are sampled."""
         return Sampling(
             self.temperature,
             self.top_k,
@@ -81,7 +81,7 @@ def fulfil(request: GenerateRequest, console: Console) -> dict[str, Any]:
     loaded = load(checkpoint, backend=request.backend, device=request.device, precision=request.precision)
     ids, end = loaded.ids(request.prompt), loaded.end_id(request.stop)
     _check_length(request, ids, loaded)
-    console.rows_on_stdout = True  # the text is what other programs read; all else goes to stderr
+    console.rows_on_stdout = True  # other programs read the text; everything else goes to stderr
     console.say(f"{checkpoint.folder.name} on {loaded.described}")
     started = time.monotonic()
     write = _beams if request.beam is not None else _samples
@@ -100,7 +100,7 @@ def fulfil(request: GenerateRequest, console: Console) -> dict[str, Any]:
 
 
 def written(request: GenerateRequest, decoder: Decoder, ids: list[int], end: int) -> Iterator[Written]:
-    """Yield the tokens of all continuations as they are drawn; the end token is yielded too.
+    """Yield the tokens of all continuations as they are sampled, including the end token.
 
     A continuation is a function of the seed and its number: with more of them, the first stay the same up to
     the last bits of the logits.
@@ -130,7 +130,7 @@ def written(request: GenerateRequest, decoder: Decoder, ids: list[int], end: int
 def _samples(
     request: GenerateRequest, loaded: Loaded, ids: list[int], end: int, console: Console
 ) -> tuple[list[str], int]:
-    """Draw the continuations; the first is shown token by token, the others when all are written."""
+    """Sample the continuations; the first is shown token by token, the others when all are complete."""
     joiners = [Joiner(request.prompt) for _ in range(request.samples)]
     decoder, count = Decoder(loaded), 0
     show = _shower(console)
@@ -151,7 +151,7 @@ def _samples(
 def _beams(
     request: GenerateRequest, loaded: Loaded, ids: list[int], end: int, console: Console
 ) -> tuple[list[str], int]:
-    """Search the most probable continuations; shown when they are found, best first."""
+    """Search for the most probable continuations; shown when found, best first."""
     from keras import ops
 
     from clue_runner.models.decoding.beam import Beam
@@ -178,7 +178,7 @@ def _beams(
 
 
 def _shower(console: Console) -> Callable[[str], None]:
-    """Return what shows text as it grows: nothing with ``--json``, whose last line holds all of it."""
+    """Return the callback that shows text as it grows; with ``--json`` the last line holds all of it."""
     return (lambda text: None) if console.json else console.rows
 
 
@@ -202,7 +202,7 @@ def _check(request: GenerateRequest) -> None:
             "--no-repeat": request.no_repeat is not None,
         }
         problems += [
-            Problem("beam search draws nothing and limits no repetition", name)
+            Problem("beam search does not sample and does not limit repetition", name)
             for name, given in drawn.items()
             if given
         ]
@@ -217,13 +217,13 @@ def _check(request: GenerateRequest) -> None:
 
 
 def _check_length(request: GenerateRequest, ids: list[int], loaded: Loaded) -> None:
-    """Refuse a prompt without tokens, or a text that the positions do not reach."""
+    """Refuse a prompt without tokens, or a text longer than the model's positions."""
     if not ids:
         raise UsageError("the prompt has no token of the model's vocabulary", where="--prompt")
     total = len(ids) + request.max_length
     if total > loaded.limit:
         raise UsageError(
-            "prompt and continuation are longer than the model's positions",
+            "prompt and continuation together exceed the model's positions",
             where="--max-length",
             received=f"{len(ids)} + {request.max_length} tokens",
             allowed=f"{loaded.limit} in all",

@@ -136,7 +136,7 @@ def test_each_shape_is_read_alike(shaped: Shaped) -> None:
         (b'{"a": "NaN",\n"b": NaN}', "p:2: NaN or Infinity is not JSON"),
         (b'{"a": "x",\n"b": 1e999}', "p:2: NaN or Infinity is not JSON, got 1e999"),
         (b'{"id": 1, "label": 1e999}\n{"id": 2, "label": 0}\n', "p:1: NaN or Infinity"),
-        (b'{"a": "x"', "the file is cut in the middle"),
+        (b'{"a": "x"', "the file is cut off in the middle"),
         (b'{"id": 1, "label": "a"}\n{"id": 2, "lab', "p:2: the line is not JSON"),
         (b'{"id": ' + b"1" * 5000 + b', "label": "a"}\n' * 2, "a number of more than 1,000 digits"),
         (b'{"a": ' + b"1" * 5000 + b"}", "a number of more than 1,000 digits"),
@@ -190,10 +190,10 @@ def test_answers_are_judged_with_their_records() -> None:
     )
     text = Records("dev", [EntityRecord(0, "北京", (), 1)], "dev.json", "", 1)
     cases: list[tuple[str, Records[Any], Any, Any, str]] = [
-        ("c3", choice, "1-1", 2, "the index names no choice, got 2 (allowed: 0 to 1)"),
+        ("c3", choice, "1-1", 2, "the index is not a choice, got 2 (allowed: 0 to 1)"),
         ("c3", choice, "1-1", "乙", "write 1"),
-        ("chid", cloze, 0, {"#idiom1#": 2}, "the index names no choice"),
-        ("cluener", text, 0, {"address": {"南京": [[0, 1]]}}, "a span does not hold its surface"),
+        ("chid", cloze, 0, {"#idiom1#": 2}, "the index is not a choice"),
+        ("cluener", text, 0, {"address": {"南京": [[0, 1]]}}, "a span does not match its surface"),
     ]
     for task, records, name, value, says in cases:
         findings = Findings("p")

@@ -207,5 +207,5 @@ def test_a_folder_that_refuses_is_the_items_own_failure(work: Work, children: Ca
     assert attempt(work) == 2
     record = ItemPlace(work.place).record()
     assert record is not None
-    assert "a file called lock stands in the folder" in str(record.attempts[-1].reason)
+    assert "a file called lock is in the folder" in str(record.attempts[-1].reason)
     assert not started

@@ -200,7 +200,7 @@ def test_not_a_number_names_step_epoch_and_last_good_loss_and_saves_nothing(
 ) -> None:
     one = bench("train.save_steps=1")
     one.engine.not_finite_at = 5
-    with pytest.raises(NotFiniteError, match=r"step 6, epoch 2 \(last good loss: 0\.2\)") as caught:
+    with pytest.raises(NotFiniteError, match=r"step 6, epoch 2 \(last finite loss: 0\.2\)") as caught:
         one.go()
     assert caught.value.exit_code == 6
     assert max(state["step"] for state, _, _ in one.saved) == 5
