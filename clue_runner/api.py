@@ -1,4 +1,4 @@
-"""The program as Python calls, with the names and options of the commands.
+"""The commands as Python functions, with the same names and options.
 
 In: plain values. Out: results as dictionaries, an encoder on numpy arrays, a tokenizer.
 Knows nothing about argv or how the work is done. Every heavy import waits for the call.
@@ -53,7 +53,7 @@ def predict(*, quiet: bool = False, **options: Any) -> dict[str, Any]:
             ``text_pair``, ``data``, ``output``.
 
     Returns:
-        The result event: what was answered and which files were written.
+        The result event: the answers and the files written.
 
     Raises:
         ClueError: every user mistake.
@@ -119,7 +119,7 @@ def generate(*, quiet: bool = True, **options: Any) -> dict[str, Any]:
 def bench(
     command: Literal["plan", "run", "collect"], suite: str | Path, *, quiet: bool = False, **options: Any
 ) -> dict[str, Any]:
-    """Do what ``clue bench plan``, ``run`` or ``collect`` does.
+    """Do what ``clue bench plan``, ``clue bench run`` or ``clue bench collect`` does.
 
     Args:
         command: which of them.
@@ -129,10 +129,10 @@ def bench(
             ``index``, ``workers``; of ``collect``: ``runs`` (folders); of both: ``markdown``, ``junit``.
 
     Returns:
-        The plan, or what collected.json holds; with ``index`` what became of the item.
+        The plan, or what collected.json holds; with ``index`` the outcome of the item.
 
     Raises:
-        ClueError: every user mistake; failed items and gates that are not passed, after all is written.
+        ClueError: every user mistake; failed items and failed gates, after everything is written.
     """
     from importlib import import_module
 
@@ -140,7 +140,7 @@ def bench(
     from clue_runner.console import Console
 
     if command not in {"plan", "run", "collect"}:
-        raise UsageError("no such command of bench", received=command, allowed="plan, run, collect")
+        raise UsageError("bench has no such command", received=command, allowed="plan, run, collect")
     request = _request(BenchRequest, {**options, "suite": str(suite)}, lists=("model", "runs"))
     request = replace(request, model=[str(name) for name in request.model])
     done: dict[str, Any] = import_module(f"clue_runner.commands.bench.{command}").fulfil(
@@ -161,15 +161,15 @@ def load_backbone(
 
     Args:
         path: a Google or Hugging Face checkpoint's folder, a TensorFlow prefix, or a run folder.
-        backend: None takes the one that is loaded, else $KERAS_BACKEND, else TensorFlow.
-        precision: type that it computes in; weights stay float32.
-        ignore: tensors of another head to leave out: names, or beginnings that end with ``.`` or ``/``.
+        backend: None: the one that is loaded, else $KERAS_BACKEND, else TensorFlow.
+        precision: the type of its computation; weights stay float32.
+        ignore: tensors of another head to leave out: names, or prefixes that end with ``.`` or ``/``.
         options: ``model.*`` settings that leave the weights alone, e.g. ``activation="gelu_tanh"``, or
             ``positions="hierarchical"`` for rows longer than the position table.
 
     Raises:
         CheckpointError: as ``read_checkpoint``.
-        UsageError: an unknown or impossible option, or a backend that is not there.
+        UsageError: an unknown or impossible option, or a backend that is not installed.
     """
     from clue_runner.architectures.settings import build_backbone
     from clue_runner.checkpoints.encoder import LoadedBackbone
@@ -241,7 +241,9 @@ def _settings(checkpoint: Checkpoint, options: dict[str, Any]) -> ModelSettings:
         if options[name] != own[name]
     ]
     if problems:
-        raise UsageError("the options do not fit", where=str(checkpoint.folder), problems=problems)
+        raise UsageError(
+            "the options do not fit the checkpoint", where=str(checkpoint.folder), problems=problems
+        )
     default = default_layer().values
     base = {name: default[f"model.{name}"] for name in ModelSettings.model_fields}
     try:
@@ -258,10 +260,10 @@ def _settings(checkpoint: Checkpoint, options: dict[str, Any]) -> ModelSettings:
 
 
 def _request(kind: type[Request], options: dict[str, Any], *, lists: tuple[str, ...]) -> Request:
-    """Return a command's request; one text or path in the place of a list is a list of one.
+    """Return a command's request; one text or path in place of a list is a list of one.
 
     Raises:
-        UsageError: an option that the command has not, or something else than text in a list.
+        UsageError: an option that the command does not have, or something other than text in a list.
     """
     allowed = [field.name for field in fields(cast(Any, kind))]
     found = dict(options)

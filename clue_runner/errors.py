@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Problem:
-    """One finding: ``where`` is ``file:line``, a key or a path; ``fix`` is the command that mends it."""
+    """One finding: ``where`` is ``file:line``, a key or a path; ``fix`` is the command that corrects it."""
 
     what: str
     where: str | None = None
@@ -39,7 +39,7 @@ class ClueError(Exception):
 
     Args:
         what: the headline, one line, no full stop.
-        problems: the single findings under the headline; may be empty.
+        problems: the individual findings under the headline; may be empty.
         next_step: what to do or to run next.
     """
 
@@ -55,7 +55,7 @@ class ClueError(Exception):
         problems: Sequence[Problem] = (),
         next_step: str | None = None,
     ) -> None:
-        """Store the parts; ``where``, ``received`` and ``allowed`` describe the headline itself."""
+        """Store the parts; ``where``, ``received`` and ``allowed`` belong to the headline."""
         self.headline = Problem(what, where, received, allowed)
         self.problems = tuple(problems)
         self.next_step = next_step
@@ -73,7 +73,7 @@ class ClueError(Exception):
 
 
 class UsageError(ClueError):
-    """A command line or configuration that cannot be meant (exit 2)."""
+    """A command line or configuration that is invalid (exit 2)."""
 
     exit_code = 2
 

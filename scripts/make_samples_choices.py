@@ -85,7 +85,7 @@ def _number(passages: list[Any], *, shuffled: Draw | None) -> None:
 
 
 def chid(card: Card) -> dict[str, bytes]:
-    """Return file name -> bytes of records and of answers; no group of texts stands twice."""
+    """Return file name -> bytes of records and of answers; no group of texts appears twice."""
     words = read_yaml(WORDINGS / "chid.yaml").values
     draw = Draw("clue-runner chid")
     seen: set[str] = set()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support.graphs import leave_graphs_as_written
 from support.xla import fast_flags
 
 if TYPE_CHECKING:
@@ -18,10 +19,18 @@ if TYPE_CHECKING:
 # What loads a backend runs once for each; everything else runs in the first pass alone.
 LOADS_A_BACKEND = ("unit/models", "unit/training", "unit/engines", "unit/memory", "unit/architectures")
 LOADS_A_BACKEND += ("contracts/test_new_architecture", "unit/test_api", "faults", "peer")
-LOADS_A_BACKEND += ("cli/test_train", "cli/test_predict", "cli/test_choice_tasks", "cli/test_entity_task")
-LOADS_A_BACKEND += ("cli/test_ask", "cli/test_generate", "cli/test_probe", "unit/probe")
-# Files beside these whose tests read and write plain arrays and text: one pass shows all.
+LOADS_A_BACKEND += (
+    "cli/test_train",
+    "cli/test_entity_task",
+    "cli/test_generate",
+    "cli/test_pretrain",
+    "cli/test_probe",
+    "unit/probe",
+)
+# Files beside these whose tests read and write plain arrays and text, or whose faults strike outside the
+# backend (files, streams, signals between two steps): one pass shows all.
 LOADS_NONE = ("faults/test_data_paths", "unit/architectures/test_check_ids", "unit/engines/test_gpus")
+LOADS_NONE += ("faults/test_failures", "faults/test_streams")
 LOADS_NONE += tuple(
     f"unit/training/test_{name}"
     for name in ("answers", "display", "job", "members", "out_of_memory", "run_display", "schedules")
@@ -47,6 +56,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.backend)
     # what takes long first, so that no worker is left with it at the end (the sort keeps a file together)
     items.sort(key=lambda item: "backend" not in item.keywords)
+
+
+@pytest.fixture(scope="session")
+def _graphs_as_written() -> None:
+    leave_graphs_as_written()
+
+
+@pytest.fixture(autouse=True)
+def _quick_graphs(request: pytest.FixtureRequest) -> None:
+    """Compute as ``support.graphs`` says where a backend is loaded anyway."""
+    if "backend" in request.node.keywords:
+        request.getfixturevalue("_graphs_as_written")
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""What adapters answer with: predictions and scores.
+"""The results of adapters: predictions and scores.
 
 In: nothing. Out: frozen dataclasses without tensors. Knows nothing about tasks, files or pages.
 """
@@ -25,7 +25,7 @@ class Prediction:
         probability: of the answer, where there is one.
         probabilities: of all labels or choices; what an ensemble averages.
         alternatives: the best answers with their probabilities, best first, where a task lists such.
-        evidence: where the answer stands, best place first: passage number, first character, end (exclusive),
+        evidence: the answer's places, best first: passage number, first character, end (exclusive),
             score.
         left_out: answers of this record that a limit left out.
     """

@@ -27,7 +27,7 @@ class Entry:
     """One tensor under its names, the block's number filled in.
 
     Args:
-        ours: name in our states, stable for ever.
+        ours: name in our states, stable forever.
         google: name in a TensorFlow checkpoint.
         hugging_face: name without the family's prefix.
         axes: axes in our order, which is Google's too: a kernel is (in, out).
@@ -61,6 +61,10 @@ class Entry:
         """Return the shape in our layout."""
         return tuple(axes[axis] for axis in self.axes)
 
+    def shape_beside(self, axes: Axes, stored: Sequence[int]) -> tuple[int, ...]:
+        """Return the shape in our layout; an axis that the network's shape does not decide is as stored."""
+        return self.shape({**dict(zip(self.axes, stored, strict=False)), **axes})
+
 
 @dataclass(frozen=True)
 class Group:
@@ -84,7 +88,7 @@ class Group:
 
     @property
     def repeated(self) -> bool:
-        """Return whether it stands once a block."""
+        """Return whether it occurs once per block."""
         return "{i}" in self.prefixes[0]
 
     def entries(self, num_layers: int) -> Iterator[Entry]:
@@ -210,7 +214,7 @@ class NameTable:
 
 
 def below(name: str, pattern: str) -> bool:
-    """Return whether ``name`` is ``pattern``, or stands below it where that ends with ``/`` or ``.``.
+    """Return whether ``name`` is ``pattern``, or lies below it where that ends with ``/`` or ``.``.
 
     ``{i}`` in the pattern stands for a number.
     """

@@ -1,4 +1,4 @@
-"""Write a checkpoint anew in a publisher's layout, and prove that what was written is what was read.
+"""Write a checkpoint in a published layout, and verify that the written values equal those read.
 
 In: a path, a new folder, a layout. Out: the folder, with config, weights and vocabulary, all or nothing.
 Values keep the type that they are stored in. Knows nothing about single families.
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
@@ -37,11 +38,13 @@ from clue_runner.tokens.tokenizer_json import TOKENIZER_JSON
 from clue_runner.tokens.vocabulary import read_vocabulary_file
 
 Target = Literal["huggingface", "tensorflow"]
+NumberType = Literal["float32", "bfloat16"]
+_TYPES: Mapping[NumberType, Any] = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16}
 LAYOUTS: Mapping[Target, Layout] = {"huggingface": "huggingface", "tensorflow": "google"}
-PREFIX = "model.ckpt"  # of a TensorFlow checkpoint, as the publishers call theirs
-# What a config of transformers says about programs, not about the network.
+PREFIX = "model.ckpt"  # of a TensorFlow checkpoint, as usual for published ones
+# Keys of transformers' configs about programs, not about the network.
 OF_PROGRAMS = ("architectures", "transformers_version", "dtype", "torch_dtype", "auto_map")
-ABSENT = "no-"  # a rule of this name says that a part is not there
+ABSENT = "no-"  # a rule whose name begins so states that a part is absent
 
 
 @dataclass(frozen=True)
@@ -49,11 +52,11 @@ class Exported:
     """What was written.
 
     Args:
-        checkpoint: that was read.
-        folder: where it lies now.
+        checkpoint: the one that was read.
+        folder: the new folder.
         tensors: how many, and ``parameters``: how many numbers.
-        left_out: rule -> tensors that were not taken along.
-        notices: what the user should know.
+        left_out: rule -> tensors that were not written.
+        notices: messages for the user.
     """
 
     checkpoint: Checkpoint
@@ -64,31 +67,41 @@ class Exported:
     notices: tuple[str, ...]
 
 
-def export(source: str | Path, folder: Path, to: Target, option: str) -> Exported:
+def export(
+    source: str | Path,
+    folder: Path,
+    to: Target,
+    option: str,
+    *,
+    number_type: NumberType | None = None,
+    beside: Mapping[str, bytes] | None = None,
+) -> Exported:
     """Write the checkpoint at a path into a new folder.
 
     Args:
         source: as ``read_checkpoint`` takes it.
         folder: new, or empty.
-        to: whose layout.
-        option: what the user calls the folder.
+        to: the layout.
+        option: the option that names the folder.
+        number_type: type of the written tensors; None: as stored.
+        beside: further files of the folder, such as a card.
 
     Raises:
         CheckpointError: the source cannot be used or written in this layout, or TensorFlow is missing.
-        UsageError: something is in the folder.
+        UsageError: the folder is not empty.
         StorageError: it cannot be written; nothing is left behind.
     """
     checkpoint = open_whole(source)
     layout = LAYOUTS[to]
-    tensors = _tensors(checkpoint, layout)
-    files = _config(checkpoint, source, layout) | _tokenizer(checkpoint, layout)
+    tensors = _tensors(checkpoint, layout, number_type)
+    files = _config(checkpoint, source, layout) | _tokenizer(checkpoint, layout) | dict(beside or {})
 
     def write(site: Path) -> None:
         if layout == "google":
             write_google(site / PREFIX, tensors)
         else:
             save_file(tensors, site / SINGLE, metadata={"format": "pt"})
-        _prove(checkpoint, site)
+        _prove(checkpoint, site, number_type)
 
     write_new_folder(folder, files, option, prove=write)
     rules = (use.rule for use in checkpoint.report if use.rule and not use.rule.startswith(ABSENT))
@@ -104,11 +117,11 @@ def export(source: str | Path, folder: Path, to: Target, option: str) -> Exporte
 
 
 def open_whole(path: str | Path) -> Checkpoint:
-    """Open a checkpoint with the heads of pre-training that it has.
+    """Open a checkpoint with its pre-training heads.
 
     Raises:
         CheckpointError: as ``read_checkpoint``; or such a head has an output layer of its own, which no
-            layout can hold beside the word table.
+            layout can hold beside the token embeddings.
     """
     names = read_checkpoint(path).architecture.names
     heads = [group.name for group in names.groups if group.part == "head"]
@@ -117,7 +130,9 @@ def open_whole(path: str | Path) -> Checkpoint:
     return checkpoint
 
 
-def _tensors(checkpoint: Checkpoint, layout: Layout) -> dict[str, NDArray[Any]]:
+def _tensors(
+    checkpoint: Checkpoint, layout: Layout, number_type: NumberType | None
+) -> dict[str, NDArray[Any]]:
     """Return every tensor by its name in a layout, with axes as the layout has them."""
     names = checkpoint.architecture.names
     entries = [entry for entry in checkpoint.entries() if entry.ours in checkpoint.weights]
@@ -128,16 +143,16 @@ def _tensors(checkpoint: Checkpoint, layout: Layout) -> dict[str, NDArray[Any]]:
         prefix = names.prefix if inside and not names.group(entry.group).outside_prefix else ""
         spellings = entry.spellings(layout, prefix)
         if not spellings:
-            nameless.append(Problem("it has no name in that layout", entry.ours))
+            nameless.append(Problem("this layout has no name for it", entry.ours))
             continue
-        value = checkpoint.weights.exact(entry.ours)
+        value = _exact(checkpoint, entry.ours, number_type)
         written[spellings[0]] = np.asarray(value.T if entry.transposed(layout) else value, order="C")
     if nameless:
         raise CheckpointError(
             "the checkpoint cannot be written in this layout",
             where=str(checkpoint.folder),
             problems=nameless,
-            next_step="take the other one: --to huggingface or --to tensorflow",
+            next_step="use the other one: --to huggingface or --to tensorflow",
         )
     return written
 
@@ -175,20 +190,26 @@ def _tokenizer(checkpoint: Checkpoint, layout: Layout) -> dict[str, bytes]:
     return files
 
 
-def _prove(checkpoint: Checkpoint, folder: Path) -> None:
-    """Read what was written, and compare every value with what was read, bit for bit."""
+def _exact(checkpoint: Checkpoint, name: str, number_type: NumberType | None) -> NDArray[Any]:
+    """Return a tensor as it is to be stored."""
+    value = checkpoint.weights.exact(name)
+    return value if number_type is None else value.astype(_TYPES[number_type])
+
+
+def _prove(checkpoint: Checkpoint, folder: Path, number_type: NumberType | None) -> None:
+    """Read what was written, and compare every value with what was to be written, bit for bit."""
     written = open_whole(folder)
     different = [
         name
         for name in checkpoint.weights
         if name not in written.weights
-        or checkpoint.weights.exact(name).tobytes() != written.weights.exact(name).tobytes()
+        or _exact(checkpoint, name, number_type).tobytes() != written.weights.exact(name).tobytes()
     ]
     own = set(checkpoint.shape.LATER | checkpoint.shape.WAYS)  # settings that no config has
     alike = checkpoint.shape.model_dump(exclude=own) == written.shape.model_dump(exclude=own)
     if different or set(written.weights) != set(checkpoint.weights) or not alike:
         raise CheckpointError(
-            "what was written is not what was read; nothing is kept",
+            "the written values differ from those read; nothing was kept",
             where=str(checkpoint.folder),
             problems=[Problem("it differs", name) for name in different],
             next_step="check the disk, then run the same command again",
@@ -204,7 +225,7 @@ def _notices(checkpoint: Checkpoint) -> list[str]:
     later = checkpoint.shape.model_dump(include=set(kind.LATER))
     if any(value != kind.model_fields[name].default for name, value in later.items()):
         notices.append(
-            "settings that no published config has stay behind, give them again where it is used: "
+            "published configs cannot hold these settings, give them again where it is used: "
             + ", ".join(f"model.{name}={value}" for name, value in sorted(later.items()))
         )
     return notices

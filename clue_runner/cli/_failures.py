@@ -1,6 +1,6 @@
 """What ends a command: the message, the exit code, and a log where the mistake is ours.
 
-In: exceptions. Out: exit codes, said on the console. The report of a failure cannot itself fail.
+In: exceptions. Out: exit codes; messages on the console. The report of a failure cannot itself fail.
 Knows nothing about what commands do.
 """
 
@@ -20,7 +20,7 @@ import click
 if TYPE_CHECKING:
     from clue_runner.console import Console
 
-# What the system refuses because of the disk, of permissions or of its own limits: no mistake of ours.
+# What the system refuses because of the disk, permissions or its own limits: not our bug.
 STORAGE_ERRORS = {
     getattr(errno, name)
     for name in (
@@ -38,7 +38,7 @@ def report(state: dict[str, Any], error: Exception) -> int:
     if state["debug"]:
         _print_traceback(error)
     if isinstance(error, ClueError):
-        # A run with a low score has ended: its result stays the last line of --json.
+        # A run with a low score is complete: its result stays the last line of --json.
         return fail(state, str(error), error.exit_code, event=not isinstance(error, ScoreTooLowError))
     if isinstance(error, MemoryError):
         return fail(state, "out of memory\n  next: a smaller --set train.token_budget=N", 7)
@@ -49,12 +49,12 @@ def report(state: dict[str, Any], error: Exception) -> int:
 
 
 def _storage_text(error: OSError) -> str | None:
-    """Return what to say of a refusal of the system; None where it is a bug of ours."""
+    """Return the message for an error of the system; None where it is our bug."""
     reason = (error.strerror or str(error)).lower()
     if error.errno in STORAGE_ERRORS:
         return f"{error.filename}: {reason}" if error.filename else reason
     if isinstance(error, FileNotFoundError) and not _has_current_folder():
-        return "the folder that the command was started in is gone\n  next: change to another folder"
+        return "the folder that the command was started in no longer exists\n  next: change to another folder"
     return None
 
 
@@ -100,7 +100,7 @@ def _write_log(error: Exception) -> str:
         path.parent.mkdir(parents=True, exist_ok=True)
         content = f"clue {' '.join(sys.argv[1:])}\n{text}"
         path.write_bytes(content.encode("utf-8", "backslashreplace"))  # argv may hold any bytes
-    except Exception:  # an unknown home, a full disk: what is reported is the error before
+    except Exception:  # an unknown home, a full disk: the earlier error is reported
         _print_traceback(error)
         return "the traceback above"
     return str(path)

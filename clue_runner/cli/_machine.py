@@ -35,7 +35,7 @@ GPUS = (
 
 
 def machine_facts() -> dict[str, Any]:
-    """Return what is known about the machine, in types that JSON has."""
+    """Return what is known about the machine, as JSON types."""
     from clue_runner.config.shipped import clue_home
     from clue_runner.memory.limits import host_bytes
     from clue_runner.runs.machine import core_count, processor_flags
@@ -78,7 +78,7 @@ def probe_backends() -> dict[str, dict[str, Any]]:
 
 
 def _child(code: str, environment: dict[str, str]) -> subprocess.Popen[str]:
-    """Start Python on this code, in a process whose crash or hang is its own."""
+    """Start Python on this code, in a process whose crash or hang does no harm here."""
     return subprocess.Popen(
         [sys.executable, "-c", code],
         stdout=subprocess.PIPE,

@@ -1,6 +1,6 @@
 """Ask a trained reader one question over your own texts.
 
-In: argv. Out: the answer, and where in which text it stands.
+In: argv. Out: the answer, and in which text and where it was found.
 Knows nothing about networks; imports what it needs when the command runs.
 """
 
@@ -26,7 +26,7 @@ from clue_runner.cli.main import context_console
     multiple=True,
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="A text to look in, UTF-8; several: one after the other.",
+    help="A text file to search, UTF-8; several: one after the other.",
 )
 @click.argument("more", nargs=-1, type=click.Path(path_type=Path), metavar="[FILE]...")
 @click.option("--json", is_flag=True, help="One JSON object on stdout.")
@@ -39,7 +39,7 @@ def command(
     more: tuple[Path, ...],
     json: bool,
 ) -> None:
-    """Ask one question over texts: the answer, its vote, and where it stands."""
+    """Ask one question over texts: prints the answer, its vote, and where it was found."""
     console = context_console(ctx, json=json)
     from clue_runner.commands.answers.ask import AskRequest, fulfil
 

@@ -21,15 +21,13 @@ def command() -> None:
 
 SUITE = click.argument("suite", metavar="SUITE")
 MODEL = click.option(
-    "--model", multiple=True, metavar="NAME|DIR", help="In the place of the suite's models; repeatable."
+    "--model", multiple=True, metavar="NAME|DIR", help="Replaces the suite's models; repeatable."
 )
 DATA = click.option(
-    "--data", metavar="DIR|sample", help="In the place of the suite's; {task} in it is the task's name."
+    "--data", metavar="DIR|sample", help="Replaces the suite's data; {task} in it is the task's name."
 )
-BACKEND = click.option(
-    "--backend", type=click.Choice(["tensorflow", "jax"]), help="In the place of the suite's."
-)
-DEVICE = click.option("--device", metavar="auto|cpu|gpu", help="In the place of the suite's.")
+BACKEND = click.option("--backend", type=click.Choice(["tensorflow", "jax"]), help="Replaces the suite's.")
+DEVICE = click.option("--device", metavar="auto|cpu|gpu", help="Replaces the suite's.")
 OUTPUT = click.option(
     "--output",
     type=click.Path(path_type=Path),
@@ -45,7 +43,7 @@ MARKDOWN = click.option(
 JUNIT = click.option(
     "--junit", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Items as JUnit XML."
 )
-JSON = click.option("--json", is_flag=True, help="One JSON object a line on stdout, the result last.")
+JSON = click.option("--json", is_flag=True, help="One JSON object per line on stdout, the result last.")
 
 
 @command.command()

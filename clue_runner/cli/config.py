@@ -92,7 +92,7 @@ def _card_settings(task: str | None) -> tuple[str, str, dict[str, object]]:
 
 @command.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--json", is_flag=True, help="One JSON object a file.")
+@click.option("--json", is_flag=True, help="One JSON object per file.")
 @click.pass_context
 def check(ctx: click.Context, files: tuple[Path, ...], json: bool) -> None:
     """Check recipes, model presets, task cards and suites; folders are walked."""

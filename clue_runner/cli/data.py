@@ -32,7 +32,9 @@ def command() -> None:
 
 @command.command()
 @click.argument("name")
-@click.option("--from", "path", metavar="FILE|DIR", help="Take the official zip from disk, not the network.")
+@click.option(
+    "--from", "path", metavar="FILE|DIR", help="Take the official zip from disk, not from the network."
+)
 @click.option("--offline", is_flag=True, help="Do not connect; also CLUE_OFFLINE=1.")
 @JSON_OPTION
 @click.pass_context
@@ -94,7 +96,7 @@ def check(ctx: click.Context, name: str, path: str | None, json: bool) -> None:
             f"{count:,} problem{'' if count == 1 else 's'} in the data of {card.name}",
             where=source.label,
             problems=report.problems,
-            next_step=f"correct the lines named{official(card)}",
+            next_step=f"correct the lines named above{official(card)}",
         )
     complete = "complete" if report.complete else "usable, not complete"
     console.say(f"{card.name}: {complete}, {len(report.warnings)} warnings, from {source.label}")
@@ -106,7 +108,7 @@ def check(ctx: click.Context, name: str, path: str | None, json: bool) -> None:
 @JSON_OPTION
 @click.pass_context
 def stats(ctx: click.Context, name: str, path: str | None, json: bool) -> None:
-    """Show lengths, label balance and what knowing nothing scores."""
+    """Show lengths, label balance and the chance score."""
     console = context_console(ctx, json=json)
     from clue_runner.data.layouts import read_records
     from clue_runner.data.sources import split_file
@@ -155,13 +157,17 @@ def stats(ctx: click.Context, name: str, path: str | None, json: bool) -> None:
 @command.command()
 @click.argument("name")
 @click.option(
-    "--from", "path", required=True, metavar="FILE|DIR", help="A file, or a folder with a file a split."
+    "--from", "path", required=True, metavar="FILE|DIR", help="A file, or a folder with one file per split."
 )
 @click.option("--output", required=True, metavar="DIR", help="A new folder for the converted files.")
-@click.option("--mix", metavar="FILE", help="Questions to train on too; those of --from count twice then.")
-@click.option("--seed", type=click.IntRange(0), default=42, show_default=True, help="Of the division.")
+@click.option("--mix", metavar="FILE", help="More questions to train on; those of --from then count twice.")
+@click.option("--seed", type=click.IntRange(0), default=42, show_default=True, help="Seed of the split.")
 @click.option(
-    "--dev-share", type=float, default=0.2, show_default=True, help="Part of a divided file that becomes dev."
+    "--dev-share",
+    type=float,
+    default=0.2,
+    show_default=True,
+    help="Fraction of a single file that becomes dev.",
 )
 @JSON_OPTION
 @click.pass_context
@@ -179,8 +185,8 @@ def convert(
 
     Texts and labels: CSV, TSV, a JSON list, other encodings. Entities: BIO tags, lists of spans. Reading:
     CMRC2018's first layout, single SQuAD records. Idioms: ChID's original layout. Questions with passages:
-    WebQA's files. A file whose name says its split (dev.csv) becomes that split; another is divided into
-    train and dev. Nothing is written over.
+    WebQA's files. A file whose name says its split (dev.csv) becomes that split; any other is split into
+    train and dev. Nothing is overwritten.
     """
     console = context_console(ctx, json=json)
     from clue_runner.commands.data_convert import ConvertRequest
@@ -191,7 +197,7 @@ def convert(
 
 
 def _open(name: str, path: str | None) -> tuple[Card, DataSource]:
-    """Return the card and its data; nothing is downloaded by looking."""
+    """Return the card and its data; looking downloads nothing."""
     from clue_runner.data.cards import find_card
     from clue_runner.data.locate import locate
 
@@ -200,5 +206,5 @@ def _open(name: str, path: str | None) -> tuple[Card, DataSource]:
 
 
 def _facts(report: Report) -> dict[str, object]:
-    """Return what ``get`` says about the data it took."""
+    """Return what ``get`` reports about the data it took."""
     return {"data_complete": report.complete, "counts": report.counts, "data_sha256": report.sha256}

@@ -1,4 +1,4 @@
-"""Check this machine: Python, libraries, devices, memory, disk, data at hand.
+"""Check this machine: Python, libraries, devices, memory, disk, data on disk.
 
 In: facts about the machine. Out: lines and a verdict. Knows nothing about how the facts are found.
 """
@@ -17,7 +17,7 @@ from clue_runner.cli.main import context_console
 @click.option("--json", is_flag=True, help="One JSON object.")
 @click.pass_context
 def command(ctx: click.Context, require: str | None, json: bool) -> None:
-    """Check this machine; say what will train here."""
+    """Check this machine; report what can train here."""
     console = context_console(ctx, json=json)
     from clue_runner.cli._machine import machine_facts
 
@@ -48,14 +48,14 @@ def command(ctx: click.Context, require: str | None, json: bool) -> None:
 
 
 def _verdict(facts: dict[str, Any], *, works: bool, has_gpu: bool) -> str:
-    """Return one line: what will train here."""
+    """Return one line: what can train here."""
     if not works:
         return "nothing trains here: no backend works"
     if not facts["home_writable"]:
-        return f"{facts['home']} cannot be written: set CLUE_HOME to a folder that can"
+        return f"{facts['home']} cannot be written: set CLUE_HOME to a writable folder"
     if has_gpu:
         return "base and large models train here: --config gpu-24g"
-    return "small models (tiny, rbt3) train here; base models take hours a task: --config laptop"
+    return "small models (tiny, rbt3) train here; base models take hours per task: --config laptop"
 
 
 def _lines(facts: dict[str, Any]) -> list[str]:

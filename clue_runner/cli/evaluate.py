@@ -30,13 +30,17 @@ if TYPE_CHECKING:
 @click.option(
     "--gold", type=click.Path(path_type=Path), metavar="FILE", help="A labelled file in the official layout."
 )
-@click.option("--data", metavar="DIR|FILE|sample", help="Where dev is looked up if --gold is not given.")
+@click.option("--data", metavar="DIR|FILE|sample", help="Where to find dev if --gold is not given.")
 @click.option(
-    "--partial", is_flag=True, help="Reading tasks: a question without an answer counts 0, as published."
+    "--partial", is_flag=True, help="Reading tasks: a missing answer counts 0, as in the published script."
 )
-@click.option("--zero-shot", is_flag=True, help="No file: a decoder (--model) answers dev untrained.")
+@click.option(
+    "--zero-shot", is_flag=True, help="Instead of a file: a decoder (--model) answers dev untrained."
+)
 @click.option("--model", metavar="NAME|DIR", help="With --zero-shot: the decoder's checkpoint.")
-@click.option("--shots", type=click.IntRange(0), default=0, metavar="N", help="Worked examples before each.")
+@click.option(
+    "--shots", type=click.IntRange(0), default=0, metavar="N", help="Worked examples before each record."
+)
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="With --zero-shot: the first N records.")
 @click.option("--backend", type=click.Choice(["tensorflow", "jax"]), default="tensorflow")
 @click.option("--json", is_flag=True, help="One JSON object per line on stdout.")
@@ -54,13 +58,13 @@ def command(
     json: bool,
     **options: Any,
 ) -> None:
-    """Score a prediction file, or a decoder that nothing trains: the metric, chance, a 95 % interval."""
+    """Score a prediction file, or a decoder without training: the metric, chance, a 95 % interval."""
     console = context_console(ctx, json=json)
     if zero_shot != (model is not None) or zero_shot == (predictions is not None):
         raise click.UsageError("give --predictions FILE, or --zero-shot with --model")
     if zero_shot:
         if gold is not None or partial:
-            raise click.UsageError("--gold and --partial go with --predictions")
+            raise click.UsageError("--gold and --partial need --predictions")
         _zero_shot(task, str(model), data, options, console)
         return
     assert predictions is not None
@@ -103,7 +107,7 @@ def _zero_shot(task: str, model: str, data: str | None, options: Any, console: C
 
 
 def _show(scores: Scores, words: Callable[[str], str], console: Console) -> None:
-    """Print the main score, the others, and one row a class where there are few; ``words`` names a label."""
+    """Print the main score, the others, and one row per class if there are few; ``words`` names a label."""
     low, high = scores.confidence_interval
     console.result(
         f"{scores.main} {scores.score:.2f}  [{low:.2f}, {high:.2f}] 95 %  chance {scores.chance:.2f}  "

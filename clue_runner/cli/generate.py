@@ -1,6 +1,6 @@
-"""Go on with a text by a decoder, token by token.
+"""Continue a text with a decoder, token by token.
 
-In: argv. Out: the text on stdout while it is written; all else on stderr.
+In: argv. Out: the text on stdout while it is written; everything else on stderr.
 Knows nothing about networks; imports what it needs when the command runs.
 """
 
@@ -15,26 +15,32 @@ from clue_runner.cli.main import context_console
 
 @click.command()
 @click.option("--model", required=True, metavar="NAME|DIR", help="A decoder's checkpoint, such as GPT2-ML's.")
-@click.option("--prompt", required=True, metavar="TEXT", help="What to go on with.")
+@click.option("--prompt", required=True, metavar="TEXT", help="The text to continue.")
 @click.option("--samples", type=click.IntRange(1, 256), default=1, metavar="N", help="Continuations.")
-@click.option("--seed", type=click.IntRange(0), default=42, metavar="N", help="The same seed, the same text.")
 @click.option(
-    "--max-length", type=click.IntRange(1), default=128, metavar="N", help="New tokens at most. Default: 128."
+    "--seed", type=click.IntRange(0), default=42, metavar="N", help="The same seed gives the same text."
 )
-@click.option("--min-length", type=click.IntRange(1), default=1, metavar="N", help="New tokens at least.")
+@click.option(
+    "--max-length",
+    type=click.IntRange(1),
+    default=128,
+    metavar="N",
+    help="Maximum of new tokens. Default: 128.",
+)
+@click.option("--min-length", type=click.IntRange(1), default=1, metavar="N", help="Minimum of new tokens.")
 @click.option(
     "--temperature",
     type=click.FloatRange(0),
     default=1.0,
     metavar="X",
-    help="Below 1: nearer to the most probable; 0 always takes it (greedy).",
+    help="Below 1: closer to the most probable token; 0 always takes it (greedy).",
 )
-@click.option("--top-k", type=click.IntRange(1), metavar="K", help="Draw from the K most probable tokens.")
+@click.option("--top-k", type=click.IntRange(1), metavar="K", help="Sample from the K most probable tokens.")
 @click.option(
     "--top-p",
     type=click.FloatRange(0, 1, min_open=True),
     metavar="P",
-    help="Draw from the most probable tokens whose probabilities sum to P; after --top-k.",
+    help="Sample from the most probable tokens that together reach probability P; after --top-k.",
 )
 @click.option(
     "--top-p-rule",
@@ -47,13 +53,14 @@ from clue_runner.cli.main import context_console
     type=click.FloatRange(0, min_open=True),
     default=1.0,
     metavar="X",
-    help="Above 1: tokens that were written become less probable.",
+    help="Above 1: tokens already written become less probable.",
 )
+@click.option("--no-repeat", type=click.IntRange(1), metavar="N", help="Never repeat a sequence of N tokens.")
 @click.option(
-    "--no-repeat", type=click.IntRange(1), metavar="N", help="Write no run of N tokens for a second time."
-)
-@click.option(
-    "--beam", type=click.IntRange(1), metavar="WIDTH", help="Search the most probable text; nothing is drawn."
+    "--beam",
+    type=click.IntRange(1),
+    metavar="WIDTH",
+    help="Beam search for the most probable text; nothing is sampled.",
 )
 @click.option(
     "--length-penalty",
@@ -69,7 +76,7 @@ from clue_runner.cli.main import context_console
 @click.option("--json", is_flag=True, help="One JSON object on stdout.")
 @click.pass_context
 def command(ctx: click.Context, /, json: bool, **options: Any) -> None:
-    r"""Go on with a text, written token by token; several continuations with --samples.
+    r"""Continue a text, written token by token; several continuations with --samples.
 
     \b
     clue generate --model DIR --prompt 今天天气 --top-p 0.95 --stop 。

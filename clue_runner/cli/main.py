@@ -29,6 +29,7 @@ ORDER = (
     "convert",
     "data",
     "train",
+    "pretrain",
     "bench",
     "probe",
     "memory",
@@ -101,7 +102,7 @@ def context_console(ctx: click.Context, *, json: bool) -> Console:
 
 
 def _set_global(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
-    """Note ``--debug`` or ``--quiet``, wherever on the line it stood."""
+    """Note ``--debug`` or ``--quiet``, wherever it appears on the command line."""
     if value:
         state = ctx.ensure_object(dict)
         state[str(parameter.name)] = True
@@ -124,7 +125,7 @@ def _global_options() -> list[click.Option]:
             is_flag=True,
             expose_value=False,
             callback=_set_global,
-            help="Say warnings and errors only.",
+            help="Print warnings and errors only.",
         ),
     ]
 
@@ -142,7 +143,7 @@ def _accept_global_options(command: click.Command) -> None:
 
 
 def _refuse_repeats(command: click.Command) -> None:
-    """Let an option that takes one value be given once; click would silently take the last one."""
+    """Refuse a repeated option that takes one value; click would silently take the last."""
     if "parse_args" in vars(command):
         return  # prepared by an earlier call in this process
     parse = command.parse_args
@@ -159,7 +160,7 @@ def _refuse_repeats(command: click.Command) -> None:
 
 
 def _check_repeats(ctx: click.Context, order: Sequence[click.Parameter]) -> None:
-    """Refuse the first option in ``order`` that stands there twice and has room for one value."""
+    """Refuse the first option in ``order`` that takes one value and is given twice."""
     given: set[str | None] = set()
     for parameter in order:
         if not isinstance(parameter, click.Option) or parameter.multiple or parameter.count:
@@ -170,7 +171,7 @@ def _check_repeats(ctx: click.Context, order: Sequence[click.Parameter]) -> None
 
 
 def _print_version(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
-    """Print the version and leave."""
+    """Print the version and exit."""
     if value:
         from clue_runner import __version__
 
@@ -198,7 +199,7 @@ command_folder = CommandFolder(
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run ``clue`` and leave with its exit code."""
+    """Run ``clue`` and exit with its exit code."""
     _make_streams_safe()
     if "_CLUE_COMPLETE" in os.environ:
         command_folder.main(prog_name="clue")

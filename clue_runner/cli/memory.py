@@ -1,6 +1,6 @@
-"""Say how much memory training needs, what fits into a budget, and what to set.
+"""Forecast how much memory training needs, what fits into a budget, and what to set.
 
-In: argv. Out: a table of batch, length and recompute mode; one ready line of settings.
+In: argv. Out: a table of batch size, length and recompute mode; one line of settings, ready to use.
 Knows nothing about how the need is forecast.
 """
 
@@ -21,12 +21,16 @@ from clue_runner.cli.main import context_console
     help="A recipe (clue config recipes) or a file; repeatable.",
 )
 @click.option("--set", "set_", multiple=True, metavar="KEY=VALUE", help="One setting; repeatable.")
-@click.option("--budget", metavar="SIZE", help="Such as 24GB, all of it; default: 80 % of what is free now.")
+@click.option(
+    "--budget", metavar="SIZE", help="Such as 24GB, used in full; default: 80 % of what is free now."
+)
 @click.option("--backend", type=click.Choice(["tensorflow", "jax"]), help="Default: tensorflow.")
 @click.option(
-    "--device", metavar="auto|cpu|gpu|gpu:N", help="Where to compute; a GPU that is not here needs --budget."
+    "--device",
+    metavar="auto|cpu|gpu|gpu:N",
+    help="Where to compute; a GPU not in this machine needs --budget.",
 )
-@click.option("--counted", is_flag=True, help="Do not ask the compiler (JAX): faster, less exact.")
+@click.option("--counted", is_flag=True, help="Do not ask the compiler (JAX): faster, less accurate.")
 @click.option("--json", is_flag=True, help="The result as one JSON object on stdout.")
 @click.pass_context
 def command(
@@ -44,8 +48,8 @@ def command(
 ) -> None:
     """Forecast the memory of training: what a step needs, what fits, which setting to take.
 
-    Forecasts are right within 15 %. A plan for the memory that is free now leaves a fifth of it; a plan for
-    --budget fills it, so name less than the device has.
+    Forecasts are accurate to 15 %. A plan for the memory that is free now leaves a fifth of it; a plan for
+    --budget fills it, so give less than the device has.
     """
     console = context_console(ctx, json=json)
     from clue_runner.commands.memory import show_memory

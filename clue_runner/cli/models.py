@@ -12,7 +12,7 @@ from clue_runner.cli.main import context_console
 
 
 @click.group(invoke_without_command=True)
-@click.option("--json", is_flag=True, help="One JSON object a preset.")
+@click.option("--json", is_flag=True, help="One JSON object per preset.")
 @click.pass_context
 def command(ctx: click.Context, json: bool) -> None:
     """List the model presets, or show one."""
@@ -66,7 +66,7 @@ def show(ctx: click.Context, name: str, json: bool) -> None:
             console.result(f"{key.replace('_', ' '):<17} {text}")
     if preset.licence is None and preset.kind == "published":
         console.result(
-            f"{'licence':<17} not recorded here: read the publisher's page before you pass weights on"
+            f"{'licence':<17} not recorded here: read the publisher's page before you redistribute weights"
         )
     for one in facts["scores"]:
         place = f"{one['task']} {one['split']}"
@@ -84,11 +84,11 @@ def show(ctx: click.Context, name: str, json: bool) -> None:
 
 @command.command()
 @click.argument("name")
-@click.option("--update", is_flag=True, help="Take what the hub has now, and pin that.")
+@click.option("--update", is_flag=True, help="Take the hub's current version and pin it.")
 @click.option("--json", is_flag=True, help="One JSON object.")
 @click.pass_context
 def get(ctx: click.Context, name: str, update: bool, json: bool) -> None:
-    """Fetch the checkpoint of a preset, or of hf:OWNER/NAME, and pin its files by sha256."""
+    """Download the checkpoint of a preset, or of hf:OWNER/NAME, and pin its files by SHA-256."""
     console = context_console(ctx, json=json)
     from clue_runner.commands.models import get_model
 

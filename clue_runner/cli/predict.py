@@ -21,7 +21,7 @@ from clue_runner.cli.main import context_console
     multiple=True,
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="A run folder; several: their mean. Default: the newest finished run under runs/.",
+    help="A run folder; several: their mean (ensemble). Default: the newest finished run under runs/.",
 )
 @click.option(
     "--split", metavar="test|dev|FILE|-", help="What to answer; - is standard input. Default: test."
@@ -30,13 +30,13 @@ from clue_runner.cli.main import context_console
     "--text",
     multiple=True,
     metavar="TEXT",
-    help="A text to answer, without any file; repeatable. Of a pair the first; in reading the passage.",
+    help="A text to answer, instead of a file; repeatable. The first of a pair; in reading, the passage.",
 )
 @click.option(
     "--text-pair",
     multiple=True,
     metavar="TEXT",
-    help="The second text of each --text, in the same order; in reading the question.",
+    help="The second text for each --text, in the same order; in reading, the question.",
 )
 @click.option("--data", metavar="DIR|FILE|sample", help="Default: the data that the run was trained on.")
 @click.option(
@@ -45,13 +45,13 @@ from clue_runner.cli.main import context_console
     metavar="FILE|-",
     help="Where to write; - prints JSON lines. Default: the run's own folder, official names.",
 )
-@click.option("--json", is_flag=True, help="Events on stdout, one JSON object a line, the result last.")
+@click.option("--json", is_flag=True, help="Events on stdout, one JSON object per line, the result last.")
 @click.pass_context
 def command(ctx: click.Context, /, json: bool, **options: Any) -> None:
-    r"""Predict test (each test file under its official name), dev (with its score), or what you bring.
+    r"""Predict test (each test file under its official name), dev (with its score), or your own texts.
 
-    A file of your own, standard input or --text gives rows with the texts, the answer and all probabilities;
-    a file with labels is scored. Its rows go to predictions/NAME-HASH.jsonl of the run; --text is printed.
+    Your own file, standard input or --text gives rows with texts, answer and all probabilities;
+    a file with labels is scored. Its rows go to the run's predictions/NAME-HASH.jsonl; --text is printed.
 
     \b
     clue predict --text 今天天气好                           tasks of one text, entities

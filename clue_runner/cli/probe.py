@@ -15,23 +15,27 @@ from clue_runner.cli.main import context_console
 
 
 @click.command()
-@click.option("--task", required=True, metavar="NAME|DIR", help="A task with a label a text or pair.")
+@click.option("--task", required=True, metavar="NAME|DIR", help="A task with one label per text or pair.")
 @click.option(
     "--schedule",
     "schedules",
     multiple=True,
     metavar="NAME[:RATE[:FLOOR]]",
-    help="constant, inverse-sqrt, optimal, linear, cosine; repeatable. FLOOR: a share of RATE.",
+    help="constant, inverse-sqrt, optimal, linear, cosine; repeatable. FLOOR: a fraction of RATE.",
 )
 @click.option("--steps", type=click.IntRange(1), default=2_000, show_default=True, help="T.")
-@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Records a step.")
-@click.option("--radius", type=float, default=10.0, show_default=True, help="Of the ball: D/2.")
-@click.option("--seed", type=click.IntRange(0), default=42, show_default=True, help="Of the records' order.")
+@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Records per step.")
+@click.option("--radius", type=float, default=10.0, show_default=True, help="Radius of the ball: D/2.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=42, show_default=True, help="Seed of the records' order."
+)
 @click.option("--data", metavar="DIR|FILE|sample", help="A folder, an official zip, or the shipped sample.")
 @click.option("--backend", type=click.Choice(["tensorflow", "jax"]), default="tensorflow", show_default=True)
-@click.option("--language", type=click.Choice(["en", "zh"]), help="Of the page; default: the locale's.")
+@click.option(
+    "--language", type=click.Choice(["en", "zh"]), help="Language of the page; default: the locale's."
+)
 @click.option("--output", type=click.Path(path_type=Path), metavar="DIR", help="Default: runs/<task>/probe.")
-@click.option("--json", is_flag=True, help="Events on stdout, one JSON object a line, the result last.")
+@click.option("--json", is_flag=True, help="Events on stdout, one JSON object per line, the result last.")
 @click.pass_context
 def command(ctx: click.Context, /, json: bool, **options: Any) -> None:
     """Train a convex model by projected SGD and compare its regret with the theorem's bound."""

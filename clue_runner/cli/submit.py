@@ -17,7 +17,7 @@ ALLOWED = ("random", "sample", "incomplete", "mixed")
 
 @click.group(name="submit", help="Check submission files and pack them into one zip.")
 def command() -> None:
-    """Hold the two commands."""
+    """Group the two commands."""
 
 
 PATHS = click.argument("paths", nargs=-1, type=click.Path(), metavar="[PATH]...")
@@ -26,7 +26,7 @@ BENCHMARK = click.option(
     type=click.Choice(BENCHMARKS),
     default="clue1.1",
     show_default=True,
-    help="Whose missing files are named, and whose files are packed.",
+    help="The leaderboard: its missing files are named, its files are packed.",
 )
 MODEL = click.option("--model", metavar="NAME", help="Only files of this model's runs.")
 DATA = click.option(

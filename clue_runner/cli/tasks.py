@@ -1,4 +1,4 @@
-"""List the tasks, show one task's card, or make a task of a user's own.
+"""List the tasks, show one task's card, or make your own task.
 
 In: a task's name or folder. Out: a table, a card, or a new folder. Knows nothing about records.
 """
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 @click.group(invoke_without_command=True)
-@click.option("--json", is_flag=True, help="One JSON object a task.")
+@click.option("--json", is_flag=True, help="One JSON object per task.")
 @click.pass_context
 def command(ctx: click.Context, json: bool) -> None:
-    """List the tasks, show one task's card, or make a task of your own."""
+    """List the tasks, show one task's card, or make your own task."""
     if ctx.invoked_subcommand is not None:
         return
     console = context_console(ctx, json=json)
@@ -62,7 +62,7 @@ def show(ctx: click.Context, name: str, json: bool) -> None:
     from clue_runner.data.cards import find_card
 
     card = find_card(name)
-    if not card.ships:  # those that ship were checked before; this costs numpy
+    if not card.ships:  # shipped cards are checked already; this imports numpy
         from clue_runner.adapters.sections import refuse_bad_settings
 
         refuse_bad_settings(card)
@@ -90,16 +90,16 @@ def show(ctx: click.Context, name: str, json: bool) -> None:
     "source",
     required=True,
     metavar="FILE|DIR",
-    help="Examples: CSV, TSV, JSON; or one file a split.",
+    help="Examples: CSV, TSV, JSON; or one file per split.",
 )
 @click.option("--text", multiple=True, metavar="COLUMN", help="The text's column; twice for pairs of texts.")
 @click.option("--label", metavar="COLUMN", help="The label's column.")
-@click.option("--delimiter", metavar="CHAR", help="What stands between the cells of a table; tab for tabs.")
+@click.option("--delimiter", metavar="CHAR", help="The separator of a table's cells; tab for tabs.")
 @click.option("--header/--no-header", default=None, help="Whether the first row names the columns.")
-@click.option("--seed", type=click.IntRange(0), default=42, show_default=True, help="Of the division.")
-@click.option("--dev-share", type=float, default=0.1, show_default=True, help="Part that becomes dev.")
+@click.option("--seed", type=click.IntRange(0), default=42, show_default=True, help="Seed of the split.")
+@click.option("--dev-share", type=float, default=0.1, show_default=True, help="Fraction that becomes dev.")
 @click.option(
-    "--test-share", type=float, default=0.1, show_default=True, help="Part that becomes test; or 0."
+    "--test-share", type=float, default=0.1, show_default=True, help="Fraction that becomes test; may be 0."
 )
 @click.option("--json", is_flag=True, help="One JSON object on stdout.")
 @click.pass_context
@@ -116,11 +116,11 @@ def new(
     test_share: float,
     json: bool,
 ) -> None:
-    """Make a task of your own from a file of examples.
+    """Make your own task from a file of examples.
 
     Writes a card (task.yaml) and its splits into DIR, ready for clue train --task DIR. Which columns hold
-    text and label, the labels, the delimiter, the encoding (UTF-8, UTF-16, GB18030) and the length are found
-    out and said. One file is divided by the seed, each label in its share. Nothing is written over.
+    text and label, the labels, delimiter, encoding (UTF-8, UTF-16, GB18030) and length are detected
+    and reported. A single file is split by the seed, stratified by label. Nothing is overwritten.
 
     Examples: clue tasks new mytask --from reviews.csv, or, for pairs of texts, clue tasks new mytask
     --from pairs.tsv --text question --text answer --label fits; then clue train --task mytask
@@ -152,7 +152,7 @@ def _delimiter(text: str | None) -> str | None:
 
 
 def _listed(card: Card) -> dict[str, object]:
-    """Return what the list says about a card."""
+    """Return a card's row of the list."""
     return {
         "name": card.name,
         "title": card.title.model_dump(),
@@ -178,7 +178,7 @@ def _records(card: Card, split: str) -> int | None:
 
 
 def _data_at_hand(card: Card) -> bool:
-    """Return whether the data lies where it is looked for; its contents are not looked at."""
+    """Return whether the data is where it is looked for; its content is not checked."""
     from clue_runner.data.at_hand import data_at_hand
 
     return data_at_hand(card) is not None
@@ -222,7 +222,7 @@ def _card_lines(card: Card) -> list[str]:
     if card.sample is not None:
         counts = ", ".join(f"{count:,} {name}" for name, count in card.sample.records.items())
         lines.append(f"sample       {counts} records ship with the card")
-    get = f"clue data get {card.name}" if card.download else "name it with --data FOLDER"
+    get = f"clue data get {card.name}" if card.download else "give it with --data FOLDER"
     return [
         *lines,
         f"data         {'at hand' if _data_at_hand(card) else f'not here: {get}'}",

@@ -32,14 +32,18 @@ from clue_runner.cli.main import context_console
     help="The run folder; default: runs/<task>/<model>-<seed>.",
 )
 @click.option("--name", metavar="TEXT", help="The last part of the default run folder: runs/<task>/TEXT.")
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), metavar="N", help="Source of all chance; 42.")
-@click.option("--seeds", type=click.IntRange(1, 100), metavar="N", help="Train N seeds: mean ± std.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**31 - 1), metavar="N", help="Seed of all randomness; default: 42."
+)
+@click.option(
+    "--seeds", type=click.IntRange(1, 100), metavar="N", help="Train with N seeds: mean ± standard deviation."
+)
 @click.option("--backend", type=click.Choice(["tensorflow", "jax"]), help="Default: tensorflow.")
 @click.option("--device", metavar="auto|cpu|gpu|gpu:N", help="Where to compute.")
-@click.option("--fresh", is_flag=True, help="Begin anew; an old run folder is moved aside, not deleted.")
-@click.option("--fail-under", type=float, metavar="X", help="Exit 10 where the dev score is lower.")
-@click.option("--dry-run", is_flag=True, help="Check everything and say what would be done.")
-@click.option("--json", is_flag=True, help="Events on stdout, one JSON object a line, the result last.")
+@click.option("--fresh", is_flag=True, help="Start over; an existing run folder is moved aside, not deleted.")
+@click.option("--fail-under", type=float, metavar="X", help="Exit 10 if the dev score is lower than X.")
+@click.option("--dry-run", is_flag=True, help="Check everything and report what would be done.")
+@click.option("--json", is_flag=True, help="Events on stdout, one JSON object per line, the result last.")
 @click.pass_context
 def command(ctx: click.Context, /, json: bool, set_: tuple[str, ...], **options: Any) -> None:
     """Train, score on dev, predict test, write the submission. The same command again continues a run."""

@@ -27,7 +27,7 @@ MOST = 20  # runs: 190 pairs
 
 @dataclass(frozen=True)
 class Compared:
-    """One run: where it is, what it found, and how each dev record fares."""
+    """One run: its folder, its result, and how each dev record fares."""
 
     folder: RunFolder
     result: RunResult
@@ -41,7 +41,7 @@ def fulfil(paths: Sequence[Path], data: str | None, console: Console) -> dict[st
 
     Raises:
         UsageError: fewer than two runs, too many, or runs of different tasks.
-        DataError: runs that were scored on different records, or records that are not at hand.
+        DataError: runs that were scored on different records, or records that are missing.
         CheckpointError: a folder without a finished run.
     """
     folders = [folder for path in paths for folder in _runs(path, console)]
@@ -86,20 +86,20 @@ def _result(folder: RunFolder) -> RunResult:
     """Return the result of a run with a score.
 
     Raises:
-        CheckpointError: it has not ended, or failed.
+        CheckpointError: it has not finished, or failed.
     """
     result = folder.result()
     if result is None or not result.ok:
         raise CheckpointError(
-            "this run has no score" if result else "no run has ended in this folder",
+            "this run has no score" if result else "no run in this folder has finished",
             where=str(folder.path),
-            next_step="let it go on: the same clue train again",
+            next_step="continue it: run the same clue train command again",
         )
     return result
 
 
 def _require_same(folders: Sequence[RunFolder], results: Sequence[RunResult]) -> None:
-    """Refuse runs whose scores do not answer the same question."""
+    """Refuse runs whose scores are not comparable."""
     for what, named in (
         ("task", [f"{one.task} {one.card_version}" for one in results]),
         ("metric", [one.metric for one in results]),
@@ -108,7 +108,7 @@ def _require_same(folders: Sequence[RunFolder], results: Sequence[RunResult]) ->
             raise UsageError(
                 f"the runs differ in their {what}",
                 problems=_listed(folders, named),
-                next_step="name runs of one task; clue bench compares over tasks",
+                next_step="name runs of one task; clue bench compares across tasks",
             )
     for what, values in (
         ("dev records", [one.data_sha256.get(DEV, "?") for one in results]),
@@ -118,7 +118,7 @@ def _require_same(folders: Sequence[RunFolder], results: Sequence[RunResult]) ->
             raise DataError(
                 f"the runs were scored on different data: their {what} differ",
                 problems=_listed(folders, [value[:12] for value in values]),
-                next_step="train both on the same data, the same data.limit_dev among it",
+                next_step="train both on the same data, with the same data.limit_dev",
             )
 
 
@@ -127,7 +127,7 @@ def _listed(folders: Sequence[RunFolder], values: Sequence[str]) -> list[Problem
 
 
 def _compared(folder: RunFolder, result: RunResult, data: str | None) -> Compared:
-    """Return a run with its answers; records of another file than it was scored on are refused."""
+    """Return a run with its answers; a file other than the one it was scored on is refused."""
     answered = read_answered(folder, result, data)
     return Compared(
         folder, result, answered, answered.scores.summed, [one.is_right for one in answered.shown]
@@ -167,7 +167,7 @@ def _models(runs: Sequence[Compared]) -> list[dict[str, Any]]:
 
 
 def _pair(runs: Sequence[Compared], first: int, second: int) -> dict[str, Any]:
-    """Return how two runs differ: second minus first."""
+    """Return the difference of two runs: second minus first."""
     one, other = runs[first], runs[second]
     ids = [record.id for record in one.answered.records.items]
     pairs = list(zip(ids, one.right, other.right, strict=True))
@@ -185,7 +185,7 @@ def _pair(runs: Sequence[Compared], first: int, second: int) -> dict[str, Any]:
 
 
 def _say(content: dict[str, Any], console: Console) -> None:
-    """Print the runs, then each two of them."""
+    """Print the runs, then each pair of them."""
     metric, examples = content["metric"], content["examples"]
     console.result(f"{content['task']} · {content['split']} · {metric} · {examples:,} records")
     rows = [
@@ -217,4 +217,4 @@ def _say(content: dict[str, Any], console: Console) -> None:
             [f"{second} - {first}", *words, len(one["only_second_right"]), len(one["only_first_right"])]
         )
     console.table(["pair", "difference", "95 %", "p", "only this right", "only that right"], lines)
-    console.say("p: paired bootstrap over the same records, two-sided; it knows nothing of other seeds")
+    console.say("p: paired bootstrap over the same records, two-sided; it ignores variation between seeds")

@@ -1,6 +1,6 @@
-"""What ``clue convert`` does: a checkpoint or a run's weights become a folder in a publisher's layout.
+"""What ``clue convert`` does: writes a checkpoint or a run's weights in a published layout.
 
-In: a path, a new folder, a layout. Out: the folder, proved bit for bit. Knows nothing about argv or backends.
+In: a path, a new folder, a layout. Out: the folder, verified bitwise. Knows nothing about argv or backends.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ OPTION = "DST"
 
 
 def convert(source: str, target: str, to: Target, console: Console) -> dict[str, Any]:
-    """Write the folder, say what it holds, and return the result event's content.
+    """Write the folder, report its content, and return the result event's content.
 
     Raises:
         CheckpointError: the source cannot be used.
-        UsageError: something is in the folder.
+        UsageError: the folder is not empty.
         StorageError: it cannot be written; nothing is left behind.
     """
     folder = user_path(target)
@@ -61,7 +61,7 @@ def _path(source: str) -> str:
         return str(found)
     if not found.local_folder.is_dir():
         raise CheckpointError(
-            f"no checkpoint of {source} on this machine",
+            f"{source} has no checkpoint on this machine",
             problems=[Problem(way) for way in found.ways_to_get()],
         )
     return str(found.local_folder)

@@ -35,10 +35,10 @@ class ConvertRequest:
 
 
 def convert(request: ConvertRequest, console: Console) -> dict[str, Any]:
-    """Write the converted files, say what they hold, and return the result event's content.
+    """Write the converted files, report their content, and return the result event's content.
 
     Raises:
-        UsageError: the folder holds something, or the task's layout has no conversion.
+        UsageError: the folder is not empty, or the task's layout has no conversion.
         DataError: files that cannot be converted; nothing is written.
         StorageError: the folder cannot be written; nothing is left behind.
     """
@@ -66,7 +66,7 @@ def convert(request: ConvertRequest, console: Console) -> dict[str, Any]:
 def _questions(
     request: ConvertRequest, console: Console
 ) -> tuple[dict[str, bytes], dict[str, dict[str, int]], dict[str, Any]]:
-    """Return files, figures and further facts of questions with passages."""
+    """Return files, counts and further facts of questions with passages."""
     mix = user_path(request.mix) if request.mix is not None else None
     converted = questions.convert(
         user_path(request.source), seed=request.seed, dev_share=request.dev_share, mix=mix
@@ -87,7 +87,7 @@ def _show(
     output: str,
     console: Console,
 ) -> None:
-    """Say what was written and what comes next."""
+    """Report what was written and the next step."""
     columns = list(next(iter(counts.values())))
     rows = [[split, *figures.values(), written[split]] for split, figures in counts.items()]
     console.table(["split", *columns, "file"], rows)

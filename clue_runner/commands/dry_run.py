@@ -1,4 +1,4 @@
-"""``--dry-run``: what a run would do, said without loading a backend or writing into a run folder.
+"""``--dry-run``: what a run would do, found without loading a backend or writing into a run folder.
 
 In: settings, card, data. Out: lines, and the same as one mapping.
 Knows nothing about engines.
@@ -38,7 +38,7 @@ def show_plan(
     seeds: int | None,
     fresh: bool,
 ) -> dict[str, Any]:
-    """Say what would be trained, on what, for how long, and what would be written.
+    """Report what would be trained, on what, for how long, and what would be written.
 
     Raises:
         DataError: missing or broken files.
@@ -70,7 +70,7 @@ def show_plan(
 def _say_plan(
     plan: dict[str, Any], setup: Setup, seeds: int | None, why: str | None, console: Console
 ) -> None:
-    """Say the figures; ``why``: how ``train.batch_size: auto`` was decided."""
+    """Print the figures; ``why``: how ``train.batch_size: auto`` was decided."""
     run = setup.run
     weights = "" if plan["weights"] is None else f" (encoder of {plan['weights']:,} weights)"
     console.say(
@@ -97,10 +97,10 @@ def _say_plan(
     if plan["seconds"] is not None:
         console.say(
             f"time         about {duration(plan['seconds'])}{' for each seed' if seeds else ''} "
-            f"after start-up, at the rates of {plan['rates_of']}"
+            f"after start-up, at the speed of {plan['rates_of']}"
         )
     else:
-        console.say("time         not known: no finished run of this network on this machine under runs/")
+        console.say("time         unknown: no finished run of this network on this machine under runs/")
 
 
 def _folders(run: Run, output: Path, seeds: int | None) -> list[RunFolder]:
@@ -114,8 +114,8 @@ def figures(setup: Setup, roots: Sequence[Path] = (ROOT,)) -> dict[str, Any]:
     """Return what a run will take.
 
     Args:
-        setup: the run, its batch size a number.
-        roots: below these are earlier runs, whose rates tell the time; the first that knows it counts.
+        setup: the run, with a numeric batch size.
+        roots: folders of earlier runs, whose speed gives the time; the first that has one counts.
     """
     run = setup.run
     train = setup.adapter.epoch_rows(setup.rows["train"], run.seed, 0)
@@ -143,7 +143,7 @@ def figures(setup: Setup, roots: Sequence[Path] = (ROOT,)) -> dict[str, Any]:
 
 
 def _need(setup: Setup) -> Need | None:
-    """Return the forecast for the largest micro-batch; None for a network that the forecast does not know."""
+    """Return the forecast for the largest micro-batch; None for a network without a forecast."""
     run = setup.run
     if not is_encoder(run):
         return None

@@ -1,6 +1,6 @@
-"""How long a run will take, as earlier runs on this machine say.
+"""How long a run will take, judged by earlier runs on this machine.
 
-In: a setup and finished runs. Out: seconds, and the run that they are reckoned from.
+In: a setup and finished runs. Out: seconds, and the run that they are computed from.
 Knows nothing about engines: without an earlier run of the same network there is no figure.
 """
 
@@ -20,7 +20,7 @@ from clue_runner.runs.resume import best_snapshot
 from clue_runner.training.run_display import evaluations_until
 from clue_runner.training.setup import Setup
 
-# Where the weights come from decides no rate; everything else of the network does.
+# The speed depends on everything about the network except where its weights come from.
 NOT_OF_THE_RATE = {
     "model.name",
     "model.checkpoint",
@@ -31,25 +31,25 @@ NOT_OF_THE_RATE = {
 }
 OF_THE_RATE = {"data.max_length", "backend", "train.token_budget", "train.lengths", "train.jit"}
 SAME_MACHINE = ("processor", "processor_model", "cores")
-GPU = "(gpu:"  # how results name a device that is one
+GPU = "(gpu:"  # how results mark a GPU
 
 
 @dataclass(frozen=True)
 class ExpectedTime:
-    """Seconds without start-up, and the run whose rates they follow."""
+    """Seconds without start-up, and the run whose speed they assume."""
 
     seconds: float
     run: Path
 
 
 def expected_time(setup: Setup, steps: int, steps_per_epoch: int, root: Path) -> ExpectedTime | None:
-    """Return how long ``steps`` updates with their evaluations and predictions take; None: not known.
+    """Return how long ``steps`` updates with their evaluations and predictions take; None: unknown.
 
     Args:
         setup: the run; its rows are of this task.
         steps: updates in all.
         steps_per_epoch: updates in one epoch.
-        root: below it are earlier runs.
+        root: the folder of earlier runs.
     """
     wanted = _rate_settings(flat(setup.run))
     for earlier in finished_runs(root, setup.card.name):
@@ -86,7 +86,7 @@ def machine_of(folder: RunFolder) -> Mapping[str, object]:
 
 
 def _rate_settings(values: Mapping[str, object]) -> dict[str, object]:
-    """Return the settings that a rate follows from."""
+    """Return the settings that the speed depends on."""
     return {
         key: value
         for key, value in values.items()
@@ -95,7 +95,7 @@ def _rate_settings(values: Mapping[str, object]) -> dict[str, object]:
 
 
 def _seconds(result: RunResult, setup: Setup, steps: int, steps_per_epoch: int) -> float | None:
-    """Return the time at the rates of ``result``; None where it was too short to have them."""
+    """Return the time at the speed of ``result``; None where that run was too short to tell."""
     rates = result.examples_per_second
     train, evaluate = rates.get("train"), rates.get("evaluate")
     predict = rates.get("predict") or evaluate

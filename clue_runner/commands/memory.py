@@ -1,6 +1,6 @@
 """``clue memory``: what a task with a model needs, what fits, what to set.
 
-In: what was asked for, a budget. Out: a table on the console, and the same as one mapping.
+In: the request, a budget. Out: a table on the console, and the same as one mapping.
 Knows nothing about argv or about how a need is forecast.
 """
 
@@ -47,7 +47,7 @@ PARTS = ("parameters", "gradients", "optimizer", "activations", "temporary")
 
 @dataclass(frozen=True)
 class _Found:
-    """What is said: on the console, and the same as data."""
+    """The findings: printed, and returned as data."""
 
     card: Card
     run: Run
@@ -64,16 +64,16 @@ class _Found:
 def show_memory(
     request: TrainRequest, console: Console, *, budget: str | None = None, only_counted: bool = False
 ) -> dict[str, Any]:
-    """Say what training needs and what fits into ``budget``; return the same as data.
+    """Print what training needs and what fits into ``budget``; return the same as data.
 
     Args:
         request: task, model and settings, as for ``clue train``.
-        console: where to speak.
-        budget: such as ``24GB``; None: a share of the memory that is free now.
-        only_counted: do not ask the compiler, where there is one to ask.
+        console: where to print.
+        budget: such as ``24GB``; None: a fraction of the memory that is free now.
+        only_counted: do not ask the compiler even where there is one.
 
     Raises:
-        UsageError: wrong settings or budget; a network that is no transformer encoder.
+        UsageError: wrong settings or budget; a network that is not a transformer encoder.
     """
     asked = None if budget is None else read_size(budget)
     card, run = resolve(request, weights_needed=False)
@@ -121,7 +121,7 @@ def show_memory(
 
 
 def _as_data(found: _Found, allowed: int) -> dict[str, Any]:
-    """Return what ``--json`` gives."""
+    """Return the findings for ``--json``."""
     return {
         "event": "memory",
         "ok": True,
@@ -151,7 +151,7 @@ def _as_data(found: _Found, allowed: int) -> dict[str, Any]:
 
 
 def vocabulary_size(run: Run) -> int:
-    """Return the rows of the word table: the checkpoint's, the preset's, or the vocabulary file's."""
+    """Return the size of the vocabulary: the checkpoint's, the preset's, or that of the file."""
     if run.model.init == "checkpoint" and run.model.checkpoint is not None:
         checkpoint = open_checkpoint(run)
         assert checkpoint is not None
@@ -163,13 +163,13 @@ def vocabulary_size(run: Run) -> int:
 
 
 def _modes(run: Run) -> tuple[str, ...]:
-    """Return the recompute modes of the table, the one that the settings name among them."""
+    """Return the recompute modes of the table, including the one in the settings."""
     names = modes(require_encoder(run).num_layers)
     return names if run.model.recompute in names else (*names, run.model.recompute)
 
 
 def _choices(run: Run, *, only_counted: bool) -> tuple[Choices, bool]:
-    """Return on what training would compute, and whether the compiler there can be asked (JAX)."""
+    """Return where training would compute, and whether the compiler there can be asked (JAX)."""
     choices = guess_choices(run)
     away = choices.device.kind == "gpu" and free_bytes(choices.device) is None
     if run.backend != "jax" or only_counted or away:
@@ -180,20 +180,20 @@ def _choices(run: Run, *, only_counted: bool) -> tuple[Choices, bool]:
 def _budget(asked: int | None, text: str | None, device: Device) -> tuple[int, str]:
     """Return the budget in bytes and in words."""
     if asked is not None:
-        return asked, f"{text} (forecasts are right within {WITHIN:.0%}, and nothing is left for that)"
+        return asked, f"{text} (forecasts are accurate to {WITHIN:.0%}, and no margin is left)"
     free = free_bytes(device)
     if free is None:
-        what = "no GPU is here to say" if device.kind == "gpu" else "this machine does not say"
+        what = "there is no GPU to ask" if device.kind == "gpu" else "this machine does not report"
         raise UsageError(f"{what} how much memory is free", next_step="give --budget, such as --budget 24GB")
     return round(FREE_SHARE * free), (
         f"{FREE_SHARE:.0%} of the {free / GIB:.1f} GiB that are free now on the {device.text} "
-        f"(forecasts are right within {WITHIN:.0%})"
+        f"(forecasts are accurate to {WITHIN:.0%})"
     )
 
 
 def _counted_source(run: Run) -> str:
     """Return where a counted forecast comes from, in words."""
-    dropped = "; train.drop_tokens is not counted, the need is less" if run.train.drop_tokens else ""
+    dropped = "; train.drop_tokens is not counted, so the need is lower" if run.train.drop_tokens else ""
     return f"counted from what the kernels keep{dropped}"
 
 
@@ -206,12 +206,12 @@ def _compiled(
     names: Sequence[str],
     console: Console,
 ) -> tuple[Forecast, str]:
-    """Return the compiler's forecast, and in words where it comes from."""
+    """Return the compiler's forecast and its description."""
     with console.progress(len(COMPILED_ROWS) * len(names), "compiling") as bar:
         forecast = compiled(run, card, network, choices, rows, names, bar.update)
     return forecast, (
         f"XLA's analysis of steps compiled for {' and '.join(map(str, COMPILED_ROWS))} rows of "
-        f"{run.data.max_length} tokens, a line between them; other lengths in proportion to the count of "
+        f"{run.data.max_length} tokens, linear in between; other lengths in proportion to the count of "
         "what the kernels keep"
     )
 
@@ -221,11 +221,11 @@ def _say(console: Console, found: _Found) -> None:
     run, best, precision = found.run, found.best, found.choices.precision
     console.say(
         f"{found.card.name} with {run.model.name}, {run.backend}, {precision.value} ({precision.reason}); "
-        f"{found.vocab_size:,} words"
+        f"vocabulary of {found.vocab_size:,}"
     )
     console.say(f"forecast: {found.source}")
     if found.group > 1:
-        console.say(f"an example of this task is up to {found.group} rows; the tables count rows")
+        console.say(f"an example of this task has up to {found.group} rows; the tables count rows")
     columns = ("recompute", "length", "rows", *PARTS, "total")
     longest = run.data.max_length
     console.table(
@@ -235,10 +235,7 @@ def _say(console: Console, found: _Found) -> None:
             for one in found.table
         ],
     )
-    console.say(
-        "(at the moment of a step that needs most: gradients are those computed by then, activations those "
-        "still kept)"
-    )
+    console.say("(at the peak of a step: gradients are those computed by then, activations those still kept)")
     console.say(f"\nlargest number of rows at once for {found.budget}:")
     sizes = sorted({one.length for one in best})
     plain = {one.length: one.rows for one in best if one.recompute == "none"}
@@ -255,7 +252,7 @@ def _say(console: Console, found: _Found) -> None:
 
 
 def _at_most(rows: int) -> str:
-    """Return a largest number of rows; nobody looks beyond ``LARGEST``."""
+    """Return a largest number of rows; the search stops at ``LARGEST``."""
     return f"{rows:,}" if rows < LARGEST else f"{rows:,} or more"
 
 

@@ -1,6 +1,6 @@
-"""What ``clue models`` says of a preset, and how ``clue models get`` fetches it.
+"""What ``clue models`` reports about a preset, and how ``clue models get`` downloads it.
 
-In: a preset, or a name on the hub. Out: facts in types that JSON has. Knows nothing about argv, and loads no
+In: a preset, or a name on the hub. Out: facts as JSON types. Knows nothing about argv, and loads no
 backend: the size follows from the shape and the family's table of names.
 """
 
@@ -21,7 +21,7 @@ from clue_runner.files.atomic import disk_faults
 
 
 def preset_facts(preset: Preset) -> dict[str, Any]:
-    """Return what is known of a preset; ``parameters`` without the word table where the data decides it."""
+    """Return a preset's facts; ``parameters`` excludes the token embeddings where the data sizes them."""
     family = preset.family or str(default_layer().values["model.family"])
     architecture = load_architecture(family)
     own = {key: value for key, value in preset.shape().items() if key in architecture.shape.model_fields}
@@ -46,7 +46,7 @@ def preset_facts(preset: Preset) -> dict[str, Any]:
 
 
 def published_scores(preset: Preset) -> list[dict[str, Any]]:
-    """Return what the task cards say of a preset's published scores: task, split, score, source."""
+    """Return a preset's published scores from the task cards: task, split, score, source."""
     return [
         {"task": card.name, **score.model_dump(exclude={"model"})}
         for card in all_cards().values()
@@ -56,16 +56,16 @@ def published_scores(preset: Preset) -> list[dict[str, Any]]:
 
 
 def get_model(text: str, console: Console, *, update: bool) -> dict[str, Any]:
-    """Fetch a model of the hub, put a preset's where it is looked for, and return the result event's content.
+    """Download a model from the hub, link a preset's place to it, and return the result event's content.
 
     Args:
         text: a preset's name, or ``hf:OWNER/NAME[@REVISION]``.
-        console: told where the files are.
-        update: take what the hub has now, in the place of what was pinned.
+        console: where to print the files' place.
+        update: use the hub's current version in place of the pinned one.
 
     Raises:
-        UsageError: no such preset, or one that is published nowhere on the hub.
-        CheckpointError: as ``fetch``; or something else stands where the preset's checkpoint belongs.
+        UsageError: no such preset, or one that is not published on the hub.
+        CheckpointError: as ``fetch``; or something else occupies the place of the preset's checkpoint.
         StorageError: the disk refused.
     """
     preset = None if text.startswith(SCHEME) else model_preset(text)
@@ -94,7 +94,7 @@ def get_model(text: str, console: Console, *, update: bool) -> dict[str, Any]:
 
 
 def _put_in_place(link: Path, folder: Path) -> None:
-    """Let a preset's place lead to the files, unless the user has put something of his own there."""
+    """Link a preset's place to the files, unless the user has put something else there."""
     if link.is_symlink() or not link.exists():
         with disk_faults(link):
             link.parent.mkdir(parents=True, exist_ok=True)
@@ -102,7 +102,7 @@ def _put_in_place(link: Path, folder: Path) -> None:
             link.symlink_to(folder, target_is_directory=True)
     elif link.resolve() != folder.resolve():
         raise CheckpointError(
-            "a checkpoint of your own stands where the preset's belongs",
+            "a checkpoint of your own occupies the place of the preset's",
             where=str(link),
-            next_step="move it away and run the same command again; or go on using it",
+            next_step="move it away and run the same command again, or keep using it",
         )

@@ -1,4 +1,4 @@
-"""``clue probe``: the average-loss theorem of SGD, watched on real records where its assumptions hold.
+"""``clue probe``: the average-loss theorem of SGD, demonstrated on real records where its assumptions hold.
 
 In: a task, where its data is, schedules. Out: a folder with the curves, one page, one sheet of charts.
 Knows nothing about argv, or about how a step is computed.
@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from clue_runner.adapters.base import load_adapter
-from clue_runner.commands.baseline import labelled, require_labels
-from clue_runner.commands.linear import NGRAMS, Ngrams, Texts
+from clue_runner.commands.baselines.baseline import labelled, require_labels
+from clue_runner.commands.baselines.linear import NGRAMS, Ngrams, Texts
 from clue_runner.config.shipped import clue_home
 from clue_runner.console import Console, duration
 from clue_runner.data.cards import find_card
@@ -59,10 +59,10 @@ class ProbeRequest:
 
 
 def fulfil(request: ProbeRequest, console: Console) -> dict[str, Any]:
-    """Walk under each schedule, compare with the theorem, write it all; return the content of ``probe.json``.
+    """Train under each schedule, compare with the theorem, write it all; return what ``probe.json`` holds.
 
     Raises:
-        UsageError: an unknown task or one without a label a text, schedules or numbers that cannot be meant.
+        UsageError: an unknown task or one without a label per text, impossible schedules or numbers.
         DataError: missing or broken data.
     """
     schedules = _schedules(request)
@@ -109,7 +109,7 @@ def fulfil(request: ProbeRequest, console: Console) -> dict[str, Any]:
 
 
 def _problem(request: ProbeRequest, texts: Texts, labels: Sequence[str]) -> Problem:
-    """Return what is learnt from the labelled texts."""
+    """Return the learning problem that the labelled texts pose."""
     names, places = np.unique(labels, return_inverse=True)
     return Problem(
         fold(Ngrams().fit(texts)),
@@ -142,17 +142,19 @@ def _settings(request: ProbeRequest, problem: Problem) -> dict[str, Any]:
 
 
 def _schedules(request: ProbeRequest) -> list[Schedule]:
-    """Return what to walk under.
+    """Return the schedules to train under.
 
     Raises:
-        UsageError: a schedule, the number of steps or the radius cannot be meant.
+        UsageError: an impossible schedule, number of steps or radius.
     """
     for option, number in (("--steps", request.steps), ("--batch-size", request.batch_size)):
         if number < 1:
             raise UsageError("at least 1 is needed", where=option, received=str(number))
-    if not RADII[0] <= request.radius <= RADII[1]:  # refuses what is no number too
+    if not RADII[0] <= request.radius <= RADII[1]:  # refuses NaN too
         raise UsageError(
-            f"a radius is from {RADII[0]:g} to {RADII[1]:g}", where="--radius", received=f"{request.radius:g}"
+            f"a radius lies between {RADII[0]:g} and {RADII[1]:g}",
+            where="--radius",
+            received=f"{request.radius:g}",
         )
     schedules = [parse_schedule(text) for text in request.schedules or USUAL]
     if len({one.text for one in schedules}) < len(schedules):
@@ -163,7 +165,7 @@ def _schedules(request: ProbeRequest) -> list[Schedule]:
 
 
 def _walk(problem: Problem, best: Best, schedule: Schedule, console: Console) -> Findings:
-    """Return one schedule's curves; warn where the theorem seems broken, which would be a bug of ours."""
+    """Return one schedule's curves; warn where the theorem seems violated, which would be our bug."""
     steps = len(problem.batches)
     sizes = schedule.sizes(steps, problem.diameter, GRADIENT)
     with console.progress(steps, schedule.text) as progress:
@@ -174,7 +176,7 @@ def _walk(problem: Problem, best: Best, schedule: Schedule, console: Console) ->
 
 
 def _write(home: Path, result: dict[str, Any], findings: Sequence[Findings], language: Language) -> None:
-    """Write a file of steps a schedule, sheet, page, and last the result."""
+    """Write one file of steps per schedule, the plots, the page, and last the result."""
     make_folder(home / "steps")
     for one in findings:
         rows = b"".join(json_bytes(row) for row in one.lines())
@@ -185,7 +187,7 @@ def _write(home: Path, result: dict[str, Any], findings: Sequence[Findings], lan
 
 
 def _say(result: dict[str, Any], home: Path, seconds: float, console: Console) -> None:
-    """Print a row a schedule, and where the files are."""
+    """Print one row per schedule, and where the files are."""
     best = result["best"]
     console.result(
         f"{result['task']} · projected SGD · {result['steps']:,} steps of {result['batch_size']} · "
@@ -210,7 +212,7 @@ def _say(result: dict[str, Any], home: Path, seconds: float, console: Console) -
 
 
 def _verdict(summary: dict[str, Any]) -> str:
-    """Return what a row ends with."""
+    """Return the last cell of a row."""
     if not summary["holds"]:
         return "above the bound"
     return "bound vacuous" if summary["bound_vacuous"] else "under the bound at every step"

@@ -1,6 +1,6 @@
 """A ``run.yaml`` given as ``--config``: the run's task, and the data that it was trained on.
 
-In: ``--config`` values. Out: what ``--task`` and ``--data`` would have said.
+In: ``--config`` values. Out: the values for ``--task`` and ``--data``.
 Knows nothing about the settings themselves.
 """
 
@@ -15,7 +15,7 @@ from clue_runner.runs.folder import RunFolder
 
 
 def task_of(configs: Sequence[str]) -> str:
-    """Return the task that the config files name, the last one that does.
+    """Return the task that the config files name; the last one wins.
 
     Raises:
         UsageError: none does.
@@ -33,7 +33,7 @@ def task_of(configs: Sequence[str]) -> str:
 
 
 def data_of(configs: Sequence[str]) -> str | None:
-    """Return the ``--data`` of the run whose ``run.yaml`` is given; None: no run, or one that named none.
+    """Return the ``--data`` of the run whose ``run.yaml`` is given; None: no run, or one without ``--data``.
 
     Raises:
         CheckpointError, StorageError: the run's list of events cannot be read.

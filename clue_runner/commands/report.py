@@ -1,7 +1,7 @@
 """``clue report``: the page of a run or of a suite, or a run's model card.
 
-In: folders that a user named, plain options. Out: files, and where they are.
-Knows nothing about argv, or about what stands in a page.
+In: folders that a user named, plain options. Out: files, and their paths.
+Knows nothing about argv, or about the content of a page.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from clue_runner.runs.find import finished_runs, newest_finished
 from clue_runner.runs.folder import RunFolder
 
 ROOT = Path("runs")
-SUITES = ROOT / "bench"  # where suites lie by name
+SUITES = ROOT / "bench"  # where suites are looked up by name
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,12 @@ class ReportRequest:
 
 
 def fulfil(request: ReportRequest, console: Console) -> list[Path]:
-    """Write what was asked for; return the files.
+    """Write the pages or cards asked for; return the files.
 
     Raises:
         UsageError: one ``--output`` for several, or a card of a suite.
         DataError: no such folder.
-        CheckpointError: a folder without a run that has ended.
+        CheckpointError: a folder without a finished run.
     """
     given = [user_path(path) for path in request.paths]
     if not given:
@@ -52,9 +52,9 @@ def fulfil(request: ReportRequest, console: Console) -> list[Path]:
     targets = [target for path in given for target in _targets(path, console)]
     if request.output is not None and len(targets) > 1:
         raise UsageError(
-            f"--output names one file, and there are {len(targets)} pages to write",
+            f"--output names one file, but there are {len(targets)} pages to write",
             received=", ".join(map(str, targets[:5])),
-            next_step="leave --output out: each page is written into its own folder",
+            next_step="omit --output: each page is written into its own folder",
         )
     written = [_write(target, request, console) for target in targets]
     console.event({"event": "result", "ok": True, "files": [str(path) for path in written]})
@@ -62,7 +62,7 @@ def fulfil(request: ReportRequest, console: Console) -> list[Path]:
 
 
 def _write(target: Path, request: ReportRequest, console: Console) -> Path:
-    """Write one page or card, and say where it is."""
+    """Write one page or card, and print its path."""
     output = None if request.output is None else user_path(request.output)
     options = PageOptions(request.language or default_language(), texts=not request.no_texts)
     if target.name == TABLE:
@@ -74,9 +74,9 @@ def _write(target: Path, request: ReportRequest, console: Console) -> Path:
         result = folder.result()
         if result is None:
             raise CheckpointError(
-                "no run has ended in this folder",
+                "no run in this folder has finished",
                 where=str(target),
-                next_step="let it go on: the same clue train again",
+                next_step="continue it: run the same clue train command again",
             )
         if request.card:
             page = write_card(folder, result, output)

@@ -1,4 +1,4 @@
-"""What ``clue submit check`` and ``clue submit pack`` do: from answer files to a zip that the board takes.
+"""What ``clue submit check`` and ``clue submit pack`` do: from answer files to a zip for the leaderboard.
 
 In: paths and options as plain values. Out: one line per file, problems with their fixes, the zip, results.
 Knows nothing about argv or models.
@@ -21,7 +21,7 @@ from clue_runner.submission.pack import pack as write_zip
 from clue_runner.submission.report import FileReport, Report, check_paths
 
 UPLOAD_PAGE = "https://www.cluebenchmarks.com/submit.html"
-SHOWN = 8  # files that were left out, listed one by one
+SHOWN = 8  # files left out that are listed one by one
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def check(request: SubmitRequest, console: Console) -> dict[str, Any]:
     """Check all files and return the result event's content.
 
     Raises:
-        DataError: not all of them may be sent.
+        DataError: not all of them are ready for upload.
     """
     report = _report(request)
     _show(report, console)
@@ -60,9 +60,9 @@ def check(request: SubmitRequest, console: Console) -> dict[str, Any]:
     if problems:
         good = sum(file.ok for file in report.files)
         raise DataError(
-            f"not ready for upload: {good} of {len(report.files)} files are in order",
+            f"not ready for upload: only {good} of {len(report.files)} files are correct",
             problems=problems,
-            next_step="run the fixes named, then clue submit check again",
+            next_step="apply the fixes above, then run clue submit check again",
         )
     return result
 
@@ -86,7 +86,7 @@ def pack(request: SubmitRequest, console: Console) -> dict[str, Any]:
     for line in packed.left_out:
         console.say(f"left out: {printable(line)}")
     if packed.set_aside:
-        console.say(f"the zip that was there is now {printable(str(packed.set_aside))}")
+        console.say(f"the earlier zip is now {printable(str(packed.set_aside))}")
     names = ", ".join(packed.files)
     console.say(f"{printable(str(packed.path))}: {names}; sha256 {packed.sha256}")
     console.say("sample records: not for upload" if report.sample else f"upload: {UPLOAD_PAGE}")
@@ -135,7 +135,7 @@ def _show(report: Report, console: Console) -> None:
             for known in report.missing
         ]
         console.warn(
-            f"not all of {report.benchmark}: {len(report.missing)} files missing; a partial zip is allowed, "
+            f"{report.benchmark} lacks {len(report.missing)} files; a partial zip is allowed, "
             "but a new entry under an old model name wipes its score\n" + "\n".join(lines)
         )
 
@@ -159,10 +159,10 @@ def _origin_row(file: FileReport) -> list[Any]:
     if run is None:
         return [name, f"none: {printable(str(Path(file.piece.shown).parent))}", None, None, None, None]
     score = None if run.score is None else f"{run.metric} {run.score:.2f}"
-    data = printable(run.data or "the task's own place")
+    data = printable(run.data or "the task's default")
     return [name, printable(str(run.folder)), printable(str(run.model)), _seed(run.seed), score, data]
 
 
 def _seed(seed: int | None) -> str | None:
-    """Return a seed for a table; an ensemble has none of its own."""
+    """Return a seed for a table; an ensemble has none."""
     return None if seed is None else str(seed)

@@ -16,18 +16,18 @@ from pathlib import Path
 from clue_runner.console import Console
 from clue_runner.data.cards import CARD_FILE, load_card
 from clue_runner.data.division import divide
-from clue_runner.data.foreign.columns import Columns, Example, choose_columns, examples_of
+from clue_runner.data.foreign.columns import Columns, Example, as_label, choose_columns, examples_of
 from clue_runner.data.foreign.grid import Grid, read_grid
 from clue_runner.data.foreign.splits import split_files
 from clue_runner.data.layouts import read_records
 from clue_runner.data.locate import open_source
 from clue_runner.data.new_folder import require_new, write_new_folder
-from clue_runner.data.own_card import card_text, max_length, task_name
+from clue_runner.data.own_card import card_text, max_length, task_name, tokens_of
 from clue_runner.errors import DataError, Problem, UsageError
 from clue_runner.files.names import read_regular, user_path
 
 MOST_LABELS = 1_000
-CLASS_SHARE = 0.5  # more different labels than this a row are no classes
+CLASS_SHARE = 0.5  # with more distinct labels per row than this, they are not classes
 SHOWN = 8  # labels listed with their counts
 OPTION = "DIR"
 
@@ -59,17 +59,17 @@ class ReadFile:
 
 
 def new_task(request: NewTaskRequest, console: Console) -> dict[str, object]:
-    """Write the task's folder, say what was taken for what, and return the result event's content.
+    """Write the task's folder, report what was detected, and return the result event's content.
 
     Raises:
-        UsageError: the folder holds something, or options that cannot be meant.
-        DataError: examples that cannot be read, or no classes to learn; nothing is written.
+        UsageError: the folder is not empty, or the options are invalid.
+        DataError: examples that cannot be read, or without classes to learn; nothing is written.
         StorageError: the folder cannot be written; nothing is left behind.
     """
     shares = request.dev_share + request.test_share
     if not (0 < request.dev_share < 1 and 0 <= request.test_share < 1 and shares < 1):
         raise UsageError(
-            "the shares of dev and test must leave something to train on",
+            "the fractions of dev and test must leave something to train on",
             received=f"--dev-share {request.dev_share:g} --test-share {request.test_share:g}",
             allowed="more than 0 for dev, together less than 1",
         )
@@ -99,29 +99,47 @@ def _read_files(request: NewTaskRequest) -> dict[str, ReadFile]:
     paths = split_files(source) if source.is_dir() else {"all": source}
     files: dict[str, ReadFile] = {}
     for name, path in paths.items():
-        grid = read_grid(read_regular(path), str(path), delimiter=request.delimiter, header=request.header)
-        columns = choose_columns(
-            grid, str(path), texts=request.text, label=request.label, labelled=name != "test"
+        first = next(iter(files.values()), None)
+        known = first.grid.columns if first is not None and first.grid.has_header else ()
+        grid = read_grid(
+            read_regular(path),
+            str(path),
+            delimiter=request.delimiter,
+            header=request.header,
+            known=known,
+            single=name == "test",
         )
-        if name == "test" and files and columns.label is not None and request.label is None:
-            columns = _like_train(columns, grid, files)
+        columns = _columns(name, grid, str(path), request, first)
         files[name] = ReadFile(str(path), grid, columns, *examples_of(grid, columns, str(path)))
     return files
 
 
-def _like_train(columns: Columns, grid: Grid, files: Mapping[str, ReadFile]) -> Columns:
-    """Return the test file's columns, its label only where it has the name of train's."""
-    train = next(iter(files.values()))
-    wanted = None if train.columns.label is None else train.grid.columns[train.columns.label]
-    same = columns.label is not None and grid.columns[columns.label] == wanted
-    return columns if same else Columns(columns.texts, None)
+def _columns(name: str, grid: Grid, path: str, request: NewTaskRequest, first: ReadFile | None) -> Columns:
+    """Return which columns of a file hold what: a file after the first calls them as the first does.
+
+    A test file may lack the label, or leave its cells empty.
+    """
+    texts, label, labelled = request.text, request.label, name != "test"
+    if first is not None and first.grid.has_header and grid.has_header:
+        named = [first.grid.columns[place] for place in first.columns.texts]
+        texts = texts or (named if set(named) <= set(grid.columns) else ())
+        of_first = None if first.columns.label is None else first.grid.columns[first.columns.label]
+        label = label or (of_first if of_first in grid.columns else None)
+    if not labelled and label is not None and label not in grid.columns and not label.isdecimal():
+        label = None
+    columns = choose_columns(grid, path, texts=texts, label=label, labelled=labelled)
+    if labelled or first is None or columns.label is None:
+        return columns
+    empty = not any(as_label(value) for value in grid.column(columns.label))
+    guessed = label is None and grid.columns[columns.label] != first.grid.columns[first.columns.label or 0]
+    return Columns(columns.texts, None) if empty or guessed else columns
 
 
 def _label_list(files: Mapping[str, ReadFile]) -> list[str]:
     """Return the labels in index order: numbers by size, else by their text.
 
     Raises:
-        DataError: one class, too many, or so many that they are no classes; a label that train lacks.
+        DataError: one class, or so many labels that they are not classes; a label that train lacks.
     """
     first, *others = files.values()
     counts = Counter(example.label for example in first.examples)
@@ -133,18 +151,22 @@ def _label_list(files: Mapping[str, ReadFile]) -> list[str]:
         if example.label not in counts
     ]
     if problems:
-        raise DataError("labels that cannot be learned", problems=problems)
+        raise DataError(
+            "labels that cannot be learned",
+            problems=problems,
+            next_step=f"mend those rows, or add examples of these labels to {first.path}",
+        )
     column = first.grid.columns[first.columns.label or 0]
     if len(counts) < 2:
         raise DataError(
-            "one class only: there is nothing to tell apart",
+            "there is only one class, so nothing can be learned",
             where=first.path,
             received=f"{column}: {next(iter(counts))!r} in all {len(first.examples):,} rows",
             next_step="name the column of the labels: --label COLUMN",
         )
     if len(counts) > min(MOST_LABELS, CLASS_SHARE * len(first.examples)):
         raise DataError(
-            f"{len(counts):,} different labels in {len(first.examples):,} rows are no classes",
+            f"{len(counts):,} different labels in {len(first.examples):,} rows cannot be classes",
             where=first.path,
             received=f"{column}: {', '.join(map(repr, list(counts)[:3]))}, ...",
             next_step="name the column of the labels: --label COLUMN",
@@ -155,7 +177,7 @@ def _label_list(files: Mapping[str, ReadFile]) -> list[str]:
 
 
 def _splits(files: Mapping[str, ReadFile], request: NewTaskRequest) -> dict[str, list[Example]]:
-    """Return the examples of each split; what was not given is taken from the first file by the seed."""
+    """Return the examples of each split; splits without a file are drawn from the first file by the seed."""
     first = next(iter(files.values()))
     given = {name: list(file.examples) for name, file in files.items()}
     shares = {"train": 1.0, "dev": request.dev_share}
@@ -171,8 +193,8 @@ def _splits(files: Mapping[str, ReadFile], request: NewTaskRequest) -> dict[str,
         raise DataError(
             f"too few examples for a {' and a '.join(empty)} split",
             where=first.path,
-            received=f"{len(first.examples):,} rows, {len(set(texts)):,} different",
-            next_step="add examples (three or more of a label), or give --test-share 0",
+            received=f"{len(first.examples):,} rows, {len(set(texts)):,} distinct",
+            next_step="add examples (three or more per label), or give --test-share 0",
         )
     return {**divided, **{name: rows for name, rows in given.items() if name == "test"}}
 
@@ -194,7 +216,7 @@ def _line(fields: Sequence[str], example: Example, *, labelled: bool) -> str:
 
 
 def _prove(site: Path) -> None:
-    """Read what was written as a run will, so that a folder that appears can be trained on."""
+    """Read the written files as a run will, so that any folder that appears can be trained on."""
     card = load_card(site)
     source = open_source(site, card)
     for split in card.splits:
@@ -202,7 +224,7 @@ def _prove(site: Path) -> None:
 
 
 def _say_read(name: str, file: ReadFile, console: Console) -> None:
-    """Say what a file was taken for, and what was left out."""
+    """Report what a file was recognised as, and what was left out."""
     grid, columns = file.grid, file.columns
     header = "header" if grid.has_header else "no header"
     console.say(f"{name:<7} {file.path}: {grid.described}, {header}, {len(grid.rows):,} rows")
@@ -229,16 +251,22 @@ def _say_written(
     request: NewTaskRequest,
     console: Console,
 ) -> dict[str, object]:
-    """Say what the folder holds and what comes next; return the result event's content."""
+    """Report the folder's content and the next step; return the result event's content."""
     counts = Counter(example.label for rows in splits.values() for example in rows)
     listed = ", ".join(f"{shown(label)} ({counts[label]:,})" for label in labels[:SHOWN])
     console.say(f"labels  {len(labels)}: {listed}{', ...' if len(labels) > SHOWN else ''}")
     sizes = ", ".join(f"{split} {len(rows):,}" for split, rows in splits.items())
-    console.say(f"splits  {sizes} (seed {request.seed} where one file is divided)")
-    console.say(f"length  {length} tokens, which 99 of 100 records fit in")
+    console.say(f"splits  {sizes} (seed {request.seed} where one file is split)")
+    longer = sum(tokens_of(example.texts) > length for rows in splits.values() for example in rows)
+    cut = (
+        f"{longer:,} of {counts.total():,} records are longer and are cut"
+        if longer
+        else "no record is longer"
+    )
+    console.say(f"length  {length} tokens, about one a character; {cut}")
     rare = [shown(label) for label in labels if not any(row.label == label for row in splits["dev"])]
     if rare:
-        console.warn(f"dev has no record of {len(rare)} labels: {', '.join(rare[:SHOWN])}")
+        console.warn(f"dev has no record for {len(rare)} labels: {', '.join(rare[:SHOWN])}")
     console.say(f"\n{folder}: {CARD_FILE}, {', '.join(f'{split}.json' for split in splits)}")
     console.say(f"train on it: clue train --task {request.folder}")
     return {
@@ -252,5 +280,5 @@ def _say_written(
 
 
 def shown(text: str) -> str:
-    """Return a name out of a file as a terminal may show it."""
+    """Return a name from a file, safe to show on a terminal."""
     return text if text.isprintable() else ascii(text)[1:-1]

@@ -1,4 +1,4 @@
-"""``clue train``: from what was asked for to results: card, settings, data, folders, seeds.
+"""``clue train``: from the request to results: card, settings, data, folders, seeds.
 
 In: the command's options as plain values. Out: results, the same for a shell and for a Python call.
 Knows nothing about argv, or about how a run is done.
@@ -57,7 +57,7 @@ class TrainRequest:
 
 
 def fulfil(request: TrainRequest, console: Console) -> dict[str, Any]:
-    """Train what was asked for; return what ``metrics.json`` holds, or the summary of several seeds.
+    """Train as requested; return what ``metrics.json`` holds, or the summary of several seeds.
 
     Raises:
         ClueError: every user mistake; ``ScoreTooLowError`` after everything is written.
@@ -70,12 +70,12 @@ def fulfil(request: TrainRequest, console: Console) -> dict[str, Any]:
             where="--seeds",
             received=f"{request.seeds} from seed {run.seed}",
             allowed=f"seeds below {2**31}",
-            next_step="begin with a smaller --set seed=N",
+            next_step="start with a smaller --set seed=N",
         )
     given = request.data or data_of(request.config)
     source = locate(card, given, say=console.say)
     output = user_path(request.output) if request.output else default_output(request, card, run, source)
-    # The first line comes before the first slow import, so that whoever waits for one knows that it works.
+    # The first line is printed before the first slow import, so that the user sees that something happens.
     console.event({"event": "prepare", "schema": SCHEMA, "task": card.name, "model": run.model.name})
     if request.dry_run:
         return show_plan(run, card, source, output, console, seeds=request.seeds, fresh=request.fresh)
@@ -88,7 +88,7 @@ def fulfil(request: TrainRequest, console: Console) -> dict[str, Any]:
     for number in range(request.seeds):
         one = run.model_copy(update={"seed": run.seed + number})
         first = seed_folder(output, run.seed).run(SECTIONS) if results else None
-        if first is not None and one.train.batch_size == "auto":  # the seeds shall differ in nothing else
+        if first is not None and one.train.batch_size == "auto":  # runs differ in the seed alone
             one = as_begun(one, first).run
         folder = seed_folder(output, one.seed).path
         console.beside = {"seed": one.seed}
@@ -117,9 +117,7 @@ def resolve(request: TrainRequest, *, weights_needed: bool = True) -> tuple[Card
         CheckpointError: a published model without a checkpoint on this machine.
     """
     card = find_card(request.task or task_of(request.config))
-    if (
-        not card.ships
-    ):  # those that ship were checked before, in every family; this costs a quarter of a second
+    if not card.ships:  # shipped cards were checked before, in every family; this costs a quarter of a second
         refuse_bad_settings(card)
     require_train(card)
     require_preset_family(card, request.model)
@@ -148,7 +146,7 @@ def task_name(card: Card) -> str:
 def default_output(request: TrainRequest, card: Card, run: Run, source: DataSource) -> Path:
     """Return ``runs/<task>/<model>-<seed>``, ``-sample`` added for sample data; ``--name`` is the last part.
 
-    Without the seed where several seeds lie inside.
+    The seed is left out where the folder holds several seeds.
     """
     name = run.model.name if request.seeds is not None else f"{run.model.name}-{run.seed}"
     last = request.name or (f"{name}-sample" if source.is_sample else name)
@@ -179,7 +177,7 @@ def summarise(results: Sequence[RunResult]) -> dict[str, Any]:
 
 
 def _refuse_contradictions(request: TrainRequest) -> None:
-    """Refuse options that are each allowed and cannot go together, or that no run can meet."""
+    """Refuse options that are allowed on their own but not together, or that no run can meet."""
     if request.seeds is not None and request.seed is not None:
         raise UsageError("--seed and --seeds exclude each other", next_step="give one of them")
     keys = [text.partition("=")[0].strip() for text in request.set]
@@ -195,7 +193,7 @@ def _refuse_contradictions(request: TrainRequest) -> None:
             f"the name becomes a folder under runs/<task>/: {fault}",
             where="--name",
             received=request.name,
-            next_step="a path goes to --output",
+            next_step="give a path with --output",
         )
 
 

@@ -1,4 +1,4 @@
-"""One run of ``clue train``: begun, continued, or found finished in its folder.
+"""One run of ``clue train``: started, continued, or found finished in its folder.
 
 In: settings, a card, a data source, a path. Out: the result.
 Everything that can fail cheaply fails before a backend is loaded; ``train.batch_size: auto`` becomes a number
@@ -44,14 +44,14 @@ def train_run(
     fresh: bool = False,
     data_argument: str | None = None,
 ) -> RunResult:
-    """Train, or go on, or show what an earlier call found.
+    """Train, continue, or show the result of an earlier call.
 
     Args:
         run: the resolved settings.
         card: the task.
         source: its files.
         output: the run folder.
-        console: where to speak.
+        console: where to print.
         fresh: move an old run in ``output`` aside first.
         data_argument: what the user gave as ``--data``, for ``clue predict``.
 
@@ -69,10 +69,10 @@ def train_run(
         finished = folder.result()
         if finished is not None and finished.ok:
             return _show_finished(console, card, inputs, folder, finished)
-        choices = choose(inputs.run)  # what it refuses must leave no run.yaml behind: settings will change
+        choices = choose(inputs.run)  # a refusal must leave no run.yaml behind: the settings will change
         setup = _with_number(complete(inputs, choices, console.warn), console)
         snapshot = newest_state(folder, console.warn)
-        remove(folder.metrics)  # of a run that failed and is tried again
+        remove(folder.metrics)  # left by a failed run that is tried again
         write_settings(folder, setup.run, SECTIONS)
         sitting = Sitting(console, signals, began, data_argument)
         result = train(setup, folder, snapshot, sitting)
@@ -82,7 +82,7 @@ def train_run(
 
 
 def _as_begun(inputs: Inputs, output: Path, console: Console) -> Inputs:
-    """Put the number that a run in the folder began with in the place of ``train.batch_size: auto``."""
+    """Replace ``train.batch_size: auto`` with the number that a run in the folder began with."""
     begun = RunFolder(output).run(SECTIONS) if inputs.run.train.batch_size == "auto" else None
     if begun is None:
         return inputs
@@ -92,7 +92,7 @@ def _as_begun(inputs: Inputs, output: Path, console: Console) -> Inputs:
 
 
 def _with_number(setup: Setup, console: Console) -> Setup:
-    """Put the number that memory allows in the place of ``train.batch_size: auto``."""
+    """Replace ``train.batch_size: auto`` with the number that memory allows."""
     if setup.run.train.batch_size != "auto":
         return setup
     resolved = resolve_examples(setup)
@@ -101,15 +101,15 @@ def _with_number(setup: Setup, console: Console) -> Setup:
 
 
 def _write_page(inputs: Inputs, rows: Rows | None, folder: RunFolder, console: Console) -> None:
-    """Write the page of a run that has ended well; where that fails the run is whole all the same.
+    """Write the page of a successful run; if that fails, the run is complete all the same.
 
-    What there is to say is said as text alone: with ``--json`` the result stays the last line.
+    Messages are plain text, not events: with ``--json`` the result stays the last line.
 
     Args:
         inputs: the run's records and adapter.
-        rows: of dev; None: they are encoded again, or taken from the cache.
-        folder: of the run, which has ended.
-        console: where to speak.
+        rows: dev's; None: they are encoded again, or taken from the cache.
+        folder: that of the finished run.
+        console: where to print.
     """
     from clue_runner.reports.answers import Answered, read_predictions, record_lengths, with_lengths
     from clue_runner.reports.run_page import PageOptions
@@ -135,8 +135,8 @@ def _write_page(inputs: Inputs, rows: Rows | None, folder: RunFolder, console: C
 def _show_finished(
     console: Console, card: Card, inputs: Inputs, folder: RunFolder, result: RunResult
 ) -> RunResult:
-    """Say what an earlier run of the same command found; a page that a kill prevented is written."""
-    console.say(f"this run has already ended: {folder.path}")
+    """Print the result of an earlier run of the same command; write its page if a kill prevented that."""
+    console.say(f"this run has already finished: {folder.path}")
     say_result(console, result, card, folder.path)
     if not exists(folder.path / PAGE):
         _write_page(inputs, None, folder, console)

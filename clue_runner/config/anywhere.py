@@ -1,6 +1,6 @@
-"""Checks a layer that does not say which run it is for: a recipe, or its entry for another task.
+"""Checks a layer that may be for any run: a recipe, or its entry for another task.
 
-In: a layer and what is known of the run. Out: problems, those of the kind of run that the layer fits best.
+In: a layer and what is known about the run. Out: problems, those of the kind of run that the layer fits best.
 Knows nothing about where layers come from.
 """
 
@@ -20,10 +20,10 @@ def check_anywhere(
     adapter: str | None = None,
     family: str | None = None,
 ) -> None:
-    """Append what is wrong with a layer in every run that it could be for.
+    """Append the problems of a layer in every run that it could apply to.
 
     Args:
-        layer: left as it is.
+        layer: not changed.
         sections: the kinds of tasks and the families.
         problems: appended to.
         adapter: the kind of task, where it is known.
@@ -48,7 +48,7 @@ def check_anywhere(
 
 
 def adapter_or_any(sections: Sections, task: str | None) -> str | None:
-    """Return the kind of a task; None where there is no such task here, or none is named."""
+    """Return the kind of a task; None where no task is named or none is known by that name."""
     if task is None:
         return None
     try:

@@ -1,9 +1,9 @@
-"""What forms of attention there are room for: when scores are kept whole, and what cuDNN's kernel needs.
+"""Which form of attention can run: when score matrices are kept whole, and what cuDNN's kernel needs.
 
-Asking for the kernel in vain is an error and never a slow path.
+A request for the kernel that cannot be met is an error, never a slow path.
 
 In: settings, resolved or not yet. Out: problems, each with what to set. Knows nothing about GPUs: whether one
-is there, and whether the kernel compiles on it, is seen when the backend is loaded.
+is there, and whether the kernel compiles on it, is known only when the backend is loaded.
 
 Source: the kernel's conditions as JAX's ``jax.nn.dot_product_attention`` checks them.
 """
@@ -17,9 +17,9 @@ from clue_runner.errors import Problem
 
 FUSED = "fused"
 ATTENTION = "model.attention"
-WIDTH_STEP, WIDEST = 8, 128  # of a head
+WIDTH_STEP, WIDEST = 8, 128  # width of a head
 # ``auto`` keeps whole score matrices for rows up to this length. Chunks compute their scores twice, which
-# costs attention half its time again; 1,024 squared is what usual micro-batches can hold.
+# makes attention take half as long again; 1,024 squared is what usual micro-batches can hold.
 LONGEST_WHOLE = 1024
 CHUNK = 128  # queries that chunked attention computes at a time
 
@@ -63,7 +63,7 @@ def fused_problems(
         )
     if attention_dropout:
         yield Problem(
-            "the fused kernel has no dropout that a run could repeat",
+            "the fused kernel has no reproducible dropout",
             "model.attention_dropout",
             str(attention_dropout),
             "0",

@@ -1,4 +1,4 @@
-"""Checks YAML files of the project by what they are: defaults, model presets, recipes, task cards, suites.
+"""Checks the project's YAML files by their kind: defaults, model presets, recipes, task cards, suites.
 
 In: paths. Out: findings with file and line. Knows the schema of settings; a suite's own belongs to
 ``suites/``, a card's to ``data/cards.py``, which asks this file about the settings that a card recommends.
@@ -6,7 +6,8 @@ In: paths. Out: findings with file and line. Knows the schema of settings; a sui
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -24,7 +25,7 @@ Kind = Literal["card", "model preset", "settings", "suite"]
 
 
 def yaml_files(paths: Sequence[Path]) -> list[Path]:
-    """Return the files named, and all YAML files under the folders named, sorted.
+    """Return the files named, and all YAML files under the folders named, sorted, hidden folders aside.
 
     Raises:
         DataError: a path does not exist.
@@ -32,7 +33,7 @@ def yaml_files(paths: Sequence[Path]) -> list[Path]:
     found: list[Path] = []
     for path in map(user_path, paths):
         if path.is_dir():
-            found += sorted([*path.rglob("*.yaml"), *path.rglob("*.yml")])
+            found += sorted(_yaml_below(path))
         elif path.is_file():
             found.append(path)
         else:
@@ -40,8 +41,14 @@ def yaml_files(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
+def _yaml_below(folder: Path) -> Iterator[Path]:
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]  # .venv, .git, a tool's own files
+        yield from (Path(place, name) for name in names if Path(name).suffix in {".yaml", ".yml"})
+
+
 def check_file(path: Path, sections: Sections) -> tuple[Kind, list[Problem]]:
-    """Return what a file is taken for and its problems; cards and suites are checked elsewhere."""
+    """Return a file's kind and its problems; cards and suites are checked elsewhere."""
     kind = _kind(path)
     problems: list[Problem] = []
     try:
@@ -52,7 +59,7 @@ def check_file(path: Path, sections: Sections) -> tuple[Kind, list[Problem]]:
 
 
 def _kind(path: Path) -> Kind:
-    """Return what a file is: cards by name, presets and suites by their keys, everything else is settings."""
+    """Return a file's kind: cards by name, presets and suites by their keys, everything else is settings."""
     if path.name == "task.yaml":
         return "card"
     if path.parent.name == "suites":
@@ -82,7 +89,7 @@ def recommended_layer(document: Document, problems: list[Problem]) -> Layer:
 
 
 def recommended_problems(document: Document) -> list[Problem]:
-    """Return what is wrong with the common settings that a card recommends.
+    """Return the problems of the common settings that a card recommends.
 
     Those of its kind of task and of a family of models are checked where these are known: ``card_settings``.
     """
@@ -98,7 +105,7 @@ def recommended_problems(document: Document) -> list[Problem]:
 
 
 def card_settings(path: Path, adapter: str, sections: Sections) -> list[Problem]:
-    """Return what is wrong with all settings that the card at ``path`` recommends."""
+    """Return the problems of all settings that the card at ``path`` recommends."""
     problems: list[Problem] = []
     check_anywhere(recommended_layer(read_yaml(path), problems), sections, problems, adapter=adapter)
     return problems

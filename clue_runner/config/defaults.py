@@ -1,4 +1,4 @@
-"""The defaults that every run begins from: ``configs/default.yaml``.
+"""The defaults that every run starts from: ``configs/default.yaml``.
 
 In: nothing. Out: one layer. Knows nothing about kinds of tasks or families; theirs are declared beside them.
 """

@@ -1,4 +1,4 @@
-"""What the settings are: their keys, what each allows, what each means.
+"""What the settings are: their keys, what each allows and means.
 
 In: a schema. Out: a list of ``Setting``s for messages.
 Knows nothing about files, layers or values.
@@ -82,7 +82,7 @@ def _bounds(node: Mapping[str, Any]) -> str:
 
 
 def shown(value: object) -> str:
-    """Return how a message quotes a received value: text in quotes, other kinds as YAML has them."""
+    """Return how a message quotes a received value: text in quotes, other types as in YAML."""
     if value is None:
         return "null"
     if isinstance(value, bool):

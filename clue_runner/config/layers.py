@@ -44,10 +44,10 @@ def layer_from_mapping(
     prefix: KeyPath = (),
     only: Iterable[str] | None = None,
 ) -> Layer:
-    """Flatten a nested mapping of settings; whether each key exists is for ``check_layer`` to say.
+    """Flatten a nested mapping of settings; ``check_layer`` finds unknown keys.
 
     Args:
-        title: what the layer is called in messages where ``document`` is None.
+        title: the layer's name in messages where ``document`` is None.
         values: settings by group, as in a YAML file.
         problems: unknown groups and misplaced values are appended here.
         document: gives the line of each key.
@@ -62,7 +62,7 @@ def layer_from_mapping(
         place = document.where((*prefix, name)) if document else title
         if name not in roots:
             problems.append(unknown_key(str(name), known, place, groups=roots))
-        elif name == "task" and isinstance(value, str):  # as run.yaml had it before tasks had settings
+        elif name == "task" and isinstance(value, str):  # the form in run.yaml before tasks had settings
             layer.put("task.name", value, place)
         elif name not in common.groups:
             layer.put(name, value, place)
@@ -71,7 +71,7 @@ def layer_from_mapping(
                 inner_place = document.where((*prefix, name, leaf)) if document else title
                 layer.put(f"{name}.{leaf}", inner, inner_place)
         elif value is not None:  # `train:` with every line under it commented out is an empty group
-            problems.append(Problem(f"{name} needs settings under it", place, shown(value), "a mapping"))
+            problems.append(Problem(f"{name} must contain settings", place, shown(value), "a mapping"))
     return layer
 
 
@@ -88,7 +88,7 @@ def layers_from_overrides(overrides: Sequence[str], problems: list[Problem]) -> 
         elif key == "task":
             layer.put("task.name", value.strip(), "--set task")
         elif key in common_schema().groups:
-            problems.append(Problem(f"{key} is a group: set one key of it", "--set", repr(text)))
+            problems.append(Problem(f"{key} is a group: set one of its keys", "--set", repr(text)))
         else:
             layer.put(key, _argument(value.strip()), f"--set {key}")
     return layer
@@ -113,21 +113,21 @@ def check_layer(
     *,
     owners: Mapping[str, str] | None = None,
 ) -> None:
-    """Put earlier spellings of keys right, then append what is wrong with the layer's keys and values.
+    """Replace earlier spellings of keys, then append the problems of the layer's keys and values.
 
     Args:
         layer: changed in place: earlier spellings become today's keys.
         schema: the settings that the run has.
-        defaults: valid values of the settings that the layer does not have.
+        defaults: valid values for the settings that the layer lacks.
         problems: appended to.
-        owners: whose setting a key is that this run does not have.
+        owners: for a key that this run does not have: what it belongs to.
     """
     for key in list(layer.values):
         current = schema.former.get(key, key)
         if current != key:
             value, place = layer.values.pop(key), layer.places.pop(key)
             if current in layer.values:
-                problems.append(Problem(f"{key} is an earlier name of {current}: give one of them", place))
+                problems.append(Problem(f"{key} is the earlier name of {current}: give one of them", place))
             else:
                 layer.put(current, value, place)
         elif key not in schema.fields:
@@ -135,7 +135,7 @@ def check_layer(
             del layer.values[key], layer.places[key]
             owner = (owners or {}).get(key)
             problems.append(
-                Problem(f"{key}: no setting of this run, but of {owner}", place)
+                Problem(f"{key}: not a setting of this run, but of {owner}", place)
                 if owner
                 else unknown_key(key, schema.keys, place)
             )
@@ -151,8 +151,8 @@ def _check_types(
         for found in error.errors(include_url=False, include_context=False):
             key = ".".join(map(str, found["loc"][: 2 if found["loc"][0] in schema.groups else 1]))
             place = layer.places.get(key, layer.title)
-            what = f"{key} is missing" if found["type"] == "missing" else f"{key} has a value it cannot take"
-            if found["type"] == "value_error":  # a check of the setting's own, which says why
+            what = f"{key} is missing" if found["type"] == "missing" else f"{key} has an invalid value"
+            if found["type"] == "value_error":  # the setting's own check, which gives the reason
                 what += f": {found['msg'].removeprefix('Value error, ')}"
             received = None if found["type"] == "missing" else shown(layer.values.get(key, found["input"]))
             problem = Problem(what, place, received, settings(schema)[key].allowed)
@@ -195,7 +195,7 @@ def _guess(key: str, known: Sequence[str], groups: Sequence[str]) -> str | None:
 
 
 def _argument(text: str) -> object:
-    """Return the value of a ``--set`` argument; quotes make text of what would be a number."""
+    """Return the value of a ``--set`` argument; quotes turn a number into text."""
     if len(text) >= 2 and text[0] == text[-1] and text[0] in "'\"":
         return text[1:-1]
     return parse_scalar(text)

@@ -1,6 +1,6 @@
-"""How long a row may be: what a model's positions reach.
+"""How long a row may be: the longest one that a model's positions cover.
 
-In: settings. Out: problems that say what would reach further. Knows nothing about data or tensors.
+In: settings. Out: problems that name the option for longer rows. Knows nothing about data or tensors.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ class StretchableShape(Protocol):
 
     @property
     def max_positions(self) -> int:
-        """Return the rows of the table."""
+        """Return the number of rows in the table."""
 
     @property
     def position_limit(self) -> int:
-        """Return the longest row that the positions reach."""
+        """Return the length of the longest row that the positions cover."""
 
 
 def length_problems(values: Mapping[str, Any], origins: Mapping[str, str]) -> Iterator[Problem]:
-    """Yield what is wrong with ``data.max_length`` and the table of positions that shall hold it."""
+    """Yield the problems with ``data.max_length`` and the position table that must cover it."""
     positions, table, length = values[POSITIONS], values[TABLE], values[LENGTH]
     if length > position_limit(positions, table):
         yield pair_problem(
@@ -49,11 +49,11 @@ def length_problems(values: Mapping[str, Any], origins: Mapping[str, str]) -> It
 
 
 def row_too_long(shape: StretchableShape, where: str, length: int) -> Problem:
-    """Return the problem of a row that a loaded encoder's positions do not reach."""
+    """Return the problem of a row that a loaded encoder's positions do not cover."""
     fix = _stretch(shape.positions, shape.max_positions, f'load_backbone(path, positions="{STRETCHED}")')
     return Problem(TOO_LONG, where, str(length), f"up to {shape.position_limit:,}", fix)
 
 
 def _stretch(positions: str, table: int, option: str) -> str | None:
-    """Return the option that reaches further, and how far."""
+    """Return the option that covers longer rows, and its limit."""
     return f"{option} reads up to {table**2:,}" if positions == LEARNED else None

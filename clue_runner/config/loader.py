@@ -2,7 +2,7 @@
 
 In: a task's name and card settings, a model, config files, overrides, flags.
 Out: a ``Run``, and where each value came from.
-Layers, later wins: default.yaml, card, model preset, checkpoint, ``--config`` in order, ``--set``, flags.
+Layers, later ones win: default.yaml, card, model preset, checkpoint, ``--config`` in order, ``--set``, flags.
 Knows nothing about cards, tensors or run folders.
 """
 
@@ -56,7 +56,7 @@ CheckpointReader = Callable[[Path], Mapping[str, object]]
 
 @dataclass(frozen=True)
 class Resolved:
-    """A run, the settings that it has, and the layer that each of its values came from."""
+    """A run, its schema, and the layer that each of its values came from."""
 
     run: Run
     schema: Schema
@@ -79,14 +79,14 @@ def resolve_run(
 
     Args:
         task: name or folder of the card; becomes ``run.task.name``.
-        sections: the settings that kinds of tasks and families of models have of their own.
-        card_settings: nested settings that the card recommends.
-        adapter: the card's kind of task; None: ``sections`` knows it.
-        model: ``--model``; None takes ``model.name`` of the highest layer that has it.
+        sections: the settings specific to kinds of tasks and to families of models.
+        card_settings: nested settings recommended by the card.
+        adapter: the card's kind of task; None: looked up in ``sections``.
+        model: ``--model``; None: ``model.name`` of the highest layer that has it.
         configs: ``--config`` values: a recipe's name or a file.
         overrides: ``--set`` values.
         flags: dotted key -> value of other flags; None values were not given.
-        checkpoint_reader: gives a checkpoint folder's own ``model`` settings (unprefixed names); they stand
+        checkpoint_reader: gives a checkpoint folder's own ``model`` settings (unprefixed names); they are
             above the preset and below the config files.
 
     Raises:
@@ -119,7 +119,7 @@ def resolve_run(
 def _merge(
     layers: Sequence[Layer], sections: Sections, task: str, kind: str, problems: list[Problem]
 ) -> tuple[Schema, _Merged]:
-    """Return the settings that the run has and their values; what is wrong with each layer is appended."""
+    """Return the settings that the run has and their values; each layer's problems are appended."""
     default = default_layer()
     _, *others = OPEN_GROUPS.values()
     chosen = [str([one.values[key] for one in (default, *layers) if key in one.values][-1]) for key in others]
@@ -135,12 +135,12 @@ def _merge(
     for key, wanted in (("task.name", task), ("task.adapter", kind)):
         if merged.values[key] != wanted:
             place, received = merged.origins[key], str(merged.values[key])
-            problems.append(Problem(f"{key} is another", place, received, f"{wanted}, as --task says"))
+            problems.append(Problem(f"{key} contradicts --task", place, received, wanted))
         merged.origins[key] = "command line"
     return schema, merged
 
 
-NO_PATHS = ("auto", "simplified")  # values of settings that else name a file
+NO_PATHS = ("auto", "simplified")  # values of settings that otherwise name a file
 
 
 @dataclass
@@ -154,7 +154,7 @@ class _Merged:
     def lay(self, layers: Sequence[Layer], paths: Sequence[str]) -> None:
         """Put layers on top, in order; paths become absolute, whichever layer gave them.
 
-        The same command given in another folder would else mean another file.
+        The same command in another folder would otherwise mean another file.
         """
         for rank, layer in enumerate(layers):
             for key, value in layer.values.items():
@@ -173,7 +173,7 @@ def _recipe(text: str, task: str, sections: Sections, problems: list[Problem]) -
     try:
         layers = recipe_layers(find_config(text), problems)
     except UsageError as error:
-        # A file that cannot be parsed is one finding among the others; a missing one (exit 3) stops at once.
+        # A file that cannot be parsed is one finding among others; a missing one (exit 3) stops at once.
         problems += error.problems or [
             Problem(f"{error.headline.what}; {error.next_step}", "--config", allowed=error.headline.allowed)
         ]
@@ -238,7 +238,7 @@ def _model_layers(
 def cross_checks(
     schema: Schema, values: Mapping[str, Any], origins: Mapping[str, str], ranks: Mapping[str, int]
 ) -> Iterator[Problem]:
-    """Yield what is wrong with values that are each allowed but cannot go together."""
+    """Yield the problems with values that are valid on their own but not together."""
 
     def together(first: str, second: str, rule: str) -> Problem:
         return pair_problem(rule, first, second, values, origins)
@@ -249,7 +249,7 @@ def cross_checks(
     yield from list_problems(values, origins)
     if values["data.max_length"] < 8:
         yield Problem(
-            "too short for two texts and their marks",
+            "too short for two texts and their special tokens",
             f"data.max_length ({origins['data.max_length']})",
             str(values["data.max_length"]),
             "8 or more",
@@ -276,5 +276,5 @@ def cross_checks(
         yield together(
             "model.checkpoint",
             "model.init",
-            "a checkpoint is named but weights are random: pass it as --model DIR",
+            "a checkpoint is named but the weights are random: pass it as --model DIR",
         )

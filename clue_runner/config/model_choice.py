@@ -1,4 +1,4 @@
-"""What ``--model`` means: a preset, a checkpoint folder, or a mistake with advice.
+"""What ``--model`` means: a preset, a checkpoint folder, or an error with advice.
 
 In: the argument, or a resolved run. Out: a ``Preset`` or a folder.
 Knows nothing about tensors: a checkpoint's own config is read by ``checkpoints/``.
@@ -23,9 +23,9 @@ def find_model(text: str) -> Preset | Path:
     A preset's name wins over a folder of the same name; ``./name`` means the folder.
 
     Raises:
-        UsageError: no preset and no folder has this name.
-        DataError: it is written as a path, and nothing is there.
-        CheckpointError: it is a file that holds no weights.
+        UsageError: neither a preset nor a folder has this name.
+        DataError: it is written as a path that does not exist.
+        CheckpointError: it is a file without weights.
     """
     if text.startswith(HUB):
         return Path(text)
@@ -45,19 +45,19 @@ def find_model(text: str) -> Preset | Path:
         return absolute_path(own)
     if "/" in text or "\\" in text or text.startswith((".", "~")):
         raise DataError(
-            f"no checkpoint folder at {text}",
+            f"there is no checkpoint folder at {text}",
             next_step="pass an existing folder, or a name from: clue models",
         )
     error = unknown_name("model", text, model_presets(), list_command="clue models")
     raise UsageError(
         error.headline.what,
         allowed=f"{error.headline.allowed}, a checkpoint's folder, or hf:OWNER/NAME",
-        next_step=f"{error.next_step}; there is no folder {text} here either",
+        next_step=f"{error.next_step}; there is no folder {text} either",
     )
 
 
 def require_checkpoint(run: Run) -> None:
-    """Refuse a run that asks for pretrained weights and has none; nothing falls back to random ones.
+    """Refuse a run that asks for pre-trained weights and has none; there is no fallback to random ones.
 
     Raises:
         CheckpointError: with the ways to get the checkpoint.
@@ -67,7 +67,7 @@ def require_checkpoint(run: Run) -> None:
     name = run.model.name
     ways = model_preset(name).ways_to_get() if name in model_presets() else ()
     raise CheckpointError(
-        f"no checkpoint of {name} on this machine",
+        f"{name} has no checkpoint on this machine",
         problems=[Problem(way) for way in ways]
         or [Problem("pass a checkpoint folder: --model DIR"), Problem("or --set model.init=random")],
     )

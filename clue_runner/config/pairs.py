@@ -1,4 +1,4 @@
-"""Words a finding about two settings that do not go together.
+"""Words a finding about two settings that contradict each other.
 
 In: the two keys, their values and where each came from. Out: a ``Problem``. Knows no rule about settings.
 """
@@ -21,7 +21,7 @@ def pair_problem(
     allowed: str | None = None,
     fix: str | None = None,
 ) -> Problem:
-    """Return the finding, with the place that set each of the two keys.
+    """Return the finding, with the place where each of the two keys was set.
 
     Args:
         what: the rule that is broken.

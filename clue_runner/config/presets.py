@@ -1,4 +1,4 @@
-"""Model presets: the shape of a backbone, and where its weights are to be had.
+"""Model presets: the shape of a backbone, and where to get its weights.
 
 In: a preset's name or file. Out: a ``Preset``. Knows nothing about tensors.
 """
@@ -25,11 +25,11 @@ class Preset:
     """One file of ``configs/models``.
 
     Attributes:
-        kind: ``random`` trains from nothing; ``published`` needs a checkpoint in a local folder.
+        kind: ``random`` trains from scratch; ``published`` needs a checkpoint in a local folder.
         huggingface: the model's id on Hugging Face, where published.
         github: the project's GitHub repository, where published.
-        licence: of its weights, and by what page; None: it is not known here.
-        published_as: its name in the published scores of the task cards; None: they do not have it.
+        licence: that of its weights, and by what page; None: not recorded here.
+        published_as: its name in the published scores of the task cards; None: it is not listed.
         vocab_size: entries of the published vocabulary; None where the run's own vocabulary decides.
         layer: its ``model.`` and ``train.`` settings by dotted key.
     """
@@ -56,7 +56,7 @@ class Preset:
         return None if family is None else str(family)
 
     def shape(self) -> dict[str, object]:
-        """Return its ``model`` settings by the names that the family has for them."""
+        """Return its ``model`` settings by the family's names."""
         group = "model."
         return {
             key.removeprefix(group): value
@@ -65,12 +65,12 @@ class Preset:
         }
 
     def ways_to_get(self) -> tuple[str, ...]:
-        """Return how to get the checkpoint, one way a line."""
+        """Return the ways to get the checkpoint, one per line."""
         if self.kind == "random":
             return ()
         ways = []
         if self.huggingface:
-            ways.append(f"fetch it: clue models get {self.name} ({self.huggingface} on the Hugging Face hub)")
+            ways.append(f"get it: clue models get {self.name} ({self.huggingface} on the Hugging Face hub)")
         if self.github:
             ways.append(
                 f"or unpack the TensorFlow checkpoint linked from github.com/{self.github} "
@@ -83,7 +83,7 @@ class Preset:
 
 @cache
 def default_vocab_size() -> int:
-    """Return the number of entries of the shipped vocabulary; 0 where it is not built."""
+    """Return the number of entries of the shipped vocabulary; 0 where it has not been built."""
     path = shipped_folder("configs") / "models" / "vocab" / "zh.txt"
     return path.read_bytes().count(b"\n") if path.is_file() else 0
 
@@ -108,8 +108,8 @@ def read_preset(path: Path, check: Callable[[Layer, list[Problem]], None] | None
     """Read a preset file.
 
     Args:
-        path: of the file.
-        check: appends what is wrong with its settings; None: that is found where a run takes them.
+        path: the file's.
+        check: appends the problems with its settings; None: the run that uses them finds those.
 
     Raises:
         UsageError: with every problem of the file.

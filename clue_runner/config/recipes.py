@@ -22,7 +22,7 @@ def recipe_names() -> tuple[str, ...]:
 
 
 def recipe_words(name: str) -> str:
-    """Return what a shipped recipe is for: the comment at the top of its file, as one line."""
+    """Return the purpose of a shipped recipe: the comment at the top of its file, as one line."""
     path = shipped_folder("configs") / "train" / f"{name}.yaml"
     lines = path.read_text(encoding="utf-8").split("\n")
     comment = takewhile(lambda line: line.startswith("#"), lines)
@@ -34,7 +34,7 @@ def find_config(text: str) -> Path:
 
     Raises:
         UsageError: no recipe has this name.
-        DataError: it is written as a path, and nothing is there.
+        DataError: it is written as a path that does not exist.
     """
     return find_config_file(
         text, "train", kind="recipe", what="config file", list_command="clue config recipes"
@@ -52,12 +52,12 @@ def recipe_layers(path: Path, problems: list[Problem]) -> list[tuple[str | None,
     if tasks is None:
         return layers
     if not isinstance(tasks, Mapping):
-        problems.append(Problem("tasks needs task names under it", document.where(("tasks",))))
+        problems.append(Problem("tasks must contain task names", document.where(("tasks",))))
         return layers
     for name, inner in tasks.items():
         place = document.where(("tasks", name))
         if not isinstance(inner, Mapping):
-            problems.append(Problem(f"tasks.{name} needs settings under it", place))
+            problems.append(Problem(f"tasks.{name} must contain settings", place))
             continue
         title = f"{document.name} (tasks.{name})"
         layer = layer_from_mapping(title, inner, problems, document=document, prefix=("tasks", name))

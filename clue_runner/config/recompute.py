@@ -1,4 +1,4 @@
-"""What may be asked of recomputation: policies and segments that the backend and the model have.
+"""Which recomputation is possible: policies and segments that the backend and the model support.
 
 In: settings. Out: problems. Knows nothing about tensors.
 """
@@ -16,12 +16,12 @@ MODE, POLICY, LAYERS, BACKEND = "model.recompute", "model.recompute_policy", "mo
 
 
 def recompute_problems(values: Mapping[str, Any], origins: Mapping[str, str]) -> Iterator[Problem]:
-    """Yield what is wrong with ``model.recompute`` and its policy."""
+    """Yield the problems with ``model.recompute`` and its policy."""
     together = functools.partial(pair_problem, values=values, origins=origins)
     mode, policy, layers = values[MODE], values[POLICY], values.get(LAYERS)
     if policy != "nothing" and mode == "none":
         yield together(
-            "nothing is recomputed, so nothing can be kept from it",
+            "nothing is recomputed, so the policy has no effect",
             POLICY,
             MODE,
             allowed="nothing",

@@ -18,8 +18,8 @@ from clue_runner.config.sections import OPEN_GROUPS, Schema, Sections
 from clue_runner.config.yaml_reader import read_yaml
 from clue_runner.errors import Problem, UsageError
 
-# What a run did before these settings existed; its run.yaml does not have them. A setting added to the
-# schema gets its line here, so that runs of earlier versions still predict and resume.
+# What a run did before these settings existed and its run.yaml had them. A setting added to the
+# schema gets its line here, so that runs of earlier versions can still predict and resume.
 BEFORE: dict[str, object] = {
     "data.fold": None,
     "model.vocab_trust": False,
@@ -42,11 +42,11 @@ BEFORE: dict[str, object] = {
 }
 
 
-ALWAYS = ("task.name", "seed", "model.name", "model.init")  # what every run.yaml of every version says
+ALWAYS = ("task.name", "seed", "model.name", "model.init")  # present in every run.yaml of every version
 
 
 def dump_run(run: Run, comments: Mapping[str, str] | None = None) -> str:
-    """Return the run as YAML that ``load_resolved`` reads back equal; ``comments`` stand beside keys."""
+    """Return the run as YAML that ``load_resolved`` reads back equal; ``comments`` follow keys."""
     lines: list[str] = []
     group = ""
     for key, value in flat(run).items():
@@ -63,8 +63,8 @@ def dump_run(run: Run, comments: Mapping[str, str] | None = None) -> str:
 def load_resolved(path: Path, sections: Sections) -> Run:
     """Read a ``run.yaml`` that ``dump_run`` of this version or of an earlier one wrote.
 
-    An earlier version wrote the settings of all kinds of tasks into every file: those of other kinds decided
-    nothing and are left out.
+    An earlier version wrote the settings of all kinds of tasks into every file: those of other kinds had
+    no effect and are left out.
 
     Raises:
         UsageError: it has unknown, missing or wrong values.
@@ -90,10 +90,10 @@ def load_resolved(path: Path, sections: Sections) -> Run:
 
 
 def saved_values(path: Path) -> dict[str, object]:
-    """Return what a ``run.yaml`` says by dotted key, as it stands there: for those who need no whole run.
+    """Return the values of a ``run.yaml`` by dotted key, as written: for callers that need no complete run.
 
     Raises:
-        UsageError: it is not valid YAML, has other groups than a run, or lacks what every run has.
+        UsageError: it is not valid YAML, has groups that a run does not have, or lacks what every run has.
         DataError: it does not exist.
     """
     document = read_yaml(path)
@@ -111,7 +111,7 @@ def config_hash(run: Run) -> str:
 
 
 def values_hash(values: Mapping[str, object]) -> str:
-    """Return the SHA-256 of values that JSON has, whatever their order."""
+    """Return the SHA-256 of JSON values, whatever their order."""
     text = json.dumps(values, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
@@ -140,4 +140,4 @@ _ABSENT = object()
 
 
 def _said(values: Mapping[str, object], key: str) -> str:
-    return shown(values[key]) if key in values else "no setting of this run"
+    return shown(values[key]) if key in values else "not a setting of this run"

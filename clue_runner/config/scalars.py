@@ -1,6 +1,6 @@
-"""Single YAML values, read and written by the core schema of YAML 1.2; lists that stand in one of them.
+"""Single YAML values, read and written by the core schema of YAML 1.2; lists inside such a value.
 
-In: the text of one scalar, or a value. Out: the other. Knows nothing about files or what settings do.
+In: the text of one scalar, or a value. Out: the other. Knows nothing about files or the meaning of settings.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SPECIAL_FLOAT = re.compile(r"([-+]?)\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
 
 def parse_scalar(text: str) -> Scalar:
-    """Return what a plain (unquoted) YAML scalar means under the 1.2 core schema.
+    """Return the value of a plain (unquoted) YAML scalar under the 1.2 core schema.
 
     ``1e-5`` and ``2e5`` are numbers; ``no``, ``off``, ``12:30`` and ``1_000`` are text.
     """
@@ -53,7 +53,7 @@ def parse_scalar(text: str) -> Scalar:
 
 
 def format_scalar(value: object) -> str:
-    """Return a value as a YAML 1.2 scalar; text that could be anything else is quoted."""
+    """Return a value as a YAML 1.2 scalar; text that could be read as another type is quoted."""
     if isinstance(value, str):
         simple = value.replace("_", "").replace("-", "").replace("/", "").replace(".", "").isalnum()
         plain = simple and value[0].isalnum() and parse_scalar(value) == value
@@ -77,7 +77,7 @@ def _quoted(text: str) -> str:
 
 
 def points_of(text: str) -> tuple[tuple[float, float], ...]:
-    """Return (share of the run, factor) of each point: ``0:1,1:0``."""
+    """Return (fraction of the run, factor) of each point: ``0:1,1:0``."""
     return tuple((float(x), float(y)) for x, y in (part.split(":") for part in text.split(",")))
 
 
@@ -88,18 +88,18 @@ def rates_of(text: str | None) -> tuple[tuple[str, float], ...]:
 
 
 def list_problems(values: Mapping[str, Any], origins: Mapping[str, str]) -> Iterator[Problem]:
-    """Yield what is wrong inside lists: a schedule's points go from 0 to 1, shares of a whole sum to 1."""
+    """Yield what is wrong inside lists: a schedule's points go from 0 to 1, fractions of a whole sum to 1."""
     key = "model.mlm_split"
     if abs(sum(float(part) for part in values[key].split("/")) - 1) > 1e-6:
-        yield Problem("the three shares must sum to 1", f"{key} ({origins[key]})", values[key], "0.8/0.1/0.1")
+        yield Problem("the fractions must sum to 1", f"{key} ({origins[key]})", values[key], "0.8/0.1/0.1")
     if values["model.mlm_correction"] is not None and values["model.init"] == "random":
         where = f"model.mlm_correction ({origins['model.mlm_correction']})"
-        yield Problem("weights are random: no pre-training has masked anything", where)
+        yield Problem("the weights are random: there was no masked-word pre-training to correct", where)
     key = "train.schedule_points"
     shares = [share for share, _ in points_of(values[key])]
     if shares[0] != 0 or shares[-1] != 1 or any(left >= right for left, right in pairwise(shares)):
         yield Problem(
-            "the shares of the run must rise from 0 to 1",
+            "the fractions of the run must rise from 0 to 1",
             f"{key} ({origins[key]})",
             values[key],
             "text like 0:1,0.5:0.3,1:0",

@@ -1,7 +1,7 @@
 """The settings that every run has: type, range and meaning of each.
 
 In: a nested mapping merged from all layers. Out: one frozen ``Run``.
-Defaults of these settings stand in ``configs/default.yaml``. A kind of task, a family of models, an update
+Defaults of these settings are in ``configs/default.yaml``. A kind of task, a family of models, an update
 rule and techniques add their own to ``task``, ``model`` and ``train`` (see ``sections``), declared beside
 them with their defaults.
 Knows nothing about YAML, files, kinds of tasks, families, rules or tensors.
@@ -24,7 +24,7 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 def position_limit(positions: str, max_positions: int) -> int:
-    """Return the longest row that a table of ``max_positions`` vectors reaches."""
+    """Return the length of the longest row that a table of ``max_positions`` vectors covers."""
     return max_positions**2 if positions == "hierarchical" else max_positions
 
 
@@ -35,7 +35,7 @@ class IsPath:
 class Section(BaseModel):
     """Base of all sections: frozen, unknown keys refused, no silent conversions from text.
 
-    ``FORMER`` maps a setting to the dotted key that it had in an earlier version, which is still read.
+    ``FORMER`` maps a setting to its dotted key in an earlier version, which is still read.
     """
 
     FORMER: ClassVar[Mapping[str, str]] = {}
@@ -44,7 +44,7 @@ class Section(BaseModel):
 
     @classmethod
     def cross_checks(cls, values: Mapping[str, Any], origins: Mapping[str, str]) -> Iterator[Problem]:
-        """Yield what is wrong with values that are each allowed but cannot go together.
+        """Yield the problems with values that are valid on their own but not together.
 
         Args:
             values: all settings of the run by dotted key.
@@ -57,13 +57,13 @@ class TaskSettings(Section):
     """Which task a run is about; the settings of its kind are added by the adapter."""
 
     name: str = Field(description="name of a task card, or its folder")
-    adapter: str = Field(description="kind of task, as its card says")
+    adapter: str = Field(description="kind of task, as named in its card")
 
 
 class DataSettings(Section):
     """Which records are used and how long a row may be."""
 
-    max_length: Positive = Field(description="tokens in a row, [CLS] and [SEP] counted")
+    max_length: Positive = Field(description="most tokens in one row, including [CLS] and [SEP]")
     limit_train: Positive | None = Field(description="use the first N usable train records; null: all")
     limit_dev: Positive | None = Field(description="use the first N usable dev records; null: all")
     fold: Annotated[str, Field(pattern=r"^\d+/[1-9]\d*$", examples=["0/5", "4/5"])] | None = Field(
@@ -84,30 +84,30 @@ class ModelSettings(Section):
     vocab: Annotated[str, IsPath()] = Field(
         description="auto (the checkpoint's, else the shipped zh.txt) or a vocab.txt"
     )
-    vocab_trust: bool = Field(description="take a vocabulary that differs from the checkpoint's own")
+    vocab_trust: bool = Field(description="accept a vocabulary that differs from the checkpoint's own")
     keep_tokens: Annotated[str | None, IsPath()] = Field(
-        description="pieces of the vocabulary to keep: auto (of the run's own texts), simplified (that some "
-        "text can take), or a file with one a line; null: all"
+        description="pieces of the vocabulary to keep: auto (used by the run's texts), simplified (that some "
+        "text can use), or a file with one per line; null: all"
     )
     compound_tokens: Annotated[str | None, IsPath()] = Field(
-        description="file of words that become one piece each, the mean of their pieces' rows; null: none"
+        description="file of words that become one piece each, the mean of their pieces' vectors; null: none"
     )
     ignore: str | None = Field(
-        description="tensors of the checkpoint to leave out, separated by commas; a name, or a beginning "
+        description="tensors of the checkpoint to leave out, separated by commas; a name, or a prefix "
         "that ends with . or /; null: none"
     )
     mlm_correction: Share | None = Field(
-        description="token table as masked-word training saw it: share of tokens it chose, as 0.15; null: off"
+        description="token embeddings become their mean under this share of masking, e.g. 0.15; null: off"
     )
     mlm_split: str = Field(
         pattern=rf"^{NUMBER}/{NUMBER}/{NUMBER}$",
         examples=["0.8/0.1/0.1", "1/0/0"],
-        description="of the chosen tokens: became [MASK], stayed, became any token",
+        description="fractions of the masked tokens: [MASK], unchanged, random token",
     )
     lowercase: bool = Field(description="lower-case and strip accents before WordPiece")
     head_dropout: Share = Field(description="dropout before the task's output layer")
     pooling: Literal["pooler", "first", "mean", "max"] = Field(
-        description="what a text's vector is; pooler: dense+tanh on [CLS]"
+        description="a text's vector; pooler: dense+tanh on [CLS]"
     )
     segments: Literal["real", "zero"] = Field(
         description="segment ids of a pair: 0/1, or all 0 as bert4keras does"
@@ -115,43 +115,43 @@ class ModelSettings(Section):
     recompute: str = Field(
         pattern=r"^(none|sublayer|block|segment:[1-9]\d*)$",
         examples=["none", "sublayer", "block", "segment:2"],
-        description="what the backward pass computes again instead of keeping: none, sublayer, block "
+        description="what the backward pass recomputes instead of keeping: none, sublayer, block "
         "or segment:k (k blocks)",
     )
     recompute_policy: Literal["nothing", "dots", "everything"] = Field(
-        description="JAX: what a recomputed part keeps all the same; dots: products with weights"
+        description="JAX: what a recomputed part keeps anyway; dots: products with weights"
     )
 
 
 class TrainSettings(Section):
-    """How long, how fast and with what the weights move; the update rule and techniques add their own."""
+    """How long, how fast and by which rule to train; the update rule and techniques add their own."""
 
     epochs: Positive = Field(description="passes over the train split")
     max_steps: Positive | None = Field(description="stop after N updates; null: epochs decide")
     batch_size: Positive | Literal["auto"] = Field(
-        description="examples in one update; auto: as many as memory holds at once, 256 at most"
+        description="examples in one update; auto: as many as fit into memory at once, 256 at most"
     )
-    accumulate: Positive = Field(description="micro-batches in one update, at least")
+    accumulate: Positive = Field(description="micro-batches per update, at least")
     token_budget: Positive = Field(
         description="padded tokens in one micro-batch at most; more micro-batches if exceeded"
     )
     evaluate_tokens: Positive = Field(description="padded tokens in one evaluation or prediction batch")
     evaluate_steps: Positive | None = Field(
-        description="evaluate on dev every N updates; null: at each epoch's end"
+        description="evaluate on dev every N updates; null: at the end of each epoch"
     )
     learning_rate: Annotated[float, Field(gt=0)] = Field(description="peak learning rate")
-    optimizer: str = Field(description="update rule: how weights move; adamw, radam, ...")
+    optimizer: str = Field(description="update rule: adamw, radam, ...")
     schedule: Literal["linear", "cosine", "constant", "inverse_sqrt", "piecewise"] = Field(
         description="learning rate after warm-up; inverse_sqrt: peak times the root of warm-up over update"
     )
     schedule_points: str = Field(
         pattern=POINTS,
         examples=["0:1,1:0", "0:1,0.5:0.3,1:0.1"],
-        description="piecewise: share of the run after warm-up:factor of the rate, lines in between",
+        description="piecewise: fraction of the run after warm-up:factor of the rate, linear in between",
     )
-    warmup_ratio: Share = Field(description="share of all updates spent raising the learning rate from 0")
+    warmup_ratio: Share = Field(description="fraction of all updates spent raising the learning rate from 0")
     weight_decay: Annotated[float, Field(ge=0)] = Field(
-        description="decoupled decay; none on biases and norms"
+        description="decoupled weight decay; none on biases and norms"
     )
     layer_decay: Annotated[float, Field(gt=0, le=1)] | None = Field(
         description="factor of the learning rate from one level of the network to the one below; null: off"
@@ -159,40 +159,40 @@ class TrainSettings(Section):
     rates: (
         Annotated[str, Field(pattern=RATES, examples=["head/*=10", "*/embeddings/*=0.1,head/*=10"])] | None
     ) = Field(
-        description="pattern=factor of the learning rate of weights by name, separated by commas; null: none",
+        description="learning-rate factors by weight name, pattern=factor, separated by commas; null: none",
     )
     clip_norm: Annotated[float, Field(gt=0)] | None = Field(
-        description="global gradient norm at most; null: off"
+        description="clip gradients to this global norm; null: off"
     )
     ema: Share | None = Field(description="decay of averaged weights, used for evaluation; null: off")
     ema_warmup: bool = Field(
         description="start the average with a short memory: decay (1 + step) / (10 + step) at most"
     )
     lookahead: Annotated[int, Field(ge=2)] | None = Field(
-        description="every N updates, weights go back towards where they were N updates before; null: off"
+        description="every N updates, pull weights back towards those of N updates before; null: off"
     )
     lookahead_share: Annotated[float, Field(gt=0, lt=1)] = Field(
-        description="lookahead: how much of the way since then is kept"
+        description="lookahead: fraction of the change since then that is kept"
     )
     drop_learning_rate: Annotated[float, Field(gt=0)] | None = Field(
-        description="go back to the best weights once and go on with this rate; null: never"
+        description="return to the best weights once and continue with this rate; null: never"
     )
     drop_epoch: Positive = Field(description="drop after this epoch at the latest")
     drop_after: Positive = Field(
-        description="from this epoch on, drop when the score stalls or falls under drop_below"
+        description="from this epoch on, drop when the score stalls or falls below drop_below"
     )
-    drop_patience: Positive = Field(description="evaluations without a better score that make a drop")
+    drop_patience: Positive = Field(description="evaluations without a better score before the drop")
     drop_below: Annotated[float, Field(ge=0, le=100)] = Field(
-        description="score in percent under which to drop"
+        description="drop when the score in percent is below this"
     )
     drop_tokens: Share = Field(
-        description="DropToken: share of tokens left out of a training row, the others keep their positions"
+        description="DropToken: fraction of tokens left out of a training row; others keep their positions"
     )
     patience: Positive | None = Field(
         description="stop after N evaluations without a better score; null: never"
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        description="auto: bfloat16 where the processor has it"
+        description="auto: bfloat16 where the hardware supports it"
     )
     jit: Literal["auto", "on", "off"] = Field(
         description="XLA; auto: on with JAX and on a GPU, off for TensorFlow on a CPU"
@@ -219,14 +219,14 @@ class OutputSettings(Section):
     """What is written beside metrics and submission."""
 
     probabilities: bool = Field(description="write each prediction's probability")
-    keep_checkpoints: Annotated[int, Field(ge=2)] = Field(description="saved states that are kept")
+    keep_checkpoints: Annotated[int, Field(ge=2)] = Field(description="saved states to keep")
 
 
 class Run(Section):
     """One run, fully resolved; what ``run.yaml`` holds and what decides whether a run may resume."""
 
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(description="source of weights, order and dropout")
-    backend: Literal["tensorflow", "jax"] = Field(description="engine that runs the tensors")
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(description="seed of weights, data order and dropout")
+    backend: Literal["tensorflow", "jax"] = Field(description="library that computes")
     device: str = Field(
         pattern=r"^(auto|cpu|gpu|gpu:\d+)$",
         examples=["auto", "cpu", "gpu", "gpu:0"],

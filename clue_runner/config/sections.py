@@ -1,6 +1,6 @@
 """All settings that one run has: the common ones, and those of its kind of task, model, rule and techniques.
 
-In: ``Section`` classes, handed in by whoever knows kinds of tasks, families, rules and techniques. Out: a
+In: ``Section`` classes, handed in by those that know kinds of tasks, families, rules and techniques. Out: a
 ``Schema``: the class of the run, its dotted keys, defaults, earlier spellings.
 Knows nothing about which kinds, families and rules exist, or about files and layers.
 """
@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 from clue_runner.config.schema import IsPath, ModelSettings, Run, Section, TaskSettings, TrainSettings
 from clue_runner.errors import unknown_name
 
-# The groups that others add to, and the key in each that says who.
+# The groups that others add to, and the key in each that names them.
 OPEN_GROUPS = {"task": "task.adapter", "model": "model.family", "train": "train.optimizer"}
 
 
@@ -61,12 +61,12 @@ class Schema:
 
     @cached_property
     def defaults(self) -> Mapping[str, object]:
-        """Return the defaults that classes declare; those of every run stand in ``configs/default.yaml``."""
+        """Return the defaults that classes declare; those of every run are in ``configs/default.yaml``."""
         return {key: info.get_default() for key, info in self.fields.items() if not info.is_required()}
 
     @cached_property
     def former(self) -> Mapping[str, str]:
-        """Return earlier spelling -> key; what is a key of this run today is never taken for an old one."""
+        """Return earlier spelling -> key; a current key of this run is never taken for an old one."""
         return {
             old: f"{group}.{leaf}"
             for group, section in self.groups.items()
@@ -116,13 +116,13 @@ def schema_of(task: type[Section], model: type[Section], *train: type[Section]) 
 
 
 def _joined(common: type[Section], *own: type[Section]) -> type[Section]:
-    """Return the class of a group with its own settings behind the common ones, the first section's first."""
+    """Return the class of a group with its own settings after the common ones, the first section's first."""
     bases = tuple(one for one in reversed(own) if one is not Section)
     return create_model(common.__name__, __base__=(*bases, common)) if bases else common
 
 
 class _OwnRun(Run):
-    """A run whose class was made from sections: another process makes the class anew."""
+    """A run whose class was made from sections: another process makes the class again."""
 
     OWN: ClassVar[tuple[type[Section], ...]] = (Section, Section)
 
@@ -137,17 +137,17 @@ def _rebuilt(own: tuple[type[Section], ...], values: dict[str, Any]) -> Run:
 
 @dataclass(frozen=True)
 class Sections:
-    """What the rooms above hand in.
+    """The sections that the packages above hand in.
 
     Args:
         task: a kind of task -> its own settings.
         model: a family of models -> its own settings.
         rule: an update rule -> its own settings.
-        adapters: the kinds of tasks that there are.
-        families: the families that there are.
-        rules: the update rules that there are.
+        adapters: all kinds of tasks.
+        families: all families.
+        rules: all update rules.
         techniques: the settings of every technique, which every run has.
-        adapter_of: a task's name or folder -> its kind, for files that do not say it.
+        adapter_of: a task's name or folder -> its kind, for files that do not name it.
     """
 
     task: Callable[[str], type[Section]]
@@ -184,13 +184,13 @@ class Sections:
             yield self.schema(*kinds[place % len(kinds)], rules[place % len(rules)])
 
     def fitting_rule(self, values: Mapping[str, object]) -> str:
-        """Return the rule that values by dotted key name, else the first of those that have most of them."""
+        """Return the rule that the values name, else the first of those that have most of their keys."""
         named = values.get(OPEN_GROUPS["train"])
         keys = {key.removeprefix("train.") for key in values if key.startswith("train.")}
         return str(named) if named else max(self.rules(), key=lambda rule: len(keys & _own(self.rule(rule))))
 
     def owners(self) -> dict[str, str]:
-        """Return key or earlier spelling -> whose it is, in words; common keys are left out."""
+        """Return key or earlier spelling -> what it belongs to, in words; common keys are left out."""
         owners: dict[str, str] = {}
         common = common_schema().fields
         for group, names, kind, section_of in (

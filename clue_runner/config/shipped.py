@@ -1,4 +1,4 @@
-"""Where the shipped data and the user's cache lie, and what a path means that a user gave.
+"""Where the shipped data and the user's cache lie, and what a user's path means.
 
 In: the environment, a path as text. Out: folders and paths. Knows nothing about what is in them.
 """
@@ -36,13 +36,13 @@ def find_config_file(text: str, folder: str, *, kind: str, what: str, list_comma
     Args:
         text: as the user gave it.
         folder: of ``configs`` in which such files ship.
-        kind: what such a file is called where its name is not known.
-        what: the same where it is written as a path.
+        kind: the file's kind, for the message about an unknown name.
+        what: the same, for the message about a path.
         list_command: names all that ship.
 
     Raises:
         UsageError: none has this name.
-        DataError: it is written as a path, and nothing is there.
+        DataError: it is written as a path that does not exist.
     """
     names = config_names(folder)
     if text in names:
@@ -51,12 +51,12 @@ def find_config_file(text: str, folder: str, *, kind: str, what: str, list_comma
     if path.is_file():
         return path
     if "/" in text or "\\" in text or path.suffix in {".yaml", ".yml"}:
-        raise DataError(f"no {what} at {text}", next_step=f"{kind}s that ship: {', '.join(names)}")
+        raise DataError(f"there is no {what} at {text}", next_step=f"shipped {kind}s: {', '.join(names)}")
     raise unknown_name(kind, text, names, list_command=list_command)
 
 
 def shown_config(path: Path) -> str:
-    """Return how messages name a file of settings: those that ship from ``configs`` on, others as given."""
+    """Return how messages name a file of settings: shipped ones from ``configs`` on, others as given."""
     root = shipped_folder("configs").parent
     return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
 
@@ -65,17 +65,17 @@ def clue_home() -> Path:
     """Return the folder for downloads, checkpoints and caches: ``$CLUE_HOME``, else ``~/.cache/clue``.
 
     Raises:
-        UsageError: neither names a folder: no home folder is known.
+        UsageError: neither is known: there is no home folder.
     """
     home = os.environ.get("CLUE_HOME")
     try:
         return Path(home).expanduser() if home else Path.home() / ".cache" / "clue"
     except RuntimeError:
         raise UsageError(
-            "there is no folder for downloads and caches: the home folder is not known",
+            "there is no folder for downloads and caches: the home folder is unknown",
             where="CLUE_HOME",
             received=home or "nothing",
-            next_step="name one that may be written: CLUE_HOME=/some/folder clue ...",
+            next_step="name a writable one: CLUE_HOME=/some/folder clue ...",
         ) from None
 
 
@@ -83,7 +83,7 @@ def user_path(text: str | Path) -> Path:
     """Return the path that a user gave, ``~`` expanded; it need not exist.
 
     Raises:
-        DataError: no system can have such a path: an unknown home folder, a zero byte, a name that is too
+        DataError: the path is impossible: an unknown home folder, a zero byte, a name that is too
             long, characters that the locale cannot write.
     """
     try:
@@ -91,7 +91,7 @@ def user_path(text: str | Path) -> Path:
         os.lstat(path)
     except RuntimeError:
         raise DataError(
-            "the home folder is not known", where=str(text), next_step="write the path without ~"
+            "the home folder is unknown", where=str(text), next_step="write the path without ~"
         ) from None
     except ValueError as error:  # a zero byte, or UnicodeEncodeError
         raise DataError("not a path", where=ascii(str(text))[1:-1][:200], received=str(error)) from None
@@ -102,21 +102,21 @@ def user_path(text: str | Path) -> Path:
 
 
 def absolute_path(text: str | Path) -> Path:
-    """Return the path that a user gave as it is understood in every folder, links followed.
+    """Return a user's path as an absolute one, links followed.
 
     Raises:
-        DataError: as ``user_path``; or its links lead in a circle.
-        StorageError: the present folder is gone or may not be looked at.
+        DataError: as ``user_path``; or its links form a circle.
+        StorageError: the current folder is gone or not readable.
     """
     path = user_path(text)
     try:
         return path.resolve()
     except RuntimeError:
-        raise DataError("the links lead in a circle", where=str(text)) from None
+        raise DataError("the links form a circle", where=str(text)) from None
     except OSError as error:
         raise StorageError(
             "the folder that the command was started in cannot be used",
             where=str(text),
             received=(error.strerror or str(error)).lower(),
-            next_step="change to another folder, or write the whole path",
+            next_step="change to another folder, or give an absolute path",
         ) from None

@@ -31,7 +31,7 @@ class Document:
     """One YAML file as data.
 
     Attributes:
-        name: what messages call it, usually its path.
+        name: its name in messages, usually its path.
         values: the root mapping; an empty file is an empty mapping.
         lines: the line (from 1) of every key and list item, by its path from the root.
     """
@@ -103,12 +103,12 @@ def _decode(raw: bytes, title: str) -> str:
 
 
 def _too_large(title: str) -> UsageError:
-    """Return the error for a file that no person wrote."""
+    """Return the error for a file too large to be written by hand."""
     return UsageError(f"{title} is too large for a YAML file", allowed=f"{MAX_BYTES:,} bytes")
 
 
 def _control_character(text: str) -> str:
-    """Return what to say about the first character that YAML refuses."""
+    """Return the message about the first character that YAML refuses."""
     for number, line in enumerate(text.split("\n"), start=1):
         for character in line:
             if not character.isprintable() and character not in "\t\r\ufeff\u2028\u2029\x85\xa0\u3000":
@@ -140,7 +140,7 @@ class _Builder:
     def take(self, event: Any) -> None:
         """Use one event."""
         if isinstance(event, yaml.AliasEvent):
-            self._refuse(event, f"alias *{event.anchor}: aliases are refused, write the value out")
+            self._refuse(event, f"alias *{event.anchor}: aliases are not allowed, write the value out")
         if isinstance(event, yaml.DocumentStartEvent):
             self.documents += 1
             if self.documents > 1:
@@ -160,12 +160,12 @@ class _Builder:
     def _check_node(self, event: Any) -> None:
         """Refuse tags, which can name code, and anchors, which only aliases need."""
         if getattr(event, "tag", None):
-            self._refuse(event, f"tag {event.tag}: tags are refused")
+            self._refuse(event, f"tag {event.tag}: tags are not allowed")
         if event.anchor:
-            self._refuse(event, f"anchor &{event.anchor}: anchors are refused")
+            self._refuse(event, f"anchor &{event.anchor}: anchors are not allowed")
 
     def _refuse(self, event: Any, what: str) -> None:
-        """Stop: reading on past something hostile would only cost time."""
+        """Stop: reading on past something hostile would only waste time."""
         mark = event.start_mark
         where = f"{self.name}:{mark.line + 1}:{mark.column + 1}"
         raise UsageError(f"{self.name} cannot be read", problems=[*self.problems, Problem(what, where)])
@@ -198,14 +198,14 @@ class _Builder:
             self._place(event, value)
 
     def _start_key(self, event: Any, parent: _Open, key: str) -> None:
-        """Note a key; its text counts as it stands, so ``1.0:`` and ``no:`` are keys "1.0" and "no"."""
+        """Note a key; its text counts as it is, so ``1.0:`` and ``no:`` are keys "1.0" and "no"."""
         line = event.start_mark.line + 1
         path = (*parent.path, key)
         parent.key, parent.duplicate = key, path in self.lines
         if parent.duplicate:
             dotted = ".".join(map(str, path))
             self.problems.append(
-                Problem(f"{dotted} is given twice, first in line {self.lines[path]}", f"{self.name}:{line}")
+                Problem(f"{dotted} is given twice, first on line {self.lines[path]}", f"{self.name}:{line}")
             )
         else:
             self.lines[path] = line

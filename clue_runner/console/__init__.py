@@ -1,7 +1,7 @@
 """The only place that prints: results, human text, warnings, events and progress.
 
 In: text, events, tables, errors. Out: lines on stdout and stderr, in the form that the reader can use:
-colour and a live line on a terminal, plain unwrapped lines elsewhere, one JSON object a line with ``--json``.
+colour and a live line on a terminal, plain unwrapped lines elsewhere, JSON objects with ``--json``.
 Knows nothing about tasks, runs or argv.
 """
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Console", "Progress", "duration", "file_size", "json_line", "leave_broken_pipe"]
 
-EVENT_SCHEMA = 2  # of the lines of --json, as ``clue config schema --events`` describes them
+EVENT_SCHEMA = 2  # version of the --json lines, as ``clue config schema --events`` describes them
 
 
 class Console:
-    """Prints for one command. A stream that is closed or broken is passed over in silence.
+    """Prints for one command. A closed or broken stream is silently ignored.
 
     Args:
-        json: events go to stdout, one object a line, and all human text to stderr.
-        quiet: only warnings and errors are said; events and results are not affected.
+        json: events go to stdout, one object per line, and all human text to stderr.
+        quiet: only warnings and errors are printed; events and results are not affected.
     """
 
     def __init__(self, json: bool = False, quiet: bool = False) -> None:
@@ -46,12 +46,12 @@ class Console:
         return sys.stderr if self.json or self.rows_on_stdout else sys.stdout
 
     def say(self, text: str = "") -> None:
-        """Print human text; nothing with ``--quiet``."""
+        """Print human text, unless ``--quiet``."""
         if not self.quiet:
             self._write(text, self._human())
 
     def result(self, text: str) -> None:
-        """Print what the command was asked for (a list, a YAML file): also with ``--quiet``."""
+        """Print what the command was asked for (a list, a YAML file), even with ``--quiet``."""
         self._write(text, self._human())
 
     def warn(self, text: str) -> None:
@@ -65,11 +65,11 @@ class Console:
         self.failure(str(error), exit_code=error.exit_code)
 
     def failure(self, text: str, *, exit_code: int, event: bool = True) -> None:
-        """Print the message that ends the command; nothing that goes wrong here hides what went wrong before.
+        """Print the message that ends the command; an error here never hides the earlier one.
 
         Args:
             text: the message.
-            exit_code: of the process.
+            exit_code: that of the process.
             event: with ``--json`` also as an event; False after a result, which is the last line.
         """
         with suppress(OSError, SystemExit):
@@ -88,7 +88,7 @@ class Console:
                 )
 
     def last_words(self, text: str) -> None:
-        """Print a warning before the process is ended from outside: the bar is taken away first."""
+        """Print a warning before the process is ended from outside: the bar is removed first."""
         self._stop_live()
         self.warn(text)
 
@@ -99,23 +99,23 @@ class Console:
             put(json_line({**timed, **self.beside}) + "\n", sys.stdout)
 
     def rows(self, text: str) -> None:
-        """Print lines for another program; with ``rows_on_stdout`` all human text goes to stderr."""
+        """Print lines for another program; ``rows_on_stdout`` sends all human text to stderr."""
         put(text, sys.stdout)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        """Print rows in aligned columns, numbers to the right; Chinese counts two cells a character."""
+        """Print rows in aligned columns, numbers to the right; a Chinese character counts two cells."""
         head, *lines = table_lines(columns, rows)
-        # One write: a reader that wants the first line only (`| head -1`) breaks no pipe.
+        # One write, so that a reader of the first line alone (`| head -1`) does not break the pipe.
         self._write("\n".join([_paint(head, "1", self._human()), *lines]), self._human())
 
     @contextmanager
     def progress(self, total: int | None, label: str, done: int = 0) -> Iterator[Progress]:
-        """Show how far a loop is: a live line on a terminal, else a line about every 10 seconds.
+        """Show the progress of a loop: a live line on a terminal, else a line about every 10 seconds.
 
         Args:
-            total: units in all; None: not known.
+            total: units in all; None: unknown.
             label: what is being done.
-            done: units that were finished before this process.
+            done: units finished before this process.
         """
         stream = self._human()
         if self.quiet:
@@ -132,7 +132,7 @@ class Console:
             yield PlainProgress(self.say, label, total, done)
 
     def _stop_live(self) -> None:
-        """Take the live line away, so that nothing is glued to it."""
+        """Remove the live line, so that nothing is appended to it."""
         live, self._live = self._live, None
         if live is not None:
             live.stop()
@@ -149,7 +149,7 @@ class Console:
 
 
 def _uses_colour(stream: TextIO | None) -> bool:
-    """Return whether escape codes are wanted: a terminal, no NO_COLOR, no CI, not a dumb one."""
+    """Return whether escape codes are wanted: a terminal, not a dumb one, without NO_COLOR or CI."""
     wanted = not os.environ.get("NO_COLOR") and not os.environ.get("CI") and os.environ.get("TERM") != "dumb"
     return wanted and is_terminal(stream)
 

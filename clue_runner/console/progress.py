@@ -1,6 +1,6 @@
-"""How far a long loop is: a line that is redrawn on a terminal, else a line now and then.
+"""The progress of a long loop: a line that is redrawn on a terminal, else a line now and then.
 
-In: counts, and values to stand beside them. Out: lines. Knows nothing about what is counted.
+In: counts, and values to show beside them. Out: lines. Knows nothing about what is counted.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ class Progress(Protocol):
     """What a long loop reports to."""
 
     def begin(self, label: str, total: int | None, done: int = 0) -> None:
-        """Go over to another part of the work; ``done``: units that were finished before this process."""
+        """Start another part of the work; ``done``: units finished before this process."""
 
     def update(self, done: int, *, left: float | None = None, **shown: object) -> None:
-        """Say how far it is.
+        """Report progress.
 
         Args:
             done: units finished.
-            left: seconds until all is done, where the caller knows better than the bar.
-            shown: values to stand beside it, the most important first.
+            left: seconds until all is done, if the caller knows better than the bar.
+            shown: values to show beside it, the most important first.
         """
 
 
@@ -43,32 +43,32 @@ class SilentProgress:
     """Progress of a quiet command."""
 
     def begin(self, label: str, total: int | None, done: int = 0) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
     def update(self, done: int, *, left: float | None = None, **shown: object) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
 
 class _Counted:
-    """A count, its clock and what stands beside it."""
+    """A count, its clock and what is shown beside it."""
 
     def __init__(self, label: str, total: int | None, done: int) -> None:
         self.begin(label, total, done)
 
     def begin(self, label: str, total: int | None, done: int = 0) -> None:
-        """Go over to another part of the work."""
+        """Start another part of the work."""
         self._label, self._total, self._done = label, total, done
         self._first, self._start = done, time.monotonic()
         self._left: float | None = None
         self._fields: list[str] = []
 
     def update(self, done: int, *, left: float | None = None, **shown: object) -> None:
-        """Take in how far it is."""
+        """Take in the progress."""
         self._done, self._fields = done, shown_fields(shown)
         self._left = self._estimate() if left is None else left
 
     def _estimate(self) -> float | None:
-        """Return the seconds left at the mean rate of this process; None where nothing is known."""
+        """Return the seconds left at the mean rate of this process; None where that is unknown."""
         spent, done = time.monotonic() - self._start, self._done - self._first
         if self._total is None or done <= 0 or spent <= 0:
             return None
@@ -83,18 +83,18 @@ class LiveProgress(_Counted):
         super().__init__(label, total, done)
 
     def begin(self, label: str, total: int | None, done: int = 0) -> None:
-        """Go over to another part of the work, whose values are other ones."""
+        """Start another part of the work, which has other values."""
         self._widths = []
         super().begin(label, total, done)
 
     def __rich_console__(self, console: RichConsole, options: ConsoleOptions) -> Iterator[Text]:
-        """Draw the line in the width that the terminal has now."""
+        """Draw the line in the terminal's current width."""
         from rich.text import Text
 
         yield Text(self.line(options.max_width), no_wrap=True, overflow="crop", end="")
 
     def line(self, width: int) -> str:
-        """Return the line; a field that has grown once stays as wide."""
+        """Return the line; a field never becomes narrower again."""
         fields = self._fields
         known = [*self._widths, *[0] * (len(fields) - len(self._widths))]
         self._widths = [
@@ -116,7 +116,7 @@ class PlainProgress(_Counted):
         super().__init__(label, total, done)
 
     def update(self, done: int, *, left: float | None = None, **shown: object) -> None:
-        """Print a line where the last one is old enough."""
+        """Print a line if the last one is old enough."""
         super().update(done, left=left, **shown)
         now = time.monotonic()
         if now - self._last_line < PLAIN_PROGRESS_SECONDS:

@@ -1,9 +1,9 @@
 """Ctrl-C and SIGTERM: the first asks for a stop at the next safe point, the second ends the process.
 
-In: signals. Out: ``requested``, which the loop asks between steps and batches.
-A signal is obeyed first and spoken about second, by a thread of its own: a stream that nobody reads, or that
+In: signals. Out: ``requested``, which the loop checks between steps and batches.
+A signal is obeyed first and reported second, by a separate thread: a stream that nobody reads, or that
 is full, holds nothing up. Python runs signal handlers only between its own instructions, and a compilation
-can keep it away from them for a minute; so a thread reads the signals from a pipe that the interpreter fills
+can delay them for a minute; so a thread reads the signals from a pipe that the interpreter fills
 at once.
 Knows nothing about what is being stopped.
 """
@@ -21,13 +21,13 @@ from types import FrameType, TracebackType
 from clue_runner.errors import InterruptedRunError
 
 WATCHED = (signal.SIGINT, signal.SIGTERM)
-SPEAKING_SECONDS = 1.0  # what the last words may take
+SPEAKING_SECONDS = 1.0  # time limit of the last message
 AFTER_TRAINING = "after training; nothing is lost"
 GO_ON = "run the same command again to continue"
 
 
 class Signals:
-    """Watches SIGINT and SIGTERM while entered; puts the old handlers back on leaving.
+    """Watches SIGINT and SIGTERM while entered; restores the old handlers on exit.
 
     Outside the main thread nothing is installed and nothing is ever requested.
 
@@ -35,7 +35,7 @@ class Signals:
 
     Args:
         say: tells the user something, from another thread.
-        leave: ends the process with an exit code; replaced in tests.
+        leave: ends the process with an exit code; tests replace it.
         last_words: tells the user why the process ends at once; None: ``say`` does.
     """
 
@@ -45,7 +45,7 @@ class Signals:
         leave: Callable[[int], None] = os._exit,
         last_words: Callable[[str], None] | None = None,
     ) -> None:
-        """Start in the state where a signal ends the process at once: nothing is worth saving yet."""
+        """Start in the state where a signal ends the process at once: there is nothing to save yet."""
         self.requested: int | None = None
         self._say = say
         self._last_words = last_words or say
@@ -59,11 +59,11 @@ class Signals:
         self._deferred = True
 
     def check(self, where: str = AFTER_TRAINING, next_step: str = GO_ON) -> None:
-        """Raise where a stop was requested.
+        """Raise if a stop was requested.
 
         Args:
-            where: how far the run is, for the message.
-            next_step: what to do to go on.
+            where: the progress of the run, for the message.
+            next_step: how to continue.
 
         Raises:
             InterruptedRunError: with the exit code of the signal.
@@ -87,7 +87,7 @@ class Signals:
         self.requested = number
         _speak(
             self._say,
-            "stopping at the next safe point and saving; once more ends at once without saving",
+            "stopping at the next safe point and saving; a second signal ends at once without saving",
             wait=0.0,
         )
 
@@ -108,7 +108,7 @@ class Signals:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Put the old handlers back and end the thread."""
+        """Restore the old handlers and end the thread."""
         if self._thread is None:
             return
         for number, handler in self._old.items():
@@ -127,16 +127,16 @@ class Signals:
 
 
 def _speak(say: Callable[[str], None], text: str, *, wait: float) -> None:
-    """Say something where anybody listens, for ``wait`` seconds at most; nothing is raised."""
+    """Say something if anybody listens, for ``wait`` seconds at most; nothing is raised."""
 
     def try_to_say() -> None:
-        with suppress(BaseException):  # a stream that is gone ends a thread or a process, not this one
+        with suppress(BaseException):  # a closed stream ends that thread, not this process
             say(text)
 
     try:
         speaker = threading.Thread(target=try_to_say, name="last words", daemon=True)
         speaker.start()
-    except RuntimeError:  # no thread to be had
+    except RuntimeError:  # no thread available
         return
     speaker.join(wait)
 

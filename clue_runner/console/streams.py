@@ -1,8 +1,8 @@
 """Standard streams that nobody may be listening to.
 
-In: text and a stream. Out: the text written, or silence where the stream is gone. A reader of standard output
-that has gone ends the process, as SIGPIPE would (``| head -1``); without standard error everything goes on.
-Knows nothing about what is said.
+In: text and a stream. Out: the text written, or silence if the stream is gone. If the reader of stdout
+has gone, the process ends, as SIGPIPE would end it (``| head -1``); without stderr it continues.
+Knows nothing about the content.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import sys
 from typing import NoReturn, TextIO
 
-BROKEN_PIPE_EXIT = 141  # 128 + SIGPIPE, what every filter gives when its reader has gone
+BROKEN_PIPE_EXIT = 141  # 128 + SIGPIPE, as every filter exits when its reader has gone
 # The terminal was closed, the reader has left, the descriptor was never open.
 GONE = {errno.EPIPE, errno.EIO, errno.EBADF, errno.ENXIO}
 STANDARD_DESCRIPTORS = 3
@@ -32,7 +32,7 @@ def put(text: str, stream: TextIO | None) -> None:
         stream.flush()
     except UnicodeEncodeError:
         put(text.encode("ascii", "backslashreplace").decode("ascii"), stream)
-    except ValueError:  # closed since
+    except ValueError:  # closed in the meantime
         return
     except OSError as error:
         is_output = stream is sys.stdout
@@ -44,7 +44,7 @@ def put(text: str, stream: TextIO | None) -> None:
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Return whether a person looks at the stream; one that is closed has nobody."""
+    """Return whether a person looks at the stream; nobody looks at a closed one."""
     try:
         return stream is not None and stream.isatty()
     except ValueError:
@@ -52,7 +52,7 @@ def is_terminal(stream: TextIO | None) -> bool:
 
 
 def silence(stream: TextIO | None) -> None:
-    """Send a stream's descriptor to nowhere, so that what it still holds cannot fail at the last flush."""
+    """Point a stream's descriptor at the null device, so that the last flush of its buffer cannot fail."""
     if stream is None:
         return
     try:
@@ -74,7 +74,7 @@ def leave_broken_pipe() -> NoReturn:
 def occupy_standard_descriptors() -> None:
     """Open the null device for every standard stream that was closed when the process started.
 
-    They stay open. The next file opened would otherwise get the number, a saved state for instance, and
+    They stay open. The next file opened, a saved state for instance, would otherwise get the number, and
     whatever a library prints would be written into it.
     """
     for descriptor in range(STANDARD_DESCRIPTORS):
@@ -85,7 +85,7 @@ def occupy_standard_descriptors() -> None:
 
 
 class SafeStream:
-    """A stream for a library that writes by itself: what cannot be written is lost, nothing is raised."""
+    """A stream for a library that writes on its own: what cannot be written is lost, nothing is raised."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -109,9 +109,9 @@ class SafeStream:
             silence(self._stream)
 
     def isatty(self) -> bool:
-        """Return whether a person looks at it."""
+        """Return whether a person looks at the stream."""
         return is_terminal(self._stream)
 
     def fileno(self) -> int:
-        """Return the descriptor, from which the width of a terminal is read."""
+        """Return the descriptor, which gives the width of a terminal."""
         return self._stream.fileno()

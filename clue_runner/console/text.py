@@ -42,7 +42,7 @@ def json_line(value: object) -> str:
 
 
 def _plain(value: object) -> object:
-    """Return ``value`` in types that JSON has; numpy scalars by their ``item``."""
+    """Return ``value`` as JSON types; numpy scalars by their ``item``."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -60,7 +60,7 @@ def _plain(value: object) -> object:
 
 
 def shown_fields(shown: Mapping[str, object]) -> list[str]:
-    """Return ``loss 0.5512`` for each value beside a bar that is there; equal numbers of decimals."""
+    """Return ``loss 0.5512`` for each value beside a bar that is not None; equal numbers of decimals."""
     return [
         f"{key.replace('_', ' ')} {f'{value:.4f}' if isinstance(value, float) else value}"
         for key, value in shown.items()
@@ -69,21 +69,21 @@ def shown_fields(shown: Mapping[str, object]) -> list[str]:
 
 
 def count_text(done: int, total: int | None) -> str:
-    """Return ``   12/1,073``, as wide at the beginning as at the end."""
+    """Return ``   12/1,073``, always of the same width."""
     return f"{done:,}" if total is None else f"{done:>{len(f'{total:,}')},}/{total:,}"
 
 
 def bar_line(
     width: int, label: str, done: int, total: int | None, left: float | None, fields: Sequence[str]
 ) -> str:
-    """Return one line of at most ``width`` cells: the count and the time left always, the rest as it fits.
+    """Return one line of at most ``width`` cells: always the count and the time left, the rest if it fits.
 
     Args:
-        width: of the terminal.
+        width: that of the terminal.
         label: what is being done.
         done: units done.
-        total: units in all; None: not known.
-        left: seconds; None: not known.
+        total: units in all; None: unknown.
+        left: seconds; None: unknown.
         fields: values beside the bar, the most important one first.
     """
     time_left = f"{duration(left):>{TIME_WIDTH}} left" if left is not None else " " * (TIME_WIDTH + 5)
@@ -119,7 +119,7 @@ def display_width(text: str) -> int:
 
 
 def _is_number_or_none(value: object) -> bool:
-    """Return whether a cell may stand in a column that is aligned to the right."""
+    """Return whether a cell suits a right-aligned column."""
     return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
 
 

@@ -1,4 +1,4 @@
-"""Zips and gzips from strangers: looked at before a byte is read, read in memory, never unpacked to disk.
+"""Untrusted zips and gzips: inspected before a byte is read, read in memory, never unpacked to disk.
 
 In: the path of a zip. Out: its regular files by base name, and their bytes.
 Knows nothing about tasks.
@@ -24,8 +24,8 @@ from clue_runner.files.text import printable
 MAX_MEMBERS = 1_000
 MAX_TOTAL_BYTES = 2 * 1024**3
 MAX_NAME_LENGTH = 255
-MAX_RATIO = 200  # JSON of real tasks packs 3 to 12 times; a bomb 1,000 times
-RATIO_FLOOR_BYTES = 10 * 1024**2  # small files may pack better than any ratio without harm
+MAX_RATIO = 200  # real tasks' JSON compresses 3 to 12 times; a bomb 1,000 times
+RATIO_FLOOR_BYTES = 10 * 1024**2  # below this size no ratio is harmful
 HEAD_BYTES = 512
 GZIP = b"\x1f\x8b"  # the first bytes of every gzip file
 
@@ -38,7 +38,7 @@ def open_archive(path: Path) -> dict[str, tuple[str, ...]]:
 
     Raises:
         DataError: not a zip, or a damaged one.
-        RefusedFileError: a zip built to harm; every reason is listed.
+        RefusedFileError: a malicious zip; every reason is listed.
         StorageError: the file cannot be read now.
     """
     try:
@@ -46,15 +46,15 @@ def open_archive(path: Path) -> dict[str, tuple[str, ...]]:
             members = archive.infolist()
     except (DataError, StorageError, MemoryError):
         raise
-    except Exception as error:  # whatever the library makes of bytes that are no zip
+    except Exception as error:  # whatever the library raises for bytes that are not a zip
         raise _not_a_zip(path, error) from None
     problems = _attacks(members)
     if problems:
         raise RefusedFileError(
-            "the zip is refused: it is built to harm",
+            "the zip is refused: it is malicious",
             where=str(path),
             problems=problems,
-            next_step="take the official zip again: clue data get",
+            next_step="download the official zip again: clue data get",
         )
     kept: dict[str, list[str]] = defaultdict(list)
     for member in members:
@@ -64,7 +64,7 @@ def open_archive(path: Path) -> dict[str, tuple[str, ...]]:
 
 
 def read_member(path: Path, member: str) -> bytes:
-    """Return the bytes of one member, no more than the zip's directory says.
+    """Return the bytes of one member, no more than the zip's directory states.
 
     Raises:
         DataError: the member is damaged, cut short or encrypted.
@@ -82,39 +82,39 @@ def read_member(path: Path, member: str) -> bytes:
                 return content.read(info.file_size + 1)
     except (DataError, StorageError, MemoryError):
         raise
-    # Deflate, bzip2 and LZMA each have exceptions of their own for bytes that are damaged.
+    # Deflate, bzip2 and LZMA each have their own exceptions for damaged bytes.
     except Exception as error:
         raise DataError(
             "the zip is damaged: the member cannot be read",
             where=where,
             received=str(error) or type(error).__name__,
-            next_step="get it again: clue data get",
+            next_step="download it again: clue data get",
         ) from None
 
 
 def unpack_gzip(raw: bytes, path: str) -> bytes:
-    """Return what a gzip file holds, read no further than it may unpack to.
+    """Return the content of a gzip file, read no further than the size limit.
 
     Args:
-        raw: the file's bytes; several gzips behind one another are one file.
-        path: what messages call it.
+        raw: the file's bytes; several gzips in a row are one file.
+        path: its name in messages.
 
     Raises:
         DataError: damaged, or cut short.
-        RefusedFileError: it unpacks to far more than it holds, as a zip's member may not either.
+        RefusedFileError: it unpacks to far more than its size, as with a zip's member.
     """
     allowed = min(max(RATIO_FLOOR_BYTES, MAX_RATIO * len(raw)), MAX_TOTAL_BYTES)
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(raw)) as stream:
             content = read_beyond(stream, allowed)
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError("a damaged gzip file", where=path, received=str(error)) from None
+        raise DataError("the gzip file is damaged", where=path, received=str(error)) from None
     if len(content) > allowed:
         raise RefusedFileError(
-            "the gzip file unpacks to far more than it holds",
+            "the gzip file unpacks to far more than its size",
             where=path,
             received=f"more than {allowed:,} bytes from {len(raw):,}",
-            allowed=f"{MAX_RATIO} times",
+            allowed=f"{MAX_RATIO} times its size",
         )
     return content
 
@@ -138,11 +138,11 @@ def _attacks(members: list[zipfile.ZipInfo]) -> list[Problem]:
         )
     exact = Counter(member.filename for member in members)
     problems += [
-        Problem("the name stands twice in the zip", where=name) for name, count in exact.items() if count > 1
+        Problem("the name appears twice in the zip", where=name) for name, count in exact.items() if count > 1
     ]
     folded = Counter(name.casefold() for name in exact)
     problems += [
-        Problem("another name differs only in upper and lower case", where=name)
+        Problem("another name differs only in letter case", where=name)
         for name in exact
         if folded[name.casefold()] > 1
     ]
@@ -150,7 +150,7 @@ def _attacks(members: list[zipfile.ZipInfo]) -> list[Problem]:
 
 
 def _member_attacks(member: zipfile.ZipInfo) -> list[Problem]:
-    """Return what is wrong with one member."""
+    """Return the problems of one member."""
     where = ascii(member.filename[:80])[1:-1] if not member.filename.isprintable() else member.filename[:80]
     problems = []
     if len(member.orig_filename) > MAX_NAME_LENGTH:
@@ -170,26 +170,26 @@ def _member_attacks(member: zipfile.ZipInfo) -> list[Problem]:
     if member.file_size > max(RATIO_FLOOR_BYTES, MAX_RATIO * member.compress_size):
         problems.append(
             Problem(
-                "unpacks to far more than it holds",
+                "unpacks to far more than its size",
                 where=where,
                 received=f"{member.file_size:,} bytes from {member.compress_size:,}",
-                allowed=f"{MAX_RATIO} times",
+                allowed=f"{MAX_RATIO} times its size",
             )
         )
     return problems
 
 
 def is_table(name: str) -> bool:
-    """Return whether a file is called as tables are that spreadsheets write."""
+    """Return whether a file has the suffix of a table."""
     return name.lower().endswith((".csv", ".tsv"))
 
 
 def conversions(path: Path) -> str:
-    """Return the commands that make something to train on out of a table."""
+    """Return the commands that turn a table into training data."""
     quoted = shlex.quote(printable(str(path)))
     return (
-        f"clue data convert NAME --from {quoted} --output NEW for a task that is there, "
-        f"clue tasks new NEW --from {quoted} for one of your own"
+        f"clue data convert NAME --from {quoted} --output NEW for an existing task, "
+        f"clue tasks new NEW --from {quoted} for your own"
     )
 
 
@@ -199,11 +199,11 @@ def _parts(name: str) -> list[str]:
 
 
 def _not_a_zip(path: Path, error: Exception) -> DataError:
-    """Return the error for a file that does not open as a zip, with what it looks like instead."""
+    """Return the error for a file that does not open as a zip, with what it appears to be."""
     with open_regular(path) as stream:
         head = stream.read(HEAD_BYTES)
     if head[:2] == b"PK":
-        what, received = "the zip is damaged or cut short", str(error)
+        what, received = "the zip is damaged or truncated", str(error)
     elif head.lstrip()[:1] == b"<":
         what, received = "not a zip", "a web page, as a server sends instead of a file"
     elif head.lstrip()[:1] in {b"{", b"["}:
@@ -214,5 +214,5 @@ def _not_a_zip(path: Path, error: Exception) -> DataError:
         what, received = "not a zip", "an empty file" if not head else "something else"
     step = "name a folder with the splits' files, or an official zip"
     if is_table(path.name):
-        step += f"; records of your own: {conversions(path)}"
+        step += f"; for your own records: {conversions(path)}"
     return DataError(what, where=str(path), received=received, next_step=step)

@@ -1,6 +1,6 @@
-"""Where a task's data lies on this machine, and whether it does; nothing in it is looked at.
+"""Whether and where a task's data lies on this machine; its content is not looked at.
 
-In: a card. Out: folders. Knows nothing about what is inside the files, or about downloads.
+In: a card. Out: folders. Knows nothing about the content of the files, or about downloads.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def data_folder(card: Card) -> Path:
 
 
 def data_at_hand(card: Card) -> Path | None:
-    """Return the folder that holds the card's data where none is named, or None.
+    """Return the folder with the card's data if none is named, or None.
 
     Files beside a user's own card come first: another task's data of the same name may lie in the cache.
     """

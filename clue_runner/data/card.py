@@ -1,4 +1,4 @@
-"""What a task card says, part by part, as types; every name that reaches the file system is a plain one.
+"""The parts of a task card as types; every name that reaches the file system is a plain one.
 
 In: the values of a ``task.yaml``. Out: a frozen ``Card``. Knows nothing about files, records or adapters.
 """
@@ -17,8 +17,10 @@ from clue_runner.files.names import PlainName
 
 PLACEHOLDER = re.compile(r"\{(?P<field>[A-Za-z0-9_.]+)(?:\|join\((?P<separator>[^)]*)\))?\}")
 FieldType = Literal["string", "strings", "integer"]
-Layout = Literal["lines", "cluener", "squad", "c3", "chid", "passages", "targets", "squad_targets"]
-# A split's name is part of the names of files that a run writes.
+Layout = Literal[
+    "lines", "cluener", "squad", "c3", "chid", "passages", "targets", "squad_targets", "token_rows"
+]
+# A split's name becomes part of the names of a run's files.
 SplitName = Annotated[PlainName, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 TaskName = Annotated[PlainName, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 
@@ -56,7 +58,7 @@ class Mark(CardPart):
 
 
 class Template(CardPart):
-    """How a record becomes one or two texts; three where a passage, a question and a choice are read.
+    """How a record becomes one or two texts, or three: a passage, a question and a choice.
 
     Each part is literal text with ``{field}`` or ``{field|join(SEPARATOR)}`` for a list of strings;
     ``marks`` are inserted into the named field before the template is applied.
@@ -91,7 +93,7 @@ class Split(SplitFile):
     """One split of the official zip: one file, or several.
 
     ``records`` counts all records of the split; several values where published copies differ,
-    none where the count is not known (then it is not checked).
+    none where the count is unknown (then it is not checked).
     ``also`` are older spellings of the file name.
     ``more`` are files whose records follow those of ``file`` (C3: mixed texts after dialogues);
     ``answers`` is the file that holds the answers where the records do not (ChID).
@@ -114,10 +116,10 @@ class Download(CardPart):
 class Submission(CardPart):
     """One file of the leaderboard's zip.
 
-    ``wrong_names`` are names that people have handed this file in under, and what is known of each.
-    ``shape`` is how the answers stand in it: ``lines`` of id and label, one ``object`` from id (question id,
+    ``wrong_names`` are names under which people have submitted this file, with a note on each.
+    ``shape`` is the layout of its answers: ``lines`` of id and label, one ``object`` from id (question id,
     blank tag) to answer, ``entities``: lines of id and {type: {surface: [[start, end]]}}, or a ``table`` of
-    id, tab and answer. ``answer_key`` is what lines call the answer (FewCLUE's ChID: ``answer``).
+    id, tab and answer. ``answer_key`` is the key of the answer in lines (FewCLUE's ChID: ``answer``).
     """
 
     split: str
@@ -141,21 +143,21 @@ class Published(CardPart):
 
 
 class Sample(CardPart):
-    """What makes the records in ``sample/`` learnable, and how many there are."""
+    """What makes the records in ``sample/`` learnable, and their number."""
 
     records: Mapping[str, int]
     learnable_by: str
 
 
 class Card(CardPart):
-    """A task: where its data is, what it means, how it is scored and handed in.
+    """A task: where its data is, what it means, how it is scored and submitted.
 
     ``fields`` names what the reader requires of every record (dotted paths into objects) and its type;
-    the id and the label are named by ``id_field`` and ``label_field``. ``layout`` is how the files are
-    built, and so which reader takes them (``data/layouts.py``); ``script`` is what the texts are written
-    in. ``target`` is a template like a part's: what is to be written, where a task writes.
+    the id and the label are named by ``id_field`` and ``label_field``. ``layout`` is the format of
+    the files and selects their reader (``data/layouts.py``); ``script`` is the script of the
+    texts. ``target`` is a template like a part's: the text to be written in a generation task.
     ``labels_file`` is the member that repeats the label list, checked by ``clue data check``.
-    What a ``task.yaml`` may leave out besides the defaults here follows from its kind (``data/kinds.py``).
+    What a ``task.yaml`` may omit besides the defaults here depends on its kind (``data/kinds.py``).
     """
 
     name: TaskName
@@ -187,12 +189,12 @@ class Card(CardPart):
 
     @property
     def ships(self) -> bool:
-        """Return whether the card is one of this project's."""
+        """Return whether the card is shipped with this project."""
         return self.folder.parent == shipped_folder("tasks")
 
     @property
     def argument(self) -> str:
-        """Return what a command calls the task: a shipped one's name, another's folder."""
+        """Return the task's argument for commands: a shipped one's name, another's folder."""
         return self.name if self.ships or self.folder == Path() else str(self.folder)
 
     @property

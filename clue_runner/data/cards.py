@@ -44,11 +44,14 @@ def find_card(name: str) -> Card:
 
     Raises:
         UsageError: no such task or folder, or a card that does not validate.
-        DataError: a path that cannot be one, or a card that cannot be read.
+        DataError: an impossible path, or a card that cannot be read.
     """
     shipped = _shipped_folders()
     if name in shipped:
         return load_card(shipped[name])
+    # what a command of its own trains has a card that is no task of the list
+    if (own := shipped_folder("configs") / "cards" / name / CARD_FILE).is_file():
+        return load_card(own.parent)
     folder = user_path(name)
     if (folder / CARD_FILE).is_file():
         return load_card(folder)
@@ -73,7 +76,7 @@ def all_cards() -> dict[str, Card]:
 
 
 def load_card(folder: Path) -> Card:
-    """Return the validated card of ``folder``, with what it leaves out filled in as its kind has it.
+    """Return the validated card of ``folder``, completed with the defaults of its kind.
 
     Raises:
         UsageError: the file is not valid YAML, or not a valid card; every problem with file:line.
@@ -83,12 +86,12 @@ def load_card(folder: Path) -> Card:
     if not path.is_file():
         raise DataError("no such card", where=str(path), next_step="name a folder that holds a task.yaml")
     facts = path.stat()
-    # A long-lived process sees that a card was edited, or that it is in another folder.
+    # A long-lived process notices that a card was edited, or that it is in another folder.
     return _load(folder, folder.resolve(), (facts.st_mtime_ns, facts.st_size))
 
 
 def card_problems(path: Path) -> list[Problem]:
-    """Return everything that is wrong with the card in a file, as ``load_card`` without raising."""
+    """Return every problem of the card in a file, as ``load_card`` finds them, without raising."""
     try:
         load_card(path.parent)
     except ClueError as error:
@@ -98,7 +101,7 @@ def card_problems(path: Path) -> list[Problem]:
 
 @lru_cache(maxsize=64)
 def _load(folder: Path, resolved: Path, version: tuple[int, int]) -> Card:
-    """Return the card of ``folder``; messages name the folder as it was given."""
+    """Return the card of ``folder``; messages name the folder as given."""
     path = folder / CARD_FILE
     document = read_yaml(path)
     kind, problems = _kind_of(document)
@@ -111,17 +114,17 @@ def _load(folder: Path, resolved: Path, version: tuple[int, int]) -> Card:
 
 
 def invalid_card(path: Path, problems: list[Problem]) -> UsageError:
-    """Return the error that a card ends in."""
+    """Return the error for an invalid card."""
     return UsageError(
-        "the task card is not valid",
+        "the task card is invalid",
         where=str(path),
         problems=problems,
-        next_step="correct the lines named; tasks/afqmc/task.yaml is a commented example",
+        next_step="correct the lines above; tasks/afqmc/task.yaml is a commented example",
     )
 
 
 def _kind_of(document: Document) -> tuple[Kind | None, list[Problem]]:
-    """Return the kind that the card names, or why there is none."""
+    """Return the kind that the card names, or the problem."""
     name, kinds = document.values.get("adapter"), all_kinds()
     if isinstance(name, str) and name in kinds:
         return kinds[name], []
@@ -133,7 +136,7 @@ def _kind_of(document: Document) -> tuple[Kind | None, list[Problem]]:
 
 
 def _validated(document: Document, kind: Kind, folder: Path) -> tuple[Card | None, list[Problem]]:
-    """Return the card and what is wrong with it; no card where it has not even the right types."""
+    """Return the card and its problems; no card if it does not even have the right types."""
     try:
         values: dict[str, Any] = with_defaults(document.values, kind)
         card = Card.model_validate({**values, "folder": folder})
@@ -171,7 +174,7 @@ def _kind_faults(card: Card, kind: Kind) -> Iterator[Fault]:
 
 
 def _label_faults(card: Card) -> Iterator[Fault]:
-    """Yield what is wrong with the label list."""
+    """Yield the problems of the label list."""
     seen: set[str] = set()
     for number, name in enumerate(card.label_names):
         if name in seen:
@@ -183,15 +186,15 @@ def _label_faults(card: Card) -> Iterator[Fault]:
 
 
 def _split_faults(card: Card) -> Iterator[Fault]:
-    """Yield what is wrong with splits and with the submissions made from them."""
+    """Yield the problems of splits and of the submissions made from them."""
     folded = Counter(name.casefold() for name in card.splits)
     for name, split in card.splits.items():
         if folded[name.casefold()] > 1:
-            yield ("splits", name), "another split's name differs only in upper and lower case"
+            yield ("splits", name), "another split's name differs only in letter case"
         if name in {"train", "dev"} and not split.labelled:
             yield ("splits", name, "labelled"), f"the {name} split needs labels"
     if "train" in card.splits and "dev" not in card.splits:
-        yield ("splits",), "train without dev: the best epoch is chosen by the dev score"
+        yield ("splits",), "train needs dev: the best epoch is chosen by the dev score"
     files = Counter(submission.file.casefold() for submission in card.submissions)
     for number, submission in enumerate(card.submissions):
         if submission.split not in card.splits:
@@ -201,9 +204,9 @@ def _split_faults(card: Card) -> Iterator[Fault]:
 
 
 def _template_faults(card: Card) -> Iterator[Fault]:
-    """Yield what is wrong with the field names of the template and of the target's."""
+    """Yield the problems with the field names of the template and of the target."""
     if (card.target is None) == (card.layout == "targets"):
-        yield ("target",), f"target goes with the layout targets, which needs it; the layout is {card.layout}"
+        yield ("target",), f"target is needed by, and only by, the layout targets; this is {card.layout}"
     for name in Template(parts=[card.target]).used_fields if card.target else ():
         if name not in card.fields:
             yield ("target",), f"the target reads {name!r}, which is not in fields"
@@ -233,6 +236,6 @@ def _card_problem(document: Document, item: ErrorDetails) -> Problem:
 
 
 def _shipped_folders() -> dict[str, Path]:
-    """Return name -> folder of every shipped card; the folder is the list."""
+    """Return name -> folder of every shipped card; there is no other list."""
     root = shipped_folder("tasks")
     return {folder.name: folder for folder in entries(root) if (folder / CARD_FILE).is_file()}

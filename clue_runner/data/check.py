@@ -22,7 +22,7 @@ from clue_runner.data.records import Records
 from clue_runner.data.sources import DataSource, split_file
 from clue_runner.errors import DataError, Problem
 
-# Looked for by name because they are no control characters, yet no reader sees them.
+# Searched for by name: they are invisible but not control characters.
 HIDDEN = {"\u00ad", "\u200b", "\u200c", "\u200d", "\u200e", "\u200f", "\u2028", "\u2029", "\u2060", "\ufeff"}
 HIDDEN_SHOWN = 6
 
@@ -32,11 +32,11 @@ class Report:
     """The findings on one source.
 
     Attributes:
-        problems: what must be mended before the data can be used.
+        problems: what must be fixed before the data can be used.
         warnings: what a user should know.
-        counts: split -> {records, usable, and one entry a finding}.
-        sha256: split -> hash of the member.
-        complete: False where train or dev is missing or has a count that the card does not know.
+        counts: split -> {records, usable, and one entry per finding}.
+        sha256: split -> hash of its file.
+        complete: False where train or dev is missing or its count is not in the card.
     """
 
     source: str
@@ -65,7 +65,7 @@ class Report:
 
 
 def check_source(card: Card, source: DataSource) -> Report:
-    """Return all findings on the source; never raises for what is in the files."""
+    """Return all findings on the source; never raises because of the files' content."""
     report = Report(source.label)
     splits: dict[str, Records[Any]] = {}
     for name, split in card.splits.items():
@@ -89,7 +89,7 @@ def check_source(card: Card, source: DataSource) -> Report:
 
 
 def _missing(report: Report, card: Card, name: str) -> None:
-    """Note a split that is not there: without train or dev nothing can be done, without test no answers."""
+    """Note a missing split: without train or dev nothing works, without test there are no answers."""
     split = card.splits[name]
     if name in {"train", "dev"}:
         report.problems.append(
@@ -101,7 +101,7 @@ def _missing(report: Report, card: Card, name: str) -> None:
 
 
 def _check_split(report: Report, card: Card, name: str, records: Records[Any]) -> None:
-    """Note what one split holds."""
+    """Note the findings on one split."""
     counts = {"records": records.total, "usable": len(records), **records.skipped, **records.counts}
     report.counts[name], report.sha256[name] = counts, records.sha256
     report.warnings += records.warnings
@@ -120,11 +120,11 @@ def _check_split(report: Report, card: Card, name: str, records: Records[Any]) -
     }
     counts.update({key: value for key, value in findings.items() if value})
     report.warnings += [f"{name}: {sentence}" for sentence in _sentences(findings)]
-    # a passage that several records share is counted once a record
+    # a passage shared by several records is counted once per record
     hidden = _hidden_characters(chain.from_iterable(texts))
     if hidden:
         shown = ", ".join(f"{_code_point(char)} x{count}" for char, count in hidden.most_common(HIDDEN_SHOWN))
-        report.warnings.append(f"{name}: characters that no one sees: {shown}")
+        report.warnings.append(f"{name}: invisible characters: {shown}")
     if card.splits[name].labelled:
         _check_labels(report, card, name, records)
 
@@ -134,8 +134,8 @@ def _sentences(findings: Mapping[str, int]) -> list[str]:
     texts = {
         "repeated": "{:,} records repeat an earlier one",
         "repeated_with_other_labels": "{:,} texts come with more than one label",
-        "empty_texts": "{:,} records have an empty text",
-        "identical_pairs": "{:,} pairs of two equal texts",
+        "empty_texts": "{:,} records have empty texts",
+        "identical_pairs": "{:,} pairs consist of two equal texts",
     }
     return [texts[key].format(count) for key, count in findings.items() if count]
 
@@ -150,7 +150,7 @@ def _check_labels(report: Report, card: Card, name: str, records: Records[Any]) 
 
 
 def _check_overlap(report: Report, first: Records[Any], second: Records[Any]) -> None:
-    """Note texts that two splits share: a score on them is partly memory."""
+    """Note texts that two splits share: a score on them is partly memorised."""
     known = {texts_of(record) for record in first.items}
     shared = sum(1 for record in second.items if texts_of(record) in known)
     if shared:

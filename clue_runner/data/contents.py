@@ -1,4 +1,4 @@
-"""What a record says, whatever its kind: its texts and its labels, for checks and figures.
+"""The content of a record, whatever its kind: its texts and labels, for checks and statistics.
 
 In: a record of any reader. Out: texts and labels as strings. Knows nothing about files.
 """
@@ -19,7 +19,7 @@ from clue_runner.data.records import (
 
 
 def texts_of(record: Any) -> tuple[str, ...]:
-    """Return the record's texts: what two equal records have in common.
+    """Return the record's texts, by which records are compared.
 
     Raises:
         TypeError: no reader makes such records.
@@ -39,7 +39,7 @@ def texts_of(record: Any) -> tuple[str, ...]:
             return (*record.passages, *record.candidates)
         case PassagesRecord():
             return (record.question, *(passage.text for passage in record.passages))
-    raise TypeError(f"records of {type(record).__name__} are not known")
+    raise TypeError(f"unknown type of record: {type(record).__name__}")
 
 
 def labels_of(record: Any) -> tuple[str, ...]:
@@ -53,7 +53,7 @@ def labels_of(record: Any) -> tuple[str, ...]:
 
 
 def answer_of(record: Any) -> object:
-    """Return what two records with equal texts may differ in; comparable, None without labels."""
+    """Return what may differ between records with equal texts; comparable, None without labels."""
     match record:
         case TextRecord():
             return record.label

@@ -1,7 +1,7 @@
-"""Official zips over HTTP into ``$CLUE_HOME/data/<task>``, verified before they get their name.
+"""Official zips over HTTP into ``$CLUE_HOME/data/<task>``, verified before they get their final name.
 
-In: a card with urls, mirrors in order. Out: the path of a whole, checked zip.
-Knows nothing about records beyond how many lines a file has.
+In: a card with urls, mirrors in order. Out: the path of a complete, verified zip.
+Knows nothing about records beyond the number of lines in a file.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from clue_runner.data.sources import DataSource, ZipSource, require_some_file, s
 from clue_runner.errors import ClueError, DataError, Problem, StorageError
 from clue_runner.files.names import read_regular
 
-ATTEMPTS = 2  # per mirror, where something came
+ATTEMPTS = 2  # per mirror, if it sent anything
 RETRY_SECONDS = 1.0
 STALE_PART_SECONDS = 24 * 3600.0
 
@@ -42,17 +42,17 @@ def fetch(
         card: the task.
         offline: do not connect; None asks ``$CLUE_OFFLINE``.
         on_progress: called with (bytes so far, total bytes or None).
-        say: called with what is waited for, and with why a mirror was given up.
+        say: called with what is being waited for, and with why a mirror was given up.
 
     Raises:
-        DataError: offline, no urls, or no mirror gave the official data; says all ways to give data.
-        RefusedFileError: the last mirror gave a zip built to harm.
+        DataError: offline, no urls, or no mirror had the official data; lists all ways to provide data.
+        RefusedFileError: the last mirror sent a malicious zip.
         StorageError: the folder cannot be written.
     """
     if card.download is None or not card.download.urls:
-        raise _no_data(card, "the card names no download")
+        raise _no_data(card, "the card has no download")
     if is_offline(offline):
-        raise _no_data(card, "downloads are off")
+        raise _no_data(card, "downloads are disabled")
     part = _part_file(card, card.download)
     problems: list[Problem] = []
     try:
@@ -77,9 +77,9 @@ def install(card: Card, path: Path) -> Path:
     """Copy a zip, or the one in a folder, into ``$CLUE_HOME/data/<task>`` and return its new path.
 
     Raises:
-        DataError: no such path, not a zip, damaged, or not this task's files. Partial data is taken:
-            ``clue data check`` says what is missing.
-        RefusedFileError: a zip built to harm.
+        DataError: no such path, not a zip, damaged, or not this task's files. Partial data is accepted:
+            ``clue data check`` reports what is missing.
+        RefusedFileError: a malicious zip.
         StorageError: the folder cannot be written.
     """
     archive = _zip_at(card, path)
@@ -118,14 +118,16 @@ def _zip_at(card: Card, path: Path) -> Path:
         if inside.is_file():
             return inside
         raise DataError(
-            "a folder of files, not a zip",
+            "this is a folder of files, not a zip",
             where=str(path),
             next_step=(
                 f"use it as it is: clue train --data {path}, or copy its files into {data_folder(card)}"
             ),
         )
     if not path.exists():
-        raise DataError("no such file or folder", where=str(path), next_step="give --from the official zip")
+        raise DataError(
+            "no such file or folder", where=str(path), next_step="give the official zip with --from"
+        )
     return path
 
 
@@ -135,7 +137,7 @@ def _opened(archive: Path) -> ZipSource:
 
 
 def _fetch_from(url: str, part: Path, card: Card, on_progress: OnProgress | None) -> Problem | None:
-    """Fill ``part`` from one mirror with verified data and return None, or return what went wrong."""
+    """Fill ``part`` from one mirror with verified data and return None, or return the problem."""
     import requests
 
     if not answers(url):
@@ -150,7 +152,7 @@ def _fetch_from(url: str, part: Path, card: Card, on_progress: OnProgress | None
             return None
         except requests.HTTPError as error:
             status = error.response.status_code if error.response is not None else 0
-            problem = Problem("the server refuses", where=url, received=f"status {status}")
+            problem = Problem("the server refused", where=url, received=f"status {status}")
             if status < 500:
                 return problem
         except (requests.ConnectTimeout, requests.exceptions.InvalidURL, requests.exceptions.MissingSchema):
@@ -187,12 +189,12 @@ def _verify(card: Card, path: Path) -> None:
 
 
 def count_lines(source: DataSource, file: str) -> int:
-    """Return how many lines of the file are not blank."""
+    """Return the number of non-blank lines of the file."""
     return sum(1 for line in source.read(file).split(b"\n") if line.strip())
 
 
 def _part_file(card: Card, download: Download) -> Path:
-    """Return the name that an unverified file has, in the folder made for it; old leftovers are removed."""
+    """Return the name of an unverified file, in the folder made for it; old leftovers are removed."""
     folder = data_folder(card)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -214,17 +216,17 @@ def _give_name(part: Path, path: Path) -> Path:
 
 
 def _cannot_write(path: Path, error: OSError) -> StorageError:
-    """Return the error for a folder that takes no file."""
+    """Return the error for a folder that cannot be written."""
     return StorageError(
-        "cannot write here",
+        "the folder cannot be written",
         where=str(path),
         received=error.strerror or str(error),
-        next_step="set CLUE_HOME to a folder that can be written",
+        next_step="set CLUE_HOME to a writable folder",
     )
 
 
 def _no_data(card: Card, why: str, problems: Sequence[Problem] = ()) -> DataError:
-    """Return the error that names every way to give data."""
+    """Return the error that lists every way to provide data."""
     get = f", or download with a connection: clue data get {card.argument}" if card.download else ""
     sample = "; --data sample uses the records that ship with the card" if card.sample else ""
     return DataError(

@@ -1,4 +1,4 @@
-"""What each kind of task asks of a card and gives to one that says little: a YAML file beside each adapter.
+"""What each kind of task requires of a card, and its defaults for one: a YAML file beside each adapter.
 
 In: the name under ``adapter`` in a card. Out: a ``Kind``. Knows nothing about the adapters' code: a card is
 read, checked and shown without loading any.
@@ -26,12 +26,12 @@ class Kind(CardPart):
     Attributes:
         layouts: the file layouts that it reads; the first is a card's default.
         metrics: the scores that can be the main one; the first is a card's default.
-        labels: the least number of labels that a card lists; 0: a card has none.
-        needs_fields: a card names the fields of its records.
-        texts: into how many texts a template may turn a record; empty: a card has no template.
+        labels: the minimum number of labels in a card; 0: a card has none.
+        needs_fields: a card must name the fields of its records.
+        texts: the numbers of texts that a template may make of a record; empty: a card has no template.
         id_field: a card's default.
         max_length: a card's default.
-        recommended: settings that a card's own ``recommended`` is laid over, section by section.
+        recommended: settings under a card's own ``recommended``, section by section.
     """
 
     layouts: Annotated[list[Layout], Field(min_length=1)]
@@ -46,17 +46,17 @@ class Kind(CardPart):
 
 @cache
 def all_kinds() -> Mapping[str, Kind]:
-    """Return every kind by name; the files beside the adapters are the list."""
+    """Return every kind by name; there is no list but the files beside the adapters."""
     return {path.stem: _read(path.stem) for path in entries(FOLDER) if path.suffix == ".yaml"}
 
 
 def _read(name: str) -> Kind:
-    """Return one kind; a bad file is a bug of ours, so that pydantic's error stands as it is."""
+    """Return one kind; a bad file is our bug, so pydantic's error is left as it is."""
     return Kind.model_validate(read_yaml(FOLDER / f"{name}.yaml").values)
 
 
 def with_defaults(values: Mapping[str, Any], kind: Kind) -> dict[str, Any]:
-    """Return a card's values, what it leaves out filled in: layout, metric, lengths, template, settings."""
+    """Return a card's values with defaults filled in: layout, metric, lengths, template, settings."""
     name, fields = values.get("name"), values.get("fields")
     title = name if isinstance(name, str) else ""
     filled: dict[str, Any] = {
@@ -79,5 +79,5 @@ def with_defaults(values: Mapping[str, Any], kind: Kind) -> dict[str, Any]:
 
 
 def _part(field: str, field_type: object) -> str:
-    """Return the template's part for one field; a list of strings is joined as CSL's keywords are."""
+    """Return the template's part for one field; a list of strings is joined like CSL's keywords."""
     return f"{{{field}|join(;)}}" if field_type == "strings" else f"{{{field}}}"

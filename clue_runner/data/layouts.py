@@ -1,4 +1,4 @@
-"""The file layouts that can be read, by the name that a card gives under ``layout``.
+"""The readable file layouts, by the name that a card gives under ``layout``.
 
 In: a card, a source, a split. Out: ``Records`` of the layout's record type. Knows nothing about adapters.
 """
@@ -18,10 +18,11 @@ from clue_runner.data.readers.targets import read_question_targets, read_target_
 from clue_runner.data.readers.text import read_text_records
 from clue_runner.data.records import Records
 from clue_runner.data.sources import DataSource
+from clue_runner.data.texts.source import read_token_rows
 
 
 class Reader(Protocol):
-    """What every reader is called with."""
+    """The signature of every reader."""
 
     def __call__(
         self, card: Card, source: DataSource, split: str, *, labelled: bool | None = None
@@ -38,11 +39,12 @@ READERS: Mapping[str, Reader] = {
     "passages": read_passage_records,
     "targets": read_target_records,
     "squad_targets": read_question_targets,
+    "token_rows": read_token_rows,
 }
 
 
 def read_records(card: Card, source: DataSource, split: str, *, labelled: bool | None = None) -> Records[Any]:
-    """Return the usable records of one split, read as the card's layout says.
+    """Return the usable records of one split, read in the card's layout.
 
     Raises:
         DataError: as the layout's reader.

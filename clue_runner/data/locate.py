@@ -1,7 +1,7 @@
 """Chooses where a task's files come from: the path given, the user's folders, or the official download.
 
 In: a card and what the user gave for ``--data``. Out: a ``DataSource``.
-Knows nothing about what is inside the files.
+Knows nothing about the files' content.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ def locate(
         data: ``sample``, a folder or a zip; None: the card's own folder, then ``$CLUE_HOME/data/<task>``,
             then the official download.
         offline: never download; None asks ``$CLUE_OFFLINE``.
-        say: called with what a download waits for.
+        say: called with what a download is waiting for.
 
     Raises:
-        DataError: nothing there, or not this task's files; says every way to give data.
+        DataError: no files, or not this task's; lists every way to provide data.
     """
     if data == "sample":
         return open_sample(card)
@@ -59,7 +59,7 @@ def open_source(path: str | Path, card: Card) -> DataSource:
 
     Raises:
         DataError: no such path, not a zip, or none of the card's files in it.
-        RefusedFileError: a zip built to harm.
+        RefusedFileError: a malicious zip.
     """
     location = user_path(path)
     if not location.exists():
@@ -85,7 +85,7 @@ def _is_zip(path: Path) -> bool:
 
 
 def _open_folder(folder: Path, card: Card) -> DataSource:
-    """Return the source in a folder: its files, its zip, or the files one folder further down."""
+    """Return the source in a folder: its files, its zip, or the files one folder below."""
     wanted = {name for split in card.splits.values() for name in split.file_names}
     files = _folder_files(folder)
     if wanted & files.keys():
@@ -111,7 +111,7 @@ def _subfolders(folder: Path) -> list[Path]:
 
 
 def _listed(folder: Path) -> list[Path]:
-    """Return what lies in the folder, without litter."""
+    """Return the folder's entries, without litter."""
     try:
         return entries(folder)
     except OSError as error:

@@ -1,6 +1,6 @@
-"""One mirror: a connection in time, a transfer that neither stalls nor never ends.
+"""One mirror: a connection with a time limit, a transfer that neither stalls nor runs forever.
 
-In: an address. Out: bytes in a file, or what went wrong in words. Knows nothing about tasks or their data.
+In: a URL. Out: bytes in a file, or the fault in words. Knows nothing about tasks or their data.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ OnProgress = Callable[[int, int | None], None]
 
 
 def host(url: str) -> str:
-    """Return the host of an address, or the address where it has none."""
+    """Return the host of a URL, or the URL if it has none."""
     return urlsplit(url).hostname or url
 
 
 def answers(url: str) -> bool:
-    """Return whether the server takes a connection in time, names and all its addresses together.
+    """Return whether the server accepts a connection in time, name look-up and all addresses included.
 
-    A library's own limit counts for one address of many, and not for the look-up of the name: behind a
-    firewall that swallows packets, a mirror with eight addresses would hold the command for minutes.
+    A library's own limit applies to one address of many, and not to the name look-up: behind a
+    firewall that drops packets, a mirror with eight addresses would block the command for minutes.
     """
     from requests.utils import get_environ_proxies
 
     parts = urlsplit(url)
     if parts.hostname is None or get_environ_proxies(url):
-        return True  # no address is an error of its own, and a proxy connects by itself
+        return True  # a missing host is a different error, and a proxy makes its own connections
     port = parts.port or {"https": 443}.get(parts.scheme, 80)
     reached, failures = threading.Event(), list[OSError]()
     worker = threading.Thread(target=_connect, args=(parts.hostname, port, reached, failures), daemon=True)
@@ -45,7 +45,7 @@ def answers(url: str) -> bool:
     worker.join(CONNECT_SECONDS)
     if reached.is_set() or worker.is_alive():
         return reached.is_set()
-    # A refusal is an answer: the request itself then says what is wrong.
+    # A refusal is an answer: the request itself then reports the problem.
     return not any(isinstance(failure, TimeoutError) for failure in failures)
 
 
@@ -53,7 +53,7 @@ def _connect(host: str, port: int, reached: threading.Event, failures: list[OSEr
     """Set ``reached`` once one of the host's addresses takes a connection; else note why none did."""
     try:
         addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):  # the request itself says what is wrong with the name
+    except (OSError, UnicodeError):  # the request itself reports the problem with the name
         return
     for family, kind, protocol, _, address in addresses:
         try:
@@ -77,10 +77,10 @@ def transfer(url: str, part: Path, on_progress: OnProgress | None) -> None:
 
 
 def transfer_fault(error: Exception) -> str:
-    """Return what a failed request was: never connected, or broken on the way."""
+    """Return how a request failed: never connected, or interrupted."""
     import requests
 
-    # A silence in the middle of a body is no Timeout to requests, but a ConnectionError around one.
+    # To requests, silence in the middle of a body is not a Timeout but a ConnectionError around one.
     if isinstance(error, requests.Timeout) or "timed out" in str(error):
         return f"no data for {STALL_SECONDS:g} seconds"
     if isinstance(error, requests.ConnectionError) and "IncompleteRead" not in str(error):
@@ -89,7 +89,7 @@ def transfer_fault(error: Exception) -> str:
 
 
 class _Watch:
-    """What pooch reports each chunk to; stops a download that never ends."""
+    """The object that pooch reports chunks to; stops a download that never ends."""
 
     def __init__(self, on_progress: OnProgress | None) -> None:
         self.total: int | None = None
@@ -109,4 +109,4 @@ class _Watch:
         self._done = 0
 
     def close(self) -> None:
-        """Do nothing; whoever shows the progress closes it."""
+        """Do nothing; the owner of the progress display closes it."""

@@ -1,6 +1,6 @@
-"""Files into a folder of their own, all of them or none: nothing that exists is ever written over.
+"""Writes files into a new folder, all of them or none: nothing that exists is ever overwritten.
 
-In: names and bytes. Out: the folder, in place. Knows nothing about what the files hold.
+In: names and bytes. Out: the folder, in place. Knows nothing about the files' content.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from clue_runner.files.litter import entries
 
 
 def require_new(folder: Path, option: str) -> None:
-    """Refuse a folder that holds anything, or a path that is no folder.
+    """Refuse a folder that is not empty, or a path that is not a folder.
 
     Args:
         folder: where files are to be written.
-        option: what the user calls it.
+        option: the option that names it.
 
     Raises:
-        UsageError: something is there.
-        StorageError: it cannot be looked into.
+        UsageError: it is not empty.
+        StorageError: it cannot be read.
     """
     try:
         taken = os.path.lexists(folder) and (not folder.is_dir() or bool(entries(folder)))
@@ -31,7 +31,7 @@ def require_new(folder: Path, option: str) -> None:
         raise _cannot_write(folder, error) from None
     if taken:
         raise UsageError(
-            "something is there already, and nothing is written over",
+            "the folder is not empty, and nothing is overwritten",
             where=option,
             received=str(folder),
             allowed="a new or an empty folder",
@@ -40,7 +40,7 @@ def require_new(folder: Path, option: str) -> None:
 
 
 def free_name(path: Path) -> Path:
-    """Return a path beside ``path`` at which nothing lies."""
+    """Return an unused path beside ``path``."""
     number, path = 2, path.resolve() if path.name in {"", ".."} else path
     while os.path.lexists(other := path.with_name(f"{path.name}-{number}")):
         number += 1
@@ -55,11 +55,11 @@ def write_new_folder(
     Args:
         folder: new, or empty.
         contents: file name -> bytes.
-        option: what the user calls the folder.
-        prove: called with the written files before they get their place; what it raises leaves nothing.
+        option: the option that names the folder.
+        prove: called with the written files before they appear; if it raises, nothing is left.
 
     Raises:
-        UsageError: something is there.
+        UsageError: it is not empty.
         StorageError: it cannot be written; nothing is left behind.
     """
     require_new(folder, option)
@@ -75,7 +75,7 @@ def write_new_folder(
         if prove is not None:
             prove(site)
         require_new(folder, option)
-        if folder.is_dir():  # empty, or with litter in it
+        if folder.is_dir():  # empty, except for litter
             for path in sorted(site.iterdir()):
                 path.rename(folder / path.name)
         else:

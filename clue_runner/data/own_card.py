@@ -1,4 +1,4 @@
-"""The card of a user's own texts and labels: its name, its length in tokens, and what ``task.yaml`` says.
+"""The card of a user's own texts and labels: name, length in tokens, and the content of ``task.yaml``.
 
 In: fields, labels, splits. Out: the card's text. Knows nothing about where the examples came from.
 """
@@ -17,15 +17,20 @@ from clue_runner.files.names import name_fault
 SHORTEST, LONGEST, STEP = 16, 512, 16  # tokens
 
 
+def tokens_of(texts: Sequence[str]) -> int:
+    """Return about how many tokens a record makes: one a character, one after each text, one before."""
+    return sum(map(len, texts)) + len(texts) + 1
+
+
 def max_length(texts: Sequence[Sequence[str]]) -> int:
-    """Return a length in tokens that 99 of 100 records fit in: Chinese makes one token of a character."""
-    lengths = sorted(sum(map(len, parts)) + len(parts) + 1 for parts in texts)
+    """Return a length in tokens that 99 of 100 records fit in, as far as networks have positions."""
+    lengths = sorted(map(tokens_of, texts))
     needed = -(-percentile(lengths, 99) // STEP) * STEP
     return max(SHORTEST, min(needed, LONGEST))
 
 
 def task_name(folder: Path) -> str:
-    """Return a name that a card may have, taken from the folder's as far as it goes."""
+    """Return a valid card name, taken from the folder's as far as possible."""
     name = re.sub(r"[^a-z0-9_-]+", "-", folder.resolve().name.lower()).strip("-_")[:60]
     return name if name and name_fault(name) is None else "task"
 
@@ -40,14 +45,14 @@ def card_text(
 ) -> str:
     """Return the text of ``task.yaml``."""
     lines = [
-        "# A task of your own. Everything about it stands here; `clue config check` finds mistakes.",
+        "# A task of your own. Everything about it is in this file; `clue config check` finds mistakes.",
         f"name: {name}",
         f"title: {{zh: {_quoted(title)}, en: {_quoted(title)}}}",
         "adapter: classification           # one label for a text or a pair of texts",
         "metric: accuracy",
         f"max_length: {max_length}                    # in tokens; longer texts are cut",
         "",
-        "fields:                           # what a record must hold",
+        "fields:                           # required in every record",
         *(f"  {field}: string" for field in fields),
         "label_field: label",
         "",

@@ -1,4 +1,4 @@
-"""The records that readers give and everything else takes: plain data, no tokens.
+"""The records that readers produce and everything else uses: plain data, no tokens.
 
 In: nothing. Out: frozen dataclasses. Knows nothing about files, tokens or models.
 """
@@ -15,7 +15,7 @@ class TextRecord:
     """One example of a classification task.
 
     Args:
-        id: the record's own id as the file holds it, or its row number from 0 where the file has none.
+        id: the record's own id as in the file, or its row number from 0 if the file has none.
         texts: one or two texts, template already applied.
         label: a label of the card, or None in a split without labels.
         line: line number in the file, from 1.
@@ -29,13 +29,13 @@ class TextRecord:
 
 @dataclass(frozen=True, slots=True)
 class TargetRecord:
-    """One example of a task whose answer is written.
+    """One example of a generation task.
 
     Args:
-        id: the record's own id as the file holds it, or its row number from 0 where the file has none.
-        texts: what is read, one or two texts.
-        target: what is to be written, or None in a split without.
-        focus: the character of the last text around which it is kept where it is too long; None: its begin.
+        id: the record's own id as in the file, or its row number from 0 if the file has none.
+        texts: the source, one or two texts.
+        target: the text to be written, or None in a split without targets.
+        focus: the character around which a last text that is too long is kept; None: its beginning.
     """
 
     id: int | str
@@ -46,7 +46,7 @@ class TargetRecord:
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """A named entity: ``surface`` is ``text[start : end + 1]``, the end inclusive as in CLUENER."""
+    """A named entity: ``surface`` is ``text[start : end + 1]``, with an inclusive end as in CLUENER."""
 
     type: str
     start: int
@@ -61,7 +61,7 @@ class EntityRecord:
     Args:
         id: the record's own id, or its row number from 0 where the file has none.
         text: the raw text; offsets count its characters.
-        entities: in the file's order, each distinct one once; None in a split without labels.
+        entities: in the file's order, without duplicates; None in a split without labels.
         line: line number in the file, from 1.
     """
 
@@ -73,7 +73,7 @@ class EntityRecord:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A reference answer; ``start`` is its character offset in the context, None where it stands nowhere."""
+    """A reference answer; ``start`` is its character offset in the context, None where it appears nowhere."""
 
     text: str
     start: int | None
@@ -97,12 +97,12 @@ class ReadingRecord:
 
     @property
     def references(self) -> tuple[str, ...]:
-        """Return the texts that count as right."""
+        """Return the texts that count as correct."""
         return tuple(answer.text for answer in self.answers)
 
     @property
     def target(self) -> Answer | None:
-        """Return the first answer that stands in the context: what to train on, None where there is none."""
+        """Return the first answer that occurs in the context: the training target, None if there is none."""
         return next((answer for answer in self.answers if answer.start is not None), None)
 
 
@@ -114,9 +114,9 @@ class ChoiceRecord:
         id: the question's own id, or its number from 0 over all files of the split.
         passage: the lines of the text, or the turns of the dialogue.
         question: the question.
-        choices: two or more; a text may stand twice.
+        choices: two or more; a text may appear twice.
         answer: index of the first choice that is the answer; None in a split without labels.
-        passage_number: which passage of the split this is, from 0; questions of one passage share it.
+        passage_number: the passage's index in the split, from 0, shared by its questions.
     """
 
     id: int | str
@@ -150,7 +150,7 @@ class ClozeRecord:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A text that may hold the answer; ``answers`` are the texts in it that are right, often none."""
+    """A text that may contain the answer; ``answers`` are the correct texts in it, often none."""
 
     text: str
     answers: tuple[str, ...] = ()
@@ -158,14 +158,14 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class PassagesRecord:
-    """One question, the passages it is asked over, and every text that counts as its answer.
+    """One question, its passages, and every text that counts as its answer.
 
     Args:
         id: the record's own id, or its number from 0 where the file has none.
         question: the question.
         passages: in the file's order; may be none.
         answers: references for scoring, each once, in the order of the passages; None without labels.
-        repeat: how often an epoch asks it (2 where one data set counts twice in a mix).
+        repeat: how often an epoch repeats it (2 if one data set counts twice in a mix).
     """
 
     id: int | str
@@ -180,19 +180,19 @@ RecordT_co = TypeVar("RecordT_co", covariant=True)
 
 @dataclass(frozen=True)
 class Records(Generic[RecordT_co]):
-    """The usable records of one split, in file order, and what was seen on the way.
+    """The usable records of one split, in file order, and the findings.
 
     Args:
         split: the split's name in the card.
         items: the usable records.
-        file: the file's name without folders, for warnings and figures.
-        path: what messages call it: the path that the user gave; of a zip, the member too.
+        file: the file's name without folders, for warnings and counts.
+        path: its name in messages: the path that the user gave, with the member of a zip.
         sha256: hash of the member's bytes.
-        total: records in the file, left-out ones counted.
-        skipped: why records were left out -> how many ("label '-'" -> 50).
-        warnings: things a user should be told, once each.
-        complete: False where ``total`` is not a count that the card knows.
-        counts: what was repaired or noticed in records that were kept -> how many.
+        total: records in the file, including those left out.
+        skipped: why records were left out -> their number ("label '-'" -> 50).
+        warnings: messages for the user, each once.
+        complete: False if ``total`` is not a count in the card.
+        counts: what was repaired or noticed in records that were kept -> their number.
     """
 
     split: str
@@ -212,5 +212,5 @@ class Records(Generic[RecordT_co]):
 
     @property
     def shown(self) -> str:
-        """Return what messages call the file: ``path``, and the name alone of what no file holds."""
+        """Return the file's name for messages: ``path``, or the bare name if there is no file."""
         return self.path or self.file

@@ -1,7 +1,7 @@
-"""The files of one task as bytes by name, whether they lie in a folder, in a zip or in memory.
+"""The files of one task as bytes by name, whether from a folder, a zip or memory.
 
-In: files that were located. Out: a ``DataSource``. Knows nothing about where data is looked for or what is
-inside the files. Nothing is ever unpacked to disk.
+In: files that were located. Out: a ``DataSource``. Knows nothing about locating data or the content of
+the files. Nothing is ever unpacked to disk.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ class DataSource(Protocol):
 
     @property
     def label(self) -> str:
-        """Return what messages and results call this source: a path, or ``sample``."""
+        """Return the source's name for messages and results: a path, or ``sample``."""
 
     @property
     def is_sample(self) -> bool:
-        """Return True for the records that ship with the card: never for upload."""
+        """Return True for the card's shipped sample: never for upload."""
 
     @property
     def archive(self) -> Path | None:
@@ -34,19 +34,19 @@ class DataSource(Protocol):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Return what was left out and noticed when the files were made, none for files as they came."""
+        """Return the remarks made when the files were converted; none for unchanged files."""
 
     def names(self) -> list[str]:
         """Return the names of all files, sorted."""
 
     def has(self, file: str) -> bool:
-        """Return whether there is a file of this name."""
+        """Return whether there is a file with this name."""
 
     def shown(self, file: str) -> str:
-        """Return what messages call the file: the path that the user gave; of a zip, the member too."""
+        """Return the file's name for messages: the path that the user gave, with the member of a zip."""
 
     def read(self, file: str) -> bytes:
-        """Return the file's bytes; raises ``DataError`` where it is missing or damaged."""
+        """Return the file's bytes; raises ``DataError`` if it is missing or damaged."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class FolderSource:
         return sorted(self.files)
 
     def has(self, file: str) -> bool:
-        """Return whether there is a file of this name."""
+        """Return whether there is a file with this name."""
         return file in self.files
 
     def shown(self, file: str) -> str:
@@ -85,7 +85,7 @@ class FolderSource:
 
 @dataclass(frozen=True)
 class ZipSource:
-    """Files of one zip, found by base name in whatever inner folder they lie, read in memory."""
+    """Files of one zip, found by base name in any inner folder, read in memory."""
 
     label: str
     archive: Path
@@ -98,7 +98,7 @@ class ZipSource:
         return sorted(self.members)
 
     def has(self, file: str) -> bool:
-        """Return whether there is a member of this base name."""
+        """Return whether there is a member with this base name."""
         return file in self.members
 
     def shown(self, file: str) -> str:
@@ -110,14 +110,14 @@ class ZipSource:
 
         Raises:
             DataError: no such member, two of them, or a damaged one.
-            RefusedFileError: the member is more than it says.
+            RefusedFileError: the member is larger than its directory entry states.
         """
         if file not in self.members:
             raise missing_file(self, [file])
         paths = self.members[file]
         if len(paths) > 1:
             raise DataError(
-                f"the zip holds {file} in several folders",
+                f"the zip contains {file} in several folders",
                 where=self.label,
                 received=", ".join(paths),
                 next_step="make a zip with one of them, or unpack it and name the folder",
@@ -127,7 +127,7 @@ class ZipSource:
 
 @dataclass(frozen=True)
 class MemorySource:
-    """Splits made from a single file; ``notes`` says what was left out and noticed when it was read."""
+    """Splits made from a single file; ``notes`` are the remarks made when it was read."""
 
     label: str
     contents: Mapping[str, bytes]
@@ -148,7 +148,7 @@ class MemorySource:
         return self.label
 
     def read(self, file: str) -> bytes:
-        """Return the split's bytes; raises ``DataError`` where there is no such split."""
+        """Return the split's bytes; raises ``DataError`` if there is no such split."""
         if file not in self.contents:
             raise missing_file(self, [file])
         return self.contents[file]
@@ -160,16 +160,16 @@ def split_file(source: DataSource, part: SplitFile) -> str | None:
 
 
 def missing_file(source: DataSource, wanted: list[str], *, advice: str | None = None) -> DataError:
-    """Return the error for files that are not there: what was expected, what was found, what else helps."""
+    """Return the error for missing files: what was expected, what was found, what helps."""
     names = source.names()
     listed = ", ".join(names[:12]) + (f" ... ({len(names)} in all)" if len(names) > 12 else "")
     step = "check that this is the data of the task you named" + (f", or {advice}" if advice else "")
     tables = [name for name in names if is_table(name)]
     if tables and isinstance(source, FolderSource):
         first = source.files[tables[0]]
-        step = f"tables are converted first: {conversions(first.parent if len(tables) > 1 else first)}"
+        step = f"convert tables first: {conversions(first.parent if len(tables) > 1 else first)}"
     return DataError(
-        f"no {' or '.join(wanted)} here",
+        f"no file {' or '.join(wanted)} found",
         where=source.label,
         received=listed or "nothing",
         allowed=", ".join(wanted),
@@ -178,6 +178,6 @@ def missing_file(source: DataSource, wanted: list[str], *, advice: str | None = 
 
 
 def require_some_file(source: DataSource, card: Card) -> None:
-    """Raise where not one of the card's files is there: these are some other task's data."""
+    """Refuse a source without any of the card's files: it holds another task's data."""
     if not any(split_file(source, split) for split in card.splits.values()):
         raise missing_file(source, [split.file for split in card.splits.values()])

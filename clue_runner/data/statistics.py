@@ -1,4 +1,4 @@
-"""Figures of a task's data: lengths in characters, label balance, what knowing nothing scores.
+"""Statistics of a task's data: lengths in characters, label balance, the majority-class baseline.
 
 In: records. Out: plain numbers. Knows nothing about files or tokens.
 """
@@ -17,7 +17,7 @@ from clue_runner.data.records import Records
 
 @dataclass(frozen=True)
 class Lengths:
-    """Characters a record, all its texts together, template applied."""
+    """Characters per record, all its texts together, template applied."""
 
     median: int
     percentile_95: int
@@ -30,16 +30,16 @@ class Lengths:
 
 @dataclass(frozen=True)
 class SplitStatistics:
-    """The figures of one split.
+    """The statistics of one split.
 
     Attributes:
         records: all in the file.
-        usable: those left after leaving out.
-        skipped: why records were left out -> how many.
-        lengths: characters a record.
+        usable: those that remain after others were left out.
+        skipped: why records were left out -> their number.
+        lengths: characters per record.
         labels: label -> usable records, or entities of the type; most frequent first, empty without labels.
         majority_label: the most frequent label; None without labels.
-        chance: percent of records with the majority label: what knowing nothing scores; None without labels.
+        chance: percent of records with the majority label (majority-class baseline); None without labels.
     """
 
     records: int
@@ -51,16 +51,16 @@ class SplitStatistics:
     chance: float | None
 
     def as_dict(self) -> dict[str, object]:
-        """Return the figures as JSON-ready data."""
+        """Return the statistics as JSON-ready data."""
         return asdict(self)
 
 
 def split_statistics(records: Records[Any]) -> SplitStatistics:
-    """Return the figures of one split."""
+    """Return the statistics of one split."""
     lengths = sorted(sum(map(len, texts_of(record))) for record in records.items)
     given = [labels_of(record) for record in records.items]
     ordered = dict(Counter(label for labels in given for label in labels).most_common())
-    # several labels in one record are no classes: no one of them is right by chance
+    # several labels in one record are not classes, so there is no baseline
     majority = next(iter(ordered), None) if all(len(labels) < 2 for labels in given) else None
     return SplitStatistics(
         records=records.total,

@@ -1,4 +1,4 @@
-"""A record's fields to the one or two texts that a model reads, as the card's template says.
+"""Turns a record's fields into the one or two texts that a model reads, by the card's template.
 
 In: one JSON object and the card. Out: a tuple of texts. Knows nothing about files or tokens.
 """
@@ -21,7 +21,7 @@ TYPE_NAMES: Mapping[FieldType, str] = {
 
 
 class FieldError(ValueError):
-    """One record that the card does not allow; the message has no file or line."""
+    """A record that the card does not allow; the message has no file or line."""
 
 
 def check_fields(record: Record, card: Card) -> None:
@@ -77,7 +77,7 @@ def _replacer(record: Record, marked: Mapping[str, str]) -> Callable[[re.Match[s
 
 
 def _insert_marks(text: str, record: Record, marks: list[Mark]) -> str:
-    """Return ``text`` with every span wrapped, last span first so that earlier offsets stay true."""
+    """Return ``text`` with every span wrapped, the last one first so that earlier offsets stay valid."""
     spans = sorted((_span(text, record, mark) for mark in marks), key=lambda span: span[0])
     for (_, end, _), (start, _, _) in zip(spans, spans[1:], strict=False):
         if start < end:
@@ -100,7 +100,7 @@ def _span(text: str, record: Record, mark: Mark) -> tuple[int, int, Mark]:
 
 
 def _is_of(value: object, kind: FieldType) -> bool:
-    """Return whether ``value`` has the card's type; True and False are no integers."""
+    """Return whether ``value`` has the card's type; True and False are not integers."""
     if kind == "string":
         return isinstance(value, str)
     if kind == "integer":

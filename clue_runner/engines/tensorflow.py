@@ -274,7 +274,7 @@ class TensorFlowEngine:
         step = self.step_count.assign_add(1)
         move = Move(self.settings, step, learning_rate, scale, self._factors)
         kernel = kernel_of(self.settings.rule)
-        # nothing is written before the count has risen: while it stands, a failed step has changed no weight
+        # nothing is written before the count has risen: until then, a failed step has changed no weight
         with tf.control_dependencies([step]):
             for name, gradient in gradients.items():
                 weight, slots = self.weights[name], self.slots[name]

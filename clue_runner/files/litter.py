@@ -1,6 +1,6 @@
 """What lies in folders and archives and is nobody's content: one rule for every listing.
 
-In: names as they stand in a folder or an archive. Out: whether to pass over them, or what is left.
+In: names as they are in a folder or an archive. Out: whether to pass over them, or what is left.
 Knows nothing about what the other files mean.
 """
 

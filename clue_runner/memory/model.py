@@ -1,6 +1,6 @@
-"""What a training step needs, counted from shapes: no backend, no weights, no step.
+"""The memory of a training step, counted from shapes: no backend, no weights, no step.
 
-In: a model's settings, rows, length. Out: bytes by what they are for. Knows nothing about devices or tables.
+In: a model's settings, rows, length. Out: bytes by purpose. Knows nothing about devices or tables.
 
 Counted is what the kernels in ``models/`` keep for the backward pass, tensor by tensor: ``Kept``. On top of
 it comes what a block needs while it is computed; those few factors (``PASSING``) were fitted to measured
@@ -90,6 +90,7 @@ _WASTE = {
     ("jax", "bfloat16"): 1.1,
 }
 _SPAN_SCORES = 4  # tables of span scores that live at once: scores, their exponents, their gradient, a mask
+_WORD_SCORES = 3  # tables of word scores that live at once: scores, their exponents, their gradient
 
 
 @dataclass(frozen=True)
@@ -99,14 +100,15 @@ class Network:
     Args:
         model: shape and options.
         weights: trainable numbers, a classification head's included.
-        vocab_size: rows of the word table.
+        vocab_size: rows of the token embeddings.
         labels: of the task.
         every_token: the head reads all tokens, so that the last block computes them all.
         span_tables: (length x length) tables of scores that the head makes of a row.
+        word_scores: share of the tokens that the head scores over the whole vocabulary.
         precision: ``float32`` or ``bfloat16``.
         backend: ``tensorflow`` or ``jax``.
         averaged: averaged weights are kept.
-        sparse: the word table's gradient is its touched rows alone.
+        sparse: the gradient of the token embeddings holds only the rows used.
     """
 
     model: EncoderShape
@@ -119,6 +121,7 @@ class Network:
     backend: str
     averaged: bool
     sparse: bool
+    word_scores: float = 0.0
 
     @property
     def size(self) -> int:
@@ -141,9 +144,9 @@ def require_encoder(run: Run) -> EncoderShape:
         return run.model
     scores = isinstance(run.model, EncoderShape)
     raise UsageError(
-        "memory is not forecast where positions add scores in every layer: what these need was not measured"
+        "memory is not forecast if positions add scores in every layer: their memory was not measured"
         if scores
-        else "memory is forecast for transformer encoders alone",
+        else "memory is forecast only for transformer encoders",
         where="model.family",
         received=run.model.family,
         next_step="train.token_budget limits what is computed at once; train.batch_size takes a number",
@@ -158,7 +161,7 @@ def network_of(
     Args:
         run: the settings.
         head: what the task's head adds.
-        vocab_size: rows of the word table.
+        vocab_size: rows of the token embeddings.
         labels: of the card; spans and choices count as one.
         precision: as resolved.
         on_gpu: it computes on a GPU.
@@ -177,6 +180,7 @@ def network_of(
         run.backend,
         run.train.ema is not None,
         not jit,
+        head.word_scores,
     )
 
 
@@ -299,5 +303,7 @@ def _embeddings(network: Network, rows: int, length: int) -> int:
 
 
 def _head(network: Network, rows: int, length: int) -> int:
-    """Return what a head that scores spans keeps; others keep next to nothing."""
-    return _SPAN_SCORES * rows * network.span_tables * length * length * FLOAT
+    """Return what a head that scores spans or the vocabulary keeps; others keep next to nothing."""
+    spans = _SPAN_SCORES * network.span_tables * length * length
+    words = _WORD_SCORES * network.word_scores * length * network.vocab_size
+    return round(rows * (spans + words) * FLOAT)

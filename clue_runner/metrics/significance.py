@@ -1,7 +1,7 @@
-"""What several seeds say together, and whether one model is better than another on the same records.
+"""Statistics over several seeds, and whether one model is better than another on the same records.
 
-In: scores of seeds; or what a score adds up from, a row a record, once for each of two models.
-Out: mean, deviation, intervals, the p value of a difference. Fixed seed, so that the same runs always get
+In: scores of seeds; or what a score adds up from, one row per record, once for each of two models.
+Out: mean, deviation, intervals, the p-value of a difference. Fixed seed, so that the same runs always get
 the same numbers. Knows nothing about tasks, models or files.
 """
 
@@ -70,45 +70,94 @@ def paired_bootstrap(
 ) -> Paired:
     """Return the difference of two models on the same records, which are drawn for both at once.
 
-    p is 2 min(P(d <= 0), P(d >= 0)) over resampled differences d, at most 1, each share with one more draw on
-    its side, so that it is never 0. Models with equal answers have difference 0 and p 1.
-
     Args:
-        first: of one model, a row a record.
+        first: of one model, a row per record.
         second: of the other, the same records in the same order.
         resamples: how many times the records are drawn again, with replacement.
         seed: of the draws.
 
     Raises:
         ValueError: other shapes, or no record (a caller's bug).
+    """
+    return judge([paired_draws([first], [second], resamples=resamples, seed=seed)])
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Differences of two groups of runs on resampled records.
+
+    Args:
+        difference: of the records as they are.
+        found: (resamples,) differences.
+        records: how many there are.
+    """
+
+    difference: float
+    found: FloatArray
+    records: int
+
+
+def paired_draws(
+    first: Sequence[Summed],
+    second: Sequence[Summed],
+    *,
+    resamples: int = PAIRED_RESAMPLES,
+    seed: int = SEED,
+) -> Draws:
+    """Return how far the mean scores of two groups of runs are apart, second minus first.
+
+    Every draw of records is scored by all runs, so that seeds of a model are no more records.
+
+    Args:
+        first: runs of one model, a row per record each.
+        second: of the other; the same records in the same order.
+        resamples: how many times the records are drawn again, with replacement.
+        seed: of the draws.
+
+    Raises:
+        ValueError: other shapes, no run or no record (a caller's bug).
+    """
+    runs = [*first, *second]
+    if not first or not second or len({run.counts.shape for run in runs}) > 1 or not len(runs[0].counts):
+        raise ValueError("two models are compared on the same records, at least one")
+    examples = len(runs[0].counts)
+    shape = runs[0].counts.shape[1:]
+    table = np.concatenate([run.counts.reshape(examples, -1) for run in runs], axis=1)
+
+    def differences(sums: FloatArray) -> FloatArray:
+        """Return (n,) differences of (n, runs x counts) sums."""
+        parts = np.split(sums, len(runs), axis=1)
+        scores = [run.score(part.reshape(-1, *shape)) for run, part in zip(runs, parts, strict=True)]
+        means = np.mean(scores[: len(first)], axis=0), np.mean(scores[len(first) :], axis=0)
+        return np.asarray(means[1] - means[0], dtype=np.float64)
+
+    return Draws(
+        difference=float(differences(table.sum(axis=0, keepdims=True))[0]),
+        found=differences(_resampled_sums(table, resamples, seed)),
+        records=examples,
+    )
+
+
+def judge(tasks: Sequence[Draws]) -> Paired:
+    """Return the mean difference over tasks; their records were drawn independently of each other.
+
+    p is 2 min(P(d <= 0), P(d >= 0)) over resampled differences d, at most 1, each share with one more draw on
+    its side, so that it is never 0. Models with equal answers have difference 0 and p 1.
+
+    Args:
+        tasks: one a task, each drawn with a seed of its own, as often as the others.
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap, percentile method; Berg-Kirkpatrick,
     Burkett and Klein (2012) for paired draws in language tasks.
     """
-    if first.counts.shape != second.counts.shape or len(first.counts) == 0:
-        raise ValueError("two models are compared on the same records, at least one")
-    examples = len(first.counts)
-    both = np.concatenate([first.counts.reshape(examples, -1), second.counts.reshape(examples, -1)], axis=1)
-    shape = first.counts.shape[1:]
-
-    def differences(sums: FloatArray) -> FloatArray:
-        """Return (n,) differences of (n, 2 x counts) sums."""
-        half = sums.shape[1] // 2
-        scores = [
-            one.score(part.reshape(-1, *shape))
-            for one, part in ((first, sums[:, :half]), (second, sums[:, half:]))
-        ]
-        return scores[1] - scores[0]
-
-    drawn = _resampled_sums(both, resamples, seed)
-    found = differences(drawn)
+    found = np.mean([one.found for one in tasks], axis=0)
     low, high = np.quantile(found, [0.025, 0.975])
     side = min(int((found <= 0).sum()), int((found >= 0).sum()))
     return Paired(
-        difference=float(differences(both.sum(axis=0, keepdims=True))[0]),
+        difference=fmean(one.difference for one in tasks),
         interval=(float(low), float(high)),
-        p=min(1.0, 2 * (side + 1) / (resamples + 1)),
-        records=examples,
+        p=min(1.0, 2 * (side + 1) / (len(found) + 1)),
+        records=sum(one.records for one in tasks),
     )
 
 

@@ -1,4 +1,4 @@
-"""DropToken: a training row loses a random share of its tokens; the others keep their positions.
+"""DropToken: a training row loses a random fraction of its tokens; the others keep their positions.
 
 In: a batch of padded rows, the share, the dropout key. Out: the same batch with shorter rows, and position
 ids. Knows nothing about heads or networks.
@@ -58,7 +58,7 @@ def drop_tokens(batch: Mapping[str, Any], share: float, key: Any | None) -> Mapp
 def choose_tokens(token_ids: Any, lengths: Any, share: float, key: Any) -> tuple[Any, Any]:
     """Return which places stay, (rows, kept length) int32 in rising order, and how many of them are tokens.
 
-    Behind a row's tokens stand places that fill it up; they are padding to the network.
+    Behind a row's tokens are places that fill it up; they are padding to the network.
     """
     rows, length = ops.shape(token_ids)[0], ops.shape(token_ids)[1]
     size = kept_length(length, share)

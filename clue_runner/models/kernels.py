@@ -259,7 +259,7 @@ def gradient_of_added(for_scores: Any, added: Any) -> Any:
 
 
 def padding_mask(lengths: Any, keys: Any) -> Any:
-    """Return (rows, keys) bool: whether a key stands before the padding."""
+    """Return (rows, keys) bool: whether a key is before the padding."""
     return ops.arange(keys)[None, :] < ops.expand_dims(lengths, 1)
 
 

@@ -1,4 +1,4 @@
-"""What a token may see where it must not see all: what stands before it, or a whole source and that.
+"""What a token may see where it must not see all: the tokens before it, or a whole source and those.
 
 In: lengths. Out: boolean masks as ``Backbone`` takes them. Knows nothing about words or layers.
 """
@@ -11,7 +11,7 @@ from keras import ops
 
 
 def causal_mask(queries: Any, keys: Any, before: Any = 0) -> Any:
-    """Return (1, 1, queries, keys) bool: whether a key stands at a query's place or earlier.
+    """Return (1, 1, queries, keys) bool: whether a key is at a query's place or earlier.
 
     Args:
         queries: how many.
@@ -25,7 +25,7 @@ def causal_mask(queries: Any, keys: Any, before: Any = 0) -> Any:
 def prefix_mask(lengths: Any, sources: Any, keys: Any) -> Any:
     """Return (rows, 1, keys, keys) bool, UniLM's mask of a source and what is written after it.
 
-    Every token sees the source; a token behind the source sees itself and what stands before it; nothing sees
+    Every token sees the source; a token behind the source sees itself and what precedes it; nothing sees
     padding.
 
     Args:

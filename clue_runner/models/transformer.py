@@ -2,7 +2,7 @@
 
 In: (rows * length, width) tokens. Out: the same shape, or the first token of each row.
 Knows nothing about embeddings, pooling or how many blocks there are. A block does not know its number either:
-where one block serves every layer, each call must draw masks of its own.
+if one block serves every layer, each call must draw its own masks.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ def run_blocks(
     sum need not run again: its gradient does not need its value.
 
     Args:
-        blocks: in order; one block may stand in several places.
+        blocks: in order; one block may appear in several places.
         tokens: (rows * length, width).
         view: as in ``SelfAttention``.
         key: (2,) int32; None: inference, nothing is recomputed.

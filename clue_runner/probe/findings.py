@@ -1,4 +1,4 @@
-"""A schedule's walk beside the theorem: regret, bound, slopes, and whether the bound says anything.
+"""A schedule's trace compared with the theorem: regret, bound, slopes, and whether the bound is vacuous.
 
 In: a problem, its best point, a schedule's trace. Out: curves and one summary.
 Knows nothing about files or backends.
@@ -59,7 +59,7 @@ class Findings:
         return bool(np.all(self.regret <= self.bound))
 
     def summary(self) -> dict[str, Any]:
-        """Return what stands in ``probe.json``."""
+        """Return what is in ``probe.json``."""
         return {
             "schedule": self.schedule.text,
             "first_step_size": float(self.sizes[0]),
@@ -78,7 +78,7 @@ class Findings:
         }
 
     def lines(self) -> list[dict[str, float | int]]:
-        """Return one row a step."""
+        """Return one row per step."""
         columns = {
             "loss": self.trace.losses,
             "average_loss": self.average,

@@ -1,6 +1,6 @@
 """Charts as inline SVG: a curve with its best point, a reliability diagram.
 
-In: numbers and words. Out: SVG as text that may stand in a page: every word is escaped here. Colours are
+In: numbers and words. Out: SVG as text that may appear in a page: every word is escaped here. Colours are
 classes of the page's style, so that a chart follows light, dark and print. Knows nothing about runs.
 """
 
@@ -34,7 +34,7 @@ def curve(
         title: what the values are, read to those who cannot see.
         x_title: under the horizontal axis.
         best: the point to mark.
-        best_words: what stands beside it.
+        best_words: the label beside it.
     """
     thinned = list(points)[:: math.ceil(len(points) / POINTS)] if len(points) > POINTS else list(points)
     if thinned[-1] != points[-1]:
@@ -72,7 +72,7 @@ def curve(
 
 
 def reliability(found: Calibration, *, title: str, x_title: str, y_title: str) -> Markup:
-    """Return accuracy against probability: bars beside the diagonal on which an honest model stands."""
+    """Return accuracy against probability: bars beside the diagonal of perfect calibration."""
     side = HEIGHT - TOP - BOTTOM
     left = (WIDTH - side) / 2
 
@@ -145,8 +145,10 @@ def _text(x: float, y: float, words: str, anchor: str, kind: str = "word") -> st
 
 
 def _widened(low: float, high: float) -> tuple[float, float]:
-    """Return a range that is not empty."""
-    return (low, high) if high > low else (low - 0.5, high + 0.5)
+    """Return a range that is not empty; no loss and no score is below 0."""
+    if high > low:
+        return low, high
+    return (max(low - 0.5, 0.0) if low >= 0 else low - 0.5), high + 0.5
 
 
 def _ticks(low: float, high: float, about: int = 4) -> list[float]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from clue_runner.adapters.shown.shown import ShownSpan, ShownText
 
-LONG = 700  # characters up to which a text stands there whole
+LONG = 700  # characters up to which a text is shown whole
 AROUND = 90  # characters kept on both sides of a mark in a longer one
 OPENING = 120  # characters kept at its beginning
 

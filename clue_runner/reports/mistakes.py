@@ -1,4 +1,4 @@
-"""The list of mistakes as a page shows it: so many that the page stays small, each with what explains it.
+"""The list of mistakes on a page: limited so that the page stays small, each with its explanation.
 
 In: wrong answers in the order of the page. Out: entries with texts in pieces. Knows nothing about HTML.
 """
@@ -67,7 +67,7 @@ def show_mistakes(
         wrong: all mistakes in order.
         total: answers in all.
         labels: of the card, as people read them.
-        texts: whether texts of the data set may stand there.
+        texts: whether texts of the data set may be shown.
         in_tokens: what lengths count.
     """
     known = frozenset(labels)
@@ -94,7 +94,7 @@ def show_mistakes(
 
 
 def _entry(one: Judged, labels: frozenset[str], *, texts: bool) -> Entry:
-    """Return one mistake; without ``texts`` only labels stand in it."""
+    """Return one mistake; without ``texts`` it holds labels only."""
     shown = one.shown
     options = sorted(shown.options, key=lambda option: not (option.is_chosen or option.is_gold))
     kept = {id(option) for option in options[:OPTIONS_SHOWN]}

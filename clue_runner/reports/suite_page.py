@@ -6,7 +6,7 @@ planning or argv.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,8 @@ class SuitePage:
         table: (task in words, chance, linear baseline, an entry a model: mean, std, done, planned).
         averages: one a model: mean or None, and the tasks that are missing.
         spread: (task in words, chart).
-        pairs: (model, [(mean difference, tasks) or None for each model]).
+        pairs: (model, [(mean difference, tasks, p or None) or None for each model]).
+        compared: each two models on one task, or on several that both have whole: the paired bootstrap.
         problems: rows that failed or are missing.
     """
 
@@ -48,7 +49,8 @@ class SuitePage:
     table: list[tuple[str, float | None, float | None, list[dict[str, Any]]]]
     averages: list[tuple[float | None, list[str]]]
     spread: list[tuple[str, Markup]]
-    pairs: list[tuple[str, list[tuple[float, int] | None]]]
+    pairs: list[tuple[str, list[tuple[float, int, float | None] | None]]]
+    compared: list[tuple[str, Mapping[str, Any]]]
     published: list[tuple[str, Mapping[str, Any]]]
     grids: list[Cell]
     gates: list[Mapping[str, Any]]
@@ -93,13 +95,13 @@ def write_suite_page(table: Path, language: Language, output: Path | None = None
         page = suite_page(content, language)
     except FileNotFoundError:
         raise DataError(
-            "no table of a suite here", where=str(table), next_step="make one: clue bench collect SUITE"
+            "no table of a suite found", where=str(table), next_step="make one: clue bench collect SUITE"
         ) from None
     except (DamagedFileError, KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"the table cannot be read: {error}",
             where=str(table),
-            next_step="make it anew: clue bench collect SUITE",
+            next_step="make it again: clue bench collect SUITE",
         ) from error
     path = output or table.with_name(PAGE)
     make_folder(path.absolute().parent)
@@ -141,7 +143,16 @@ def suite_page(content: Mapping[str, Any], language: Language) -> SuitePage:
         if averages
         else [],
         spread=_spread(models, named, cells, say),
-        pairs=_pairs(models, tasks, cells),
+        pairs=_pairs(models, tasks, cells, content.get("pairs", ())),
+        compared=[
+            (
+                named[pair["tasks"][0]]
+                if len(pair["tasks"]) == 1
+                else say("tasks_of", count=len(pair["tasks"])),
+                pair,
+            )
+            for pair in content.get("pairs", ())
+        ],
         published=_published(named, cells),
         grids=[one for one in cells.values() if one.get("chosen") is not None],
         gates=list(content.get("gates", ())),
@@ -189,9 +200,13 @@ def _spread(
 
 
 def _pairs(
-    models: list[str], tasks: list[str], cells: Mapping[tuple[str, str], Cell]
-) -> list[tuple[str, list[tuple[float, int] | None]]]:
+    models: list[str],
+    tasks: list[str],
+    cells: Mapping[tuple[str, str], Cell],
+    compared: Sequence[Mapping[str, Any]],
+) -> list[tuple[str, list[tuple[float, int, float | None] | None]]]:
     """Return the mean difference of each two models over the tasks in which both have all their seeds."""
+    known = {(frozenset((one["first"], one["second"])), len(one["tasks"])): one["p"] for one in compared}
 
     def mean(model: str, task: str) -> float | None:
         cell = cells.get((model, task))
@@ -199,16 +214,15 @@ def _pairs(
             return None
         return float(sum(cell["values"]) / len(cell["values"]))
 
-    rows = []
-    for one in models:
-        row: list[tuple[float, int] | None] = []
-        for other in models:
-            both = [(mean(one, task), mean(other, task)) for task in tasks]
-            differences = [a - b for a, b in both if a is not None and b is not None]
-            known = one != other and differences
-            row.append((sum(differences) / len(differences), len(differences)) if known else None)
-        rows.append((one, row))
-    return rows
+    def entry(one: str, other: str) -> tuple[float, int, float | None] | None:
+        both = [(mean(one, task), mean(other, task)) for task in tasks]
+        differences = [a - b for a, b in both if a is not None and b is not None]
+        if one == other or not differences:
+            return None
+        count = len(differences)
+        return sum(differences) / count, count, known.get((frozenset((one, other)), count))
+
+    return [(one, [entry(one, other) for other in models]) for one in models]
 
 
 def _published(

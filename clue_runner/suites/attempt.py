@@ -1,8 +1,8 @@
 """The one function that executes an item: all executors call it, wherever they run it.
 
 In: ``Work``, plain text. Out: a run folder with a result, and a record of every attempt. The run is a
-process of its own, ``clue train``, so that none that crashes takes another with it; the same call again
-continues. Nobody does an item twice: the kernel keeps its claim, and the lock of its run folder outlives a
+separate process, ``clue train``, so that a crash does not affect others; the same call again
+continues. No item runs twice: the kernel keeps its claim, and the lock of its run folder outlives a
 killed runner.
 Knows nothing about suites, executors or tables.
 """
@@ -25,12 +25,10 @@ from clue_runner.config.shipped import PACKAGE
 from clue_runner.errors import BusyError, CheckpointError, ClueError
 from clue_runner.files.atomic import disk_faults, make_folder
 from clue_runner.files.lock import FolderLock
-from clue_runner.runs.folder import RunFolder
-from clue_runner.runs.results import RunResult
 from clue_runner.suites.items import Work
-from clue_runner.suites.records import Attempt, ItemPlace, Record, changed_program, is_of, one_line
+from clue_runner.suites.records import Attempt, Held, ItemPlace, Record, held, one_line
 
-# What another try can mend: memory taken by a neighbour, a disk, a signal from outside. Never 2 to 6: the
+# What another try can fix: memory taken by a neighbour, a disk, a signal from outside. Never 2 to 6: the
 # same settings, data and weights fail the same way again.
 HEALS = frozenset({7, 8, 130, 143})
 BUSY = 9  # somebody else is at it: waited for, not counted
@@ -86,22 +84,15 @@ def _attempt(work: Work, place: ItemPlace, stopped: Callable[[], bool], tries: i
                 return code
 
 
-def _result(work: Work) -> RunResult | None:
-    """Return the result in the run's folder, of whichever program; None for a damaged one.
-
-    Raises:
-        StorageError: it cannot be read just now.
-    """
-    try:
-        return RunFolder(Path(work.folder)).result()
-    except CheckpointError:
-        return None
+def _held(work: Work) -> Held:
+    """Return what the run's folder holds."""
+    return held(Path(work.folder), work.id, work.code)
 
 
 def _has_result(work: Work) -> bool:
     """Return whether the item has its result."""
-    result = _result(work)
-    return result is not None and is_of(result, work.code)
+    result = _held(work).result
+    return result is not None and result.ok
 
 
 def _claim(place: ItemPlace, work: Work, stopped: Callable[[], bool]) -> FolderLock | None:
@@ -130,8 +121,7 @@ def _try_once(work: Work, place: ItemPlace, stopped: Callable[[], bool]) -> int:
         *("-P", "-m", "clue_runner.suites.child", str(os.getpid())),
         *("train", *work.arguments, "--output", work.folder),
     ]
-    before = _result(work)
-    if before is not None and before.ok:  # of another program: it is moved aside, not lost
+    if _held(work).other is not None:  # it is moved aside, not lost
         command.append("--fresh")
     earlier = place.record()
     began, started = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
@@ -150,8 +140,8 @@ def _try_once(work: Work, place: ItemPlace, stopped: Callable[[], bool]) -> int:
             _end(process)
             _RUNNING.discard(process)
     reason = None if code == 0 else _reason(place.log, start, code)
-    if code == 0 and (result := _result(work)) is not None and not is_of(result, work.code):
-        code, reason = CheckpointError.exit_code, changed_program(result, work.code)
+    if code == 0 and (other := _held(work).other) is not None:
+        code, reason = CheckpointError.exit_code, other
     seconds = round(time.monotonic() - began, 3)
     ended = now.model_copy(update={"exit_code": code, "seconds": seconds, "reason": reason})
     if code != BUSY:  # nothing was tried
@@ -198,7 +188,7 @@ def end_processes(seconds: float) -> None:
     """Let every run that this process has started save its state, and wait for that.
 
     Args:
-        seconds: how long at most; this may stand on top of the very call that waits for them.
+        seconds: how long at most; this may be called within the very call that waits for them.
     """
     running = list(_RUNNING)
     for process in running:

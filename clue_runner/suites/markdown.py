@@ -13,6 +13,7 @@ from clue_runner.suites.words import (
     average_words,
     cell_row,
     chosen_words,
+    comparison_words,
     gate_words,
     row_words,
     summary,
@@ -25,11 +26,12 @@ def markdown(table: Collected) -> str:
     """Return the whole table: scores, averages, gates, what failed and what is missing."""
     lines = [f"## {_text(table.title)}", "", f"{summary(table)}."]
     if table.sample:
-        lines += ["", "**Trained on the records that ship: these scores mean nothing outside this project.**"]
+        lines += ["", "**Trained on the shipped sample: these scores mean nothing outside this project.**"]
     lines += ["", *_table(HEAD, [cell_row(cell) for cell in table.cells])]
     lines += ["", "Scores are in percent, of dev; std is the standard deviation over seeds (n - 1)."]
     notes = [average_words(one) for one in table.averages] + [gate_words(one) for one in table.gates]
     notes += [words for cell in table.cells if (words := chosen_words(cell))]
+    notes += [comparison_words(pair) for pair in table.pairs]
     lines += ["", *(f"- {_text(note)}" for note in notes)] if notes else []
     if table.failed:
         head = ("failed", "exit", "why")

@@ -1,7 +1,7 @@
-"""What is known of an item: its run's result, and every attempt at it (``items/<id>/item.json``).
+"""The state of an item: its run's result, and every attempt at it (``items/<id>/item.json``).
 
 In: an item's folders. Out: its state; a record that whoever holds the item's claim writes.
-A result counts if it is this very item's, whoever wrote it. Knows nothing about how items are executed.
+A result counts if it belongs to this item, whoever wrote it. Knows nothing about how items are executed.
 """
 
 from __future__ import annotations
@@ -13,13 +13,16 @@ from typing import Literal, NamedTuple
 
 from pydantic import ValidationError
 
+from clue_runner.adapters.sections import SECTIONS
+from clue_runner.config.resolved import config_hash
+from clue_runner.config.schema import Run
 from clue_runner.errors import CheckpointError, StorageError
 from clue_runner.files.atomic import write_json
 from clue_runner.files.reading import DamagedFileError, read_object
 from clue_runner.runs.folder import RunFolder
 from clue_runner.runs.results import RunResult
 from clue_runner.suites.collected import Part
-from clue_runner.suites.items import Item
+from clue_runner.suites.items import Item, item_facts, item_id
 
 RECORD, LOG = "item.json", "log.txt"
 State = Literal["ok", "failed", "missing"]
@@ -46,7 +49,7 @@ class Record(Part):
 
 
 class Standing(NamedTuple):
-    """Where an item stands: ``result`` where it has a score, else why not."""
+    """The state of an item: ``result`` where it has a score, else why not."""
 
     state: State
     result: RunResult | None = None
@@ -81,36 +84,74 @@ class ItemPlace:
         write_json(self.path / RECORD, record.model_dump(mode="json"))
 
 
-def is_of(result: RunResult, code: str) -> bool:
-    """Return whether a run in an item's folder is the item's: a program can change while a suite runs."""
-    return result.ok and result.code == code
+class Held(NamedTuple):
+    """What an item's folder holds.
+
+    Args:
+        result: the item's own, or of its run that failed; None where there is none.
+        other: why what lies there is not the item's; it is to be moved aside.
+    """
+
+    result: RunResult | None = None
+    other: str | None = None
 
 
-def changed_program(result: RunResult, code: str) -> str:
-    """Return why a result is not the item's."""
-    return f"the program changed meanwhile: {result.code} trained it, the item is for {code}"
+def held(folder: Path, name: str, code: str) -> Held:
+    """Return what an item's folder holds.
+
+    Args:
+        folder: of the run.
+        name: of the item.
+        code: version and hash of the program that the item is for.
+
+    Raises:
+        StorageError: it cannot be read now.
+    """
+    place = RunFolder(folder)
+    try:
+        result = place.result()
+        settings = place.run(SECTIONS) if result is not None and result.ok else None
+    except CheckpointError as error:
+        return Held(other=f"its folder is damaged: {one_line(str(error.headline))}")
+    if result is None or not result.ok:
+        return Held(result)
+    if result.code != code:
+        # A program can change while a suite runs.
+        return Held(other=f"the program changed meanwhile: {result.code} trained it, the item is for {code}")
+    if settings is None or not _is_item(result, settings, name):
+        return Held(other="its folder holds the result of another run")
+    return Held(result)
+
+
+def _is_item(result: RunResult, settings: Run, name: str) -> bool:
+    """Return whether a run's own record says that it is the item: files can be copied by hand."""
+    identity, precision = result.identity, result.precision
+    if identity is None or precision is None or result.config_sha256 != config_hash(settings):
+        return False
+    code = str(result.code)
+    return item_id(item_facts(settings, result.task, identity, code=code, precision=precision)) == name
 
 
 def standing(item: Item, root: Path) -> Standing:
-    """Return where an item of a suite stands; ``root``: the suite's folder."""
+    """Return the state of a suite's item; ``root``: the suite's folder."""
     if item.problem is not None:
         return Standing("failed", None, one_line(str(item.problem)), item.problem.exit_code)
     try:
-        result = RunFolder(item.folder).result()
-    except (CheckpointError, StorageError) as error:
+        result, other = held(item.folder, item.id, item.code)
+    except StorageError as error:
         return Standing("failed", None, one_line(str(error)), error.exit_code)
-    if result is not None and is_of(result, item.code):
-        return Standing("ok", result)
-    record = ItemPlace(item.work(root).place).record()
-    last = record.attempts[-1] if record and record.attempts else None
+    if other is not None:
+        return Standing("missing", reason=other)
     if result is not None and result.ok:
-        return Standing("missing", reason=changed_program(result, item.code))
+        return Standing("ok", result)
     if result is not None and result.error is not None:
         return Standing("failed", None, one_line(result.error.message), result.error.exit_code)
+    record = ItemPlace(item.work(root).place).record()
+    last = record.attempts[-1] if record and record.attempts else None
     if last is None:
-        return Standing("missing", reason="not begun")
+        return Standing("missing", reason="not started")
     if last.exit_code in {None, 0, 130, 143}:
-        return Standing("missing", reason="begun, not ended", exit_code=last.exit_code)
+        return Standing("missing", reason="started, not finished", exit_code=last.exit_code)
     return Standing("failed", None, last.reason, last.exit_code)
 
 

@@ -1,4 +1,4 @@
-"""From items and where they stand to the table: rows, scores by model and task, the average, gates.
+"""From items and their states to the table: rows, scores by model and task, the average, gates.
 
 In: items of both stages, their standings. Out: ``Collected``.
 Dev is never mixed with test: a row's score is of the split that it names, published ones keep theirs.
@@ -29,7 +29,7 @@ class Found:
 
     Args:
         item: as planned.
-        standing: where it stands.
+        standing: its state.
         folder: of the run; None where there is none.
         elsewhere: the run lies outside the suite's folder.
         sample: it was trained on the records that ship.

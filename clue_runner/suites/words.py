@@ -5,7 +5,7 @@ In: parts of ``Collected``. Out: short texts and rows of cells. Knows nothing ab
 
 from __future__ import annotations
 
-from clue_runner.suites.collected import Average, Cell, Collected, Gate, Row, Setting
+from clue_runner.suites.collected import Average, Cell, Collected, Comparison, Gate, Row, Setting
 from clue_runner.suites.table import same_model
 
 HEAD = ("task", "model", "metric", "dev", "std", "seeds", "chance", "published dev", "published test")
@@ -55,6 +55,21 @@ def chosen_words(cell: Cell) -> str | None:
         f"(best of the grid {number(cell.best_of_grid)}, which flatters); "
         f"run again on fresh seeds: {number(cell.mean)}"
     )
+
+
+def comparison_words(pair: Comparison) -> str:
+    """Return how two models differ, and how sure that is."""
+    where = pair.tasks[0] if len(pair.tasks) == 1 else f"{len(pair.tasks)} tasks"
+    names = f"{pair.second} against {pair.first}, {where}"
+    if pair.difference is None or pair.interval is None or pair.p is None:
+        return f"{names}: not compared: {pair.reason}"
+    low, high = pair.interval
+    return f"{names}: {pair.difference:+.2f} [{low:+.2f}, {high:+.2f}], p {p_words(pair.p)}"
+
+
+def p_words(p: float) -> str:
+    """Return a p value; the smallest that resampling can show is no point."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def settings_words(settings: dict[str, Setting]) -> str:

@@ -98,7 +98,10 @@ def slots_of_update(rows: Rows, indices: IntArray, micro: int, width: int) -> In
 
 
 def padded(rows: Rows, slots: IntArray, length: int) -> dict[str, Array]:
-    """Return the rows in ``slots`` as padded arrays; -1 stands for a padding row of one token."""
+    """Return the rows in ``slots`` as padded arrays; -1 stands for a padding row of one token.
+
+    Where the rows have a ``draw``, the arrays are what it makes of them.
+    """
     clash = _RESERVED & rows.columns.keys()
     if clash:
         raise ValueError(f"reserved names of columns: {', '.join(sorted(clash))}")
@@ -121,4 +124,4 @@ def padded(rows: Rows, slots: IntArray, length: int) -> dict[str, Array]:
     arrays["lengths"] = lengths.astype(np.int32)
     arrays["weight"] = real.astype(np.float32)
     arrays["row"] = slots
-    return arrays
+    return arrays if rows.draw is None else rows.draw(arrays)

@@ -6,7 +6,7 @@ Out: ``Rows``, from which a part can be taken. Knows nothing about tasks or tens
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 Array = NDArray[np.generic]
 IntArray = NDArray[np.int64]
 
+Draw = Callable[[dict[str, Array]], dict[str, Array]]
+
 UNKNOWN_TOKENS = "tokens unknown to the vocabulary"
+_PART = 1 << 22  # tokens that are looked at together
 ROW = "row"  # the batch column with the index of each slot's row; no network reads it
 
 
@@ -39,7 +42,7 @@ class GoldAnswers:
 
     @property
     def lost_share(self) -> float:
-        """Return the share of gold answers that are lost, 0 to 1; 0 where there are none."""
+        """Return the fraction of gold answers that are lost, 0 to 1; 0 if there are none."""
         return self.lost / self.total if self.total else 0.0
 
 
@@ -57,6 +60,7 @@ class Rows:
         host_columns: names of token columns and columns that no network reads (character offsets, the
             owner of a window); always includes ``row``. ``batches.split_batch`` keeps them off the device.
         gold: gold answers of the records, and how many of them are in no row.
+        draw: changes the padded arrays of a batch, by what is drawn for each of its rows; None: nothing is.
 
     Raises:
         ValueError: arrays that do not fit together, an empty row, groups out of order, or a host column that
@@ -71,9 +75,10 @@ class Rows:
     notes: Mapping[str, int] = field(default_factory=dict)
     host_columns: frozenset[str] = frozenset({ROW})
     gold: GoldAnswers = GoldAnswers()
+    draw: Draw | None = None
 
     def __post_init__(self) -> None:
-        """Refuse arrays that do not fit together here, before they become a NaN in the middle of a run."""
+        """Refuse inconsistent arrays here, before they cause a NaN in the middle of a run."""
         count = len(self.offsets) - 1
         if count < 0 or self.offsets[0] != 0:
             raise ValueError("offsets must begin with 0")
@@ -141,10 +146,13 @@ class Rows:
             self.notes,
             self.host_columns,
             self.gold,
+            self.draw,
         )
 
 
 def note_unknown(rows: Rows, unknown_id: int) -> Rows:
     """Return the rows with a note that counts the tokens with the id ``unknown_id``."""
-    count = int((np.asarray(rows.tokens["token_ids"]) == unknown_id).sum())
+    ids = rows.tokens["token_ids"]  # a part at a time: they may be a file of any size, mapped into memory
+    starts = range(0, len(ids), _PART)
+    count = sum(int(np.count_nonzero(ids[start : start + _PART] == unknown_id)) for start in starts)
     return replace(rows, notes={**rows.notes, UNKNOWN_TOKENS: count}) if count else rows

@@ -1,6 +1,6 @@
 """From settings and rows to an engine that is ready to step.
 
-In: a setup. Out: on what it computes, and a started engine. The first line here that loads a backend; every
+In: a setup. Out: where it computes, and a started engine. This is the first place that loads a backend; every
 cheaper check has been made before. Knows nothing about steps, epochs or run folders.
 """
 
@@ -94,7 +94,7 @@ def attention_choice(run: Run, *, gpu: bool, precision: str) -> Choice | None:
 
 
 def as_chosen(run: Run, choices: Choices) -> Run:
-    """Return the run with precision, compiler and form of attention as chosen, in the place of ``auto``."""
+    """Return the run with precision, compiler and form of attention as chosen, in place of ``auto``."""
     attention = {} if choices.attention is None else {"attention": choices.attention.value}
     train = run.train.model_copy(update={"precision": choices.precision.value, "jit": choices.jit.value})
     return run.model_copy(update={"model": run.model.model_copy(update=attention), "train": train})

@@ -1,6 +1,6 @@
 """One line on the screen for all the work of a run: training, its evaluations, the last predictions.
 
-In: a setup, the loop's progress. Out: a bar whose time left holds all that is still to be done, and a line
+In: a setup, the loop's progress. Out: a bar whose time left covers all remaining work, and a line
 for each evaluation. Knows nothing about files or tensors.
 """
 
@@ -60,7 +60,7 @@ class RunDisplay(AbstractContextManager["RunDisplay"]):
         self._total = None
 
     def show(self, progress: Progress, shown: Mapping[str, Any]) -> None:
-        """Take in where the loop stands."""
+        """Take in the loop's progress."""
         if "evaluated" in shown:
             self._say_evaluation(shown["evaluated"], improved=bool(shown["improved"]))
             return

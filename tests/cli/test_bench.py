@@ -57,17 +57,17 @@ def plan(clue: Clue, *arguments: str | Path) -> dict[str, Any]:
         ({"tasks": "[afqcm]"}, "", "mine.yaml:3: no task called 'afqcm'"),
         ({"models": "[dgcnn]"}, "", "mine.yaml:2: afqmc needs an encoder"),
         ({"settings": "{train.epoch: 2}"}, "", "mine.yaml:6: train.epoch: no such setting, did you mean"),
-        ({"settings": "{train.epochs: two}"}, "", "mine.yaml:6: train.epochs has a value it cannot take"),
+        ({"settings": "{train.epochs: two}"}, "", "mine.yaml:6: train.epochs has an invalid value"),
         (
             {},
             "grid: {train.learning_rat: [1e-3, 1e-4]}\n",
             "mine.yaml:9: train.learning_rat: no such",
         ),
-        ({"settings": "{train.batch_size: auto}"}, "", "mine.yaml:6: a suite names its batch size"),
+        ({"settings": "{train.batch_size: auto}"}, "", "mine.yaml:6: a suite needs a fixed batch size"),
         (
             {"models": "[{name: test, label: a}, {name: test, label: b}]"},
             "",
-            "two items come to the same run, so that they would share a folder",
+            "two items are the same run and would share a folder",
         ),
         ({"config": "[smokee]"}, "", "mine.yaml:5: no recipe called 'smokee'"),
     ],
@@ -78,6 +78,33 @@ def test_a_mistake_is_said_before_anything_runs(
     outcome = clue("bench", "run", suite(more, **changed))
     assert outcome.exit_code == 2
     assert found in outcome.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_all_mistakes_of_a_file_are_said_at_once(
+    clue: Clue, suite: Callable[..., Path], tmp_path: Path
+) -> None:
+    """What the file's form says hides no misspelt name, setting or grid, and the other way round."""
+    path = suite(
+        "grid: {}\nmodles: [a]\ngates: {afqcm: 3}\n",
+        models="[{name: test, lable: x}, tset]",
+        tasks="[afqcm]",
+        settings="{train.epoch: 2}",
+    )
+    for command in ("plan", "run", "collect"):
+        outcome = clue("bench", command, path)
+        assert outcome.exit_code == 2
+        for found in (
+            "mine.yaml:2: models.0.lable: no such key",
+            "mine.yaml:2: no model called 'tset'",
+            "mine.yaml:3: no task called 'afqcm'",
+            "mine.yaml:9: grid is empty",
+            "mine.yaml:10: modles: no such key",
+        ):
+            assert found in outcome.stderr
+    assert "mine.yaml: suite, 5 problems" in clue("config", "check", path).stdout
+    named = clue("bench", "run", suite("grid: {}\n", settings="{train.epoch: 2}"), "--model", "tset")
+    assert "grid is empty" in named.stderr and "--model: no model called 'tset'" in named.stderr
     assert not (tmp_path / "runs").exists()
 
 
@@ -96,7 +123,7 @@ def test_executors_that_cannot_be_used(
     monkeypatch.setattr(slurm, "find_spec", lambda name: object())
     monkeypatch.setattr(ray, "find_spec", lambda name: object())
     monkeypatch.setattr(slurm.shutil, "which", lambda name: None)
-    assert "no SLURM can be reached" in clue("bench", "run", path, "--executor", "slurm").stderr
+    assert "SLURM cannot be reached" in clue("bench", "run", path, "--executor", "slurm").stderr
     outcome = clue("bench", "run", path, "--executor", "ray")
     assert (outcome.exit_code, "no Ray cluster can be reached" in outcome.stderr) == (2, True)
     assert clue("bench", "run", path, "--index", "7").exit_code == 2
@@ -112,7 +139,7 @@ def test_a_backend_that_every_run_would_refuse(
     path = suite()
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     outcome = clue("bench", "run", path)
-    assert (outcome.exit_code, "two backends are asked for" in outcome.stderr) == (2, True)
+    assert (outcome.exit_code, "two different backends are requested" in outcome.stderr) == (2, True)
     monkeypatch.setattr(run, "find_spec", lambda name: None)
     outcome = clue("bench", "run", path, "--backend", "jax")
     assert (outcome.exit_code, "clue-runner[jax]" in outcome.stderr) == (2, True)
@@ -167,7 +194,7 @@ def test_two_runs_from_end_to_end(clue: Clue, suite: Callable[..., Path], tmp_pa
     path = suite("gates: {afqmc: 100.1}\n", seeds="[1, 2]")
     outcome = clue("bench", "run", path, "--workers", "2", "--junit", "a.xml", "--markdown", "a.md", "--json")
     assert outcome.exit_code == 10, outcome.stderr
-    assert "a gate of the suite is not passed" in outcome.stderr
+    assert "a gate of the suite failed" in outcome.stderr
     lines = [json.loads(line) for line in outcome.stdout.splitlines()]
     table = lines[-1]
     assert [line["ok"] for line in lines if line["event"] == "item"] == [True, True]

@@ -18,6 +18,7 @@ TASKS = Path(__file__).parents[2] / "tasks"
 SMALL = ("--model", "test", "--backend", BACKEND, "--set", "data.max_length=24")
 SMALL += ("--set", "data.limit_train=64", "--set", "data.limit_dev=16", "--set", "train.batch_size=8")
 SMALL += ("--set", "train.max_steps=2", "--set", "train.precision=float32")
+SMALL += ("--set", "model.num_layers=1")
 Clue = Callable[..., Any]
 
 
@@ -150,7 +151,7 @@ def test_a_tag_that_stands_twice_is_named_with_its_line(clue: Clue, tmp_path: Pa
     folder = broken(tmp_path, "chid", "dev.json", f"#{tags[1]}#", f"#{tags[0]}#")
     outcome = clue("train", "--task", "chid", "--data", folder, *SMALL, "--output", tmp_path / "run")
     assert outcome.exit_code == 3
-    assert f"dev.json:2: the tag #{tags[0]}# stands twice in the record" in outcome.stderr
+    assert f"dev.json:2: the tag #{tags[0]}# appears twice in the record" in outcome.stderr
 
 
 @pytest.mark.parametrize(("task", "file"), [("c3", "m-train.json"), ("chid", "train.json")])

@@ -70,11 +70,13 @@ def test_check_names_every_problem_of_every_file(clue, tmp_path: Path) -> None:
     (tmp_path / "model.yaml").write_text("title: t\nkind: random\nmodel:\n  hiden_dim: 3\n", encoding="utf-8")
     (tmp_path / "task.yaml").write_text("name: a\nname: b\n", encoding="utf-8")
     (tmp_path / "good.yaml").write_text("seed: 1\n", encoding="utf-8")
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv" / "foreign.yaml").write_text("cluster: 1\n", encoding="utf-8")  # a tool's own
     outcome = clue("config", "check", tmp_path, "--json")
     assert outcome.exit_code == 2
     for expected in (
         f"{tmp_path}/recipe.yaml:2: train.epoch: no such setting, did you mean train.epochs?",
-        f"{tmp_path}/recipe.yaml:3: train.batch_size has a value it cannot take",
+        f"{tmp_path}/recipe.yaml:3: train.batch_size has an invalid value",
         f"{tmp_path}/model.yaml:4: model.hiden_dim",
         f"{tmp_path}/task.yaml:2: name is given twice",
         "4 problems in 4 files",

@@ -111,7 +111,7 @@ def test_what_exists_is_not_written_over(folders: Any, tmp_path: Path, clue: Any
     folder = folders.write_face(tmp_path / "face")
     before = sorted(path.name for path in folder.iterdir())
     outcome = clue("convert", folder, folder)
-    assert outcome.exit_code == 2 and "nothing is written over" in outcome.stderr
+    assert outcome.exit_code == 2 and "nothing is overwritten" in outcome.stderr
     assert sorted(path.name for path in folder.iterdir()) == before
     assert clue("convert", tmp_path / "none", tmp_path / "x").exit_code == 3
     assert clue("convert", "bert-base", tmp_path / "x").exit_code == 4

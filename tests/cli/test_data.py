@@ -42,7 +42,7 @@ def test_check_as_json(clue: Clue, sample_zip: Path) -> None:
     result = last_event(done.stdout)
     assert done.exit_code == 0
     assert result["ok"] and not result["data_complete"] and result["counts"]["train"]["records"] == 1024
-    assert "train.json has 1,024 records, the official one has 34,334" in result["warnings"]
+    assert "train.json has 1,024 records, the official file has 34,334" in result["warnings"]
     for line in done.stdout.strip().split("\n"):
         json.loads(line)
 
@@ -63,7 +63,7 @@ def test_check_names_bad_lines(clue: Clue, tmp_path: Path) -> None:
         (["check", "afqmc", "--from", "nowhere"], 3, "no such file or folder"),
         (["check", "afqmc"], 3, "clue data get afqmc"),
         (["stats", "afqmc"], 3, "--data PATH"),
-        (["get", "afqmc", "--offline"], 3, "downloads are off"),
+        (["get", "afqmc", "--offline"], 3, "downloads are disabled"),
         (["get", "afqmc", "--from", "nowhere.zip"], 3, "no such file"),
     ],
 )

@@ -101,7 +101,7 @@ def test_cmrcs_first_layout(clue: Clue, tmp_path: Path) -> None:
         ("Q1", "河北", CONTEXT.index("河北")),
         ("Q2", "湖北", None),
     ]
-    assert "1 answers stand nowhere" in done.stderr and "1 answers stand more than once" in done.stderr
+    assert "1 answers appear nowhere" in done.stderr and "1 answers appear more than once" in done.stderr
 
 
 def test_single_squad_records_stay_with_their_context(clue: Clue, tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_questions_with_passages(clue: Clue, tmp_path: Path) -> None:
         ("afqmc", "sentence1,sentence2,label\n甲,乙,2\n", 3, "own.csv:2: label '2' is not in the list"),
         ("afqmc", "a,b,label\n甲,乙,1\n", 3, "no column for 'sentence1', 'sentence2'"),
         ("afqmc", "甲,1\n乙,0\n", 3, "has 2 columns, afqmc needs 3"),
-        ("afqmc", "甲,乙,1\n" * 3, 3, "too few records to divide"),
+        ("afqmc", "甲,乙,1\n" * 3, 3, "too few records to split"),
         (
             "afqmc",
             '[{"sentence1": "甲", "sentence2": 3, "label": "1"}]',
@@ -218,14 +218,14 @@ def test_questions_with_passages(clue: Clue, tmp_path: Path) -> None:
             2,
             "SQuAD's layout already",
         ),
-        ("cmrc2018", "a,b\n" * 9, 3, "CSV is not converted to SQuAD's layout"),
+        ("cmrc2018", "a,b\n" * 9, 3, "CSV cannot be converted to SQuAD's layout"),
         (
             "chid",
             '{"groundTruth": ["一"], "candidates": [], "content": "#idiom#"}\n{}',
             3,
             "own.csv:1: 1 blanks, 1",
         ),
-        ("c3", "[]", 2, "nothing converts to the layout c3"),
+        ("c3", "[]", 2, "no conversion to the layout c3"),
         ("webqa", "问题,答案\n" * 9, 3, "not questions with passages, but CSV"),
         ("afqmc", "<html>", 3, "not data: a web page"),
         ("afqmc", "version https://git-lfs.github.com/spec/v1", 3, "a git-lfs pointer"),
@@ -250,7 +250,7 @@ def test_the_source_is_never_written_over(clue: Clue, task: str, tmp_path: Path)
     before = source.read_bytes()
     for name, output in ((folder, folder), (source, folder), (source, source)):
         done = convert(clue, task, name, output)
-        assert done.exit_code == 2 and "nothing is written over" in done.stderr
+        assert done.exit_code == 2 and "nothing is overwritten" in done.stderr
     assert source.read_bytes() == before and [path.name for path in folder.iterdir()] == ["train.json"]
 
 

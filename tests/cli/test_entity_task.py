@@ -16,6 +16,7 @@ SAMPLE = Path(__file__).parents[2] / "tasks" / "cluener" / "sample"
 SMALL = ("--task", "cluener", "--model", "test", "--backend", BACKEND, "--set", "data.limit_train=64")
 SMALL += ("--set", "data.limit_dev=16", "--set", "train.batch_size=8", "--set", "train.max_steps=2")
 SMALL += ("--set", "data.max_length=24")
+SMALL += ("--set", "model.num_layers=1")
 Clue = Callable[..., Any]
 MANY, FEW = "globalpointer", 2  # a head that finds nearly every span while it has learnt nothing
 

@@ -103,7 +103,7 @@ def test_help_imports_click_alone(arguments: tuple[str, ...], tmp_path: Path) ->
         ("models",),
         ("config", "show", "--task", "tnews"),
         ("cache",),
-        ("config", "check", "."),
+        ("config", "check", str(Path(__file__).parents[2] / "configs" / "models" / "test.yaml")),
         ("data", "--help"),
         ("submit", "--help"),
     ],

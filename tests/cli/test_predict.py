@@ -21,6 +21,7 @@ SAMPLE = Path(__file__).parents[2] / "tasks" / "afqmc" / "sample"
 SMALL = ("--model", "test", "--backend", BACKEND, "--set", "data.max_length=8")
 SMALL += ("--set", "data.limit_train=64", "--set", "data.limit_dev=32")
 SMALL += ("--set", "train.max_steps=2", "--set", "train.precision=float32")
+SMALL += ("--set", "model.num_layers=1")
 Clue = Callable[..., Any]
 
 
@@ -102,7 +103,7 @@ def test_ids_outside_the_tables_are_refused_as_in_training(
 
     monkeypatch.setattr(members, "encode_records", wrong)
     outcome = clue("predict", "--run", place / "runs/afqmc/test-1", "--split", "dev", "--output", "x.jsonl")
-    assert outcome.exit_code == 2 and "1 of 256 rows hold token_ids outside the table" in outcome.stderr
+    assert outcome.exit_code == 2 and "1 of 256 rows have token_ids outside the table" in outcome.stderr
     assert "train again" in outcome.stderr and "--set" not in outcome.stderr
     assert not (place / "x.jsonl").exists()
 
@@ -242,7 +243,7 @@ def test_a_labelled_file_is_scored_and_replaces_nothing(clue: Clue, place: Path,
     [
         (("--text", "a"), "one --text-pair for each --text"),
         (("--text", "a", "--text-pair", "b", "--text-pair", "c"), "1 --text, 2 --text-pair"),
-        (("--text-pair", "b"), "--text-pair goes with --text"),
+        (("--text-pair", "b"), "--text-pair needs --text"),
         (("--text", " ", "--text-pair", "b"), "empty"),
         (("--text", "a", "--text-pair", "b", "--split", "dev"), "--split"),
         (("--text", "a", "--text-pair", "b", "--data", "sample"), "--data"),

@@ -65,7 +65,7 @@ def test_a_folder_without_a_run_that_has_ended(here: Path, capsys: pytest.Captur
     (here / "empty").mkdir()
     assert run(["report", "empty"]) == 4
     said = capsys.readouterr().err
-    assert "no run has ended" in said and "Traceback" not in said
+    assert "no run in this folder has finished" in said and "Traceback" not in said
 
 
 def test_a_model_card_has_a_head_that_yaml_reads(here: Path) -> None:

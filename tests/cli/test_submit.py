@@ -131,8 +131,10 @@ def test_pack_names_the_run_behind_each_file_and_refuses_what_should_not_be_sent
 ) -> None:
     refused = clue("submit", "pack")
     assert refused.exit_code == 3 and not Path("submit.zip").exists()
-    assert "random weights, no pretrained model; fix: name another run, or --allow random" in refused.stderr
-    assert "trained on cut data" in refused.stderr and "--allow incomplete" in refused.stderr
+    assert (
+        "random weights, not a pre-trained model; fix: name another run, or --allow random" in refused.stderr
+    )
+    assert "trained on limited data" in refused.stderr and "--allow incomplete" in refused.stderr
     assert clue("submit", "pack", "--allow", "random").exit_code == 3
     allowed = ("submit", "pack", "--allow", "random", "--allow", "incomplete")
     outcome = clue(*allowed)
@@ -150,7 +152,10 @@ def test_pack_takes_one_model(clue: Callable[..., Any], run: Path) -> None:
     allowed = ("submit", "pack", "--allow", "random", "--allow", "incomplete", "--model")
     assert clue(*allowed, "test").exit_code == 0
     other = clue(*allowed, "bert-base")
-    assert other.exit_code == 3 and "no file here is from a run of bert-base (allowed: test)" in other.stderr
+    assert (
+        other.exit_code == 3
+        and "none of the files is from a run of bert-base (allowed: test)" in other.stderr
+    )
     assert clue("submit", "pack", "--allow", "everything").exit_code == 2
 
 
@@ -160,7 +165,7 @@ def test_check_warns_of_what_pack_refuses(clue: Callable[..., Any], run: Path) -
         outcome.exit_code == 0
         and "warning: clue submit pack will refuse runs/afqmc/test-42/" in outcome.stderr
     )
-    assert "random weights, no pretrained model" in outcome.stderr
+    assert "random weights, not a pre-trained model" in outcome.stderr
 
 
 def test_nothing_that_is_in_the_way_is_lost(
@@ -176,7 +181,7 @@ def test_nothing_that_is_in_the_way_is_lost(
     for number in (1, 2):
         outcome = clue("submit", "pack", (second, first)[number - 1], "--json")
         assert json.loads(outcome.stdout.splitlines()[-1])["set_aside"] == f"submit.old-{number}.zip"
-        assert f"the zip that was there is now submit.old-{number}.zip" in outcome.stderr
+        assert f"the earlier zip is now submit.old-{number}.zip" in outcome.stderr
     assert Path("submit.old-1.zip").read_bytes() == kept == Path("submit.zip").read_bytes()
     assert Path("submit.old-2.zip").read_bytes() != kept
     assert sorted(path.name for path in Path().iterdir()) == [
@@ -196,7 +201,7 @@ def test_a_file_of_the_users_is_never_replaced(
         outcome = clue("submit", "pack", folder, "--output", path)
         assert (
             outcome.exit_code == 2
-            and f"{name}: a file of yours that is not a zip stands at the output" in outcome.stderr
+            and f"{name}: the output path holds a file that is not a zip" in outcome.stderr
         )
         assert path.read_bytes() == before
     os.mkfifo("pipe.zip")
@@ -343,8 +348,8 @@ LIST = json.dumps(["1"] * 3000).encode()
 # what is broken: (which file, how, what the message must say)
 FAULTS: dict[str, tuple[str, Spoil, str]] = {
     "sorted by id": ("csl_predict.json", sort_by_id, "1: the ids are right but not in the order"),
-    "row numbers": ("csl_predict.json", number_rows, "csl_public.zip:test.json has ids of its own"),
-    "row numbers, 1.0": ("cluewsc10_predict.json", number_rows, "test1.0.json has ids of its own"),
+    "row numbers": ("csl_predict.json", number_rows, "csl_public.zip:test.json has its own ids"),
+    "row numbers, 1.0": ("cluewsc10_predict.json", number_rows, "test1.0.json has its own ids"),
     "ids of each batch": ("afqmc_predict.json", restart_ids, "33: the ids restart"),
     "one short": ("afqmc_predict.json", edit(lambda all: all[:-1]), "3,860 lines instead of 3,861"),
     "sample length": ("afqmc_predict.json", edit(lambda all: all[:64]), "not for upload"),

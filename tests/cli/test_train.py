@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pickle
@@ -22,6 +23,7 @@ SAMPLE = Path(__file__).parents[2] / "tasks" / "afqmc" / "sample"
 SMALL = ("--model", "test", "--backend", BACKEND)
 SMALL += ("--set", "data.max_length=8", "--set", "data.limit_train=64", "--set", "data.limit_dev=32")
 SMALL += ("--set", "train.max_steps=3", "--set", "train.precision=float32")
+SMALL += ("--set", "model.num_layers=1")
 Clue = Callable[..., Any]
 
 
@@ -178,6 +180,19 @@ def test_output_under_a_file(train: Clue, tmp_path: Path) -> None:
     assert "--output" in outcome.stderr
 
 
+def test_output_that_may_not_be_written(train: Clue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, data: bytes) -> None:  # the modes of a folder do not bind root
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("clue_runner.files.atomic.write_synced", refuse)
+    outcome = train("--data", "sample", output=tmp_path / "locked" / "run")
+    assert outcome.exit_code == 8, outcome.stderr
+    assert f"{tmp_path / 'locked' / 'run'}: cannot write: Permission denied" in outcome.stderr
+    assert "a folder that you may write with --output" in outcome.stderr
+    assert "step" not in outcome.stdout  # before training, not after it
+    assert not [path for path in (tmp_path / "locked").rglob("*") if path.is_file()]
+
+
 def test_output_that_is_somebody_elses(train: Clue, tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "thesis.tex").write_text("", encoding="utf-8")
@@ -189,7 +204,7 @@ def test_output_that_is_somebody_elses(train: Clue, tmp_path: Path) -> None:
 def test_dry_run_says_the_plan_and_writes_nothing(train: Clue, tmp_path: Path) -> None:
     outcome = train("--data", "sample", "--dry-run")
     assert outcome.exit_code == 0
-    assert "random weights, not a pretrained model" in outcome.stdout
+    assert "random weights, not a pre-trained model" in outcome.stdout
     assert "at most 3" in outcome.stdout
     assert "nothing was run" in outcome.stdout
     assert not (tmp_path / "run").exists()
@@ -290,8 +305,8 @@ def test_the_same_command_shows_the_result(finished: tuple[Path, str], train: Cl
     before = {one: one.stat().st_mtime_ns for one in path.rglob("*") if one.is_file()}
     outcome = train("--data", "sample", output=path)
     assert outcome.exit_code == 0
-    assert outcome.stdout.startswith("model test: random weights, not a pretrained model\n")
-    assert "already ended" in outcome.stdout
+    assert outcome.stdout.startswith("model test: random weights, not a pre-trained model\n")
+    assert "already finished" in outcome.stdout
     assert "chance" in outcome.stdout
     assert "  published  " not in outcome.stdout  # never under a sample's score
     assert {one: one.stat().st_mtime_ns for one in path.rglob("*") if one.is_file()} == before
@@ -330,7 +345,7 @@ def test_without_a_test_file(train: Clue, data: Path, tmp_path: Path) -> None:
     outcome = train("--data", data)
     assert outcome.exit_code == 0
     assert "no test.json here" in outcome.stderr
-    assert "train.json has 1,024 records, the official one has 34,334" in outcome.stderr
+    assert "train.json has 1,024 records, the official file has 34,334" in outcome.stderr
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["submission"] is None
     assert metrics["data_complete"] is False
@@ -436,7 +451,7 @@ def test_a_run_yaml_repeats_the_run(
         assert (again / name).read_bytes() == (finished[0] / name).read_bytes(), name
     # and a repetition of the repetition is the same run: it has ended
     outcome = clue("train", "--config", again / "run.yaml", "--output", "again")
-    assert "already ended" in outcome.stdout
+    assert "already finished" in outcome.stdout
 
 
 def test_a_run_on_a_folder_of_data_is_repeated_with_it(train: Clue, clue: Clue, data: Path) -> None:
@@ -445,7 +460,7 @@ def test_a_run_on_a_folder_of_data_is_repeated_with_it(train: Clue, clue: Clue, 
     assert train("--data", data, "--set", "train.max_steps=1").exit_code == 0
     outcome = clue("train", "--config", run / "run.yaml", "--output", run)
     assert outcome.exit_code == 0
-    assert "already ended" in outcome.stdout
+    assert "already finished" in outcome.stdout
 
 
 def test_without_a_task_it_says_where_one_can_come_from(clue: Clue, tmp_path: Path) -> None:
@@ -456,7 +471,7 @@ def test_without_a_task_it_says_where_one_can_come_from(clue: Clue, tmp_path: Pa
     both.write_text("task:\n  name: afqmc\n", encoding="utf-8")
     outcome = clue("train", "--task", "tnews", "--data", "sample", "--config", both, "--dry-run")
     assert outcome.exit_code == 2
-    assert "as --task says" in outcome.stderr
+    assert "contradicts --task" in outcome.stderr
 
 
 def test_a_name_is_the_last_part_of_the_default_folder(

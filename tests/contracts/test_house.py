@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -128,12 +129,14 @@ def docstrings(tree: ast.AST) -> set[int]:
     }
 
 
+@cache
 def words_of(identifier: str) -> set[str]:
     """The parts of a name: ``BertShape`` and ``bert_shape`` have "bert"."""
     return {part.lower() for part in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+", identifier)}
 
 
-def identifiers(tree: ast.AST) -> Iterator[tuple[int, str]]:
+@cache
+def identifiers(tree: ast.AST) -> list[tuple[int, str]]:
     """Line and text of every name that code gives or uses, but for those that other packages gave."""
     foreign = {
         alias.asname or alias.name
@@ -141,20 +144,23 @@ def identifiers(tree: ast.AST) -> Iterator[tuple[int, str]]:
         if isinstance(node, ast.ImportFrom) and not (node.module or "").startswith(PACKAGE.name)
         for alias in node.names
     }
-    for node in ast.walk(tree):
-        line = getattr(node, "lineno", 0)
-        for field in ("id", "attr", "arg", "name", "asname", "module"):
-            text = getattr(node, field, None)
-            if isinstance(text, str) and text not in foreign:
-                yield line, text
+    named = [
+        (getattr(node, "lineno", 0), getattr(node, field, None))
+        for node in ast.walk(tree)
+        for field in ("id", "attr", "arg", "name", "asname", "module")
+    ]
+    return [(line, text) for line, text in named if isinstance(text, str) and text not in foreign]
 
 
-def strings(tree: ast.AST) -> Iterator[tuple[int, str]]:
+@cache
+def strings(tree: ast.AST) -> list[tuple[int, str]]:
     """Line and text of every string that is not a docstring."""
     skipped = docstrings(tree)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in skipped:
-            yield node.lineno, node.value
+    return [
+        (node.lineno, node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in skipped
+    ]
 
 
 def names_family(text: str, family: str) -> bool:

@@ -14,6 +14,7 @@ import pytest
 SCRIPT = Path(__file__).parents[2] / "scripts" / "check_resume.py"
 # Small enough that one sitting is mostly the start of the process.
 SETTINGS = {
+    "model.num_layers": 1,
     "train.epochs": 3,
     "train.save_steps": 3,
     "train.ema": 0.9,

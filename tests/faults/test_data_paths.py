@@ -59,7 +59,7 @@ def test_a_folder_with_undecodable_names_is_listed(home: Path) -> None:
     (folder / "训练.json").write_bytes(b"{}")
     done = run(folder, "C", "data", "check", "afqmc", "--from", os.fsencode(folder), "--json")
     assert done.returncode == 3 and b"Traceback" not in done.stderr
-    assert b"no train.json or dev.json or test.json here" in done.stderr
+    assert b"no file train.json or dev.json or test.json found" in done.stderr
 
 
 @pytest.mark.parametrize(

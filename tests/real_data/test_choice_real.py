@@ -103,6 +103,6 @@ def test_chid_answers_every_blank(real_data: Path, tokenizer: Tokenizer, split: 
         assert list(json.loads(raw)) == [tag for record in records.items for tag in record.tags]
         assert check_file(card, submission, raw, records) == []
         warning = count_warning(card, submission, records)
-        assert warning is not None and "1 records where the official one has 3,447" in warning
+        assert warning is not None and "1 records where the official file has 3,447" in warning
     else:
         assert int((rows.columns["label"] == 1).sum()) == blanks

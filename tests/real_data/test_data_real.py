@@ -162,7 +162,7 @@ def test_the_check_finds_what_was_measured(task: str, source: Callable[[str], Da
         assert counts["dev"]["repeated_with_other_labels"] == 28
         assert [split for split in ("test1.1", "test1.0") if split in counts] == []
         assert sum("is missing: training works" in warning for warning in report.warnings) == 2
-        assert "train: characters that no one sees: U+200B x16, U+FEFF x1" in report.warnings
+        assert "train: invisible characters: U+200B x16, U+FEFF x1" in report.warnings
     if task == "cluewsc2020":
         assert (counts["train"]["repeated"], counts["test1.1"]["repeated"]) == (5, 6)
     if task == "iflytek":
@@ -180,7 +180,7 @@ def test_the_command_on_the_official_files(clue: Callable[..., Any], real_data: 
     assert result["data_complete"] and result["counts"]["dev"]["label '-'"] == 50
     assert clue("data", "check", "tnews", "--from", real_data / "official").exit_code == 0
     other = clue("data", "check", "afqmc", "--from", real_data / "official" / "csl_public.zip")
-    assert other.exit_code == 3 and "these are not the records of afqmc" in other.stderr
+    assert other.exit_code == 3 and "these are not records of afqmc" in other.stderr
     wrong = clue("data", "check", "afqmc", "--from", real_data / "official" / "c3_public.zip")
     assert wrong.exit_code == 3 and "d-train.json" in wrong.stderr
 

@@ -225,6 +225,6 @@ def test_a_zip_cut_in_the_middle_of_a_record_is_named_with_its_line(real_data: P
     line = cut.count(b"\n") + 1
     with zipfile.ZipFile(tmp_path / "cmrc2018_public.zip", "w") as archive:
         archive.writestr("trial.json", cut)
-    with pytest.raises(DataError, match="cut in the middle") as caught:
+    with pytest.raises(DataError, match="cut off in the middle") as caught:
         read_reading_records(card, open_source(tmp_path / "cmrc2018_public.zip", card), "trial")
     assert caught.value.headline.where == f"{tmp_path}/cmrc2018_public.zip:trial.json:{line}"

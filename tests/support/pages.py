@@ -196,5 +196,7 @@ def suite_table() -> dict[str, Any]:
             {"model": "large", "mean": None, "tasks": ["afqmc", "tnews"], "missing": ["tnews"]},
         ],
         "gates": [{"model": "small", "task": "afqmc", "minimum": 72.0, "mean": 71.0, "passed": False}],
+        "pairs": [{"first": "small", "second": "large", "tasks": ["afqmc"], "difference": 4.5,
+                   "interval": [0.4, 8.6], "p": 0.0312, "reason": None}],
         "left_out": ["runs/x: another vocabulary"],
     }  # fmt: skip

@@ -221,7 +221,7 @@ def test_evaluate_scores_gold_against_itself(tmp_path):
     [
         ({"recompute": "block"}, "recompute: no such option"),
         ({"set": [("train.batch_size", "auto")]}, "set: not text"),
-        ({"set": "model.recompute=blocks"}, "model.recompute has a value it cannot take"),
+        ({"set": "model.recompute=blocks"}, "model.recompute has an invalid value"),
     ],
 )
 def test_mistakes_in_options_are_said_as_the_command_says_them(options, said):

@@ -35,7 +35,7 @@ class Shape(LearnedSizes):
         "ln_type": ("postln",),
     }
 
-    embedding_width: Positive = Field(default=128, description="width of a row of the word table")
+    embedding_width: Positive = Field(default=128, description="width of a row of the token embeddings")
     widened: Literal["normed", "words"] = Field(
         default="normed",
         description="what is mapped to hidden_dim: the normed embedding, or (albert_zh) the word vectors",
@@ -43,7 +43,7 @@ class Shape(LearnedSizes):
 
     @property
     def embedding_dim(self) -> int:
-        """Return the width of a row of the word table."""
+        """Return the width of a row of the token embeddings."""
         return self.embedding_width
 
     @property
@@ -66,7 +66,7 @@ class Shape(LearnedSizes):
         width = config.count("embedding_size", LARGEST_WIDTH, DEFAULT_EMBEDDING)
         if width == config.raw.get("hidden_size"):
             # Hugging Face then has a layer between embedding and blocks, Google has none
-            what = "not supported: as wide as the blocks, where publishers differ in what stands between"
+            what = "not supported: as wide as the blocks, where publishers differ in what is between"
             config.unsupported.append(Problem(what, "embedding_size", str(width), "less than hidden_size"))
         return {"embedding_width": width, "widened": "words" if ALBERT_ZH in config.raw else "normed"}
 

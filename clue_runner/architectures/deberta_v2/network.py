@@ -148,7 +148,7 @@ def chosen(products: Any, index: Any) -> Any:
     """
     rows, heads, tokens, distances = ops.shape(products)
     others = ops.shape(index)[2]
-    alike = index.shape[0] == 1  # all rows have the same distances: their products stand side by side
+    alike = index.shape[0] == 1  # all rows have the same distances: their products are side by side
     order = (2, 3, 0, 1) if alike else (0, 2, 3, 1)
     groups, side = (1, rows * heads) if alike else (rows, heads)
     table = ops.reshape(ops.transpose(products, order), (groups * tokens * distances, side))

@@ -1,7 +1,7 @@
 """GPT2-ML's decoder: a norm between attention and feed-forward that the residual goes around, and one behind.
 
 In: a shape, the size of the vocabulary, precision and seed. Out: a ``Backbone`` with random weights in which
-a token sees itself and what stands before it, whatever mask it is called with.
+a token sees itself and the tokens before it, whatever mask it is called with.
 Knows nothing about checkpoints; they are loaded into it by name afterwards.
 
 A block on x: s = x + attention(x); y = norm1(s + feed_forward(norm0(s))). BERT norms s before the second
@@ -35,7 +35,7 @@ class DecoderEmbeddings(Part):
         seed: source of the initial weights.
         dtype_policy: as of every ``Part``.
         shape: the family's.
-        vocab_size: rows of the word table.
+        vocab_size: rows of the token embeddings.
     """
 
     def __init__(self, prefix: str, seed: int, dtype_policy: str, *, shape: Any, vocab_size: int) -> None:

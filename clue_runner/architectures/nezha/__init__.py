@@ -1,1 +1,1 @@
-"""NEZHA: fixed vectors of distances, added to keys and values, in the place of a table of positions."""
+"""NEZHA: fixed vectors of distances, added to keys and values, in place of a table of positions."""

@@ -1,4 +1,4 @@
-"""RoFormer's encoder from its parts: queries and keys are turned by where their tokens stand.
+"""RoFormer's encoder from its parts: queries and keys are rotated by the positions of their tokens.
 
 In: a shape, the size of the vocabulary, precision and seed. Out: a ``Backbone`` with random weights.
 Knows nothing about checkpoints; they are loaded into it by name afterwards.

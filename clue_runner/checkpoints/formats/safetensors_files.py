@@ -41,7 +41,7 @@ class SafetensorsReader:
         weights: ``model.safetensors``, or the index of its shards.
 
     Raises:
-        CheckpointError: a shard is missing, a file is no file, or index and shards disagree.
+        CheckpointError: a shard is missing, a file is not regular, or index and shards disagree.
         RefusedFileError: a file is malformed, or the index points out of the folder.
     """
 
@@ -92,7 +92,7 @@ class SafetensorsReader:
     def digests(self) -> Mapping[Path, str]:
         """Return the sha256 of each of its files; the values are read with it and kept for ``read``.
 
-        A run asks for the hash before it loads: so a file of 400 MB is read once.
+        A run asks for the hash before it loads: so a file of 400 MB is read only once.
         """
         found = {}
         for path in self.files:
@@ -106,12 +106,12 @@ class SafetensorsReader:
         return found
 
     def release(self) -> None:
-        """Let go of the values that are kept."""
+        """Release the values kept."""
         self._kept.clear()
 
 
 def _entries(path: Path) -> dict[str, Entry]:
-    """Return what a header says; a type that the library does not know is no attack."""
+    """Return what a header says; a type unknown to the library is not an attack."""
     try:
         return read_entries(path)
     except RefusedFileError as error:
@@ -119,7 +119,7 @@ def _entries(path: Path) -> dict[str, Entry]:
         if unknown is None:
             raise
         raise CheckpointError(
-            "a tensor has a type that is not supported",
+            "a tensor has an unsupported type",
             where=str(path),
             received=unknown.group(1),
             allowed="F32, F16, BF16",

@@ -1,6 +1,6 @@
-"""``clue ask``: one question, some texts, one answer with the places where it stands.
+"""``clue ask``: one question, some texts, one answer with the places where it was found.
 
-In: the command's options as plain values. Out: the answer, said with its evidence marked, and as one mapping.
+In: the command's options as plain values. Out: the answer, printed with evidence marked, and as a mapping.
 Knows nothing about argv or networks.
 """
 
@@ -33,10 +33,10 @@ class AskRequest:
 
 
 def fulfil(request: AskRequest, console: Console) -> dict[str, Any]:
-    """Answer the question, say it, and return the result event's content.
+    """Answer the question, print the answer, and return the result event's content.
 
     Raises:
-        UsageError: no question, or a run whose task is not asked this way.
+        UsageError: no question, or a run whose task takes no questions of this kind.
         DataError: a passage is missing or empty.
         CheckpointError: no finished run.
     """
@@ -47,9 +47,9 @@ def fulfil(request: AskRequest, console: Console) -> dict[str, Any]:
     adapter = load_adapter(card, member.run)
     if not adapter.answers_questions:
         raise UsageError(
-            f"a run of {card.name} cannot be asked a question",
+            f"a run of {card.name} cannot answer a question",
             where=str(member.folder.path),
-            next_step="name a run of webqa or sogouqa with --run; for others: clue predict --split FILE",
+            next_step="name a run of webqa or sogouqa with --run; for other tasks: clue predict --split FILE",
         )
     texts = read_passages(request.passage)
     for path, text in zip(request.passage, texts, strict=True):
@@ -77,7 +77,7 @@ def read_passages(paths: Sequence[Path]) -> list[str]:
         else:
             texts.append(text)
             if not text:
-                problems.append(Problem("a passage without text", f"{path}:1"))
+                problems.append(Problem("the passage has no text", f"{path}:1"))
     if problems:
         raise DataError("the passages cannot be used", problems=problems)
     return texts
@@ -86,9 +86,9 @@ def read_passages(paths: Sequence[Path]) -> list[str]:
 def _answer(
     member: Member, card: Card, adapter: Adapter, question: str, texts: Sequence[str], console: Console
 ) -> Prediction:
-    """Return the answer; without passages there is none, and no network is needed to know it."""
+    """Return the answer; without passages there is none, and no network is loaded."""
     if not texts:
-        console.warn("no passage was given: there is nothing to find an answer in")
+        console.warn("no passage was given, so there is no answer: name text files with --passage")
         return Prediction(0, "", 0.0)
     records = adapter.question_records(question, texts)
     with Signals(console.warn, last_words=console.last_words) as signals:
@@ -96,7 +96,7 @@ def _answer(
 
 
 def _say(found: Prediction, request: AskRequest, texts: Sequence[str], console: Console) -> dict[str, Any]:
-    """Say the answer and where it stands; return both."""
+    """Print the answer and where it was found; return both."""
     evidence = [
         {"passage": str(request.passage[number]), "start": start, "end": end, "score": round(score, 6)}
         for number, start, end, score in found.evidence
@@ -117,7 +117,7 @@ def _say(found: Prediction, request: AskRequest, texts: Sequence[str], console: 
 
 
 def marked(text: str, start: int, end: int, around: int = AROUND) -> str:
-    """Return the surroundings of ``text[start:end]`` on one line, the piece itself in brackets."""
+    """Return ``text[start:end]`` in its context on one line, the span itself in brackets."""
     before, after = text[max(0, start - around) : start], text[end : end + around]
     left = "…" if start > around else ""
     right = "…" if end + around < len(text) else ""

@@ -1,4 +1,4 @@
-"""The folder of several runs that answer together: named by its members, and a note of who they are.
+"""The folder of several runs that answer together: named after its members, and a note of which they are.
 
 In: members. Out: a run folder beside the first of them, and ``ensemble.json``.
 Knows nothing about records or networks.
@@ -23,7 +23,7 @@ from clue_runner.runs.folder import RunFolder
 from clue_runner.runs.states import WEIGHTS_FILE
 from clue_runner.training.members import Member
 
-LONGEST_NAME = 60  # characters that the members' names may take
+LONGEST_NAME = 60  # characters of the members' names
 
 
 def ensemble_folder(members: Sequence[Member]) -> RunFolder:
@@ -40,12 +40,12 @@ def weights_of(member: Member) -> str:
 
 
 def note_members(folder: RunFolder, members: Sequence[Member], dev: dict[str, Any] | None) -> Ensemble:
-    """Write who answers together, with the dev score of each, and their joint one where it is known.
+    """Write which runs answer together, the dev score of each, and the joint one where it is known.
 
     Args:
         folder: the ensemble's.
         members: the runs.
-        dev: metric, score, chance and examples of the joint answers to the whole of dev; None: not asked now.
+        dev: metric, score, chance and examples of the joint answers to all of dev; None: not asked for.
 
     Raises:
         StorageError: the disk refused.
@@ -67,7 +67,7 @@ def note_members(folder: RunFolder, members: Sequence[Member], dev: dict[str, An
 
 
 def _earlier_dev(folder: RunFolder) -> JointScore | None:
-    """Return the joint dev score that an earlier call has noted."""
+    """Return the joint dev score that an earlier call wrote."""
     try:
         earlier = read_ensemble(folder.path)
     except CheckpointError:

@@ -1,6 +1,6 @@
 """What ``clue evaluate`` does: score a prediction file against labelled records.
 
-In: a task, a prediction file, and where the gold records are. Out: scores, how answers met records, warnings.
+In: a task, a prediction file, and where the gold records are. Out: scores, how answers matched, warnings.
 Knows nothing about argv, models or printing.
 """
 
@@ -30,7 +30,7 @@ PARTIAL_LAYOUT = "squad"  # whose published script counts questions without an a
 
 @dataclass(frozen=True)
 class ScoredFile:
-    """Scores, and everything they were taken from."""
+    """Scores, and everything they were computed from."""
 
     card: Card
     gold: str
@@ -66,7 +66,7 @@ def score_file(
     Args:
         task: a task's name or folder.
         predictions: a submission file, or ``predictions/<split>.jsonl`` of a run.
-        gold: a labelled file in the official layout; None: dev of ``data``.
+        gold: a labelled file in the official layout; None: the dev split of ``data``.
         data: a folder, an official zip, or ``sample``; None: where the task's data is looked for.
         partial: questions may be without an answer; each counts 0, as in the published script.
 
@@ -80,9 +80,9 @@ def score_file(
     card = find_card(task)
     if partial and card.layout != PARTIAL_LAYOUT:
         raise UsageError(
-            f"--partial is for reading tasks, and {card.name} is none",
+            f"--partial is for reading tasks, and {card.name} is not one",
             allowed="cmrc2018, drcd",
-            next_step="predict the whole split; elsewhere no published script scores a part",
+            next_step="predict the whole split; for other tasks no published script scores a part",
         )
     predictions = user_path(predictions)
     if gold is not None:
@@ -120,31 +120,33 @@ def _prediction(record_id: int | str, answer: Answer | None) -> Prediction:
 
 
 def _require_answers(answers: Sequence[Answer], card: Card, records: Records[Any], predictions: Path) -> None:
-    """Refuse values that are no answers to this task: they would only look like wrong ones."""
+    """Refuse values that are not answers to this task: they would merely look like wrong answers."""
     findings = Findings(str(predictions))
     check_values(answers, card, records, findings)
     refuse(findings, f"these are not answers to {card.name}", f"clue tasks show {card.name}")
 
 
 def _part_warnings(aligned: Aligned, records: Records[Any]) -> list[str]:
-    """Return what to say where the file answers a part of the records, or more than them."""
+    """Return the warnings about a file that answers only some of the records, or others too."""
     warnings = []
     if aligned.unanswered:
         count = f"{aligned.unanswered:,} of {len(records):,}"
-        warnings.append(f"{count} questions have no answer and count 0: not comparable with whole files")
+        warnings.append(f"{count} questions have no answer and count 0: not comparable with complete files")
     if aligned.ignored:
         warnings.append(f"{aligned.ignored:,} answers to ids that the gold records do not have were ignored")
     return warnings
 
 
 def gold_source(card: Card, gold: Path) -> tuple[DataSource, Card]:
-    """Return the gold file under dev's name, and the card of a dev split that is this one file.
+    """Return the gold file under dev's name, and a card whose dev split is this one file.
 
-    Where the answers stand in a file of their own (ChID), it is looked for beside the gold file.
+    Where the answers are in a separate file (ChID), it is looked for beside the gold file.
     """
     if not gold.exists():
         raise DataError(
-            "no such gold file", where=printable(str(gold)), next_step="name a labelled file, as dev.json"
+            "no such gold file",
+            where=printable(str(gold)),
+            next_step="name a labelled file, such as dev.json",
         )
     # Under dev's name, so that the card's rules for dev apply; messages name the file that was given.
     dev = card.splits["dev"]
@@ -154,13 +156,13 @@ def gold_source(card: Card, gold: Path) -> tuple[DataSource, Card]:
         beside = next((path for name in names if (path := gold.with_name(name)).is_file()), None)
         if beside is None:
             raise DataError(
-                "the answers of this gold file are not beside it",
+                "the file with the answers to this gold file is not beside it",
                 where=printable(str(gold.parent)),
                 allowed=" or ".join(dict.fromkeys(names)),
                 next_step="put the two files into one folder, or name the official zip with --data",
             )
         files[dev.answers.file] = beside
-    # a file of one's own has no official count
+    # a user's file has no official count
     one_file = dev.model_copy(update={"more": [], "records": []})
     return FolderSource(str(gold), files), card.model_copy(
         update={"splits": {**card.splits, "dev": one_file}}

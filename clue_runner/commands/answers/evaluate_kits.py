@@ -1,7 +1,7 @@
-"""Official scoring kits whose gold is no file of records: SogouQA's tool, WebQA's evaluation kit.
+"""Official scoring kits whose gold is not a file of records: SogouQA's tool, WebQA's evaluation kit.
 
 In: a prediction file, and the kit's own gold, which is research data and never ships. Out: scores, or None
-where the gold is no such thing. Knows nothing about argv or printing.
+where the gold is of another kind. Knows nothing about argv or printing.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from clue_runner.submission.ids import note_repeats
 from clue_runner.submission.values import check_texts
 
 KIT_MARK = b'"evidence_tokens"'
-LOOKED_AT = 65_536  # bytes of a gold file in which the kit's mark must stand
+LOOKED_AT = 65_536  # bytes of a gold file in which the kit's signature must appear
 
 
 @dataclass(frozen=True)
 class KitResult:
-    """A kit's scores, and what a user should know about them."""
+    """A kit's scores, and warnings about them."""
 
     scores: Scores
     warnings: tuple[str, ...] = ()
@@ -45,7 +45,7 @@ def score_kit(card: Card, predictions: Path, gold: Path) -> KitResult | None:
         predictions: a table of id and answer, a run's JSON lines, or WebQA's tags, one per line.
         gold: the Sogou tool's folder, or the question file of WebQA's kit. Where WebQA's lists (synsets.py
             and the others) lie beside it or one folder up, the fuzzy scores use them; else only the kit's
-            rules apply, and the scores are named so.
+            rules apply, and the scores' names say so.
 
     Raises:
         DataError: files that are missing, broken or do not fit.
@@ -59,7 +59,7 @@ def score_kit(card: Card, predictions: Path, gold: Path) -> KitResult | None:
 
 
 def _score_sogou(predictions: Path, folder: Path) -> KitResult:
-    """Return the Sogou tool's scores of the answers handed in."""
+    """Return the Sogou tool's scores of the answers given."""
     gold = read_gold(folder)
     answers = _sogou_answers(predictions)
     given = [(str(answer.id), str(answer.value)) for answer in answers]
@@ -78,7 +78,7 @@ def _sogou_answers(predictions: Path) -> list[Answer]:
     findings = Findings(str(predictions))
     check_texts(answers, findings)
     note_repeats(answers, [str(answer.id) for answer in answers], findings)
-    refuse(findings, "these are not answers to score")
+    refuse(findings, "these answers cannot be scored")
     return answers
 
 
@@ -88,7 +88,7 @@ def _unanswered(given: list[tuple[str, str]], gold: SogouGold) -> tuple[str, ...
     if not count:
         return ()
     total = f"{count:,} of {len(gold.canonical):,} questions"
-    return (f"{total} have no answer: the tool's scores are means over the answers handed in",)
+    return (f"{total} have no answer: the tool's scores are means over the answers given",)
 
 
 def _score_webqa(predictions: Path, gold: Path) -> KitResult:
@@ -115,7 +115,7 @@ def _score_webqa(predictions: Path, gold: Path) -> KitResult:
 
 
 def _interval(questions: list[list[TaggedEvidence]]) -> tuple[float, float]:
-    """Return the interval of strict F1, whole questions drawn again."""
+    """Return the bootstrap interval of strict F1; whole questions are resampled."""
     each = [score_evidences([evidences]) for evidences in questions]
     counts = np.array([(score.true, score.predicted, score.correct) for score in each], np.float64)
     return bootstrap_interval(counts, lambda sums: 200 * sums[:, 2] / np.maximum(sums[:, 0] + sums[:, 1], 1))

@@ -1,6 +1,6 @@
 """Answers to a user's own records as rows: the texts, the answer in code and words, all probabilities.
 
-In: records with their predictions. Out: one mapping a record, JSON lines. Knows nothing about networks.
+In: records with their predictions. Out: one mapping per record, JSON lines. Knows nothing about networks.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SHOWN_TEXT = 24  # characters of each text on a line for people
 
 
 def own_rows(adapter: Adapter, predictions: Predictions, records: Records[Any]) -> list[dict[str, Any]]:
-    """Return one row a record: id, text fields, prediction, its name, probabilities of all labels."""
+    """Return one row per record: id, text fields, prediction, its name, probabilities of all labels."""
     return [
         _row(adapter, record, prediction)
         for record, prediction in zip(records.items, predictions, strict=True)
@@ -25,13 +25,13 @@ def own_rows(adapter: Adapter, predictions: Predictions, records: Records[Any]) 
 
 
 def rows_bytes(rows: list[dict[str, Any]]) -> bytes:
-    """Return rows as JSON lines; bytes of a name that are no text are escaped."""
+    """Return rows as JSON lines; bytes of a name that are not UTF-8 are escaped."""
     lines = (json.dumps(row, ensure_ascii=False, allow_nan=False) for row in rows)
     return "".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace")
 
 
 def row_line(row: dict[str, Any]) -> str:
-    """Return a row as people read it: the answer, its probability, the beginnings of the texts."""
+    """Return a row for people: the answer, its probability, the beginnings of the texts."""
     answer = row.get("label") or row["prediction"]
     said = answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False)
     probability = f"   {row['probability']:.4f}" if "probability" in row else ""

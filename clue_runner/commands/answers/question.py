@@ -34,15 +34,15 @@ LONGEST_STEM = 40  # characters of a file's name in the name of its answers
 
 @dataclass(frozen=True)
 class Question:
-    """What is to be answered.
+    """The records to answer.
 
     Args:
         source: where the records are from.
         records: records by the name of their output.
-        is_own: a file, standard input or texts of the user's.
-        is_test: test splits, which official files are made of.
-        gold: of a labelled file of the user's, its records with their answers; None: nothing is scored.
-        not_scored: why a file of the user's is not scored.
+        is_own: a file, standard input or texts from the user.
+        is_test: test splits, from which official files are made.
+        gold: the records of a user's labelled file with their answers; None: nothing is scored.
+        not_scored: why a user's file is not scored.
     """
 
     source: DataSource
@@ -60,10 +60,10 @@ def read_split(adapter: Adapter, name: str, data: str | None, console: Console) 
         adapter: the task's.
         name: a split of the card, or ``test`` for all without labels.
         data: ``--data``; None: where the task's data is looked for.
-        console: told which files are not there.
+        console: told which files are missing.
 
     Raises:
-        DataError: none of the files is in the data.
+        DataError: none of the files is found in the data.
     """
     card = adapter.card
     source = locate(card, data)
@@ -73,14 +73,14 @@ def read_split(adapter: Adapter, name: str, data: str | None, console: Console) 
     if not there:
         raise missing_file(source, absent)
     for file in absent:
-        console.warn(f"no {file} in {source.label}: it is left out")
+        console.warn(f"{source.label} has no {file}: it is left out")
     records = {one: adapter.read(source, one) for one in there}
     is_test = all(one in card.test_splits for one in there)
     return Question(source, records, is_own=False, is_test=is_test)
 
 
 def read_own(adapter: Adapter, text: str) -> Question:
-    """Return the records of a file of the user's or of standard input; labels are not needed.
+    """Return the records of a user's file or of standard input; labels are not needed.
 
     Raises:
         DataError: no such split and no such file; not records of this task.
@@ -97,16 +97,16 @@ def read_own(adapter: Adapter, text: str) -> Question:
         source = FolderSource(text, {card.splits[name].file: path})
         stem = path.stem[:LONGEST_STEM]
     records = read_records(_one_file(card, name), source, name, labelled=False)
-    # its own name, not that of the split whose layout it has: nothing is learnt from it
+    # its own name, not that of the split whose layout it has: nothing is learned from it
     records = replace(records, split=text, file=records.file if path is None else printable(path.name))
     gold, why = _read_gold(adapter, source, path)
-    # Two files of one name are two files, and none is a split of the run.
+    # Two files with the same name stay two files, and neither is a split of the run.
     output = f"{stem}-{records.sha256[:8]}"
     return Question(source, {output: records}, is_own=True, is_test=False, gold=gold, not_scored=why)
 
 
 def read_texts(card: Card, texts: Sequence[str], pairs: Sequence[str]) -> Question:
-    """Return texts of the command line as records, each as the model reads it.
+    """Return texts from the command line as records, each as the model reads it.
 
     Args:
         card: the task.
@@ -114,12 +114,12 @@ def read_texts(card: Card, texts: Sequence[str], pairs: Sequence[str]) -> Questi
         pairs: ``--text-pair`` values: the second text of each (of a reading task: the question).
 
     Raises:
-        UsageError: the task reads another number of texts, or none from the command line; an empty text.
+        UsageError: the task reads a different number of texts, or none from the command line; an empty text.
     """
     names = text_fields(card)
     if not names:
         raise UsageError(
-            f"records of {card.name} cannot be given as --text",
+            f"records of {card.name} cannot be given with --text",
             where="--text",
             next_step="put them into a file in the task's layout: --split FILE, or --split -",
         )
@@ -143,7 +143,7 @@ def read_texts(card: Card, texts: Sequence[str], pairs: Sequence[str]) -> Questi
 
 
 def text_fields(card: Card) -> tuple[str, ...]:
-    """Return what each text of a record is called; empty where records are more than one or two texts."""
+    """Return the name of each text of a record; empty where records are more than one or two texts."""
     if card.layout == "cluener":
         return ("text",)
     if card.layout == "squad":
@@ -201,7 +201,7 @@ def _one_file(card: Card, name: str) -> Card:
 def _read_gold(
     adapter: Adapter, source: DataSource, path: Path | None
 ) -> tuple[Records[Any] | None, str | None]:
-    """Return the records with their labels; where they have none that can be scored, why."""
+    """Return the records with their labels; where they cannot be scored, the reason."""
     card = adapter.card
     if "dev" not in card.splits:
         return None, f"{card.name} has no labelled split"

@@ -1,7 +1,7 @@
-"""``clue bench collect``: what was found, as one table, wherever it was trained.
+"""``clue bench collect``: all results as one table, wherever they were trained.
 
 In: a suite, folders of runs. Out: ``Collected``, written beside the runs; Markdown and JUnit where asked for.
-A run from elsewhere counts where its own record says that it is the very item: same settings, data, weights,
+A run from elsewhere counts if its own record proves it to be the same item: same settings, data, weights,
 card, program, backend and precision. Knows nothing about executors.
 """
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from clue_runner.adapters.sections import SECTIONS
+from clue_runner.commands.bench.pairs import compare_models
 from clue_runner.commands.bench.planning import Planner
 from clue_runner.commands.bench.request import BenchRequest
 from clue_runner.config.shipped import user_path
@@ -36,6 +37,7 @@ from clue_runner.suites.words import (
     average_words,
     cell_row,
     chosen_words,
+    comparison_words,
     gate_words,
     row_words,
     summary,
@@ -48,7 +50,7 @@ def fulfil(request: BenchRequest, console: Console) -> dict[str, Any]:
     Raises:
         UsageError: a mistake in the suite.
         DataError: a folder of runs that is not there.
-        ScoreTooLowError: a gate is not passed; everything is written before.
+        ScoreTooLowError: a gate failed; everything is written before.
     """
     file, root = request.open()
     planner = Planner(file, root)
@@ -61,16 +63,16 @@ def fulfil(request: BenchRequest, console: Console) -> dict[str, Any]:
 def collect(
     planner: Planner, first: Sequence[Item], runs: Sequence[str | Path], console: Console
 ) -> Collected:
-    """Return the table: the first stage's items, and the second's once the grid has chosen.
+    """Return the table: the first stage's items, and the second stage's once the grid has chosen.
 
     Args:
-        planner: of the suite.
-        first: its items.
+        planner: the suite's.
+        first: the first stage's items.
         runs: folders with runs from elsewhere.
         console: told of what cannot be read.
 
     Raises:
-        DataError: a folder is not there.
+        DataError: a folder does not exist.
     """
     suite = planner.file.suite
     elsewhere = _Elsewhere(runs, console)
@@ -92,11 +94,13 @@ def collect(
     ]
     cards = {entry.name: find_card(entry.name) for entry in suite.tasks}
     left_out = elsewhere.left_out({item.id for item in items})
-    return build_table(planner.file, found, picked, cards, planned=planned, left_out=left_out)
+    table = build_table(planner.file, found, picked, cards, planned=planned, left_out=left_out)
+    data = {item.id: planner.data_of(item.wish) for item in items}
+    return table.model_copy(update={"pairs": compare_models(table, found, data)})
 
 
 def planned_second(planner: Planner, picked: Mapping[tuple[str, str], Pick]) -> list[Item]:
-    """Return the items of the second stage that are known: of grids that have ended and chosen."""
+    """Return the known items of the second stage: those of grids that have ended and chosen."""
     wishes = [
         wish
         for pick in picked.values()
@@ -122,7 +126,7 @@ class _Elsewhere:
                 self._take(run)
 
     def _take(self, run: FinishedRun) -> None:
-        """Note which item a run is; of several that are the same, the one that ended last."""
+        """Note which item a run is; of several for the same item, the one that ended last."""
         result, where = run.result, str(run.folder.path)
         try:
             settings = run.folder.run(SECTIONS)
@@ -131,7 +135,7 @@ class _Elsewhere:
             return
         identity, precision = result.identity, result.precision
         if settings is None or identity is None or precision is None:
-            self._reasons[where] = "", "it does not say what its result follows from"
+            self._reasons[where] = "", "it does not record what its result depends on"
             return
 
         def facts(code: str) -> dict[str, Any]:
@@ -140,14 +144,14 @@ class _Elsewhere:
         name = item_id(facts(result.code or ""))
         if result.code == code_version():
             self._found.setdefault(name, run)
-            self._reasons[where] = name, "it is no item of this suite"
+            self._reasons[where] = name, "it is not an item of this suite"
         else:
             same = item_id(facts(code_version()))
-            made_by = result.code or "a version that did not say"
+            made_by = result.code or "an unrecorded version"
             self._reasons[where] = same, f"it was trained by {made_by}; this program is {code_version()}"
 
     def or_own(self, item: Item, root: Path) -> Standing:
-        """Return where an item stands in the suite's own folder, else elsewhere."""
+        """Return the state of an item in the suite's own folder, else elsewhere."""
         own = standing(item, root)
         run = self._found.get(item.id)
         if own.state == "ok" or run is None:
@@ -162,20 +166,20 @@ class _Elsewhere:
         return str(item.folder) if item.folder.is_dir() else None
 
     def left_out(self, planned: set[str]) -> list[str]:
-        """Return each run that was offered and not taken, and why."""
+        """Return each run that was offered and not used, and why."""
         lines = []
         for where, (name, reason) in sorted(self._reasons.items()):
             run = self._found.get(name)
             if name in self.taken and run is not None and str(run.folder.path) == where:
                 continue
             if name in planned and "trained by" not in reason:
-                reason = "the suite has this item's result already"
+                reason = "the suite already has this item's result"
             lines.append(f"{where}: {reason}")
         return lines
 
 
 def write(table: Collected, root: Path, request: BenchRequest, console: Console) -> None:
-    """Write the table beside the runs and where it was asked for, and say it."""
+    """Write the table beside the runs and where it was asked for, and print it."""
     make_folder(root)
     write_json(root / FILE, table.to_json())
     if request.markdown is not None:
@@ -189,7 +193,7 @@ def write(table: Collected, root: Path, request: BenchRequest, console: Console)
 
 
 def say_table(table: Collected, root: Path, console: Console) -> None:
-    """Say the table, then what a reader must not miss."""
+    """Print the table, then what a reader must not miss."""
     if not console.json:
         console.table(HEAD, [cell_row(cell) for cell in table.cells])
     for words in (chosen_words(cell) for cell in table.cells):
@@ -197,6 +201,8 @@ def say_table(table: Collected, root: Path, console: Console) -> None:
             console.say(words)
     for average in table.averages:
         console.say(average_words(average))
+    for pair in table.pairs:
+        console.say(comparison_words(pair))
     for gate in table.gates:
         console.say(gate_words(gate))
     if table.sample:
@@ -209,7 +215,7 @@ def say_table(table: Collected, root: Path, console: Console) -> None:
 
 
 def refuse_closed_gates(table: Collected) -> None:
-    """Fail where a gate is not passed, after everything is written.
+    """Fail where a gate failed, after everything is written.
 
     Raises:
         ScoreTooLowError: naming every gate.
@@ -217,7 +223,7 @@ def refuse_closed_gates(table: Collected) -> None:
     closed = [gate_words(gate) for gate in table.gates if not gate.passed]
     if closed:
         raise ScoreTooLowError(
-            "a gate of the suite is not passed",
+            "a gate of the suite failed",
             received="; ".join(closed),
             next_step="the runs are complete and their files are written",
         )

@@ -18,19 +18,33 @@ from clue_runner.suites.suite import SuiteFile
 
 
 def refuse_mistakes(file: SuiteFile, wishes: Sequence[Wish], resolve: Callable[[Wish], object]) -> None:
-    """Refuse a suite that cannot be meant.
+    """Refuse a suite with mistakes.
+
+    Raises:
+        UsageError: with every mistake.
+    """
+    problems, steps = find_mistakes(file, wishes, resolve)
+    if problems:
+        raise UsageError(
+            f"the suite {file.name} cannot be run",
+            problems=problems,
+            next_step=steps[0] if steps else "every setting, explained: clue config show --explain",
+        )
+
+
+def find_mistakes(
+    file: SuiteFile, wishes: Sequence[Wish], resolve: Callable[[Wish], object]
+) -> tuple[list[Problem], list[str]]:
+    """Return every mistake in models, tasks and settings, and what to do next.
 
     Args:
         file: the suite.
         wishes: its runs.
         resolve: merges the settings of one; raises where they cannot be used.
-
-    Raises:
-        UsageError: with every mistake.
     """
     problems: list[Problem] = []
     steps: list[str] = []
-    unknown: set[str] = set()  # a name that means nothing is one mistake, in however many runs
+    unknown: set[str] = set()  # an unknown name is one mistake, however many runs use it
     for wish in wishes:
         names = ((wish.model.name, find_model, _model_line), (wish.task.name, find_card, _task_line))
         for name, find, line in names:
@@ -47,13 +61,7 @@ def refuse_mistakes(file: SuiteFile, wishes: Sequence[Wish], resolve: Callable[[
         if error is not None:
             problems += [_placed(found, file, wish) for found in _findings(error)]
             steps += [error.next_step] if error.next_step and not error.problems else []
-    listed = list(dict.fromkeys(problems))
-    if listed:
-        raise UsageError(
-            f"the suite {file.name} cannot be run",
-            problems=listed,
-            next_step=steps[0] if steps else "every setting, explained: clue config show --explain",
-        )
+    return list(dict.fromkeys(problems)), steps
 
 
 def _mistake(check: Callable[[], object]) -> ClueError | None:
@@ -71,7 +79,7 @@ def _findings(error: ClueError) -> tuple[Problem, ...]:
 
 
 def _model_line(file: SuiteFile, wish: Wish) -> str:
-    """Return the line of a model; one that the command line put in its place has none."""
+    """Return the line of a model; one from the command line has none."""
     if wish.model.name in str(file.document.values["models"]):
         return file.where("models", file.suite.models.index(wish.model))
     return "--model"

@@ -1,6 +1,6 @@
 """``clue bench plan``: every item of a suite with what it will need, before anything runs.
 
-In: a suite. Out: items with their hashes, forecast memory, and time at the rates of finished runs on this
+In: a suite. Out: items with their hashes, forecast memory, and time at the speed of finished runs on this
 machine, where there are any. No backend is loaded. Knows nothing about executors.
 """
 
@@ -33,7 +33,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Need:
-    """What an item will take: bytes, seconds without start-up, and the run whose rates those follow."""
+    """What an item will take: bytes, seconds without start-up, and the run whose speed those assume."""
 
     memory: int | None = None
     seconds: float | None = None
@@ -41,7 +41,7 @@ class Need:
 
 
 def fulfil(request: BenchRequest, console: Console) -> dict[str, Any]:
-    """Say every item, and return the plan.
+    """Print every item, and return the plan.
 
     Raises:
         UsageError: with every mistake in the suite.
@@ -120,7 +120,7 @@ def _needs(planner: Planner, items: Sequence[Item]) -> dict[str, Need]:
     """Return what each item will take; seeds of one setting take the same."""
     known: dict[str, Need] = {}
     needs = {}
-    for item in sorted(items, key=lambda one: one.wish.task.name):  # a task is read once
+    for item in sorted(items, key=lambda one: one.wish.task.name):  # so that each task is read once
         data = planner.data_of(item.wish)
         key = values_hash({"data": data, "run": {**flat(item.run), "seed": 0}})
         if key not in known:
@@ -137,19 +137,19 @@ def _need(planner: Planner, item: Item) -> Need:
         inputs = planner.inputs(item)
         setup = Setup(**vars(inputs), choices=guess_choices(item.run), rows=planner.rows(item))
         found = figures(setup, (planner.root, ROOT))
-    except ClueError:  # the run itself will say it
+    except ClueError:  # the run itself will report it
         return Need()
     return Need(found["memory_bytes"], found["seconds"], found["rates_of"])
 
 
 def _left(entries: Sequence[dict[str, Any]]) -> float | None:
-    """Return the seconds of what has no result yet, one after another; None where one is not known."""
+    """Return the seconds of what has no result yet, one after another; None where one is unknown."""
     times = [entry["seconds"] for entry in entries if entry["state"] != "ok"]
     return None if None in times else round(sum(times), 1)
 
 
 def _say(plan: dict[str, Any], items: Sequence[Item], console: Console) -> None:
-    """Say the plan."""
+    """Print the plan."""
     entries = plan["items"]
     if not console.json:
         console.table(
@@ -174,14 +174,14 @@ def _say(plan: dict[str, Any], items: Sequence[Item], console: Console) -> None:
             console.warn(f"{entry['task']}, {entry['model']}, seed {entry['seed']}: {entry['reason']}")
     later = len(plan["second_stage"])
     if later:
-        console.say(f"then {later} more: the setting that the grid chooses, on fresh seeds")
+        console.say(f"then {later} more: the setting that the grid selects, with fresh seeds")
     precisions = sorted({str(item.facts["precision"]) for item in items})
     console.say(f"program {plan['code']}, precision {', '.join(precisions)}, folder {plan['folder']}")
     rates = sorted({entry["rates_of"] for entry in entries if entry["rates_of"]})
     if rates:
         more = f" and {len(rates) - 1} others" if len(rates) > 1 else ""
-        console.say(f"time without start-up, at the rates of {rates[0]}{more} on this machine")
+        console.say(f"time without start-up, at the speed of {rates[0]}{more} on this machine")
     else:
-        console.say("time is not known: no finished run of these networks on this machine")
+        console.say("time unknown: no finished run of these networks on this machine")
     if plan["seconds_left"] is not None:
         console.say(f"left, one after another: about {duration(plan['seconds_left'])}")

@@ -1,4 +1,4 @@
-"""From what a suite wants to items: settings resolved as ``clue train`` does, files hashed, nothing run.
+"""Turns a suite into items: settings resolved as ``clue train`` does, files hashed, nothing run.
 
 In: a suite, its wishes. Out: items with their identity, or every mistake in the suite at once. What is
 missing on this machine (data, a checkpoint) makes an item that cannot be run; it does not stop the others.
@@ -14,7 +14,7 @@ from typing import Any
 
 from clue_runner.adapters.base import load_adapter
 from clue_runner.checkpoints.checkpoint import Checkpoint
-from clue_runner.commands.bench.mistakes import refuse_mistakes
+from clue_runner.commands.bench.mistakes import find_mistakes, refuse_mistakes
 from clue_runner.commands.train import TrainRequest, resolve
 from clue_runner.config.model_choice import require_checkpoint
 from clue_runner.config.presets import model_presets
@@ -32,7 +32,8 @@ from clue_runner.runs.identity import Identity
 from clue_runner.suites.collected import Setting
 from clue_runner.suites.grid import Wish, first_stage, pairs
 from clue_runner.suites.items import Item, item_facts, item_id, run_folder
-from clue_runner.suites.suite import SuiteFile, read_suite
+from clue_runner.suites.reading import examine_suite
+from clue_runner.suites.suite import SuiteFile
 from clue_runner.tokens.rows import Rows
 from clue_runner.training.network import open_tokenizer
 from clue_runner.training.prepare import SplitData, read_splits
@@ -42,7 +43,7 @@ from clue_runner.training.setup import Inputs
 
 @dataclass
 class Planner:
-    """Makes items of one suite; what was read for one is not read again for the next."""
+    """Makes the items of one suite; what was read for one is not read again for the next."""
 
     file: SuiteFile
     root: Path
@@ -60,7 +61,7 @@ class Planner:
         """
         if not pairs(self.file.suite):
             raise UsageError(
-                "the suite has no run: no model is for any of its tasks", where=self.file.where()
+                "the suite has no run: none of its models is for any of its tasks", where=self.file.where()
             )
         items = self.items(list(first_stage(self.file.suite)))
         known = {entry.name: find_card(entry.name).name for entry in self.file.suite.tasks}
@@ -74,10 +75,12 @@ class Planner:
         """Return one item for each wish, in their order.
 
         Raises:
-            UsageError: with every mistake in their settings; or two of them come to the same run.
+            UsageError: with every mistake in their settings; or two of them are the same run.
         """
         refuse_mistakes(self.file, wishes, self.resolve)
-        order = sorted(range(len(wishes)), key=lambda index: wishes[index].task.name)  # a task is read once
+        order = sorted(
+            range(len(wishes)), key=lambda index: wishes[index].task.name
+        )  # so that each task is read once
         made = {index: self._item(wishes[index]) for index in order}
         self._records = None
         items = [made[index] for index in range(len(wishes))]
@@ -85,7 +88,7 @@ class Planner:
         for item in items:
             if item.id in seen and item.problem is None:
                 raise UsageError(
-                    "two items come to the same run, so that they would share a folder",
+                    "two items are the same run and would share a folder",
                     where=self.file.document.name,
                     received=f"{seen[item.id].words}; and {item.words}",
                     next_step="leave one of them out",
@@ -103,7 +106,7 @@ class Planner:
         return self._read(card, item.run, self.data_of(item.wish))
 
     def rows(self, item: Item) -> Mapping[str, Rows]:
-        """Return an item's rows; encoded once for all items whose rows are the same.
+        """Return an item's rows; encoded once for all items with the same rows.
 
         Raises:
             ClueError: as ``inputs``; or records that cannot be encoded.
@@ -116,7 +119,7 @@ class Planner:
         return self._rows[1]
 
     def data_of(self, wish: Wish) -> str | None:
-        """Return what ``--data`` says for a run."""
+        """Return the ``--data`` value of a run."""
         data = self.file.suite.data
         text = data.get(wish.task.name) if isinstance(data, dict) else data
         if text is None or text == "sample":
@@ -150,7 +153,7 @@ class Planner:
         )
 
     def resolve(self, wish: Wish) -> tuple[Card, Run]:
-        """Return card and settings of a wish, for any seed; the precision is a fact.
+        """Return card and settings of a wish, for any seed; the precision is decided.
 
         Raises:
             UsageError: a mistake in the suite.
@@ -168,7 +171,7 @@ class Planner:
             card, run = resolve(request, weights_needed=False)
             if run.train.batch_size == "auto":
                 raise UsageError(
-                    "a suite names its batch size: auto is another one on another machine",
+                    "a suite needs a fixed batch size: auto differs from machine to machine",
                     where="--set train.batch_size",
                     received="auto",
                 )
@@ -182,7 +185,7 @@ class Planner:
         return {"train.precision": self.file.suite.precision, **settings}
 
     def _identity(self, card: Card, run: Run, wish: Wish) -> Identity | ClueError:
-        """Return what the weights follow from, or why that cannot be known here."""
+        """Return what the weights depend on, or why that cannot be known here."""
         data = self.data_of(wish)
         groups = ("task.", "data.", "model.")
         read = {key: value for key, value in flat(run).items() if key.startswith(groups)}
@@ -192,7 +195,7 @@ class Planner:
                 inputs = self._read(card, run, data)
                 self._identities[key] = inputs.identity
                 if inputs.checkpoint is not None:
-                    inputs.checkpoint.weights.release()  # read for the hash, and not wanted here
+                    inputs.checkpoint.weights.release()  # read for the hash, and not needed here
             except ClueError as error:
                 self._identities[key] = error
         return self._identities[key]
@@ -235,7 +238,7 @@ class Planner:
 
 
 def argument(value: Any) -> str:
-    """Return a value as ``--set`` reads it back: text that could be anything else in quotes."""
+    """Return a value as ``--set`` reads it back: text that could be read as another type is quoted."""
     if isinstance(value, str):
         return value if parse_scalar(value) == value and value.strip() == value else f"'{value}'"
     return format_scalar(value)
@@ -244,8 +247,12 @@ def argument(value: Any) -> str:
 def suite_problems(path: Path) -> list[Problem]:
     """Return every mistake in a suite's file; data and checkpoints are not looked for."""
     try:
-        planner = Planner(read_suite(str(path.absolute())), Path())
-        refuse_mistakes(planner.file, list(first_stage(planner.file.suite)), planner.resolve)
+        file, problems = examine_suite(str(path.absolute()))
     except ClueError as error:
         return list(error.problems) or [error.headline]
-    return []
+    return [*problems, *(mistakes(file) if file is not None else ())]
+
+
+def mistakes(file: SuiteFile) -> list[Problem]:
+    """Return every mistake in a suite's models, tasks and settings."""
+    return find_mistakes(file, list(first_stage(file.suite)), Planner(file, Path()).resolve)[0]

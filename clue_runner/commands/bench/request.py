@@ -1,6 +1,6 @@
-"""What every ``clue bench`` command is asked for: a suite, and what of it is replaced on the command line.
+"""The request of every ``clue bench`` command: a suite, and what the command line replaces in it.
 
-In: the options as plain values. Out: the suite as it counts, and the folder of its runs.
+In: the options as plain values. Out: the effective suite, and the folder of its runs.
 Knows nothing about planning or executors.
 """
 
@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from clue_runner.commands.bench.planning import mistakes
 from clue_runner.config.shipped import absolute_path
-from clue_runner.suites.suite import Entry, SuiteFile, read_suite
+from clue_runner.suites.reading import cannot_be_used, examine_suite
+from clue_runner.suites.suite import Entry, SuiteFile
 
 ROOT = Path("runs") / "bench"
 
@@ -23,11 +25,11 @@ class BenchRequest:
     Args:
         suite: a name in configs/suites, or a file.
         runs: ``collect``: run folders from elsewhere.
-        model: in the place of the suite's models, apart from those for single tasks.
-        data: in the place of the suite's.
-        backend, device: in the place of the suite's.
+        model: replaces the suite's models, apart from those for single tasks.
+        data: replaces the suite's.
+        backend, device: replace the suite's.
         output: the folder of all runs; None: ``runs/bench/<suite>``.
-        executor, index, workers: ``run``: who works, on which item, in how many processes.
+        executor, index, workers: ``run``: what executes, which item, in how many processes.
         json: ``collect``, ``plan``: the answer as data.
         markdown, junit: ``collect`` and ``run``: files to write.
     """
@@ -46,25 +48,33 @@ class BenchRequest:
     junit: Path | None = None
 
     def open(self) -> tuple[SuiteFile, Path]:
-        """Return the suite as it counts, and the folder of its runs, absolute.
+        """Return the effective suite, and the absolute folder of its runs.
 
         Raises:
-            UsageError: with every problem of the suite's file.
+            UsageError: with every problem of the suite's file, and every mistake in what it names.
             DataError: no such file.
         """
-        file = read_suite(self.suite)
+        found, problems = examine_suite(self.suite)
+        file = None if found is None else self._as_it_counts(found)
+        if file is None or problems:
+            more = mistakes(file) if file is not None else []
+            raise cannot_be_used(self.suite, [*problems, *more])
+        return file, absolute_path(self.output or ROOT / file.name)
+
+    def _as_it_counts(self, file: SuiteFile) -> SuiteFile:
+        """Return the suite with what the command line says in place of what it says."""
         suite = file.suite
         if self.model:
             suite = suite.model_copy(update={"models": _replaced(suite.models, self.model)})
         given = {"data": self.data, "backend": self.backend, "device": self.device}
         suite = suite.model_copy(update={key: value for key, value in given.items() if value is not None})
-        return replace(file, suite=suite), absolute_path(self.output or ROOT / file.name)
+        return replace(file, suite=suite)
 
 
 def _replaced(entries: Sequence[Entry], names: Sequence[str]) -> list[Entry]:
-    """Return a suite's models with others in their place, each with every setting that the suite compares.
+    """Return other models in place of a suite's, each with every setting that the suite compares.
 
-    Models for single tasks stay: what is named on the command line need not fit these tasks.
+    Models for single tasks stay: a model named on the command line need not suit these tasks.
     """
     general = [entry for entry in entries if entry.tasks is None]
     variants = list({repr((one.settings, one.label)): one for one in general if one.settings}.values())

@@ -1,7 +1,7 @@
-"""``clue bench run``: executes what is missing of a suite, then collects it.
+"""``clue bench run``: executes what a suite lacks, then collects it.
 
 In: a suite, an executor. Out: run folders, and the table. With a grid: its runs first, then the chosen
-settings on fresh seeds. One broken item stops no other; the exit code is that of the first one that failed.
+settings on fresh seeds. A failed item stops no other; the exit code is that of the first failure.
 Knows nothing about how an item is executed.
 """
 
@@ -21,6 +21,7 @@ from clue_runner.commands.bench.collect import (
 )
 from clue_runner.commands.bench.planning import Planner
 from clue_runner.commands.bench.request import BenchRequest
+from clue_runner.config.shipped import user_path
 from clue_runner.console import Console
 from clue_runner.console.signals import Signals
 from clue_runner.errors import BusyError, ClueError, UsageError
@@ -48,11 +49,11 @@ class SuiteFailedError(ClueError):
 
 
 def fulfil(request: BenchRequest, console: Console) -> dict[str, Any]:
-    """Execute what is missing, collect, and return what ``collected.json`` holds, or what one item did.
+    """Execute what is missing, collect, and return what ``collected.json`` holds, or the outcome of one item.
 
     Raises:
-        UsageError: a mistake in the suite, an executor that cannot be used: before anything runs.
-        SuiteFailedError: items failed; ScoreTooLowError: a gate is not passed. Everything is written before.
+        UsageError: a mistake in the suite or an unusable executor, before anything runs.
+        SuiteFailedError: items failed; ScoreTooLowError: a gate failed. Everything is written before.
         InterruptedRunError: stopped by a signal; states are saved.
     """
     file, root = request.open()
@@ -64,7 +65,11 @@ def fulfil(request: BenchRequest, console: Console) -> dict[str, Any]:
     if all(item.problem is not None for item in first) and first[0].problem is not None:
         raise first[0].problem
     single = None if request.index is None else _indexed(planner, first, request.index)
-    probe_folder(root)
+    for folder in (
+        root,
+        *(user_path(path).absolute().parent for path in (request.markdown, request.junit) if path),
+    ):
+        probe_folder(folder)
     with Signals(console.warn, last_words=console.last_words) as signals:
         signals.defer()
         if single is not None:
@@ -82,25 +87,25 @@ def fulfil(request: BenchRequest, console: Console) -> dict[str, Any]:
 def _refuse_contradictions(request: BenchRequest) -> None:
     """Refuse options that cannot go together."""
     if request.index is not None and request.executor != "local":
-        raise UsageError("--index is one item here and now; --executor is for all", where="--index")
+        raise UsageError("--index runs one item here; --executor is for all items", where="--index")
     if request.index is not None and (request.markdown or request.junit):
-        raise UsageError("one item is no table: clue bench collect writes the files", where="--index")
+        raise UsageError("one item makes no table: clue bench collect writes these files", where="--index")
     if request.workers is not None and request.executor != "local":
         raise UsageError(
-            "--workers is of the local executor",
+            "--workers is for the local executor",
             where="--workers",
-            next_step=f"say it in the suite's {request.executor}: section",
+            next_step=f"set the number in the suite's {request.executor}: section",
         )
 
 
 def _refuse_backend(backend: str) -> None:
-    """Refuse a backend that every single run would refuse."""
+    """Refuse a backend that every run would refuse."""
     wanted = os.environ.get("KERAS_BACKEND")
     if wanted and wanted != backend:
         raise UsageError(
-            "two backends are asked for",
+            "two different backends are requested",
             where="environment variable KERAS_BACKEND",
-            received=f"{wanted}, while the suite says {backend}",
+            received=f"{wanted}, but the suite says {backend}",
             next_step=f"unset KERAS_BACKEND, or run with --backend {wanted}",
         )
     if find_spec(backend) is None:
@@ -114,7 +119,7 @@ def _refuse_backend(backend: str) -> None:
 
 
 def _executor(request: BenchRequest, suite: Suite, root: Path) -> Execute:
-    """Return what executes items, after everything that it needs was found to be there.
+    """Return the executor, after checking that everything it needs is there.
 
     Raises:
         UsageError: its extra is not installed, or its cluster cannot be reached.
@@ -159,11 +164,11 @@ def _run_missing(
 
     if missing:
         execute([item.work(root) for item in missing], signals, done)
-    signals.check("between items; the states of those that ran are saved")
+    signals.check("between items; the states of those that were running are saved")
 
 
 def _say_done(item: Item, root: Path, code: int, number: str, console: Console) -> None:
-    """Say how an item ended."""
+    """Report how an item ended."""
     stands = standing(item, root)
     result = stands.result
     if result is not None:
@@ -185,7 +190,7 @@ def _say_done(item: Item, root: Path, code: int, number: str, console: Console) 
 
 
 def _run_one(item: Item, root: Path, signals: Signals, console: Console) -> dict[str, Any]:
-    """Execute one item in this process's place; return what became of it.
+    """Execute one item in place of this process; return its outcome.
 
     Raises:
         SuiteFailedError: it failed. InterruptedRunError: stopped by a signal; its state is saved.
@@ -193,7 +198,7 @@ def _run_one(item: Item, root: Path, signals: Signals, console: Console) -> dict
     if item.problem is not None:
         raise item.problem
     code = attempt(item.work(root), stopped=lambda: signals.requested is not None)
-    signals.check("between items; the state of the one that ran is saved")
+    signals.check("between items; the state of the one that was running is saved")
     _say_done(item, root, code, item.id, console)
     stands = standing(item, root)
     outcome = {"ok": stands.state == "ok", "id": item.id, "item": item.words, "folder": str(item.folder)}
@@ -208,10 +213,10 @@ def _run_one(item: Item, root: Path, signals: Signals, console: Console) -> dict
 
 
 def _indexed(planner: Planner, first: Sequence[Item], index: int) -> Item:
-    """Return the item of a number: those of the first stage, then those of the second.
+    """Return the item with a number: those of the first stage come first, then those of the second.
 
     Raises:
-        UsageError: there is no such item.
+        UsageError: no such item.
         BusyError: it is of the second stage, and the grid has not ended.
     """
     suite = planner.file.suite
@@ -219,7 +224,7 @@ def _indexed(planner: Planner, first: Sequence[Item], index: int) -> Item:
     total = len(first) + own * len(pairs(suite))
     if index >= total:
         raise UsageError(
-            "no item of this number", where="--index", received=str(index), allowed=f"0 to {total - 1}"
+            "no item has this number", where="--index", received=str(index), allowed=f"0 to {total - 1}"
         )
     if index < len(first):
         return first[index]
@@ -231,7 +236,7 @@ def _indexed(planner: Planner, first: Sequence[Item], index: int) -> Item:
     if picked[pair].point is None:
         ended = picked[pair].ended
         raise BusyError(
-            "no point of the grid has a score for each seed" if ended else "the grid has not ended",
+            "no point of the grid has a score for every seed" if ended else "the grid has not ended",
             where=f"--index {index}: {pair[1]}, {pair[0]}",
             next_step=f"run the items 0 to {len(first) - 1} first",
         )
@@ -244,7 +249,7 @@ def _second(planner: Planner, first: Sequence[Item]) -> list[Item]:
 
 
 def _refuse_failures(table: Collected) -> None:
-    """Fail where items have no result, after everything is written.
+    """Fail where items lack a result, after everything is written.
 
     Raises:
         SuiteFailedError: with the exit code of the first one.
@@ -255,5 +260,5 @@ def _refuse_failures(table: Collected) -> None:
         raise SuiteFailedError(
             f"{len(lost)} of {len(table.rows)} items have no result",
             exit_code=code if code > 0 else 128 - code,
-            next_step="the same command tries them again; a changed suite runs what depends on the change",
+            next_step="the same command tries them again; a changed suite runs what the change affects",
         )

@@ -1,1 +1,1 @@
-"""What ``clue generate`` does: a decoder goes on with a text."""
+"""What ``clue generate`` does: a decoder continues a text."""

@@ -28,7 +28,7 @@ from clue_runner.engines.quiet import chatter_to
 from clue_runner.errors import CheckpointError, Problem, UsageError
 from clue_runner.tokens.tokenizer import Tokenizer
 
-# Names of pieces that stand for no text: never written.
+# Names of special tokens, which stand for no text: never written.
 SILENT = ("[PAD]", "[UNK]", "[CLS]", "[MASK]")
 
 
@@ -38,8 +38,8 @@ class Loaded:
 
     Args:
         backbone: the Keras layer.
-        tokenizer: of its vocabulary.
-        backend: that computes.
+        tokenizer: with the checkpoint's vocabulary.
+        backend: the one that computes.
         limit: tokens that a text can have.
         described: device and precision, in words.
     """
@@ -72,17 +72,17 @@ class Loaded:
         """Return the token that ends a text: a piece of this vocabulary; None: [SEP].
 
         Raises:
-            UsageError: it is no single piece.
+            UsageError: it is not a single piece.
         """
         if stop is None:
             return self.tokenizer.sep_id
         found = [self.tokenizer.token_id(stop)] if stop in self.tokenizer.vocabulary.ids else self.ids(stop)
         if len(found) != 1 or found[0] == self.tokenizer.unk_id:
             raise UsageError(
-                "what ends a text is one piece of the model's vocabulary",
+                "the stop text must be one piece of the model's vocabulary",
                 where="--stop",
                 received=repr(stop),
-                next_step="take one character, such as --stop 。",
+                next_step="use one character, such as --stop 。",
             )
         return found[0]
 
@@ -102,8 +102,8 @@ class Decoder:
         """Return (rows, vocabulary) logits of what comes after a text.
 
         Args:
-            ids: of the text; at least one.
-            rows: continuations to come.
+            ids: the text's tokens; at least one.
+            rows: continuations to write.
             length: the most tokens of text and continuation.
         """
         from keras import ops
@@ -133,17 +133,17 @@ def find_checkpoint(model: str, backend: Backend) -> Checkpoint:
 
     Args:
         model: as on the command line.
-        backend: Keras must be told before a TensorFlow checkpoint loads TensorFlow, and Keras with it.
+        backend: Keras must know it before a TensorFlow checkpoint loads TensorFlow, and Keras with it.
 
     Raises:
-        CheckpointError: there is none, it cannot be used, or its tokens see those that come later.
+        CheckpointError: there is none, it cannot be used, or its tokens attend to later ones.
     """
     found = find_model(model)
     if isinstance(found, Preset):
         if not found.local_folder.exists():
             ways = [way for way in found.ways_to_get() if "random" not in way]
             raise CheckpointError(
-                f"no checkpoint of {found.name} on this machine",
+                f"{found.name} has no checkpoint on this machine",
                 problems=[Problem(way) for way in ways or ["pass a checkpoint folder: --model DIR"]],
             )
         found = found.local_folder
@@ -153,11 +153,11 @@ def find_checkpoint(model: str, backend: Backend) -> Checkpoint:
     if not checkpoint.shape.WRITES:
         writers = [name for name in architecture_names() if load_architecture(name).shape.WRITES]
         raise CheckpointError(
-            "the model reads in both directions and cannot go on with a text",
+            "the model is bidirectional and cannot continue a text",
             where=str(checkpoint.folder),
             received=checkpoint.architecture.name,
             allowed=", ".join(writers),
-            next_step="take a decoder, or train this one to write: clue train --task csl_title",
+            next_step="use a decoder, or train this one to write: clue train --task csl_title",
         )
     return checkpoint
 
@@ -166,7 +166,7 @@ def load(checkpoint: Checkpoint, *, backend: Backend, device: str, precision: st
     """Return a checkpoint's decoder, ready to compute; each weight is held once, in its final type.
 
     Raises:
-        UsageError: backend or device is not there.
+        UsageError: the backend or device does not exist.
         CheckpointError: the checkpoint has no vocabulary, or one that cannot be used.
     """
     tokenizer = Tokenizer(checkpoint.require_vocab(), checkpoint.lowercase)

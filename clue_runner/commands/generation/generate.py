@@ -1,4 +1,4 @@
-"""``clue generate``: a decoder goes on with a text, shown while it is written.
+"""``clue generate``: a decoder continues a text, shown while it is written.
 
 In: the command's options as plain values. Out: the continuations, streamed, and as one mapping.
 Knows nothing about argv, files of weights or networks.

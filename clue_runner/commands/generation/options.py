@@ -120,7 +120,7 @@ def _contradictions(options: Options) -> Iterator[Problem]:
     default = {field.name: field.default for field in fields(Options)}
     for name in drawn:
         if getattr(options, name) != default[name]:
-            yield Problem("beam search draws nothing and limits no repetition", option(name))
+            yield Problem("beam search does not sample and does not limit repetition", option(name))
     if options.samples > options.beam:
         allowed = f"1 to {options.beam}"
         yield Problem("more continuations than beams", "--samples", str(options.samples), allowed)

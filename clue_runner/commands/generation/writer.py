@@ -63,7 +63,7 @@ class Writer:
         if total > limit:
             room = limit - len(ids)
             raise UsageError(
-                "prompt and continuation are longer than the model's positions",
+                "prompt and continuation together exceed the model's positions",
                 where="--max-length",
                 received=f"{len(ids)} + {options.max_length} tokens",
                 allowed=f"{limit} in all",

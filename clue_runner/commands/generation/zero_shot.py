@@ -1,11 +1,11 @@
-"""``clue evaluate --zero-shot``: a decoder chooses the answer with which a text surprises it least.
+"""``clue evaluate --zero-shot``: a decoder chooses the answer with the lowest perplexity.
 
-In: a task, a decoder, how many worked examples stand before each record. Out: the task's scores.
+In: a task, a decoder, how many worked examples precede each record. Out: the task's scores.
 Knows nothing about argv or how a decoder is computed.
 
-Each possible answer is put behind the record's texts; the one whose own tokens have the highest mean
-log-probability is taken (the lowest perplexity). Nothing is trained. Labels are told by their descriptions,
-or by their names where the card describes none.
+Each possible answer is appended to the record's texts; the one whose tokens have the highest mean
+log-probability (the lowest perplexity) wins. Nothing is trained. Labels are given by their descriptions,
+or by their names where the card has no descriptions.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from clue_runner.engines.devices import Backend
 from clue_runner.errors import UsageError
 
 ANSWER, BREAK = "答案：", "\n"
-LENGTH_STEP = 32  # rows are padded to a multiple of it, so that few lengths are compiled
+LENGTH_STEP = 32  # rows are padded to a multiple of this, so that few lengths are compiled
 TOKENS_AT_ONCE = 4096
 
 
@@ -48,7 +48,7 @@ class ZeroShotRequest:
 
 @dataclass(frozen=True)
 class Question:
-    """A record as a decoder reads it: the text before the answer, and each answer with its words."""
+    """A record as a decoder reads it: the text before the answer, and each answer with its wording."""
 
     text: str
     answers: Sequence[tuple[Any, str]]
@@ -87,7 +87,7 @@ def question_of(card: Card, record: Any) -> Question:
     """Return a record's text and its possible answers.
 
     Raises:
-        UsageError: its kind of task has no list of answers.
+        UsageError: this kind of task has no list of answers.
     """
     match record:
         case TextRecord() if card.labels:
@@ -99,12 +99,12 @@ def question_of(card: Card, record: Any) -> Question:
     raise UsageError(
         f"{card.name} has no list of answers to choose from",
         where="--zero-shot",
-        next_step="take a task with labels or choices, such as tnews or c3",
+        next_step="use a task with labels or choices, such as tnews or c3",
     )
 
 
 def _worked(card: Card, record: Any) -> str:
-    """Return a record with its right answer, as it stands before the question."""
+    """Return a record with its right answer, as it precedes the question."""
     question = question_of(card, record)
     gold = record.label if isinstance(record, TextRecord) else record.answer
     words = next((words for name, words in question.answers if name == gold), "")
@@ -112,7 +112,7 @@ def _worked(card: Card, record: Any) -> str:
 
 
 class Scorer:
-    """Mean log-probabilities of answers behind a text."""
+    """Mean log-probabilities of answers that follow a text."""
 
     def __init__(self, loaded: Loaded) -> None:
         from clue_runner.models.decoding.network import log_probabilities
@@ -121,11 +121,11 @@ class Scorer:
         self._score = compiled(loaded.backend, loaded.backbone, partial(log_probabilities, loaded.backbone))
 
     def best(self, text: str, answers: Sequence[str]) -> int:
-        """Return the place of the answer with the highest mean log-probability; of equals the first."""
+        """Return the index of the answer with the highest mean log-probability; the first among equals."""
         return int(np.argmax(self.scores(text, answers)))
 
     def scores(self, text: str, answers: Sequence[str]) -> list[float]:
-        """Return each answer's mean log-probability; the beginning of a text that is too long is left out."""
+        """Return each answer's mean log-probability; a text that is too long loses its beginning."""
         before = self.loaded.ids(text)
         rows = [self.loaded.ids(answer)[: self.loaded.limit // 2] for answer in answers]
         room = self.loaded.limit - max(map(len, rows))
@@ -152,7 +152,7 @@ class Scorer:
 
 
 def _groups(rows: Sequence[Sequence[int]], before: int) -> Iterator[Sequence[Sequence[int]]]:
-    """Yield answers so few at a time that their batch stays small."""
+    """Yield groups of answers that make small batches."""
     count = max(1, TOKENS_AT_ONCE // (before + max(map(len, rows))))
     for start in range(0, len(rows), count):
         yield rows[start : start + count]

@@ -1,1 +1,1 @@
-"""Files that are in no task's layout: what they are, what they hold, and how they become records."""
+"""Files in other layouts than a task's: what they are, what they hold, and how they become records."""

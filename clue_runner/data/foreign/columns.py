@@ -1,4 +1,4 @@
-"""Which columns hold the text, or the two texts, and which the label: by name, else by what they hold.
+"""Which columns hold the text, or the two texts, and which the label: by name, else by content.
 
 In: a ``Grid`` and what the user named. Out: column numbers, and examples. Knows nothing about files.
 """
@@ -12,7 +12,7 @@ from clue_runner.data.foreign.grid import CLASS_SHARE, IDS, LABELS, TEXT_PAIRS, 
 from clue_runner.errors import DataError, Problem, UsageError, suggest
 
 MOST_LABELS = 1_000
-BARE_ROWS = 10  # rows without text or label that are left out; above, also under the share
+BARE_ROWS = 10  # rows without text or label that may be left out; above, limited by the fraction too
 BARE_SHARE = 0.01
 
 
@@ -36,23 +36,23 @@ class Example:
 def choose_columns(
     grid: Grid, path: str, *, texts: Sequence[str] = (), label: str | None = None, labelled: bool = True
 ) -> Columns:
-    """Return which columns hold what.
+    """Return the columns of texts and label.
 
     Args:
         grid: the file.
-        path: what messages call it.
+        path: its name in messages.
         texts: names of text columns that the user gave.
         label: name of the label column that the user gave.
         labelled: whether there must be a label column.
 
     Raises:
-        UsageError: no column of a name given.
-        DataError: it cannot be told; the message says which options tell it.
+        UsageError: no column has a given name.
+        DataError: the columns cannot be determined; the message names the options to set them.
     """
     label_place = _named(grid, label, "--label", path) if label is not None else _find_label(grid)
     if label_place is None and labelled:
         raise DataError(
-            "which column is the label cannot be told",
+            "the column of the labels cannot be determined",
             where=path,
             received=_listed(grid),
             next_step="name it: --label COLUMN",
@@ -63,13 +63,13 @@ def choose_columns(
         places = _find_texts(grid, label_place)
     if not 1 <= len(places) <= 2:
         raise DataError(
-            "which column is the text cannot be told",
+            "the column of the texts cannot be determined",
             where=path,
             received=_listed(grid),
             next_step="name it: --text COLUMN, twice for pairs of texts",
         )
     if label_place in places or len(set(places)) < len(places):
-        raise UsageError("one column cannot be two things", where=path, received=_listed(grid))
+        raise UsageError("a column is named twice", where=path, received=_listed(grid))
     return Columns(places, label_place)
 
 
@@ -97,19 +97,25 @@ def examples_of(grid: Grid, columns: Columns, path: str) -> tuple[list[Example],
         else:
             examples.append(Example(tuple(str(text) for text in texts), as_label(label), line))
     if wrong:
-        raise DataError(f"{len(wrong):,} rows of {path} hold what is no text or label", problems=wrong)
+        raise DataError(
+            f"{len(wrong):,} of {len(grid.rows):,} rows hold neither text nor label",
+            where=path,
+            problems=wrong,
+            next_step="write one record a line, its text and its one label as strings; "
+            "or name other columns with --text and --label",
+        )
     if not examples or len(bare) > max(BARE_ROWS, BARE_SHARE * len(grid.rows)):
         raise DataError(
             f"{len(bare):,} of {len(grid.rows):,} rows have no text or no label",
             where=path,
             problems=bare,
-            next_step="name other columns with --text and --label, or fill the rows in",
+            next_step="name other columns with --text and --label, or complete the rows",
         )
     return examples, bare
 
 
 def as_label(value: object) -> str:
-    """Return a label as cards spell it: JSON's 1 and true are "1" and "true", spaces around are dropped."""
+    """Return a label as cards spell it: JSON's 1 and true are "1" and "true", outer spaces are dropped."""
     if value is None:
         return ""
     return str(value).lower() if isinstance(value, bool) else str(value).strip()
@@ -134,7 +140,7 @@ def _named(grid: Grid, name: str, option: str, path: str) -> int:
 
 
 def _find_label(grid: Grid) -> int | None:
-    """Return the label column: the first of a usual name, else the only one that holds classes."""
+    """Return the label column: the first with a usual name, else the only one that holds classes."""
     by_name = _by_name(grid, LABELS)
     if by_name is not None:
         return by_name
@@ -143,7 +149,7 @@ def _find_label(grid: Grid) -> int | None:
 
 
 def _find_texts(grid: Grid, label: int | None) -> tuple[int, ...]:
-    """Return the text columns: a usual pair, a usual name, else whatever is left and reads like text."""
+    """Return the text columns: a usual pair, a usual name, else the remaining ones that read like text."""
     lower = [name.lower() for name in grid.columns]
     for pair in TEXT_PAIRS:
         if set(pair) <= set(lower):
@@ -159,13 +165,13 @@ def _find_texts(grid: Grid, label: int | None) -> tuple[int, ...]:
 
 
 def _by_name(grid: Grid, names: Sequence[str]) -> int | None:
-    """Return the column with the first of the names that one has."""
+    """Return the column with the first of the names that exists."""
     lower = [name.lower() for name in grid.columns]
     return next((lower.index(name) for name in names if name in lower), None)
 
 
 def _holds_classes(grid: Grid, place: int) -> bool:
-    """Return whether few values stand in many rows."""
+    """Return whether many rows share few values."""
     values = [as_label(value) for value in grid.column(place) if isinstance(value, str | int)]
     distinct = len(set(values))
     return 1 < distinct <= min(CLASS_SHARE * len(grid.rows), MOST_LABELS)

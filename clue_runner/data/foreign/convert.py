@@ -1,6 +1,6 @@
-"""Files in a foreign layout to the files of a card's splits, in memory.
+"""Converts files in a foreign layout into the files of a card's splits, in memory.
 
-In: a card and paths. Out: file name -> bytes, proved by the card's own reader. Knows nothing about argv.
+In: a card and paths. Out: file name -> bytes, verified by the card's own reader. Knows nothing about argv.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ CONVERTERS: Mapping[Layout, Converter] = {
 
 @dataclass
 class ConvertedData:
-    """The files of the splits, the records of each, and what a user should be told."""
+    """The files of the splits, the records of each, and notes for the user."""
 
     files: dict[str, bytes] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
@@ -48,20 +48,20 @@ def convert_data(card: Card, source: Path, *, seed: int, dev_share: float) -> Co
 
     Args:
         card: the task.
-        source: one file, whose name may say which split it is (``dev.csv``), else it is divided into train
+        source: one file, whose name may tell its split (``dev.csv``), else it is split into train
             and dev; or a folder with a file for each split.
-        seed: of the division.
-        dev_share: part of a divided file that becomes dev.
+        seed: that of the split.
+        dev_share: fraction of a single file that becomes dev.
 
     Raises:
-        UsageError: the task's layout has no conversion, or a share outside 0 to 1.
-        DataError: files that cannot be read or are in no layout that is known, or records that are wrong.
+        UsageError: the task's layout has no conversion, or a fraction outside 0 to 1.
+        DataError: files that cannot be read or are in no known layout, or invalid records.
     """
     if card.layout not in CONVERTERS:
         allowed = ", ".join(name for name in LAYOUTS if name in CONVERTERS)
-        raise UsageError(f"nothing converts to the layout {card.layout}", where=card.name, allowed=allowed)
+        raise UsageError(f"no conversion to the layout {card.layout}", where=card.name, allowed=allowed)
     if not 0 < dev_share < 1:
-        raise UsageError("the dev share must lie between 0 and 1", received=str(dev_share))
+        raise UsageError("--dev-share must lie between 0 and 1", received=str(dev_share))
     data = ConvertedData()
     splits = _read(card, source, data, seed, dev_share)
     for split, records in splits.items():
@@ -111,7 +111,7 @@ def _convert(card: Card, path: Path, *, labelled: bool) -> ConvertedFile:
     seen, layout = recognise(raw), LAYOUTS[card.layout]
     if seen is not None and seen.shape in layout.own and not seen.form and card.layout != "lines":
         raise UsageError(
-            f"this is {layout.text} already",
+            f"this is already {layout.text}",
             where=str(path),
             next_step=(
                 f"use it as it is: clue train --data {path.parent}, "
@@ -121,7 +121,7 @@ def _convert(card: Card, path: Path, *, labelled: bool) -> ConvertedFile:
     if seen is not None and seen.shape not in layout.converted:
         known = sorted(layout.converted)
         raise DataError(
-            f"{seen.text}{seen.form} is not converted to {layout.text}",
+            f"{seen.text}{seen.form} cannot be converted to {layout.text}",
             where=str(path),
             allowed=", ".join(known),
         )
@@ -136,7 +136,7 @@ def _divided(
     numbers = divide(groups, labels, {"train": 1 - dev_share, "dev": dev_share}, seed)
     if not all(numbers.values()):
         raise DataError(
-            "too few records to divide into train and dev", where=str(path), received=str(len(records))
+            "too few records to split into train and dev", where=str(path), received=str(len(records))
         )
     return {split: [records[number] for number in chosen] for split, chosen in numbers.items()}
 

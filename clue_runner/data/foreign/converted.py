@@ -1,4 +1,4 @@
-"""What every conversion gives: records ready to be written, and what was noticed on the way.
+"""The result of a conversion: records ready to be written, and remarks.
 
 In: nothing. Out: plain data. Knows nothing about layouts.
 """
@@ -17,9 +17,9 @@ class ConvertedRecord:
     """One record.
 
     Args:
-        value: as the task's layout has it, a JSON object.
-        group: records with equal ones stay in one split when a file is divided.
-        label: what a division keeps the share of; empty where the task has no classes.
+        value: a JSON object in the task's layout.
+        group: records with equal groups stay in one split when a file is split.
+        label: for stratified splits; empty where the task has no classes.
     """
 
     value: dict[str, Any]
@@ -29,7 +29,7 @@ class ConvertedRecord:
 
 @dataclass
 class ConvertedFile:
-    """The records of one file, what is wrong with others, and remarks for the user."""
+    """The records of one file, the problems of others, and remarks for the user."""
 
     records: list[ConvertedRecord] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
@@ -39,14 +39,14 @@ class ConvertedFile:
         """Return the records.
 
         Raises:
-            DataError: something is wrong, or there is no record.
+            DataError: there are problems, or no records.
         """
         if self.problems:
             count = len(self.problems)
             raise DataError(
                 f"{count:,} bad record{'' if count == 1 else 's'} in {path}",
                 problems=self.problems,
-                next_step="correct the places named; nothing was written",
+                next_step="correct the places above; nothing was written",
             )
         if not self.records:
             raise DataError("no records in the file", where=path)

@@ -1,6 +1,6 @@
-"""Bytes of a text file to text, its encoding found out: UTF-8 with and without a mark, UTF-16, GB18030.
+"""Decodes a text file and detects its encoding: UTF-8 with or without a byte order mark, UTF-16, GB18030.
 
-In: bytes. Out: the text and the name of its encoding. Knows nothing about what the text holds.
+In: bytes. Out: the text and the name of its encoding. Knows nothing about the content.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le", "UTF-16"),
     (codecs.BOM_UTF16_BE, "utf-16-be", "UTF-16"),
 )
-# The 3,755 characters of GB2312's first level make up nearly all of modern Chinese. Other encodings that
+# The 3,755 characters of GB2312's level 1 make up nearly all of modern Chinese. Other encodings that
 # happen to decode as GB18030 (Big5, Shift-JIS, Latin-1) give rare characters.
 COMMON_SHARE = 0.6
 SAMPLE_BYTES = 1 << 20
@@ -23,7 +23,7 @@ SAMPLE_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Decoded:
-    """A text, and what a message calls its encoding."""
+    """A text, and the name of its encoding for messages."""
 
     text: str
     encoding: str
@@ -33,7 +33,7 @@ def decode(raw: bytes, path: str) -> Decoded:
     """Return the text of a file, a byte order mark dropped.
 
     Raises:
-        DataError: zero bytes, bytes that fit no encoding, or text that only looks decoded.
+        DataError: zero bytes, bytes that fit no encoding, or text that was decoded by accident.
     """
     for mark, codec, name in MARKS:
         if raw.startswith(mark):
@@ -41,7 +41,9 @@ def decode(raw: bytes, path: str) -> Decoded:
     if b"\x00" in raw:
         line = raw.count(b"\n", 0, raw.index(b"\x00")) + 1
         raise DataError(
-            "not a text file: it holds zero bytes", where=f"{path}:{line}", next_step="save it as UTF-8 text"
+            "not a text file: it has zero bytes",
+            where=f"{path}:{line}",
+            next_step="save it as UTF-8 text",
         )
     try:
         return Decoded(raw.decode("utf-8"), "UTF-8")
@@ -58,7 +60,7 @@ def decode(raw: bytes, path: str) -> Decoded:
 
 
 def looks_like_gb18030(raw: bytes) -> bool:
-    """Return whether the bytes decode as GB18030 and mostly to the characters of everyday Chinese."""
+    """Return whether the bytes decode as GB18030 and mostly to common Chinese characters."""
     try:
         text = raw.decode("gb18030")
     except UnicodeDecodeError:
@@ -69,7 +71,7 @@ def looks_like_gb18030(raw: bytes) -> bool:
 
 
 def _is_common(char: str) -> bool:
-    """Return whether a character stands in GB2312's signs or first level."""
+    """Return whether a character is in GB2312's symbols or level 1."""
     try:
         raw = char.encode("gb2312")
     except UnicodeEncodeError:
@@ -78,13 +80,13 @@ def _is_common(char: str) -> bool:
 
 
 def _strict(raw: bytes, codec: str, name: str, path: str) -> str:
-    """Return the text, or the line at which the bytes are not what the file's beginning says."""
+    """Return the text, or raise with the line where the bytes contradict the file's beginning."""
     try:
         return raw.decode(codec)
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise DataError(
-            f"not {name}, though it begins so" if name != "GB18030" else "not GB18030",
+            f"not {name}, although it begins like it" if name != "GB18030" else "not GB18030",
             where=f"{path}:{line}",
             next_step="save the file as UTF-8",
         ) from None

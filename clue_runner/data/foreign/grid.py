@@ -5,7 +5,7 @@ In: bytes. Out: a ``Grid``. Knows nothing about which column is the text or the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from clue_runner.data.foreign.objects import parse_objects
@@ -38,7 +38,7 @@ IDS = ("id", "idx", "index", "no", "guid", "qid", "编号", "序号", "unnamed: 
 KNOWN = {*TEXTS, *LABELS, *IDS, *(name for pair in TEXT_PAIRS for name in pair)} - {""}
 LONGEST_HEADING = 40
 MOST_COLUMNS = 1_000
-CLASS_SHARE = 0.5  # a column of classes has at most this many different values a row
+CLASS_SHARE = 0.5  # a column of classes has at most this many distinct values per row
 
 GridRow = tuple[int, tuple[object, ...]]
 
@@ -50,9 +50,9 @@ class Grid:
     Attributes:
         columns: their names; ``column 1`` and so on where the file has no header.
         rows: (line, or number in a JSON list; cells), None where an object lacks the key.
-        described: what the file is, for a message.
-        has_header: whether the names are the file's own.
-        left_out: rows that do not fit.
+        described: the file's format, for messages.
+        has_header: whether the names come from the file.
+        left_out: rows of the wrong shape.
     """
 
     columns: tuple[str, ...]
@@ -66,17 +66,27 @@ class Grid:
         return [cells[place] for _, cells in self.rows]
 
 
-def read_grid(raw: bytes, path: str, *, delimiter: str | None = None, header: bool | None = None) -> Grid:
+def read_grid(
+    raw: bytes,
+    path: str,
+    *,
+    delimiter: str | None = None,
+    header: bool | None = None,
+    known: Collection[str] = (),
+    single: bool = False,
+) -> Grid:
     """Return the examples of a table, a JSON list or JSON lines.
 
     Args:
         raw: the file's bytes.
-        path: what messages call it.
-        delimiter: of a table; None: it is found out.
-        header: whether a table's first row names its columns; None: it is found out.
+        path: its name in messages.
+        delimiter: that of a table; None: it is detected.
+        header: whether a table's first row names its columns; None: it is detected.
+        known: names of columns in the files that came before, beside the usual ones.
+        single: whether one column is enough.
 
     Raises:
-        DataError: no text, no table and no JSON, with what it is instead; an empty file.
+        DataError: neither text nor table nor JSON, with what it is instead; an empty file.
     """
     refuse_no_data(raw, path)
     if raw.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in {b"{", b"["} and delimiter is None:
@@ -87,19 +97,20 @@ def read_grid(raw: bytes, path: str, *, delimiter: str | None = None, header: bo
         if not rows or not names:
             raise DataError("no records in the file", where=path)
         return Grid(names, rows, f"{objects.shape}, {objects.encoding}", has_header=True)
-    table = parse_table(raw, path, delimiter=delimiter)
+    table = parse_table(raw, path, delimiter=delimiter, single=single)
     _refuse_width(table.width, path)
-    named = has_header([cells for _, cells in table.rows]) if header is None else header
-    described = f"a table with {DELIMITERS.get(table.delimiter, repr(table.delimiter))}, {table.encoding}"
+    named = has_header([cells for _, cells in table.rows], known) if header is None else header
+    between = DELIMITERS.get(table.delimiter, repr(table.delimiter))
+    described = f"{'one column' if table.width == 1 else f'a table with {between}'}, {table.encoding}"
     body = table.rows[1:] if named else table.rows
     if not body:
-        raise DataError("a table with a header and no rows", where=path)
+        raise DataError("the table has a header but no rows", where=path)
     names = _headings(table.rows[0][1], path) if named else _numbered(table.width)
     return Grid(names, body, described, named, table.left_out)
 
 
 def _refuse_width(columns: int, path: str) -> None:
-    """Raise for more columns than any table of examples has: what follows looks at each of them."""
+    """Refuse more columns than any table of examples has: the following steps look at each of them."""
     if columns > MOST_COLUMNS:
         raise DataError(
             "too many columns for a table of examples",
@@ -109,9 +120,18 @@ def _refuse_width(columns: int, path: str) -> None:
         )
 
 
-def has_header(rows: Sequence[Sequence[str]]) -> bool:
-    """Return whether the first row names the columns: by usual names, or by a value that no class has."""
+def has_header(rows: Sequence[Sequence[str]], known: Collection[str] = ()) -> bool:
+    """Return whether the first row names the columns: by usual names, or by a value that no class has.
+
+    Args:
+        rows: of the table, the first included.
+        known: names that are usual here.
+    """
     first, others = [cell.strip() for cell in rows[0]], rows[1:]
+    if any(cell in known for cell in first):
+        return True
+    if any(cell and cell.lower() in KNOWN and first.count(cell) > 1 for cell in first):
+        return True  # whoever asks for the names is told that two are the same
     if not all(first) or len(set(first)) < len(first) or max(map(len, first)) > LONGEST_HEADING:
         return any(cell.lower() in LABELS for cell in first)
     if any(cell.lower() in KNOWN for cell in first):
@@ -129,7 +149,7 @@ def _headings(cells: Sequence[str], path: str) -> tuple[str, ...]:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise DataError(
-            f"two columns are called {twice!r}", where=path, next_step="give every column a name of its own"
+            f"two columns are called {twice!r}", where=path, next_step="give every column a different name"
         )
     return names
 

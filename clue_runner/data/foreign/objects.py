@@ -1,6 +1,6 @@
-"""JSON of whatever outer shape as records: a list, lines, or an object that holds the list.
+"""JSON of any outer shape as records: a list, lines, or an object that holds the list.
 
-In: bytes. Out: (line, object) pairs and what the shape is called. Knows nothing about what the keys mean.
+In: bytes. Out: (line, object) pairs and the name of the shape. Knows nothing about the meaning of keys.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ WRAPPERS = ("data", "records", "rows", "examples", "items")
 
 @dataclass(frozen=True)
 class Objects:
-    """Records as JSON objects; they are numbered by line, in a list by place from 1."""
+    """Records as JSON objects; numbered by line, in a list by position from 1."""
 
     rows: tuple[JsonLine, ...]
     shape: str
@@ -47,7 +47,7 @@ def parse_objects(raw: bytes, path: str) -> Objects:
             "no list of records in the JSON file",
             where=path,
             received=_shown(document.value),
-            allowed="a list of objects, or one object a line",
+            allowed="a list of objects, or one object per line",
         )
     wrong = next((number for number, row in enumerate(value) if not isinstance(row, dict)), None)
     if wrong is not None:
@@ -66,7 +66,7 @@ def _wrapped(value: Any) -> list[Any] | None:
 
 
 def _shown(value: Any) -> str:
-    """Return a JSON value as a message shows it."""
+    """Return a JSON value for a message."""
     if isinstance(value, dict):
         return f"one object with the keys {', '.join(map(str, value))}"[:200]
     return f"{value!r:.60}"

@@ -1,4 +1,4 @@
-"""Question files to train, dev and test: split by a seeded order, mixed, written in the list layout.
+"""Turns question files into train, dev and test: split in a seeded order, mixed, written in the list layout.
 
 In: files in either layout of ``readers_passages``. Out: files of one folder, or the same in memory.
 Knows nothing about tokens or models.
@@ -31,17 +31,17 @@ FILES = {"train": "train.json", "dev": "dev.json", "test": "test.json"}
 
 @dataclass(frozen=True)
 class Converted:
-    """Records by split, and what was found in each file read."""
+    """Records by split, and the findings in each file read."""
 
     splits: Mapping[str, tuple[PassagesRecord, ...]]
     read: Mapping[str, Questions]
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Return split -> figures, as ``clue data convert`` shows them."""
+        """Return split -> counts, as ``clue data convert`` shows them."""
         return {split: figures(records) for split, records in self.splits.items()}
 
     def notes(self) -> list[str]:
-        """Return what was left out and noticed in each file read, counted."""
+        """Return the counts of what was left out or noticed in each file read."""
         return [
             f"{file}: {count:,} {what}"
             for file, questions in self.read.items()
@@ -50,10 +50,10 @@ class Converted:
 
 
 def open_questions(path: Path) -> DataSource:
-    """Return one file of questions, split 4 to 1 by the order of seed 42, as train and dev.
+    """Return one file of questions as train and dev, split 4 to 1 in the order of seed 42.
 
     Raises:
-        DataError: it cannot be read, or holds wrong records (file:line of the file itself).
+        DataError: it cannot be read, or holds invalid records (with file:line).
     """
     converted = convert(path)
     files = {FILES[split]: to_bytes(records) for split, records in converted.splits.items()}
@@ -71,18 +71,18 @@ def convert(
     """Return the questions of a file or of WebQA's folder as splits.
 
     Args:
-        path: one file, split by a seeded order; or a folder with WebQA's own files, each its own split.
-        seed: of the order.
-        dev_share: part of the questions that becomes dev.
-        mix: another file whose questions are all trained on.
-        times: how often an epoch asks the questions of ``path`` where ``mix`` is given.
+        path: one file, split in a seeded order; or a folder with WebQA's own files, one per split.
+        seed: that of the order.
+        dev_share: fraction of the questions that becomes dev.
+        mix: another file, all of whose questions are trained on.
+        times: how often an epoch repeats the questions of ``path`` if ``mix`` is given.
 
     Raises:
-        UsageError: a share outside 0 to 1.
+        UsageError: a fraction outside 0 to 1.
         DataError: missing or broken files.
     """
     if not 0 < dev_share < 1:
-        raise UsageError("the dev share must lie between 0 and 1", received=str(dev_share))
+        raise UsageError("--dev-share must lie between 0 and 1", received=str(dev_share))
     read: dict[str, Questions] = {}
     if path.is_dir():
         splits = _official(path, read)
@@ -99,7 +99,7 @@ def convert(
 def split_by_order(
     items: Sequence[PassagesRecord], seed: int, dev_share: float
 ) -> dict[str, tuple[PassagesRecord, ...]]:
-    """Return train and dev; both keep the file's order, the seed decides who goes where.
+    """Return train and dev; both keep the file's order, the seed decides which question goes where.
 
     Raises:
         DataError: fewer than two questions.
@@ -108,7 +108,7 @@ def split_by_order(
         raise DataError(
             "too few questions to split into train and dev", received=str(len(items)), allowed="2 or more"
         )
-    import numpy as np  # here: a list of tasks needs none
+    import numpy as np  # imported here: listing tasks does not need it
 
     draws = np.random.Philox(np.random.SeedSequence([seed, 0x73706C6974])).random_raw(len(items))
     order = np.argsort(draws, kind="stable")
@@ -128,13 +128,13 @@ def contents(converted: Converted) -> dict[str, bytes]:
 
 
 def to_bytes(records: Sequence[PassagesRecord], *, labelled: bool = True) -> bytes:
-    """Return records in the list layout, one a line."""
+    """Return records in the list layout, one per line."""
     lines = [json.dumps(_listed(record, labelled=labelled), ensure_ascii=False) for record in records]
     return ("[\n" + ",\n".join(lines) + "\n]\n").encode()
 
 
 def figures(records: Sequence[PassagesRecord]) -> dict[str, int]:
-    """Return how many questions, passages and passages with the answer there are."""
+    """Return the numbers of questions, passages and passages with the answer."""
     passages = [passage for record in records for passage in record.passages]
     return {
         "questions": len(records),
@@ -145,7 +145,7 @@ def figures(records: Sequence[PassagesRecord]) -> dict[str, int]:
 
 
 def _listed(record: PassagesRecord, *, labelled: bool) -> dict[str, Any]:
-    """Return one record of the list layout; references that no passage holds stand beside them."""
+    """Return one record of the list layout; references that no passage holds are kept beside them."""
     passages = [
         {"passage": passage.text, "answer": passage.answers[0] if labelled and passage.answers else ""}
         for passage in record.passages
@@ -159,7 +159,7 @@ def _listed(record: PassagesRecord, *, labelled: bool) -> dict[str, Any]:
 
 
 def _official(folder: Path, read: dict[str, Questions]) -> dict[str, tuple[PassagesRecord, ...]]:
-    """Return the splits that lie in WebQA's folder under its own names, zipped or not."""
+    """Return the splits in WebQA's folder under their original names, gzipped or not."""
     splits: dict[str, tuple[PassagesRecord, ...]] = {}
     for split, names in OFFICIAL.items():
         for name in (file for base in names for file in (base, f"{base}.gz")):
@@ -179,7 +179,7 @@ def _official(folder: Path, read: dict[str, Questions]) -> dict[str, tuple[Passa
 def _renamed(
     items: Sequence[PassagesRecord], others: Sequence[PassagesRecord], file: str
 ) -> list[PassagesRecord]:
-    """Return the records with ids that no other has."""
+    """Return the records with unique ids."""
     taken = {str(record.id) for record in others}
     return [
         replace(record, id=f"{file}#{record.id}") if str(record.id) in taken else record for record in items

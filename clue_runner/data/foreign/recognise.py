@@ -1,6 +1,6 @@
-"""What a file is that was given as data and is not in the wanted layout.
+"""Recognises a file that was given as data but is not in the expected layout.
 
-In: bytes. Out: a name for what they are, or None. Knows nothing about cards; reads no more than it needs.
+In: bytes. Out: the name of their format, or None. Knows nothing about cards; reads no more than it needs.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from clue_runner.data.foreign.tables import DELIMITERS, find_delimiter
 from clue_runner.errors import DataError
 
 Shape = Literal[
-    "no data",  # says itself what to do
+    "no data",  # comes with its own next step
     "table",
     "json list",
     "json lines",
@@ -32,11 +32,11 @@ Shape = Literal[
     "questions",
     "webqa",
 ]
-HEAD = 64 * 1024  # bytes from which the kind of a text file is told
+HEAD = 64 * 1024  # bytes from which the kind of a text file is recognised
 LFS = b"version https://git-lfs.github.com/spec/"
 PAGE = re.compile(rb"\s*(<!doctype html|<html|<head|<\?xml|<error|<body)", re.IGNORECASE)
 MAGIC = (
-    (b"PK\x03\x04", "a zip", "unpack it; an official one is used as it is: clue train --data FILE"),
+    (b"PK\x03\x04", "a zip", "unpack it; an official zip can be used directly: clue train --data FILE"),
     (b"\x1f\x8b", "a gzip file", "unpack it: gunzip"),
     (b"BZh", "a bzip2 file", "unpack it: bunzip2"),
     (b"\xfd7zXZ\x00", "an xz file", "unpack it: unxz"),
@@ -47,7 +47,7 @@ MAGIC = (
     (b"\xd0\xcf\x11\xe0", "an old Excel or Word file", "save it as CSV UTF-8"),
     (b"\x89HDF", "an HDF5 file", "export it as CSV or JSON lines"),
     (b"SQLite format 3", "an SQLite database", "export the table as CSV"),
-    (b"%PDF", "a PDF", "take the data itself"),
+    (b"%PDF", "a PDF", "provide the data itself"),
     (b"\x80\x04", "a pickle, which is never opened", "export it as CSV or JSON lines"),
     (b"\x93NUMPY", "a NumPy array", "export it as CSV or JSON lines"),
 )
@@ -57,7 +57,7 @@ TAG = re.compile(r"\S+[ \t]+(?:[BIESM]-\S+|O)")
 
 @dataclass(frozen=True)
 class ReadLayout:
-    """A layout that tasks read: in words, the shapes that are it, those that ``convert`` makes into it."""
+    """A layout that tasks read: its description, its shapes, the shapes that ``convert`` turns into it."""
 
     text: str
     own: frozenset[Shape]
@@ -82,19 +82,19 @@ LAYOUTS: Mapping[str, ReadLayout] = {
 
 @dataclass(frozen=True)
 class Recognised:
-    """What a file is: a word for programs, words for people, and what to do where it is no data at all."""
+    """A recognised file: its shape for programs, a description for people, a next step if it is not data."""
 
     shape: Shape
     text: str
     next_step: str | None = None
-    form: str = ""  # " in GB18030", " in a JSON list": what keeps even the own layout from being read
+    form: str = ""  # " in GB18030", " in a JSON list": the reason why even the right layout cannot be read
 
 
 def refuse_no_data(raw: bytes, path: str) -> None:
-    """Raise where the bytes are no data at all: a pointer, a page, an archive, an office file, nothing.
+    """Refuse bytes that are not data: a pointer, a web page, an archive, an office file, nothing.
 
     Raises:
-        DataError: named as what it is, with what to do.
+        DataError: it names the format and the next step.
     """
     seen = recognise_bytes(raw)
     if seen is not None:
@@ -102,20 +102,20 @@ def refuse_no_data(raw: bytes, path: str) -> None:
 
 
 def recognise_bytes(raw: bytes) -> Recognised | None:
-    """Return what is no text with records, told from its first bytes; None where it may be one."""
+    """Return the format of a file that is not text with records, by its first bytes; None if it may be."""
     if not raw.strip():
         return Recognised("no data", "an empty file", "get the file again")
     if raw.startswith(LFS):
         return Recognised(
             "no data",
-            "a git-lfs pointer, which stands for a file that was not fetched",
-            "git lfs pull, or download the file itself",
+            "a git-lfs pointer, the placeholder of a file that was not fetched",
+            "run git lfs pull, or download the file itself",
         )
     if PAGE.match(raw[:HEAD]):
         return Recognised(
             "no data",
             "a web page, as a server sends instead of a file",
-            "open the address in a browser and save the file itself",
+            "open the URL in a browser and save the file itself",
         )
     if raw.startswith(b"PK") and any(mark in raw[:HEAD] for mark in OFFICE):
         return Recognised("no data", "a spreadsheet or office file", "save it as CSV UTF-8 in the program")
@@ -126,7 +126,7 @@ def recognise_bytes(raw: bytes) -> Recognised | None:
 
 
 def recognise(raw: bytes) -> Recognised | None:
-    """Return what the file is, or None where it is nothing that has a name here."""
+    """Return the file's format, or None if it is unknown."""
     seen = recognise_bytes(raw)
     if seen is not None:
         return seen
@@ -142,10 +142,10 @@ def recognise(raw: bytes) -> Recognised | None:
 
 
 def _recognise_rows(text: str) -> Recognised | None:
-    """Return what text that is no JSON is: characters with tags, or a table."""
+    """Return the format of text that is not JSON: characters with tags, or a table."""
     lines = [line.rstrip("\r") for line in text.split("\n")[:200] if line.strip()]
     if sum(bool(TAG.fullmatch(line)) for line in lines) > 0.8 * len(lines):
-        return Recognised("tagged", "characters with their tags, one a line (BIO, CoNLL)")
+        return Recognised("tagged", "characters with their tags, one per line (BIO, CoNLL)")
     delimiter = find_delimiter(text)
     if delimiter is None:
         return None
@@ -155,7 +155,7 @@ def _recognise_rows(text: str) -> Recognised | None:
 
 
 def _recognise_json(text: str) -> Recognised | None:
-    """Return what JSON text is: one value, or a value a line."""
+    """Return the format of JSON text: one value, or one value per line."""
     try:
         value, end = json.JSONDecoder().raw_decode(text)
     except (ValueError, RecursionError):
@@ -163,12 +163,12 @@ def _recognise_json(text: str) -> Recognised | None:
     if isinstance(value, dict) and text[end:].strip():
         return recognise_record(value, "JSON lines")
     seen = _recognise_value(value)
-    # One object alone may be a file of one line, or a whole file of some other kind.
+    # A single object may be a file of one line, or a complete file of some other kind.
     return None if isinstance(value, dict) and seen is not None and seen.shape == "json lines" else seen
 
 
 def recognise_record(record: dict[str, Any], outer: str = "JSON lines") -> Recognised:
-    """Return whose layout a record has; ``outer`` is what stands around it."""
+    """Return the layout of a record; ``outer`` is what encloses it."""
     keys = record.keys()
     if {"groundTruth", "candidates", "content"} <= keys:
         return Recognised("original chid", "ChID's original layout (groundTruth, candidates of every blank)")
@@ -177,7 +177,7 @@ def recognise_record(record: dict[str, Any], outer: str = "JSON lines") -> Recog
     if {"context_text", "qas"} <= keys or {"context_id", "qas"} <= keys:
         return Recognised("cmrc", "CMRC2018's first layout (context_text, query_text)")
     if {"context", "question", "answers"} <= keys:
-        return Recognised("flat squad", "SQuAD's records one by one (context, question, answers)")
+        return Recognised("flat squad", "single SQuAD records (context, question, answers)")
     if {"question", "passages"} <= keys:
         return Recognised("questions", "questions with passages, the layout of webqa and sogouqa")
     label = record.get("label", record.get("labels", record.get("entities")))
@@ -191,7 +191,7 @@ def recognise_record(record: dict[str, Any], outer: str = "JSON lines") -> Recog
 
 
 def _recognise_value(value: Any) -> Recognised | None:
-    """Return what a whole JSON value is."""
+    """Return the layout of a complete JSON value."""
     if isinstance(value, list) and value and isinstance(value[0], dict):
         seen = recognise_record(value[0], "a JSON list")
         return replace(seen, form=" in a JSON list") if seen.shape in {"chid", "cluener"} else seen
@@ -204,7 +204,7 @@ def _recognise_value(value: Any) -> Recognised | None:
     data = value.get("data")
     if isinstance(data, list) and data and isinstance(data[0], dict):
         if "paragraphs" in data[0]:
-            return Recognised("squad", "SQuAD's layout, as cmrc2018 and drcd have it")
+            return Recognised("squad", "SQuAD's layout, as in cmrc2018 and drcd")
         return recognise_record(data[0], "a JSON list")
     first = next(iter(value.values()))
     if isinstance(first, dict) and "evidences" in first:
@@ -213,7 +213,7 @@ def _recognise_value(value: Any) -> Recognised | None:
 
 
 def _is_span(value: Any) -> bool:
-    """Return whether an entry is [start, end, type] or an object with such keys."""
+    """Return whether an entry is [start, end, type] or an object with these keys."""
     if isinstance(value, list):
         return len(value) == 3 and [type(part) for part in value] == [int, int, str]
     return isinstance(value, dict) and "start" in str(value.keys()) and "end" in str(value.keys())

@@ -1,6 +1,6 @@
-"""Which files of a folder are train, dev and test, by the names that people give them.
+"""Which files of a folder are train, dev and test, by usual names.
 
-In: a folder. Out: split -> path. Knows nothing about what the files hold.
+In: a folder. Out: split -> path. Knows nothing about the files' content.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SUFFIXES = {".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson"}
 
 
 def split_of(path: Path) -> str | None:
-    """Return the split that a file's name says it is, or None."""
+    """Return the split that a file's name tells, or None."""
     stem = path.name.lower().split(".")[0]
     return next((split for split, names in NAMES.items() if stem in names), None)
 
@@ -29,7 +29,7 @@ def split_files(folder: Path, *, need_train: bool = True) -> dict[str, Path]:
 
     Args:
         folder: where they lie.
-        need_train: whether there must be a train file; else any one of them.
+        need_train: whether there must be a train file; otherwise any split will do.
 
     Raises:
         DataError: no such file, or two files for one split.

@@ -1,6 +1,6 @@
 """Tables as spreadsheets and scripts export them: commas, tabs, semicolons; quotes, line breaks in cells.
 
-In: bytes. Out: rows with their lines, the delimiter found out. Knows nothing about what the columns mean.
+In: bytes. Out: rows with their lines, the delimiter detected. Knows nothing about the meaning of columns.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from itertools import islice
 from clue_runner.data.foreign.encoding import decode
 from clue_runner.errors import DataError, Problem
 
-# In the order of trust: texts hold commas more often than tabs.
+# In order of reliability: texts contain commas more often than tabs.
 DELIMITERS = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}
-TRIED_ROWS = 200  # rows from which the delimiter is told
+NO_DELIMITER = "\x1f"  # no text holds it: each line is one cell
+TRIED_ROWS = 200  # rows from which the delimiter is detected
 LONGEST_CELL = 1 << 24  # characters; a quote that is never closed makes the rest of the file one cell
 ODD_ROWS_SHARE = 0.01
-ODD_ROWS = 10  # up to here, rows of another width are left out; above, also under the share
+ODD_ROWS = 10  # up to this many rows of another width may be left out; above, limited by the fraction too
 WHOLE_CELL = re.compile(r'"(?:[^"]|"")*"')
 SEPARATOR_LINE = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)
 
@@ -30,12 +31,12 @@ Row = tuple[int, tuple[str, ...]]
 
 @dataclass(frozen=True)
 class Table:
-    """A table as it stands in the file.
+    """A table as the file holds it.
 
     Attributes:
         rows: (line from 1, cells); all of one width, blank rows left out.
-        delimiter: what stands between cells.
-        encoding: what a message calls the encoding.
+        delimiter: the separator of cells.
+        encoding: the encoding's name for messages.
         left_out: rows of another width.
     """
 
@@ -50,45 +51,46 @@ class Table:
         return len(self.rows[0][1])
 
 
-def parse_table(raw: bytes, path: str, *, delimiter: str | None = None) -> Table:
+def parse_table(raw: bytes, path: str, *, delimiter: str | None = None, single: bool = False) -> Table:
     """Return the rows of a table.
 
     Args:
         raw: the file's bytes.
-        path: what messages call it.
-        delimiter: what stands between cells; None: it is found out.
+        path: its name in messages.
+        delimiter: the separator of cells; None: it is detected.
+        single: whether one column is a table too, as of texts without labels.
 
     Raises:
-        DataError: not text, no table, or rows of different widths beyond a few.
+        DataError: not text, not a table, or too many rows of different widths.
     """
     decoded = decode(raw, path)
     text, first_line = decoded.text, 1
     if told := SEPARATOR_LINE.match(text):
         text, first_line = text[told.end() :], 2
         delimiter = delimiter or told[1]
-    chosen = delimiter or find_delimiter(text)
+    chosen = delimiter or find_delimiter(text) or (_one_column(text) if single else None)
     if chosen is None:
         raise DataError(
-            "no table: no delimiter gives rows of one width",
+            "not a table: no delimiter gives rows of equal width",
             where=path,
             allowed=", ".join(DELIMITERS.values()),
             next_step="name it with --delimiter, or export the table again as CSV",
         )
     rows = _rows(text, chosen, path, first_line)
     if not rows:
-        raise DataError("an empty table", where=path)
+        raise DataError("the table is empty", where=path)
     width = Counter(len(cells) for _, cells in rows).most_common(1)[0][0]
     odd = tuple(
-        Problem("a row of another width", f"{path}:{line}", f"{len(cells)} cells", str(width))
+        Problem("a row of a different width", f"{path}:{line}", f"{len(cells)} cells", str(width))
         for line, cells in rows
         if len(cells) != width
     )
     if len(odd) > max(ODD_ROWS, ODD_ROWS_SHARE * len(rows)):
         raise DataError(
-            f"{len(odd):,} of {len(rows):,} rows have another number of cells",
+            f"{len(odd):,} of {len(rows):,} rows have a different number of cells",
             where=path,
             problems=odd,
-            next_step="put cells that hold the delimiter into quotes, or name another with --delimiter",
+            next_step="quote the cells that contain the delimiter, or name another with --delimiter",
         )
     return Table(tuple(row for row in rows if len(row[1]) == width), chosen, decoded.encoding, odd)
 
@@ -108,6 +110,16 @@ def find_delimiter(text: str) -> str | None:
     return best
 
 
+def _one_column(text: str) -> str:
+    """Return a delimiter under which every row is one cell: quotes as a spreadsheet puts them, else lines."""
+    try:
+        if all(len(cells) == 1 for _, cells in _parse(text, ",", quoted=True)):
+            return ","
+    except csv.Error:
+        pass
+    return NO_DELIMITER
+
+
 def _rows(text: str, delimiter: str, path: str, first_line: int) -> list[Row]:
     """Return all rows, lines counted from the file's beginning."""
     rows: list[Row] = []
@@ -117,26 +129,26 @@ def _rows(text: str, delimiter: str, path: str, first_line: int) -> list[Row]:
     except csv.Error as error:
         after = rows[-1][0] if rows else first_line
         raise DataError(
-            f"no table: {error}",
+            f"not a table: {error}",
             where=f"{path}:{after}",
-            next_step="from this line on, a quote is not closed or stands in a cell without being doubled",
+            next_step="from this line on, a quote is not closed, or is used in a cell without being doubled",
         ) from None
     return rows
 
 
 def _read(text: str, delimiter: str) -> Iterator[Row]:
-    """Yield (line, cells) of every row that is not blank; quotes mean nothing where they do not fit.
+    """Yield (line, cells) of every row that is not blank; quotes that enclose no cell are text.
 
-    A spreadsheet puts cells with tabs, quotes or line breaks into quotes; a script that writes tabs does not.
+    A spreadsheet quotes cells with tabs, quotes or line breaks; a script that writes tabs does not.
     """
-    quoted = delimiter != "\t" or _quotes_fit(text, delimiter)
+    quoted = delimiter != NO_DELIMITER and (delimiter != "\t" or _quotes_fit(text, delimiter))
     yield from _parse(text, delimiter, quoted=quoted)
 
 
 def _quotes_fit(text: str, delimiter: str) -> bool:
-    """Return whether quotes stand around cells, rather than in their texts."""
+    """Return whether quotes enclose cells, rather than belong to their texts."""
     plain = [cells for _, cells in _parse(text, delimiter, quoted=False)]
-    if len(set(map(len, plain))) == 1:  # no cell needs quotes: two stray ones would swallow what is between
+    if len(set(map(len, plain))) == 1:  # no cell needs quotes: two stray ones would swallow the text between
         opened = [cell for cells in plain for cell in cells if cell.startswith('"')]
         return bool(opened) and all(WHOLE_CELL.fullmatch(cell) for cell in opened)
     try:

@@ -1,10 +1,10 @@
-"""ChID's original layout to records with one blank each.
+"""Converts ChID's original layout into records with one blank each.
 
 In: bytes. Out: records of a text with one ``#idiom#``, its candidates and the answer.
 Knows nothing about files, splits or models.
 
-The original has several blanks in one text, each with candidates of its own; here the blanks of a record
-share theirs. So every blank becomes a record, and the text's other blanks hold their idioms.
+The original has several blanks in one text, each with its own candidates; here the blanks of a record
+share candidates. So every blank becomes a record, and the text's other blanks are filled in.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ TAG = "#idiom#"
 
 
 def to_chid(raw: bytes, path: str, card: Card, *, labelled: bool) -> ConvertedFile:
-    """Return one record a blank, with the keys ``content``, ``candidates`` and ``answer``.
+    """Return one record per blank, with the keys ``content``, ``candidates`` and ``answer``.
 
     Args:
         raw: the file's bytes.
-        path: what messages call it.
-        card: the task; not asked for anything.
+        path: its name in messages.
+        card: the task; unused.
         labelled: whether answers are kept.
 
     Raises:
@@ -49,13 +49,13 @@ def to_chid(raw: bytes, path: str, card: Card, *, labelled: bool) -> ConvertedFi
             converted.records.append(ConvertedRecord(value, row["content"]))
     if several:
         converted.remarks.append(
-            f"{several:,} texts have several blanks: each became a record, and the others hold their idioms"
+            f"{several:,} texts have several blanks: each became a record with the other blanks filled in"
         )
     return converted
 
 
 def _fault(row: dict[str, Any]) -> str | None:
-    """Return what is wrong with one record of the original layout."""
+    """Return the fault of one record in the original layout."""
     content, truths, candidates = row.get("content"), row.get("groundTruth"), row.get("candidates")
     if not isinstance(content, str) or not isinstance(truths, list) or not isinstance(candidates, list):
         return "expected a text 'content' and the lists 'groundTruth' and 'candidates'"

@@ -1,9 +1,9 @@
-"""Tagged characters and lists of spans to CLUENER's lines.
+"""Converts tagged characters and lists of spans into CLUENER's lines.
 
 In: bytes and the card's entity types. Out: records of ``text`` and ``{type: {surface: [[start, end]]}}``,
 ends inclusive. Knows nothing about files, splits or models.
 
-Tagged: a character and its tag a line, blank lines between texts; BIO, BIOES and BMES. Spans: JSON with a
+Tagged: a character and its tag per line, blank lines between texts; BIO, BIOES and BMES. Spans: JSON with a
 text and ``[start, end, type]``, or objects of such keys, ends exclusive, as annotation tools export them.
 """
 
@@ -30,8 +30,8 @@ def to_entities(raw: bytes, path: str, card: Card, *, labelled: bool) -> Convert
 
     Args:
         raw: the file's bytes.
-        path: what messages call it.
-        card: the task; its labels are the types that are allowed.
+        path: its name in messages.
+        card: the task; its labels are the allowed types.
         labelled: whether texts must come with entities, an empty list included.
 
     Raises:
@@ -56,7 +56,7 @@ def to_entities(raw: bytes, path: str, card: Card, *, labelled: bool) -> Convert
 
 
 def _tagged(raw: bytes, path: str) -> Iterator[tuple[int, str, list[Span], str | None]]:
-    """Yield (first line, text, spans, what is wrong) of each text of tagged characters."""
+    """Yield (first line, text, spans, fault) of each text of tagged characters."""
     rows: list[tuple[str, str]] = []
     first = 1
     for number, line in enumerate([*decode(raw, path).text.split("\n"), ""], start=1):
@@ -72,7 +72,7 @@ def _tagged(raw: bytes, path: str) -> Iterator[tuple[int, str, list[Span], str |
 
 
 def _spans_of(rows: list[tuple[str, str]]) -> list[Span]:
-    """Return the spans of one text; a tag that continues nothing begins a span, as in the CoNLL script."""
+    """Return the spans of one text; a tag that continues no span begins one, as in the CoNLL script."""
     spans: list[Span] = []
     open_start, open_type, offset = 0, "", 0
     for token, tag in rows:
@@ -92,15 +92,15 @@ def _spans_of(rows: list[tuple[str, str]]) -> list[Span]:
 
 
 def _listed(raw: bytes, path: str, card: Card) -> Iterator[tuple[int, str, list[Span], str | None]]:
-    """Yield (line, text, spans, what is wrong) of each JSON record."""
+    """Yield (line, text, spans, fault) of each JSON record."""
     for line, row in parse_objects(raw, path).rows:
         text = row.get("text")
         if not isinstance(text, str) or not text:
-            yield line, "", [], f"'text' must be a text, got {text!r:.60}"
+            yield line, "", [], f"'text' must be a string, got {text!r:.60}"
             continue
         key = next((key for key in (card.label_field, "label", "labels", "entities") if key in row), None)
         given = row.get(key, []) if key else []
-        if isinstance(given, dict):  # CLUENER's own label, in another outer shape or encoding
+        if isinstance(given, dict):  # CLUENER's own label in another outer shape or encoding
             spans = [
                 (place[0], place[1] + 1, name)
                 for name, mentions in given.items() if isinstance(mentions, dict)
@@ -115,7 +115,7 @@ def _listed(raw: bytes, path: str, card: Card) -> Iterator[tuple[int, str, list[
 
 
 def _span(value: Any) -> Span | None:
-    """Return one span of a list, or None where it is none."""
+    """Return one span of a list, or None if it is not a span."""
     if isinstance(value, dict):
         value = [next((value[key] for key in keys if key in value), None) for keys in (STARTS, ENDS, TYPES)]
     if isinstance(value, list) and [type(part) for part in value[:3]] == [int, int, str]:
@@ -124,7 +124,7 @@ def _span(value: Any) -> Span | None:
 
 
 def _span_fault(span: Span, text: str, card: Card) -> str | None:
-    """Return what is wrong with a span, or None."""
+    """Return the fault of a span, or None."""
     start, end, name = span
     if name not in card.label_names:
         guess = suggest(name, card.label_names)

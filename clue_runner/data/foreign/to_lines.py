@@ -1,4 +1,4 @@
-"""Tables and JSON of whatever outer shape to JSON lines with a card's fields.
+"""Converts tables and JSON of any outer shape into JSON lines with a card's fields.
 
 In: bytes and the card. Out: records. Knows nothing about files, splits or models.
 """
@@ -21,17 +21,17 @@ LIST_SEPARATOR = ";"  # between the texts of a list in one cell of a table
 def to_lines(raw: bytes, path: str, card: Card, *, labelled: bool) -> ConvertedFile:
     """Return the records of a table, a JSON list or JSON lines in another encoding.
 
-    Columns are found by the card's field names, the label's also by a usual name; a table without a header
+    Columns are found by the card's field names, the label's also by usual names; a table without a header
     has the card's fields in their order, and the label before or after them.
 
     Args:
         raw: the file's bytes.
-        path: what messages call it.
+        path: its name in messages.
         card: the task.
         labelled: whether records must have labels.
 
     Raises:
-        DataError: no records can be read, or the columns are not the card's.
+        DataError: no records can be read, or the columns do not match the card.
     """
     is_json = raw.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in {b"{", b"["}
     grid = read_grid(raw, path)
@@ -77,7 +77,7 @@ def _columns(grid: Grid, path: str, card: Card, labelled: bool) -> dict[str, int
             f"no column for {', '.join(map(repr, missing))}",
             where=path,
             received=", ".join(grid.columns),
-            next_step=f"name the columns of the table as {card.name} has them: {', '.join(wanted)}",
+            next_step=f"name the columns of the table as in {card.name}: {', '.join(wanted)}",
         )
     if card.id_field and card.id_field.casefold() in lower:
         places[card.id_field] = lower.index(card.id_field.casefold())
@@ -91,7 +91,7 @@ def _by_order(grid: Grid, path: str, card: Card, wanted: list[str], labelled: bo
             f"a table without a header has {len(grid.columns)} columns, {card.name} needs {len(wanted)}",
             where=path,
             received=", ".join(repr(cell)[:20] for cell in grid.rows[0][1]),
-            next_step=f"put a header above it: {', '.join(wanted)}",
+            next_step=f"add a header: {', '.join(wanted)}",
         )
     known = {*card.label_names, *card.skip_labels}
     if labelled and {as_label(cell) for cell in grid.column(0)} <= known:
@@ -100,7 +100,7 @@ def _by_order(grid: Grid, path: str, card: Card, wanted: list[str], labelled: bo
 
 
 def _typed(cell: object, key: str, card: Card) -> object:
-    """Return a table's cell with the type that the card's field has."""
+    """Return a table's cell with the type of the card's field."""
     text, kind = str(cell), card.fields.get(key)
     if kind == "strings":
         return [part.strip() for part in text.split(LIST_SEPARATOR) if part.strip()]
@@ -111,7 +111,7 @@ def _typed(cell: object, key: str, card: Card) -> object:
 
 
 def _put(value: dict[str, Any], path: str, cell: object) -> None:
-    """Set the value at a dotted path, as the card's fields write them."""
+    """Set the value at a dotted path, in the notation of the card's fields."""
     *outer, last = path.split(".")
     for key in outer:
         value = value.setdefault(key, {})

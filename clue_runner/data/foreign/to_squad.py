@@ -1,10 +1,10 @@
-"""CMRC2018's first layout and single SQuAD records to the SQuAD shape.
+"""Converts CMRC2018's first layout and single SQuAD records into the SQuAD layout.
 
-In: bytes. Out: one record a paragraph. Knows nothing about files, splits or models.
+In: bytes. Out: one record per paragraph. Knows nothing about files, splits or models.
 
 CMRC2018's first layout: a list of ``{context_id, context_text, title, qas}``, ``qas`` a list of ``{query_id,
-query_text, answers}`` with answers as texts; an answer's offset is where it stands first, -1 where it stands
-nowhere (it counts for scoring then).
+query_text, answers}`` with answers as texts; an answer's offset is its first occurrence, -1 where it is
+missing (it then counts for scoring only).
 Single records: ``{id, context, question, answers: {text: [...], answer_start: [...]}}``.
 """
 
@@ -18,8 +18,8 @@ from clue_runner.data.foreign.converted import ConvertedFile, ConvertedRecord
 from clue_runner.data.foreign.objects import parse_objects
 from clue_runner.errors import Problem
 
-NOWHERE = "answers stand nowhere in their context: they count for scoring and are not trained on"
-SEVERAL = "answers stand more than once in their context: the first place is taken"
+NOWHERE = "answers appear nowhere in their context: they count for scoring and are not trained on"
+SEVERAL = "answers appear more than once in their context: the first one is used"
 
 
 class _RecordError(ValueError):
@@ -31,12 +31,12 @@ def to_squad(raw: bytes, path: str, card: Card, *, labelled: bool) -> ConvertedF
 
     Args:
         raw: the file's bytes.
-        path: what messages call it.
-        card: the task; not asked for anything.
+        path: its name in messages.
+        card: the task; unused.
         labelled: whether questions must have answers.
 
     Raises:
-        DataError: not JSON, or no list of objects.
+        DataError: not JSON, or not a list of objects.
     """
     converted = ConvertedFile()
     counts = {NOWHERE: 0, SEVERAL: 0}
@@ -81,7 +81,7 @@ def _answers(given: Any, context: str, counts: dict[str, int]) -> Iterator[dict[
     if isinstance(given, dict):
         texts, starts = given.get("text"), given.get("answer_start")
         if not isinstance(texts, list) or not isinstance(starts, list) or len(texts) != len(starts):
-            raise _RecordError("'answers' needs the lists 'text' and 'answer_start' of one length")
+            raise _RecordError("'answers' needs the lists 'text' and 'answer_start' of equal length")
         given = [{"text": text, "answer_start": start} for text, start in zip(texts, starts, strict=True)]
     if not isinstance(given, list):
         raise _RecordError(f"'answers' must be a list, got {given!r:.60}")
@@ -98,14 +98,14 @@ def _answers(given: Any, context: str, counts: dict[str, int]) -> Iterator[dict[
             counts[SEVERAL] += start >= 0 and context.find(answer, start + 1) >= 0
             yield {"text": answer, "answer_start": start}
         else:
-            raise _RecordError(f"an answer must be a text, got {answer!r:.60}")
+            raise _RecordError(f"an answer must be a string, got {answer!r:.60}")
 
 
 def _text(row: dict[str, Any], key: str) -> str:
-    """Return a text that must be there."""
+    """Return a required text."""
     value = row.get(key)
     if not isinstance(value, str) or not value.strip():
-        raise _RecordError(f"{key!r} must be a text, got {value!r:.60}")
+        raise _RecordError(f"{key!r} must be a string, got {value!r:.60}")
     return value
 
 
@@ -113,5 +113,5 @@ def _name(row: dict[str, Any], key: str, default: str) -> str:
     """Return an id as text."""
     value = row.get(key, default)
     if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-        raise _RecordError(f"{key!r} must be a text or a number, got {value!r:.60}")
+        raise _RecordError(f"{key!r} must be a string or a number, got {value!r:.60}")
     return str(value)

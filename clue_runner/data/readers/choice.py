@@ -1,6 +1,6 @@
 """Questions with choices in the C3 layout: JSON lists of ``[lines, questions, id]``.
 
-In: a card and a source. Out: ``Records[ChoiceRecord]``, one record a question; a split may be several files.
+In: a card and a source. Out: ``Records[ChoiceRecord]``, one per question; a split may have several files.
 Knows nothing about tokens, padding choices or models.
 """
 
@@ -19,23 +19,23 @@ from clue_runner.data.sources import DataSource
 from clue_runner.errors import Problem
 
 REPEATED = "questions that repeat a choice"
-REPEATED_ANSWER = "answers that stand twice among the choices, the first is taken"
+REPEATED_ANSWER = "answers that appear twice among the choices, the first one is used"
 
 
 def read_choice_records(
     card: Card, source: DataSource, split: str, *, labelled: bool | None = None
 ) -> Records[ChoiceRecord]:
-    """Return the questions of one split; ``counts`` says how many repeat a choice.
+    """Return the questions of one split; ``counts`` has the number that repeat a choice.
 
     Args:
         card: the task.
         source: where its files are.
         split: a name in ``card.splits``.
-        labelled: whether answers are required; None: as the card says of this split.
+        labelled: whether answers are required; None: as the card says for this split.
 
     Raises:
         DataError: a file is missing, not JSON or cut, a question has fewer than two choices, an answer is
-            not among the choices, or an id stands twice; every finding with file:line.
+            not among the choices, or an id appears twice; every finding with file:line.
     """
     declared = card.splits[split]
     reading = _Reading(declared.labelled if labelled is None else labelled)
@@ -51,7 +51,7 @@ def read_choice_records(
 
 @dataclass
 class _Reading:
-    """What is gathered while the files of one split are read."""
+    """The state while the files of one split are read."""
 
     labelled: bool
     items: list[ChoiceRecord] = field(default_factory=list)
@@ -86,17 +86,17 @@ class _Reading:
         self.passages += 1
 
     def _question(self, passage: tuple[str, ...], question: Any) -> str | None:
-        """Keep one question; return what is wrong with it, or None."""
+        """Keep one question; return its fault, or None."""
         if not isinstance(question, dict) or not isinstance(question.get("question"), str):
-            return f"expected an object with a text 'question', got {question!r:.60}"
+            return f"expected an object with a string 'question', got {question!r:.60}"
         choices = texts_of(question.get("choice"))
         if len(choices) < 2:
-            return f"'choice' must be a list of two or more texts, got {question.get('choice')!r:.60}"
+            return f"'choice' must be a list of two or more strings, got {question.get('choice')!r:.60}"
         name = question.get("id", len(self.items))
         if isinstance(name, bool) or not isinstance(name, int | str):
             return f"'id' must be an integer or a string, got {name!r:.60}"
-        if str(name) in self.ids:  # 1 and "1" are one id
-            return f"the question id {name!r} stands twice"
+        if str(name) in self.ids:  # 1 and "1" are the same id
+            return f"the question id {name!r} appears twice"
         answer: Any = question.get("answer")
         if self.labelled and answer not in choices:
             return f"the answer {answer!r:.60} is not among the choices (allowed: {', '.join(choices)})"

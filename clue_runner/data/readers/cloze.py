@@ -1,8 +1,8 @@
 """Passages with idiom blanks in the ChID layout: lines of candidates and content, and the answers.
 
-The official layout numbers its tags (``#idiom000123#``), has ten candidates a record and keeps the
-answers in a second file, one object from tag to index. FewCLUE's layout has one text with one ``#idiom#``,
-seven candidates and the answer in the record. Which one it is, each record shows by itself.
+The official layout numbers its tags (``#idiom000123#``), has ten candidates per record and keeps the
+answers in a second file that maps tags to indices. FewCLUE's layout has one text with one ``#idiom#``,
+seven candidates and the answer in the record. Each record shows which one it is.
 
 In: a card and a source. Out: ``Records[ClozeRecord]``. Knows nothing about tokens or models.
 """
@@ -26,7 +26,7 @@ from clue_runner.errors import Problem
 
 TAG = re.compile(r"#idiom\d*#")
 PLAIN_TAG = "#idiom#"
-UNUSED = "answers for tags that stand in no record"
+UNUSED = "answers for tags that occur in no record"
 REPEATED = "records that list a candidate twice"
 
 
@@ -39,11 +39,11 @@ def read_cloze_records(
         card: the task; the split's ``answers`` names the file with the answers, none in FewCLUE's layout.
         source: where its files are.
         split: a name in ``card.splits``.
-        labelled: whether answers are required; None: as the card says of this split.
+        labelled: whether answers are required; None: as the card says for this split.
 
     Raises:
-        DataError: a file is missing or cut, a record has no blank, a tag stands twice or has no answer,
-            or an answer is no index into the candidates; every finding with file:line.
+        DataError: a file is missing or cut, a record has no blank, a tag appears twice or has no answer,
+            or an answer is not an index into the candidates; every finding with file:line.
     """
     declared = card.splits[split]
     part = read_part(source, declared)
@@ -72,7 +72,7 @@ def _read_answers(source: DataSource, declared: Split) -> JsonDocument:
 
 @dataclass
 class _Reading:
-    """What is gathered while one split is read."""
+    """The state while one split is read."""
 
     path: str
     labelled: bool
@@ -85,11 +85,11 @@ class _Reading:
     ids: dict[str, int] = field(default_factory=dict)
 
     def take_answers(self, document: JsonDocument) -> None:
-        """Take the answers of a separate file: one object from tag to index."""
+        """Take the answers of a separate file: one object that maps tags to indices."""
         findings = Findings(document)
         self.answers, self.answers_file = {}, document.file
         if not isinstance(document.value, dict):
-            findings.add("the file must be one object from tag to index")
+            findings.add("the file must be one object that maps tags to indices")
         else:
             for tag, index in document.value.items():
                 if type(index) is int and index >= 0:
@@ -99,7 +99,7 @@ class _Reading:
         self.problems += findings.problems
 
     def read(self, rows: list[JsonLine], card: Card) -> None:
-        """Take all records; what is wrong goes into ``problems``."""
+        """Take all records; faults go into ``problems``."""
         if self.problems and self.answers == {}:
             return  # without a single answer, every record would be reported
         for index, (line, row) in enumerate(rows):
@@ -111,10 +111,10 @@ class _Reading:
             self.counts[UNUSED] += unused
 
     def _record(self, row: dict[str, Any], name: Any, line: int) -> list[str]:
-        """Keep one record; return what is wrong with it."""
+        """Keep one record; return its faults."""
         if isinstance(name, bool) or not isinstance(name, int | str):
             return [f"the id must be an integer or a string, got {name!r:.60}"]
-        if self.ids.setdefault(str(name), line) != line:  # 1 and "1" are one id
+        if self.ids.setdefault(str(name), line) != line:  # 1 and "1" are the same id
             return [f"id {name!r} is also on line {self.ids[str(name)]}"]
         content, candidates = row.get("content"), texts_of(row.get("candidates"))
         passages = (content,) if isinstance(content, str) else texts_of(content)
@@ -132,14 +132,14 @@ class _Reading:
         return faults
 
     def _tag_faults(self, tags: list[str], line: int) -> list[str]:
-        """Return what is wrong with a record's tags: none at all, or one that was there before."""
+        """Return the faults of a record's tags: none at all, or one used before."""
         if not tags:
-            return ["no blank: the content holds no #idiom...# tag"]
+            return ["no blank: the content has no #idiom...# tag"]
         faults = [
-            f"the tag {tag} stands twice in the record" for tag, count in Counter(tags).items() if count > 1
+            f"the tag {tag} appears twice in the record" for tag, count in Counter(tags).items() if count > 1
         ]
         for tag in dict.fromkeys(tags):
-            # FewCLUE's tag has no number: it stands once in every record
+            # FewCLUE's tag has no number: it occurs once in every record
             if tag != PLAIN_TAG and self.lines_of_tags.setdefault(tag, line) != line:
                 faults.append(f"the tag {tag} is also on line {self.lines_of_tags[tag]}")
         return faults
@@ -147,7 +147,7 @@ class _Reading:
     def _answers_of(
         self, row: dict[str, Any], tags: list[str], candidates: int
     ) -> tuple[tuple[int, ...] | None, list[str]]:
-        """Return the index of each tag, and what is wrong with them."""
+        """Return the index of each tag, and the faults."""
         if self.answers is None:
             given: dict[str, Any] = {tags[0]: row.get("answer")} if len(tags) == 1 else {}
             place = "the record ('answer')"
@@ -156,7 +156,7 @@ class _Reading:
             place = self.answers_file
         faults = [f"no answer for {tag} in {place}" for tag in tags if given.get(tag) is None]
         faults += [
-            f"the answer of {tag} is {index!r:.60}, which is no index into {candidates} candidates"
+            f"the answer of {tag} is {index!r:.60}, which is not an index into {candidates} candidates"
             for tag, index in given.items()
             if index is not None and not (type(index) is int and 0 <= index < candidates)
         ]

@@ -1,6 +1,6 @@
-"""What every reader does around its own work: take a file's bytes, make ``Records`` of what it noticed.
+"""The common work of all readers: take a file's bytes, make ``Records`` with the findings.
 
-In: a card, a source, what was read. Out: bytes, ``Records``, or one error with every finding.
+In: a card, a source, the items read. Out: bytes, ``Records``, or one error with every finding.
 Knows nothing about any layout.
 """
 
@@ -24,8 +24,8 @@ class Part:
     """One file of a split.
 
     Args:
-        name: its name without folders, for warnings and figures.
-        path: what messages call it: the path that the user gave; of a zip, the member too.
+        name: its name without folders, for warnings and counts.
+        path: its name in messages: the path that the user gave, with the member of a zip.
         raw: its bytes.
     """
 
@@ -36,14 +36,14 @@ class Part:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where the records of one split come from.
+    """The origin of one split's records.
 
     Args:
         card: the task.
         source: where its files are.
         split: a name in ``card.splits``.
         parts: its files in the order of the records.
-        sha256: hash of the bytes.
+        sha256: the hash of the bytes.
     """
 
     card: Card
@@ -59,20 +59,20 @@ class Origin:
 
     @property
     def path(self) -> str:
-        """Return what messages call the file, or several joined by " + "."""
+        """Return the name of the file, or of several joined by " + ", for messages."""
         return " + ".join(part.path for part in self.parts)
 
 
 @dataclass
 class Noticed:
-    """What was noticed in the records of a split.
+    """The findings on the records of a split.
 
     Args:
-        problems: what is wrong; one is enough to refuse the file.
-        counts: what was repaired or noticed in records that were kept -> how many.
-        skipped: why records were left out -> how many.
-        figures: sizes that are nothing to warn of (entities, blanks).
-        remarks: whole sentences that a user should be told.
+        problems: faults; one is enough to refuse the file.
+        counts: what was repaired or noticed in records that were kept -> their number.
+        skipped: why records were left out -> their number.
+        figures: further counts that need no warning (entities, blanks).
+        remarks: complete sentences for the user.
     """
 
     problems: Sequence[Problem] = ()
@@ -83,21 +83,21 @@ class Noticed:
 
 
 def read_part(source: DataSource, declared: SplitFile) -> Part:
-    """Return a file of a split, under whichever of its names it is there.
+    """Return a file of a split, under any of its names.
 
     Raises:
-        DataError: it is not there; the error says what is.
+        DataError: it is missing; the error lists the files found.
     """
     file = split_file(source, declared)
     if file is None:
         raise missing_file(source, list(declared.file_names))
     path = source.shown(file)
-    # A file of the user's own answers to the name that the card gives.
+    # A user's own file is found under the name that the card gives.
     return Part(file if path.endswith(file) else PurePath(path).name, path, source.read(file))
 
 
 def read_document(card: Card, part: Part) -> JsonDocument:
-    """Return the value of a file that is one JSON value; raises ``DataError`` with what it is instead."""
+    """Return the value of a file that is one JSON value; raises ``DataError`` that names its real format."""
     try:
         return parse_document(part.raw, part.path)
     except DataError as error:
@@ -105,23 +105,23 @@ def read_document(card: Card, part: Part) -> JsonDocument:
 
 
 def official(card: Card) -> str:
-    """Return how a whole file is got, as the end of an advice; empty where nothing is published."""
+    """Return how to get the complete file, as the end of a hint; empty where nothing is published."""
     return f", or get the official file: clue data get {card.argument}" if card.download else ""
 
 
 def another_layout(card: Card, part: Part) -> DataError | None:
-    """Return the error for a file of which no record can be read, or None where it is of no other layout."""
+    """Return the error for a file without readable records, or None if it is in no other known layout."""
     return name_layout(part.raw, part.path, card.layout, card.argument)
 
 
 def name_layout(raw: bytes, path: str, wanted: str, task: str = "NAME") -> DataError | None:
-    """Return the error that names what a file is, with the command that helps, or None.
+    """Return the error that names a file's format, with the command that helps, or None.
 
     Args:
         raw: its bytes, of which no record could be read.
-        path: what messages call it.
-        wanted: the layout that was to be read, as cards name it.
-        task: what a command calls the task.
+        path: its name in messages.
+        wanted: the expected layout, as named in cards.
+        task: the task's argument for commands.
     """
     seen = recognise(raw)
     layout = LAYOUTS[wanted]
@@ -136,23 +136,23 @@ def name_layout(raw: bytes, path: str, wanted: str, task: str = "NAME") -> DataE
         readers = [name for name, other in LAYOUTS.items() if seen.shape in other.own and name != wanted]
         advice = f"give {layout.text}"
         if readers:
-            advice += f", or name a task of the layout {' or '.join(readers)} (clue tasks)"
+            advice += f", or name a task with the layout {' or '.join(readers)} (clue tasks)"
     return DataError(f"not {layout.text}, but {seen.text}{seen.form}", where=path, next_step=advice)
 
 
 def make_records(
     origin: Origin, items: Sequence[RecordT_co], noticed: Noticed, *, total: int | None = None
 ) -> Records[RecordT_co]:
-    """Return the records of a split; what was repaired is also said as a warning.
+    """Return the records of a split; repairs are also reported as warnings.
 
     Args:
-        origin: where they come from.
+        origin: their source.
         items: the usable records in file order.
-        noticed: what was noticed.
+        noticed: the findings.
         total: records in the file; None: as many as are usable.
 
     Raises:
-        DataError: something is wrong, or there is no record.
+        DataError: there are problems, or no records.
     """
     if noticed.problems:
         other = None if items else another_layout(origin.card, origin.parts[0])
@@ -160,7 +160,7 @@ def make_records(
     if not items and total:
         left_out = ", ".join(f"{number:,} {why}" for why, number in noticed.skipped.items())
         raise DataError(
-            f"no usable record in the {origin.split} split",
+            f"the {origin.split} split has no usable record",
             where=origin.path,
             received=f"left out: {left_out}",
         )
@@ -171,8 +171,8 @@ def make_records(
             next_step=f"give a file with records{official(origin.card)}",
         )
     total = len(items) if total is None else total
-    count = wrong_count(origin.card, origin.split, total, is_sample=origin.source.is_sample)
-    counted = [f"{origin.file}: {number:,} {what}" for what, number in noticed.counts.items()]
+    count = wrong_count(origin, total)
+    counted = [f"{origin.path}: {number:,} {what}" for what, number in noticed.counts.items()]
     return Records(
         split=origin.split,
         items=tuple(items),
@@ -187,13 +187,14 @@ def make_records(
     )
 
 
-def wrong_count(card: Card, split: str, total: int, *, is_sample: bool = False) -> str | None:
+def wrong_count(origin: Origin, total: int) -> str | None:
     """Return the warning for a record count that the card does not know, or None."""
-    if is_sample:
+    card, split = origin.card, origin.split
+    if origin.source.is_sample:
         known = [card.sample.records[split]] if card.sample and split in card.sample.records else []
     else:
         known = card.splits[split].records
     if not known or total in known:
         return None
     expected = " or ".join(f"{count:,}" for count in known)
-    return f"{card.splits[split].file} has {total:,} records, the official one has {expected}"
+    return f"{origin.path} has {total:,} records, the official file has {expected}"

@@ -27,11 +27,11 @@ def read_entity_records(
         card: the task; its labels are the entity types.
         source: where its files are.
         split: a name in ``card.splits``.
-        labelled: whether labels are required; None: as the card says of this split.
+        labelled: whether labels are required; None: as the card says for this split.
 
     Raises:
-        DataError: no such file, an empty one, a type that the card does not have, a span outside the text,
-            or a surface that is not the text at its span; every finding with file:line.
+        DataError: no such file, an empty one, a type not in the card, a span outside the text,
+            or a surface that differs from the text at its span; every finding with file:line.
     """
     declared = card.splits[split]
     part = read_part(source, declared)
@@ -41,7 +41,7 @@ def read_entity_records(
     seen: dict[str, int] = {}
     for index, (line, row) in enumerate(rows):
         record, faults = _read_row(row, index, line, card, wants_labels)
-        first = seen.setdefault(str(record.id), line)  # 1 and "1" are one id
+        first = seen.setdefault(str(record.id), line)  # 1 and "1" are the same id
         if first != line:
             faults.append(f"id {record.id!r} is also on line {first}")
         problems += [Problem(fault, where=f"{part.path}:{line}") for fault in faults]
@@ -60,12 +60,12 @@ def read_entity_records(
 def entities_of(
     label: object, text: str | None, types: Sequence[str]
 ) -> tuple[tuple[Entity, ...], list[str]]:
-    """Return the entities of a label object, each distinct one once, and what is wrong with it.
+    """Return the entities of a label object, without duplicates, and the label's faults.
 
     Args:
-        label: ``{type: {surface: [[start, end], ...]}}`` as it was read.
-        text: the text that the spans point into; None: it is not at hand, spans are not compared with it.
-        types: the types that are allowed.
+        label: ``{type: {surface: [[start, end], ...]}}`` as read.
+        text: the text that the spans point into; None: unknown, so spans are not compared with it.
+        types: the allowed types.
     """
     entities: dict[Entity, None] = {}
     faults: list[str] = []
@@ -93,7 +93,7 @@ def entities_of(
 
 
 def _spans(label: object, faults: list[str]) -> Iterator[tuple[str, str, tuple[int, int]]]:
-    """Yield (type, surface, (start, end)) of a label object; what has another shape goes into ``faults``."""
+    """Yield (type, surface, (start, end)) of a label object; other shapes go into ``faults``."""
     if not isinstance(label, dict):
         faults.append(f"the label must be an object {{type: {{surface: [[start, end]]}}}}, got {label!r:.60}")
         return
@@ -117,11 +117,11 @@ def _spans(label: object, faults: list[str]) -> Iterator[tuple[str, str, tuple[i
 def _read_row(
     row: dict[str, Any], index: int, line: int, card: Card, labelled: bool
 ) -> tuple[EntityRecord, list[str]]:
-    """Return the record of one line and what is wrong with it."""
+    """Return the record of one line and its faults."""
     faults: list[str] = []
     text, record_id = row.get("text"), row.get(card.id_field, index) if card.id_field else index
     if not isinstance(text, str) or not text:
-        faults.append(f"'text' must be a string that is not empty, got {text!r:.60}")
+        faults.append(f"'text' must be a non-empty string, got {text!r:.60}")
         text = ""
     if isinstance(record_id, bool) or not isinstance(record_id, int | str):
         faults.append(f"{card.id_field!r} must be an integer or a string, got {record_id!r:.60}")

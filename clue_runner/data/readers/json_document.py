@@ -1,7 +1,7 @@
-"""A file that is one JSON value: parsed whole, and every place in it named by file and line.
+"""A file that is one JSON value: parsed as a whole, every place in it named by file and line.
 
 In: bytes. Out: the value, and the line of any part of it. Knows nothing about records or tasks.
-Lines are looked up only when there is something to report: a good file pays nothing for them.
+Lines are looked up only when there is something to report: for a good file they cost nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from clue_runner.errors import DataError, Problem
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 SPACE = re.compile(r"[ \t\n\r]*")
 UTF8_BOM = b"\xef\xbb\xbf"
-LOCATED = 20  # as many findings as a message shows; finding a line means reading the file again
+LOCATED = 20  # findings shown in a message; looking up a line means scanning the file again
 
 Step = int | str
 
@@ -40,13 +40,13 @@ class JsonDocument:
 
 @dataclass
 class Findings:
-    """What is wrong in a document, gathered so that all of it is said at once."""
+    """The faults of a document, collected and reported together."""
 
     document: JsonDocument
     problems: list[Problem] = field(default_factory=list)
 
     def add(self, what: str, *path: Step) -> None:
-        """Note what is wrong with the part at ``path``."""
+        """Note a fault of the part at ``path``."""
         located = len(self.problems) < LOCATED
         self.problems.append(
             Problem(what, where=self.document.where(*path) if located else self.document.file)
@@ -57,8 +57,8 @@ def parse_document(raw: bytes, file: str) -> JsonDocument:
     """Return the file's value.
 
     Raises:
-        DataError: not UTF-8, not JSON, cut in the middle, or a key that stands twice in one object;
-            with file:line, and the column where there is one.
+        DataError: not UTF-8, not JSON, cut off, or an object with a duplicate key;
+            with file:line, and the column if known.
     """
     bare = raw.removeprefix(UTF8_BOM)
     try:
@@ -73,11 +73,11 @@ def parse_document(raw: bytes, file: str) -> JsonDocument:
         return JsonDocument(file, text, value)
     except json.JSONDecodeError as error:
         cut = error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string")
-        what = "the file is cut in the middle of a record" if cut else "not JSON"
+        what = "the file is cut off in the middle of a record" if cut else "not JSON"
         raise _broken(f"{what}: {error.msg}, column {error.colno}", f"{file}:{error.lineno}") from None
     except _RepeatedKeyError as error:
         place = _second_key(text, error.key)
-        raise _broken(f"the key {error.key!r} stands twice", f"{file}:{_line(text, place)}") from None
+        raise _broken(f"the key {error.key!r} appears twice", f"{file}:{_line(text, place)}") from None
     except UnicodeEncodeError:
         raise _broken("half a character: a \\ud8xx escape without its second half", file) from None
     except RecursionError:
@@ -87,30 +87,30 @@ def parse_document(raw: bytes, file: str) -> JsonDocument:
 
 
 def texts_of(value: Any) -> tuple[str, ...]:
-    """Return the texts of a JSON list of strings, none where it is anything else."""
+    """Return the texts of a JSON list of strings; none if it is anything else."""
     if isinstance(value, list) and all(isinstance(text, str) for text in value):
         return tuple(value)
     return ()
 
 
 def bad_records(path: str, problems: Sequence[Problem], official: str = "") -> DataError:
-    """Return the error that lists what is wrong in a file; the first 20 findings are shown.
+    """Return the error that lists the faults of a file; the first 20 are shown.
 
     Args:
-        path: what messages call the file.
-        problems: what is wrong.
-        official: how the file is got whole, where there is an official one.
+        path: the file's name in messages.
+        problems: the faults.
+        official: how to get the complete file, if there is an official one.
     """
     count = len(problems)
     return DataError(
         f"{count:,} bad record{'' if count == 1 else 's'} in {path}",
         problems=problems,
-        next_step=f"correct the places named{official}",
+        next_step=f"correct the places above{official}",
     )
 
 
 class _RepeatedKeyError(ValueError):
-    """A key that stands twice in one object: which value counts would be a guess."""
+    """A duplicate key in an object: which value counts would be a guess."""
 
     def __init__(self, key: str) -> None:
         super().__init__(key)
@@ -118,7 +118,7 @@ class _RepeatedKeyError(ValueError):
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return the object, refusing a key that stands twice."""
+    """Return the object; refuse a duplicate key."""
     value = dict(pairs)
     if len(value) != len(pairs):
         seen: set[str] = set()
@@ -130,7 +130,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def refuse_constant(name: str) -> NoReturn:
-    """Raise for NaN and Infinity, which JSON does not have."""
+    """Refuse NaN and Infinity, which are not JSON."""
     raise ValueError(f"{name} is not JSON")
 
 
@@ -140,11 +140,11 @@ _PLAIN = json.JSONDecoder()
 
 def _broken(what: str, where: str) -> DataError:
     """Return the error for a file that cannot be read at all."""
-    return DataError(what, where=where, next_step="correct the place named, or get the file again")
+    return DataError(what, where=where, next_step="correct the place above, or get the file again")
 
 
 def _skip(text: str, offset: int) -> int:
-    """Return the offset of the first character at or after ``offset`` that is no white space."""
+    """Return the offset of the first character at or after ``offset`` that is not white space."""
     match = SPACE.match(text, offset)
     return match.end() if match else offset
 
@@ -155,7 +155,7 @@ def _line(text: str, offset: int) -> int:
 
 
 def _second_key(text: str, key: str) -> int:
-    """Return the offset of the key's second occurrence as written, 0 where it is escaped."""
+    """Return the offset of the key's second occurrence as written, 0 if it is escaped."""
     places = [
         match.start() for match in re.finditer(re.escape(json.dumps(key, ensure_ascii=False)) + r"\s*:", text)
     ]

@@ -1,6 +1,6 @@
-"""A file of JSON lines: one object a line, every bad line named with file and line.
+"""A file of JSON lines: one object per line, every bad line named with file and line.
 
-In: bytes. Out: (line number, object) pairs, and what is wrong with the other lines.
+In: bytes. Out: (line number, object) pairs, and the faults of the other lines.
 Knows nothing about tasks.
 """
 
@@ -18,9 +18,9 @@ JsonLine = tuple[int, dict[str, Any]]
 
 
 def read_json_lines(raw: bytes, file: str) -> list[JsonLine]:
-    r"""Return (line number from 1, object) for every line that is not blank.
+    r"""Return (line number from 1, object) for every non-blank line.
 
-    Lines end at ``\n`` alone: U+2028 and its kind stand inside real records. One ``\r`` before it and
+    Lines end at ``\n`` alone: U+2028 and the like occur inside real records. One ``\r`` before it and
     a byte order mark at the start of the file are dropped.
 
     Raises:
@@ -52,7 +52,7 @@ def bad_lines(path: str, problems: Sequence[Problem], official: str = "") -> Dat
     return DataError(
         f"{count:,} bad line{'' if count == 1 else 's'} in {path}",
         problems=problems,
-        next_step=f"correct the lines named{official}; all findings: clue data check",
+        next_step=f"correct the lines above{official}; all findings: clue data check NAME --from PATH",
     )
 
 
@@ -77,7 +77,7 @@ def _parse_line(line: bytes) -> dict[str, Any]:
 
 
 def _refuse_half_characters(value: dict[str, Any]) -> None:
-    """Raise for a surrogate without its other half: it has no UTF-8 form."""
+    """Refuse a surrogate without its other half: it has no UTF-8 form."""
     try:
         json.dumps(value, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError:
@@ -85,11 +85,11 @@ def _refuse_half_characters(value: dict[str, Any]) -> None:
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return the object, refusing a key that stands twice: which value counts would be a guess."""
+    """Return the object; refuse a duplicate key: which value counts would be a guess."""
     value = dict(pairs)
     if len(value) != len(pairs):
         twice = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
-        raise ValueError(f"the key {twice[0]!r} stands twice")
+        raise ValueError(f"the key {twice[0]!r} appears twice")
     return value
 
 

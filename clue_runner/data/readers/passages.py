@@ -2,12 +2,12 @@
 
 In: a card and a source, or bytes. Out: ``Records[PassagesRecord]``. Knows nothing about tokens or votes.
 
-List layout: ``[{"id", "question", "passages": [{"passage", "answer"}]}]``, the answer empty where the passage
-does not hold it. Two keys of our own are read too: ``answers`` (further references to score with) and
+List layout: ``[{"id", "question", "passages": [{"passage", "answer"}]}]``, the answer empty if the passage
+does not contain it. Two additional keys are read: ``answers`` (further references for scoring) and
 ``repeat``.
 WebQA v1.0: ``{question id: {"question", "evidences": {id: {"evidence", "answer": [...]}}}}``, ``no_answer``
-where there is none; there 18 of 3,024 test answers stand nowhere in their evidence, so such an answer is kept
-for scoring and counted. In the list layout an answer that is nowhere contradicts the file itself: an error.
+if there is none; 18 of 3,024 test answers there are missing from their evidence, so such an answer is kept
+for scoring and counted. In the list layout a missing answer means that the file contradicts itself: an error.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from clue_runner.errors import DataError
 
 NO_ANSWER = "no_answer"
 NO_QUESTION = "records without a question"
-NOWHERE = "answers that stand nowhere in their passage"
+NOWHERE = "answers that appear nowhere in their passage"
 NO_PASSAGES = "questions without passages"
 
 
 @dataclass(frozen=True)
 class Questions:
-    """What one file holds: its usable records, how many there were, what was left out and noticed."""
+    """The content of one file: usable records, the count of all, what was left out and noticed."""
 
     items: tuple[PassagesRecord, ...]
     total: int
@@ -51,10 +51,10 @@ def read_passage_records(
         card: the task.
         source: where its files are.
         split: a name in ``card.splits``.
-        labelled: whether answers are wanted; None: as the card says of this split.
+        labelled: whether answers are needed; None: as the card says for this split.
 
     Raises:
-        DataError: no such file, not JSON, or records that are wrong, each with file:line.
+        DataError: no such file, not JSON, or invalid records, each with file:line.
     """
     declared = card.splits[split]
     part = read_part(source, declared)
@@ -62,7 +62,7 @@ def read_passage_records(
     questions = parse_questions(part.raw, part.path, labelled=wants_labels)
     origin = Origin(card, source, split, [part], hashlib.sha256(part.raw).hexdigest())
     left_out = [f"{part.name}: {count:,} {why}" for why, count in questions.skipped.items()]
-    if split == "train":  # a single file that is split was read as a whole before; said once
+    if split == "train":  # a single file that is split was read as a whole before; report that once
         left_out += source.notes
     noticed = Noticed(counts=questions.counts, skipped=questions.skipped, remarks=left_out)
     return make_records(origin, questions.items, noticed, total=questions.total)
@@ -72,8 +72,8 @@ def parse_questions(raw: bytes, path: str, *, labelled: bool = True) -> Question
     """Return the questions of one file in either layout; a gzip is unpacked in memory.
 
     Raises:
-        DataError: not readable, or wrong records; all of them are listed with file:line.
-        RefusedFileError: a gzip that unpacks to far more than it holds.
+        DataError: not readable, or invalid records; all of them are listed with file:line.
+        RefusedFileError: a gzip that unpacks to far more than its size.
     """
     content = unpack_gzip(raw, path) if raw.startswith(GZIP) else raw
     try:
@@ -91,7 +91,7 @@ def parse_questions(raw: bytes, path: str, *, labelled: bool = True) -> Question
 
 @dataclass
 class _Reading:
-    """What is gathered while one file is read."""
+    """The state while one file is read."""
 
     document: JsonDocument
     labelled: bool
@@ -106,7 +106,7 @@ class _Reading:
         self.findings = Findings(self.document)
 
     def read(self) -> None:
-        """Take all records; what is wrong goes into ``findings``."""
+        """Take all records; faults go into ``findings``."""
         value = self.document.value
         if isinstance(value, list):
             for index, record in enumerate(value):
@@ -120,7 +120,7 @@ class _Reading:
             )
 
     def _take_listed(self, record: Any, index: int) -> None:
-        """Keep one record of the list layout, or note what is wrong with it."""
+        """Keep one record of the list layout, or note its fault."""
         self.total += 1
         if not isinstance(record, dict):
             self.findings.add(f"expected an object, got {record!r:.60}", index)
@@ -145,24 +145,24 @@ class _Reading:
         )
 
     def _listed_passage(self, name: Any, entry: Any, path: tuple[Step, ...]) -> Passage | None:
-        """Return one passage of the list layout, or None where it is wrong."""
+        """Return one passage of the list layout, or None if it is invalid."""
         text = entry.get("passage") if isinstance(entry, dict) else None
         answer = entry.get("answer", "") if isinstance(entry, dict) else None
         if not isinstance(text, str) or not text.strip():
-            self.findings.add(f"question {name}: a passage without text, got {entry!r:.60}", *path)
+            self.findings.add(f"question {name}: a passage has no text, got {entry!r:.60}", *path)
             return None
         if not isinstance(answer, str):
             self.findings.add(f"question {name}: 'answer' must be a string, got {answer!r:.60}", *path)
             return None
         if answer and answer not in text:
             self.findings.add(
-                f"question {name}: the answer {answer!r:.60} stands nowhere in its passage", *path
+                f"question {name}: the answer {answer!r:.60} appears nowhere in its passage", *path
             )
             return None
         return Passage(text, (answer,) if answer else ())
 
     def _further(self, name: Any, record: dict[str, Any], index: int) -> tuple[str, ...]:
-        """Return the references that stand beside the passages."""
+        """Return the references outside the passages."""
         listed = record.get("answers", [])
         if not isinstance(listed, list) or not all(isinstance(text, str) and text for text in listed):
             self.findings.add(
@@ -172,7 +172,7 @@ class _Reading:
         return tuple(listed)
 
     def _repeat(self, name: Any, record: dict[str, Any], index: int) -> int:
-        """Return how often an epoch asks the question."""
+        """Return how often an epoch repeats the question."""
         repeat = record.get("repeat", 1)
         if type(repeat) is not int or not 1 <= repeat <= 100:
             self.findings.add(
@@ -182,7 +182,7 @@ class _Reading:
         return repeat
 
     def _take_annotated(self, name: str, record: dict[str, Any]) -> None:
-        """Keep one question of WebQA v1.0, or note what is wrong with it."""
+        """Keep one question of WebQA v1.0, or note its fault."""
         self.total += 1
         question, evidences = record.get("question"), record.get("evidences")
         if question is None or question == "":
@@ -198,7 +198,7 @@ class _Reading:
             text = evidence.get("evidence") if isinstance(evidence, dict) else None
             if not isinstance(text, str) or not text.strip():
                 self.findings.add(
-                    f"question {name}: an evidence without text, got {evidence!r:.60}", name, "evidences", key
+                    f"question {name}: an evidence has no text, got {evidence!r:.60}", name, "evidences", key
                 )
                 continue
             given = list(self._annotated_answers(name, evidence.get("answer"), (name, "evidences", key)))
@@ -219,13 +219,13 @@ class _Reading:
         yield from dict.fromkeys(text for text in listed if text and text != NO_ANSWER)
 
     def _named(self, name: Any, question: Any, *path: Step) -> bool:
-        """Return whether id and question can be used, noting why not."""
+        """Return whether id and question are usable; note why not."""
         if isinstance(name, bool) or not isinstance(name, int | str) or name == "":
-            self.findings.add(f"'id' must be a number or a text, got {name!r:.60}", *path)
+            self.findings.add(f"'id' must be a number or a string, got {name!r:.60}", *path)
         elif not isinstance(question, str):
             self.findings.add(f"question {name}: 'question' must be a string, got {question!r:.60}", *path)
-        elif str(name) in self.items:  # 1 and "1" are one id
-            self.findings.add(f"question {name}: the id stands twice", *path)
+        elif str(name) in self.items:  # 1 and "1" are the same id
+            self.findings.add(f"question {name}: the id appears twice", *path)
         else:
             return True
         return False

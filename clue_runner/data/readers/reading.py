@@ -1,11 +1,11 @@
-"""Questions about contexts in the SQuAD shape: one JSON file (CMRC2018, DRCD).
+"""Questions about contexts in the SQuAD layout: one JSON file (CMRC2018, DRCD).
 
 In: a card and a source. Out: ``Records[ReadingRecord]``. Knows nothing about tokens, windows or models.
 
-Published answer offsets are not always right. An offset at which the answer does not stand is moved to the
-nearest place where it does. An answer with offset -1 that stands nowhere (193 in CMRC2018's dev file: the
+Published answer offsets are not always right. An offset at which the answer does not appear is moved to the
+nearest place where it does. An answer with offset -1 that appears nowhere (193 in CMRC2018's dev file: the
 annotators wrote them freely) is kept as a reference for scoring, without an offset; a question without any
-offset cannot be trained on. An offset of 0 or more for a text that stands nowhere is an error: the file
+offset cannot be trained on. An offset of 0 or more for a text that appears nowhere is an error: the file
 contradicts itself.
 """
 
@@ -24,8 +24,8 @@ from clue_runner.data.records import Answer, ReadingRecord, Records
 from clue_runner.data.sources import DataSource
 
 PLACEHOLDER = "FAKE_ANSWER"  # what test files hold in place of answers
-REPAIRED = "answers moved to where their text stands"
-NOWHERE = "answers that stand nowhere in their context"
+REPAIRED = "answers moved to where their text occurs"
+NOWHERE = "answers that appear nowhere in their context"
 UNTRAINABLE = "questions without an answer to train on"
 NO_QUESTION = "empty questions"
 
@@ -33,17 +33,17 @@ NO_QUESTION = "empty questions"
 def read_reading_records(
     card: Card, source: DataSource, split: str, *, labelled: bool | None = None
 ) -> Records[ReadingRecord]:
-    """Return the questions of one split in file order; ``counts`` says what was repaired.
+    """Return the questions of one split in file order; ``counts`` lists the repairs.
 
     Args:
         card: the task.
         source: where its files are.
         split: a name in ``card.splits``.
-        labelled: whether answers are required; None: as the card says of this split.
+        labelled: whether answers are required; None: as the card says for this split.
 
     Raises:
-        DataError: no such file, not JSON or cut, two questions of one id, no answer where there must be one,
-            or an answer with an offset that stands nowhere in the context; every finding with file:line.
+        DataError: no such file, not JSON or cut off, two questions with one id, a missing answer,
+            or an answer with an offset that appears nowhere in the context; every finding with file:line.
     """
     declared = card.splits[split]
     part = read_part(source, declared)
@@ -56,7 +56,7 @@ def read_reading_records(
 
 
 def nearest_occurrence(text: str, context: str, start: int) -> int | None:
-    """Return the offset nearest to ``start`` at which ``text`` stands in ``context``, the earlier of two."""
+    """Return the offset nearest to ``start`` at which ``text`` occurs in ``context``, the earlier of two."""
     places = []
     place = context.find(text)
     while place >= 0:
@@ -67,7 +67,7 @@ def nearest_occurrence(text: str, context: str, start: int) -> int | None:
 
 @dataclass
 class _Reading:
-    """What is gathered while one file is read."""
+    """The state while one file is read."""
 
     document: JsonDocument
     labelled: bool
@@ -80,7 +80,7 @@ class _Reading:
         self.findings = Findings(self.document)
 
     def read(self) -> None:
-        """Take all questions; what is wrong goes into ``findings``."""
+        """Take all questions; faults go into ``findings``."""
         for context, question, path in self._questions():
             self._take(context, question, path)
         if not self.labelled and self.counts.pop("answers not used", 0):
@@ -92,9 +92,7 @@ class _Reading:
             for paragraph, path in self._objects(article, "paragraphs", article_path):
                 context = paragraph.get("context")
                 if not isinstance(context, str) or not context:
-                    self.findings.add(
-                        f"'context' must be a string that is not empty, got {context!r:.60}", *path
-                    )
+                    self.findings.add(f"'context' must be a non-empty string, got {context!r:.60}", *path)
                     continue
                 for question, question_path in self._objects(paragraph, "qas", path):
                     yield context, question, question_path
@@ -114,17 +112,17 @@ class _Reading:
                 self.findings.add(f"expected an object, got {child!r:.60}", *path, key, index)
 
     def _take(self, context: str, question: dict[str, Any], path: tuple[Step, ...]) -> None:
-        """Keep one question, or note what is wrong with it."""
+        """Keep one question, or note its fault."""
         name, text = question.get("id"), question.get("question")
         if isinstance(name, bool) or not isinstance(name, int | str) or name == "":
             self.findings.add(f"the question's 'id' must be a string or an integer, got {name!r:.60}", *path)
             return
-        name = str(name)  # predictions name it as a key, which is always text
+        name = str(name)  # predictions use it as a key, which is always a string
         if not isinstance(text, str):
             self.findings.add(f"question {name}: 'question' must be a string, got {text!r:.60}", *path)
             return
         if name in self.items:
-            self.findings.add(f"question {name}: the id stands twice", *path)
+            self.findings.add(f"question {name}: the id appears twice", *path)
             return
         if not text.strip():
             self.counts[NO_QUESTION] += 1
@@ -133,7 +131,7 @@ class _Reading:
     def _answers(
         self, name: str, context: str, question: dict[str, Any], path: tuple[Step, ...]
     ) -> tuple[Answer, ...]:
-        """Return the question's references with offsets that hold; placeholders are none."""
+        """Return the question's references with valid offsets; placeholders do not count."""
         listed = question.get("answers", [])
         if not isinstance(listed, list):
             self.findings.add(f"question {name}: 'answers' must be a list, got {listed!r:.60}", *path)
@@ -145,13 +143,13 @@ class _Reading:
         answers = [self._answer(name, context, answer, (*path, "answers", index)) for index, answer in real]
         kept = tuple(answer for answer in answers if answer is not None)
         if not real:
-            self.findings.add(f"question {name}: no answer, the split needs one", *path)
+            self.findings.add(f"question {name}: no answer, but this split needs one", *path)
         elif kept and all(answer.start is None for answer in kept):
             self.counts[UNTRAINABLE] += 1
         return kept
 
     def _answer(self, name: str, context: str, answer: Any, path: tuple[Step, ...]) -> Answer | None:
-        """Return one reference, its offset repaired, or None where it is wrong."""
+        """Return one reference, its offset repaired, or None if it is invalid."""
         text = answer.get("text") if isinstance(answer, dict) else None
         start = answer.get("answer_start") if isinstance(answer, dict) else None
         if not isinstance(text, str) or not text or type(start) is not int:
@@ -171,5 +169,5 @@ class _Reading:
 
 
 def _is_placeholder(answer: Any) -> bool:
-    """Return whether this is what test files hold in place of an answer."""
+    """Return whether this is the placeholder that test files have for an answer."""
     return isinstance(answer, dict) and str(answer.get("text", "")).startswith(PLACEHOLDER)

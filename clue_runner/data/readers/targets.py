@@ -1,10 +1,10 @@
-"""Records whose answer is written: JSON lines with a target, or SQuAD's questions read the other way round.
+"""Records for generation: JSON lines with a target, or SQuAD's questions in reverse.
 
 In: a card and a source. Out: ``Records[TargetRecord]``. Knows nothing about tokens or models.
 
-A card of the layout ``targets`` has a template for what is read and one, ``target``, for what is written.
-``squad_targets`` reads an answer with its text and writes the question; a question without an answer, or
-without words, is left out.
+A card of the layout ``targets`` has a template for the source and one, ``target``, for the target.
+``squad_targets``: an answer with its text is the source, the question the target; one without an answer, or
+without text, is left out.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ def read_target_records(
         card: the task; records with one of its ``skip_labels`` are left out.
         source: where its files are.
         split: a name in ``card.splits``.
-        labelled: whether targets are required; None: as the card says of this split.
+        labelled: whether targets are required; None: as the card says for this split.
 
     Raises:
-        DataError: the file is missing or empty, or holds lines that the card does not allow.
+        DataError: the file is missing or empty, or has lines that the card does not allow.
     """
     declared = card.splits[split]
     part = read_part(source, declared)
@@ -67,7 +67,7 @@ def read_question_targets(
 ) -> Records[TargetRecord]:
     """Return the questions of one split as targets; arguments and errors as in ``read_reading_records``.
 
-    The answer is read in any case: without it there is nothing to ask for.
+    The answer is always read: without it there is nothing to ask about.
     """
     wanted = card.splits[split].labelled if labelled is None else labelled
     found = read_reading_records(card, source, split, labelled=True)
@@ -90,18 +90,18 @@ def read_question_targets(
 
 
 def question_target(name: str, context: str, answer: str, question: str | None) -> TargetRecord:
-    """Return the record that asks for ``answer``; the text is kept around the place where it stands."""
+    """Return the record that asks for ``answer``; the text around that answer is kept."""
     place = context.find(answer)
     return TargetRecord(name, (answer, context), question, None if place < 0 else place)
 
 
 def _is_usable(record: ReadingRecord) -> bool:
-    """Return whether there is a question to write, and an answer in its text to write it from."""
+    """Return whether there is a question to write, and an answer in the text to write it from."""
     return bool(record.question.strip()) and record.target is not None
 
 
 def _question(record: ReadingRecord, wanted: bool) -> TargetRecord:
-    """Return a question as what is to be written."""
+    """Return a question as a target."""
     answer = record.target
     assert answer is not None
     made = question_target(record.id, record.context, answer.text, record.question if wanted else None)
@@ -117,7 +117,7 @@ def _record(card: Card, row: JsonLine, index: int, wanted: bool) -> TargetRecord
     if wanted and card.target is not None:
         (target,) = fill_template(fields, Template(parts=[card.target]))
         if not target.strip():
-            raise FieldError("there is nothing to write: the target is empty")
+            raise FieldError("the target is empty")
     return TargetRecord(_id(card, fields, index), texts, target)
 
 
@@ -132,7 +132,7 @@ def _id(card: Card, fields: dict[str, Any], index: int) -> int | str:
 
 
 def _without_target(card: Card) -> Card:
-    """Return the card of records that need not say what is to be written."""
+    """Return the card for records without targets."""
     read = card.template.used_fields if card.template else ()
     only = {match["field"] for match in PLACEHOLDER.finditer(card.target or "")} - set(read)
     return card.model_copy(update={"fields": {k: v for k, v in card.fields.items() if k not in only}})

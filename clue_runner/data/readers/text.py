@@ -29,7 +29,7 @@ from clue_runner.data.template import FieldError, check_fields, fill_template
 from clue_runner.errors import DataError, Problem
 
 ALLOWED_SHOWN = 10
-WHOLE_FILE = 20  # records from which a key that none of them has means another task's file
+WHOLE_FILE = 20  # from this many records on, a key that all of them lack means another task's file
 
 
 def read_text_records(
@@ -41,10 +41,10 @@ def read_text_records(
         card: the task.
         source: where its files are.
         split: a name in ``card.splits``.
-        labelled: whether labels are required; None: as the card says of this split.
+        labelled: whether labels are required; None: as the card says for this split.
 
     Raises:
-        DataError: the file is missing or empty, or holds lines that the card does not allow
+        DataError: the file is missing or empty, or has lines that the card does not allow
             (all are listed with file:line), or nothing usable is left.
     """
     declared = card.splits[split]
@@ -62,14 +62,14 @@ def read_text_records(
 
 
 def _refuse_other_task(card: Card, part: Part, rows: Sequence[JsonLine]) -> None:
-    """Raise one sentence instead of thousands where no record at all has a key that the card needs."""
+    """Raise one error instead of thousands if every record lacks a key that the card needs."""
     if len(rows) < WHOLE_FILE:
         return
     keys = {key for _, row in rows for key in row}
     absent = [name for name in card.fields if name.split(".")[0] not in keys]
     if absent:
         raise another_layout(card, part) or DataError(
-            f"these are not the records of {card.name}: not one has {', '.join(map(repr, absent))}",
+            f"these are not records of {card.name}: none has {', '.join(map(repr, absent))}",
             where=part.path,
             received=", ".join(map(str, rows[0][1])),
             next_step="check that this is the data of the task you named",
@@ -77,7 +77,7 @@ def _refuse_other_task(card: Card, part: Part, rows: Sequence[JsonLine]) -> None
 
 
 def allowed_labels(card: Card) -> str:
-    """Return the label list for a message, cut where it is long."""
+    """Return the label list for a message, shortened if it is long."""
     names = card.label_names
     shown = ", ".join(names[:ALLOWED_SHOWN])
     return shown if len(names) <= ALLOWED_SHOWN else f"{shown}, ... {names[-1]}; {len(names)} in all"
@@ -85,7 +85,7 @@ def allowed_labels(card: Card) -> str:
 
 @dataclass
 class _Reading:
-    """What is gathered while one split is read."""
+    """The state while one split is read."""
 
     card: Card
     part: Part
@@ -96,7 +96,7 @@ class _Reading:
     warnings: list[str] = field(default_factory=list)
 
     def read(self, rows: Sequence[JsonLine]) -> None:
-        """Take all rows; what is wrong goes into ``problems``, in line order."""
+        """Take all rows; faults go into ``problems``, in line order."""
         has_ids = (
             bool(rows)
             and self.card.id_field is not None
@@ -107,7 +107,7 @@ class _Reading:
             try:
                 record_id = self._id(row, index, has_ids)
                 if not self.labelled and has_ids:
-                    # an answer line is found by its id, so two rows may not share one
+                    # an answer is found by its id, so two rows may not share one
                     self._refuse_duplicate(record_id, line, seen)
                 label = self._label(row)
                 check_fields(row, self.card)
@@ -127,20 +127,20 @@ class _Reading:
         if not has_ids or self.card.id_field is None:
             return index
         if self.card.id_field not in row:
-            raise FieldError(f"no key {self.card.id_field!r}, other records have it")
+            raise FieldError(f"no key {self.card.id_field!r}, which other records have")
         value = row[self.card.id_field]
         if isinstance(value, bool) or not isinstance(value, int | str):
             raise FieldError(f"{self.card.id_field!r} must be an integer or a string, got {value!r:.60}")
         return value
 
     def _refuse_duplicate(self, record_id: int | str, line: int, seen: dict[str, int]) -> None:
-        """Raise for an id that an earlier line has; ids are compared as text: 1 and "1" are one."""
+        """Raise for an id that an earlier line has; ids are compared as text: 1 and "1" are the same."""
         first = seen.setdefault(str(record_id), line)
         if first != line:
             raise FieldError(f"id {record_id!r} is also on line {first}")
 
     def _label(self, row: dict[str, Any]) -> str | None:
-        """Return the record's label as the card spells it; 102 and true pass for "102" and "true"."""
+        """Return the record's label as the card spells it; 102 and true count as "102" and "true"."""
         if not self.labelled:
             return None
         name = self.card.label_field

@@ -1,4 +1,4 @@
-"""What an update rule is: how one weight moves when its gradient is known.
+"""Update rules: how one weight changes, given its gradient.
 
 In: a weight, its gradient, what the rule keeps for it. Out: the next values.
 Knows nothing about networks, clipping, averages, micro-batches or where tensors live.
@@ -28,7 +28,7 @@ class UpdateRule(ABC):
     ``skips_unused_rows`` promises that the rows of a table do not depend on each other, and that a row whose
     gradient was always 0 has slots of 0 and a step of 0. TensorFlow then steps the rows of a lookup table
     that were ever read and no others. Every slot must have the weight's shape, and an element's bits may not
-    depend on where it stands: sums, products, quotients and ``square_root`` round correctly everywhere, a
+    depend on its position: sums, products, quotients and ``square_root`` round correctly everywhere, a
     power or an exponential of an array does not (vector units and the rest behind them differ).
 
     ``kernel`` names arithmetic for which a backend may have a fused operation: ``adam`` with ``beta_1``,
@@ -86,7 +86,7 @@ class UpdateRule(ABC):
 
 
 def square_root(value: Any) -> Any:
-    """Return the root of an array, correctly rounded wherever an element stands."""
+    """Return the root of an array, correctly rounded wherever an element lies."""
     if isinstance(value, np.ndarray | np.generic):
         return np.sqrt(value)
     from keras import ops

@@ -1,4 +1,4 @@
-"""Techniques of training, one file each: the file's name is the technique's, and its setting is its switch.
+"""Training techniques, one file each: the file's name is the technique's, and the setting that turns it on.
 
 In: settings. Out: the ``Technique``s that are on, the outermost first.
 Knows nothing about any technique: a new one is a new file in this folder. Keras is not imported.
@@ -32,7 +32,7 @@ def technique_type(name: str) -> type[Technique]:
 
 
 def technique_settings() -> tuple[type[Section], ...]:
-    """Return the settings of every technique; all of them stand in the section ``train:`` of every run.
+    """Return the settings of every technique; all of them are in the section ``train:`` of every run.
 
     Raises:
         RuntimeError: a file's settings do not begin with its own name, or are on by default.
@@ -60,8 +60,8 @@ def make_technique(name: str, values: Mapping[str, object]) -> Technique:
 def make_techniques(values: Mapping[str, object]) -> tuple[Technique, ...]:
     """Return the techniques that are on, the outermost first.
 
-    Those around a micro-batch's gradients stand outside those inside its loss, and what calls the network
-    itself stands innermost; of one kind, the alphabet decides.
+    Those around a micro-batch's gradients are outside those inside its loss, and what calls the network
+    itself is innermost; of one kind, the alphabet decides.
 
     Args:
         values: settings of ``train:`` by name; a technique whose switch is None or missing is off.
@@ -76,7 +76,7 @@ def make_techniques(values: Mapping[str, object]) -> tuple[Technique, ...]:
         raise UsageError(
             f"{' and '.join(names)} cannot be combined",
             where=", ".join(f"{SETTING}.{name}" for name in names),
-            problems=[Problem("each computes the loss from passes of its own through the network")],
+            problems=[Problem("each computes the loss from its own passes through the network")],
             next_step=f"set all but one of them to null, e.g. --set {SETTING}.{names[-1]}=null",
         )
     return tuple(sorted(on, key=lambda technique: (technique.changes_loss, technique.calls_network)))

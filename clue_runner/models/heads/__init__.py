@@ -1,1 +1,1 @@
-"""Heads: what stands on an encoder for a kind of task, its loss and its answer."""
+"""Heads: the layers on top of an encoder for a kind of task, their loss and their answer."""

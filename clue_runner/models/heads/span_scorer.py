@@ -1,6 +1,6 @@
 """Scores for every span of a text: GlobalPointer and its efficient form, and their loss.
 
-In: one vector a token, and which tokens a span may begin or end on. Out: (rows, types, first, last)
+In: one vector per token, and which tokens a span may begin or end on. Out: (rows, types, first, last)
 scores; spans that overlap or nest do not compete. Knows nothing about entities, answers or characters.
 
 Sources: GlobalPointer (kexue.fm/archives/8373), Efficient GlobalPointer (kexue.fm/archives/8877),
@@ -144,7 +144,7 @@ def multilabel_loss(scores: Any, spans: Any) -> Any:
     Args:
         scores: (rows, types, length, length) float32.
         spans: (rows, n, 3) int32 of type, first, last; type -1 is filler. The first cell of type 0, which
-            filler stands on, must not be allowed (it is [CLS]'s).
+            filler points to, must not be allowed (it is [CLS]'s).
     """
     rows, length = ops.shape(scores)[0], ops.shape(scores)[2]
     types = scores.shape[1]

@@ -1,10 +1,10 @@
-"""A target is written after its source, in one stream: UniLM's mask in training, beam search to answer.
+"""Generates a target after its source, in one sequence: UniLM's mask in training, beam search to answer.
 
 In: a backbone and a batch whose rows are sources, with or without a target behind them.
 Out: the loss of the target's tokens, or the best sequences. Knows nothing about text.
 
-Source tokens see the whole source, target tokens the source and what stands before them. The last source
-token predicts the first of the target. Answers read the source alone, whatever stands behind it.
+Source tokens see the whole source, target tokens the source and what precedes them. The last source
+token predicts the first of the target. Answers read the source alone, whatever follows it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Writing:
 
 
 class WritingHead(Head):
-    """The word scores of what stands behind a source.
+    """The token scores of what follows a source.
 
     Args:
         backbone: a ``Backbone``.
@@ -74,7 +74,7 @@ class WritingHead(Head):
         return self.loss_of(self.outputs(batch, key), batch)
 
     def outputs(self, batch: Mapping[str, Any], key: Any | None) -> Any:
-        """Return (rows, longest, width of a word's vector): what the word table scores at each place.
+        """Return (rows, longest, width of an embedding): what the token embeddings score at each place.
 
         Place 0 is the last source token. The compute type.
         """
@@ -138,7 +138,7 @@ class WritingHead(Head):
     def answer(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Return ``tokens`` (rows, beams, longest) int32, best first, and ``scores`` (rows, beams)."""
         if self.writing is None:
-            raise ValueError("a network without a vocabulary's own tokens cannot write")
+            raise ValueError("a network with a foreign vocabulary cannot generate text")
         writing, inside = self.writing, self.backbone.embeddings.positions.in_attention
         width, table = writing.beam.width, _Table(batch, writing)
         cache = empty_cache(self.backbone, table.rows, table.length)
@@ -169,7 +169,7 @@ class WritingHead(Head):
 
 
 class _Table:
-    """Where the tokens of a batch stand in the cache: padded sources, then what is written."""
+    """Where the tokens of a batch are in the cache: padded sources, then what is written."""
 
     def __init__(self, batch: Mapping[str, Any], writing: Writing) -> None:
         self.rows, self.padded = ops.shape(batch["token_ids"])[0], ops.shape(batch["token_ids"])[1]
@@ -193,11 +193,11 @@ class _Table:
         return self.source() | ((places >= self.padded) & (places <= self.padded + index))
 
     def positions(self, index: Any) -> Any:
-        """Return (rows, 1) int32: where the written token ``index`` stands in its stream."""
+        """Return (rows, 1) int32: where the written token ``index`` is in its stream."""
         return ops.expand_dims(self.sources, 1) + ops.cast(index, "int32")
 
     def ids(self) -> Any:
-        """Return (rows, table) int32: where the token at each place of the cache stands in its stream."""
+        """Return (rows, table) int32: where the token at each place of the cache is in its stream."""
         places = ops.arange(self.length, dtype="int32")[None, :]
         written = ops.expand_dims(self.sources, 1) + places - self.padded
         return ops.where(places < self.padded, places, written)

@@ -1,9 +1,9 @@
-"""Pieces to text: Chinese characters side by side, words of letters apart, one piece after the other.
+"""Joins pieces to text: Chinese without spaces, words of letters with spaces, one piece after the other.
 
-In: pieces as they are written. Out: what each adds to the text, so that a text can be shown while it grows.
+In: pieces as they are generated. Out: what each adds to the text, so that a text can be shown while it grows.
 Knows nothing about ids or networks.
 
-WordPiece forgets where spaces were. Here stands one between two pieces of letters or digits that are not
+WordPiece forgets where spaces were. Here one is put between two pieces of letters or digits that are not
 parts of one word, and after a comma or a stop that follows a word of letters; none beside Chinese.
 """
 
@@ -30,7 +30,7 @@ class Joiner:
         return added
 
     def _apart(self, piece: str) -> bool:
-        """Return whether a space stands before a piece that begins a word."""
+        """Return whether a space is before a piece that begins a word."""
         before, first = self.text, piece[:1]
         if not before or not _is_letter(first):
             return False

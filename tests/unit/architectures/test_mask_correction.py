@@ -51,7 +51,7 @@ def test_settings() -> None:
     assert masking_of(model) == Masking(0.3, 0.5, 0.25, 0.25)
     for overrides, words in (
         (["model.mlm_split=0.8/0.1/0.2"], "must sum to 1"),
-        (["model.mlm_split=0.8,0.2"], "model.mlm_split has a value it cannot take"),
+        (["model.mlm_split=0.8,0.2"], "model.mlm_split has an invalid value"),
         (["model.mlm_correction=0.15"], "weights are random"),
     ):
         with pytest.raises(UsageError, match=words):
@@ -65,7 +65,7 @@ def test_what_must_not_be_corrected_is_refused() -> None:
     good = load_architecture(masked[0])
     assert require_correctable(good, trained_by_us=False, heads=()) == good.shape.MASKED
     for architecture, trained_by_us, heads, words in (
-        (load_architecture(others[0]), False, (), "not pre-trained to find masked words"),
+        (load_architecture(others[0]), False, (), "not pre-trained on masked words"),
         (good, True, (), "come from a run"),
         (good, False, ("masked_words",), "still the output layer of masked_words"),
         (replace(good, name="other"), True, (), "come from a run"),

@@ -60,7 +60,7 @@ def test_json_schema_refuses_unknown_keys_everywhere() -> None:
 def test_settings_of_a_kind_and_a_family_are_read_under_their_earlier_names_too() -> None:
     run = load_run(task="cluener", overrides=["model.entity_head=crf"])
     assert run == load_run(task="cluener", overrides=["task.head=crf"])
-    with pytest.raises(UsageError, match=r"task.head.* no setting of this run"):
+    with pytest.raises(UsageError, match=r"task.head.* not a setting of this run"):
         load_run(task="afqmc", overrides=["task.head=crf"])
     with pytest.raises(UsageError, match="earlier name of task.head"):
         load_run(task="cluener", overrides=["task.head=crf", "model.entity_head=crf"])

@@ -73,8 +73,8 @@ def test_alias_without_anchor_is_refused() -> None:
 
 def test_all_duplicate_keys_are_named() -> None:
     text = message("a: 1\na: 2\nb: {c: 1, c: {d: 2}}\n")
-    assert "f.yaml:2: a is given twice, first in line 1" in text
-    assert "f.yaml:3: b.c is given twice, first in line 3" in text
+    assert "f.yaml:2: a is given twice, first on line 1" in text
+    assert "f.yaml:3: b.c is given twice, first on line 3" in text
 
 
 def test_the_same_key_in_two_mappings_is_no_duplicate() -> None:

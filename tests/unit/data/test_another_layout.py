@@ -62,7 +62,7 @@ def refused(folder: Path, task: str, content: str | bytes) -> str:
         (
             "afqmc",
             json.dumps(SQUAD, indent=1),
-            "but SQuAD's layout, as cmrc2018 and drcd have it",
+            "but SQuAD's layout, as in cmrc2018 and drcd",
             "layout squad",
         ),
         ("afqmc", json.dumps(CMRC), "but CMRC2018's first layout", "give JSON lines"),
@@ -80,7 +80,7 @@ def refused(folder: Path, task: str, content: str | bytes) -> str:
         ("cluener", "文本,标签\n" * 9, "not CLUENER's JSON lines, but CSV", "give CLUENER's JSON lines"),
         ("cluener", json.dumps([CLUENER] * 2), "but CLUENER's layout (text, and a label object", CONVERT),
         ("cmrc2018", json.dumps(CMRC), "not SQuAD's layout, but CMRC2018's first layout", CONVERT),
-        ("cmrc2018", lines(FLAT, FLAT), "but SQuAD's records one by one", CONVERT),
+        ("cmrc2018", lines(FLAT, FLAT), "but single SQuAD records", CONVERT),
         ("cmrc2018", lines(PAIR, PAIR), "not SQuAD's layout, but JSON lines", "layout lines"),
         ("c3", lines(PAIR, PAIR), "not C3's layout, but JSON lines", "layout lines"),
         ("c3", json.dumps(SQUAD), "not C3's layout, but SQuAD's layout", "layout squad"),

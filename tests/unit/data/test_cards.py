@@ -140,7 +140,7 @@ def test_a_message_names_the_card_as_it_was_given(tmp_path: Path, monkeypatch: p
     with pytest.raises(UsageError) as caught:
         find_card("./mine")
     assert str(caught.value).startswith(
-        "mine/task.yaml: the task card is not valid\n  mine/task.yaml:5: metrik"
+        "mine/task.yaml: the task card is invalid\n  mine/task.yaml:5: metrik"
     )
 
 
@@ -186,7 +186,7 @@ def test_a_folder_without_a_card_is_said(
             8,
             "template.parts: 3 texts, classification takes 1 or 2",
         ),
-        ("  dev: {file: dev.json}\n", "", 9, "splits: train without dev"),
+        ("  dev: {file: dev.json}\n", "", 9, "splits: train needs dev"),
         (
             "train.json}",
             "train.json, labelled: false}",
@@ -196,7 +196,7 @@ def test_a_folder_without_a_card_is_said(
         ("  dev:", "  ../../dev:", 11, "splits.../../dev"),
         ("  dev:", "  Train: {file: a.json}\n  dev:", 11, "splits.Train: another split's name differs only"),
         ("file: dev.json", "file: nul.json", 11, "splits.dev.file: the name is reserved"),
-        ("file: dev.json", "file: dev.json~", 11, "splits.dev.file: the name is one of a hidden file"),
+        ("file: dev.json", "file: dev.json~", 11, "splits.dev.file: the name is that of a hidden file"),
         ("file: dev.json", f"file: {'n' * 101}", 11, "splits.dev.file: a name has at most 100"),
         ("file: dev.json", "file: dev.json, answers: {file: /dev/zero}", 11, "splits.dev.answers.file"),
         (
@@ -209,7 +209,7 @@ def test_a_folder_without_a_card_is_said(
             "licence: none",
             "recommended: {train: {epochs: none}}",
             13,
-            "train.epochs has a value it cannot take",
+            "train.epochs has an invalid value",
         ),
         ("name: mine", "name: ../mine", 1, "name"),
         ("name: mine", "name: con", 1, "name: the name is reserved"),

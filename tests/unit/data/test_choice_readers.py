@@ -93,7 +93,7 @@ def test_c3_files_follow_one_another_and_questions_are_numbered_over_both(tmp_pa
 
 def test_c3_older_spelling_is_found_and_a_missing_second_file_is_said(tmp_path: Path) -> None:
     files = {"c3-d-train.json": passages([asked(["一", "二"], "一")])}
-    with pytest.raises(DataError, match="no m-train.json here"):
+    with pytest.raises(DataError, match="no file m-train.json found"):
         read_choice_records(C3, source(tmp_path, files), "train")
 
 
@@ -135,15 +135,15 @@ def test_c3_an_answer_that_is_no_choice_is_named_with_its_line(tmp_path: Path) -
         ("{}", "the file must be a list"),
         ("[[[]]]", "expected [lines, questions, id]"),
         ('[[["a"], {}]]', "the questions must be a list"),
-        ('[[["a"], [3]]]', "expected an object with a text 'question'"),
-        (passages([asked(["一"], "一")]), "'choice' must be a list of two or more texts"),
-        (passages([asked(["一", 2], "一")]), "'choice' must be a list of two or more texts"),
+        ('[[["a"], [3]]]', "expected an object with a string 'question'"),
+        (passages([asked(["一"], "一")]), "'choice' must be a list of two or more strings"),
+        (passages([asked(["一", 2], "一")]), "'choice' must be a list of two or more strings"),
         (passages([asked(["一", "二"])]), "the answer None is not among the choices"),
         (
             passages([asked(["一", "二"], "一", id=1), asked(["一", "二"], "一", id=1)]),
-            "the question id 1 stands twice",
+            "the question id 1 appears twice",
         ),
-        (passages([asked(["一", "二"], "一")])[:-30], "the file is cut in the middle of a record"),
+        (passages([asked(["一", "二"], "一")])[:-30], "the file is cut off in the middle of a record"),
         ("[]", "the train split is empty"),
     ],
 )
@@ -215,7 +215,7 @@ def test_fewclue_layout_has_the_answer_in_the_record(tmp_path: Path) -> None:
             cloze("#idiom000000#和#idiom000000#"),
             '{"#idiom000000#": 0}',
             "train.json:1",
-            "stands twice in the record",
+            "appears twice in the record",
         ),
         (
             cloze("#idiom000000#") * 2,
@@ -230,14 +230,14 @@ def test_fewclue_layout_has_the_answer_in_the_record(tmp_path: Path) -> None:
             "train.json:1",
             "no answer for #idiom000000# in ",
         ),
-        (cloze("#idiom000000#"), '{"#idiom000000#": 4}', "train.json:1", "no index into 4 candidates"),
+        (cloze("#idiom000000#"), '{"#idiom000000#": 4}', "train.json:1", "not an index into 4 candidates"),
         (
             cloze("#idiom000000#"),
             '{\n"#idiom000000#": "1"}',
             "train_answer.json:2",
             "must be an index from 0, got '1'",
         ),
-        (cloze("#idiom000000#"), "[]", "train_answer.json:1", "one object from tag to index"),
+        (cloze("#idiom000000#"), "[]", "train_answer.json:1", "one object that maps tags to indices"),
         (
             cloze("#idiom000000#", candidates=["一"]),
             '{"#idiom000000#": 0}',
@@ -256,7 +256,7 @@ def test_chid_broken_files(tmp_path: Path, records: str, answers: str, where: st
 def test_chid_a_tag_answered_twice_is_refused_with_its_line(tmp_path: Path) -> None:
     error = chid_fault(tmp_path, cloze("#idiom000000#"), '{"#idiom000000#": 0,\n\n"#idiom000000#": 1}')
     assert error.headline.where == f"{tmp_path}/train_answer.json:3"
-    assert "the key '#idiom000000#' stands twice" in str(error)
+    assert "the key '#idiom000000#' appears twice" in str(error)
 
 
 def test_chid_answers_without_a_record_are_a_warning(tmp_path: Path) -> None:
@@ -280,7 +280,7 @@ def test_ids_are_compared_as_text(tmp_path: Path) -> None:
     question = {"question": "?", "choice": ["一", "二"], "answer": "一"}
     passages = [[["文"], [question | {"id": 1}, question | {"id": "1"}], "d"]]
     (tmp_path / "d-train.json").write_text(json.dumps(passages), encoding="utf-8")
-    with pytest.raises(DataError, match="the question id '1' stands twice"):
+    with pytest.raises(DataError, match="the question id '1' appears twice"):
         read_choice_records(
             find_card("c3").model_copy(
                 update={"splits": {"train": find_card("c3").splits["train"].model_copy(update={"more": []})}}

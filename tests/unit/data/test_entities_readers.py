@@ -137,7 +137,7 @@ def test_all_faults_are_gathered_and_twenty_are_shown(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ('{"text": "甲", "label"', "train.json:1: not JSON"),
-        ('{"text": "", "label": {}}', "'text' must be a string that is not empty"),
+        ('{"text": "", "label": {}}', "'text' must be a non-empty string"),
         ('{"text": "甲"}', "no key 'label'"),
         (
             '{"id": 1, "text": "甲", "label": {}}\n{"id": 1, "text": "乙", "label": {}}',

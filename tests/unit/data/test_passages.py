@@ -73,16 +73,16 @@ def test_answers_of_a_split_without_labels_are_dropped() -> None:
 @pytest.mark.parametrize(
     ("record", "says"),
     [
-        ({**GOOD, "id": "b", "passages": [{"passage": " ", "answer": ""}]}, "a passage without text"),
-        ({**GOOD, "id": "b", "passages": [{"answer": "x"}]}, "a passage without text"),
-        ({**GOOD, "id": "b", "passages": [{"passage": "是李四", "answer": "张三"}]}, "stands nowhere"),
+        ({**GOOD, "id": "b", "passages": [{"passage": " ", "answer": ""}]}, "a passage has no text"),
+        ({**GOOD, "id": "b", "passages": [{"answer": "x"}]}, "a passage has no text"),
+        ({**GOOD, "id": "b", "passages": [{"passage": "是李四", "answer": "张三"}]}, "appears nowhere"),
         ({**GOOD, "id": "b", "passages": None}, "'passages' must be a list"),
         ({**GOOD, "id": "b", "passages": [{"passage": "x", "answer": 3}]}, "'answer' must be a string"),
         ({**GOOD, "id": "b", "question": ["谁"]}, "'question' must be a string"),
         ({**GOOD, "id": None}, "'id' must be"),
         ({**GOOD, "id": "b", "repeat": 0}, "'repeat' must be"),
         (["x"], "expected an object"),
-        (GOOD, "the id stands twice"),
+        (GOOD, "the id appears twice"),
     ],
 )
 def test_bad_records_are_named_with_their_line(record: Any, says: str) -> None:
@@ -92,13 +92,13 @@ def test_bad_records_are_named_with_their_line(record: Any, says: str) -> None:
 
 
 def test_ids_are_compared_as_text() -> None:
-    with pytest.raises(DataError, match="the id stands twice"):
+    with pytest.raises(DataError, match="the id appears twice"):
         parse_questions(raw({**GOOD, "id": 7}, {**GOOD, "id": "7"}), "f.json")
 
 
 @pytest.mark.parametrize("evidence", ["", None, 3])
 def test_an_evidence_without_text_is_named(evidence: Any) -> None:
-    with pytest.raises(DataError, match="f:1: question Q: an evidence without text"):
+    with pytest.raises(DataError, match="f:1: question Q: an evidence has no text"):
         parse_questions(annotated(evidence=evidence), "f")
 
 

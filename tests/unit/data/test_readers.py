@@ -65,7 +65,7 @@ def test_only_a_newline_ends_a_line(line: Callable[..., str], read: Read) -> Non
         (b'"text"', "not a JSON object"),
         (b'{"a": NaN}', "NaN is not JSON"),
         (b'{"a": -Infinity}', "-Infinity is not JSON"),
-        (b'{"a": 1, "a": 2}', "the key 'a' stands twice"),
+        (b'{"a": 1, "a": 2}', "the key 'a' appears twice"),
         (b'{"a": "\xff"}', "not UTF-8 (byte 8 of the line)"),
         ('{"a": "中文"}'.encode("gbk"), "the file looks like GBK"),
         (b'{"a": "\\ud83d"}', "half a character"),
@@ -142,7 +142,10 @@ def test_a_split_without_a_usable_row_is_refused(line: Callable[..., str], read:
 
 def test_one_row_is_enough_but_the_count_is_said(line: Callable[..., str], read: Read) -> None:
     records = read(line(label="0"))
-    assert records.warnings == ("train.json has 1 records, the official one has 3",)
+    (warning,) = records.warnings
+    assert Path(warning.partition(" has ")[0]).is_file() and warning.endswith(
+        "/train.json has 1 records, the official file has 3"
+    )
     assert not records.complete
     assert read(line(label="0"), split="dev").complete  # a count of another published copy
 
@@ -212,7 +215,7 @@ def test_a_missing_label_in_train_is_an_error(line: Callable[..., str], read: Re
 
 
 def test_the_data_of_another_task_is_one_sentence(read: Read) -> None:
-    with pytest.raises(DataError, match="these are not the records of pairs: not one has 'a', 'b'") as caught:
+    with pytest.raises(DataError, match="these are not records of pairs: none has 'a', 'b'") as caught:
         read("\n".join(['{"text": "文", "label": "0"}'] * 30))
     assert not caught.value.problems
 
@@ -222,5 +225,5 @@ def test_a_missing_file_says_what_is_there(
 ) -> None:
     card = make_card()
     source = open_source(folder({"train.json": good["train.json"]}), card)
-    with pytest.raises(DataError, match=r"no dev\.json here, got train\.json"):
+    with pytest.raises(DataError, match=r"no file dev\.json found, got train\.json"):
         read_text_records(card, source, "dev")

@@ -49,7 +49,13 @@ def test_a_made_up_rule_and_technique_train(clue: Callable[..., Any], tmp_path: 
     """Their settings are taken, written down, part of what a run is, and they change what it learns."""
     command = ["train", "--task", "afqmc", "--data", "sample", "--model", "test", "--json"]
     command += ["--backend", BACKEND]
-    sets = ["train.max_steps=2", "train.batch_size=4", "data.max_length=16", "train.optimizer=momentum_sgd"]
+    sets = [
+        "model.num_layers=1",
+        "train.max_steps=2",
+        "train.batch_size=4",
+        "data.max_length=16",
+        "train.optimizer=momentum_sgd",
+    ]
     states = {}
     for name, more in {
         "plain": [],
@@ -85,8 +91,8 @@ def test_mistakes_are_answered_with_what_is_meant() -> None:
     for override, words in (
         ("train.along_the_gradent=1", "did you mean train.along_the_gradient?"),
         ("train.momentun=0.5", "did you mean train.momentum?"),
-        ("train.beta_1=0.5", "no setting of this run, but of the update rule adafactor, adamw"),
-        ("train.along_the_gradient=long", "train.along_the_gradient has a value it cannot take"),
+        ("train.beta_1=0.5", "not a setting of this run, but of the update rule adafactor, adamw"),
+        ("train.along_the_gradient=long", "train.along_the_gradient has an invalid value"),
         ("train.momentum=1.5", "from 0 to below 1"),
     ):
         with pytest.raises(UsageError) as refused:
@@ -115,7 +121,7 @@ def test_a_layer_for_other_tasks_is_checked_with_the_rule_that_it_fits(tmp_path:
     recipe.write_text("tasks:\n  tnews:\n    train: {beta_1: 0.8, epsilon: 1e-8}\n", encoding="utf-8")
     load_run(task="afqmc", configs=[str(recipe)])
     recipe.write_text("tasks:\n  tnews:\n    train: {beta_1: 1.8}\n", encoding="utf-8")
-    with pytest.raises(UsageError, match=r"train.beta_1 has a value"):
+    with pytest.raises(UsageError, match=r"train.beta_1 has an invalid value"):
         load_run(task="afqmc", configs=[str(recipe)])
 
 

@@ -10,7 +10,7 @@ from clue_runner.data.records import Entity
 from clue_runner.metrics.calibration import calibrate
 from clue_runner.metrics.confidence import Summed, summed_mean
 from clue_runner.metrics.entities import score_entities
-from clue_runner.metrics.significance import paired_bootstrap, summarise_seeds
+from clue_runner.metrics.significance import judge, paired_bootstrap, paired_draws, summarise_seeds
 
 GENERATOR = np.random.default_rng(7)
 FIRST = 100.0 * (GENERATOR.random(400) < 0.70)
@@ -108,3 +108,28 @@ def test_the_ends_have_bins() -> None:
     assert [(one.low, one.high, one.count) for one in found.bins] == [(0.0, 0.1, 2), (0.9, 1.0, 1)]
     with pytest.raises(ValueError, match="probability"):
         calibrate([1.5], [True])
+
+
+def test_several_seeds_are_compared_by_their_means() -> None:
+    """A model's seeds answer the same records: equal seeds say no more than one of them."""
+    one = paired_bootstrap(summed_mean(FIRST), summed_mean(SECOND))
+    thrice = judge([paired_draws([summed_mean(FIRST)] * 3, [summed_mean(SECOND)] * 2)])
+    assert thrice.difference == pytest.approx(one.difference)
+    assert (thrice.interval, thrice.p) == (pytest.approx(one.interval), pytest.approx(one.p))
+    by_hand = judge(
+        [paired_draws([summed_mean([0.0, 100.0]), summed_mean([50.0, 70.0])], [summed_mean([90.0, 80.0])])]
+    )
+    assert by_hand.difference == pytest.approx(85.0 - (50.0 + 60.0) / 2)
+
+
+def test_over_tasks_the_differences_are_averaged_and_the_draws_independent() -> None:
+    """The variance of a mean of two independent differences is a quarter of the sum of their variances."""
+    tasks = [paired_draws([summed_mean(FIRST)], [summed_mean(SECOND)], seed=seed) for seed in (1, 2)]
+    both = judge(tasks)
+    assert both.difference == pytest.approx(tasks[0].difference)
+    assert both.records == 800
+    width = float(tasks[0].found.std())
+    spread = float(np.mean([one.found for one in tasks], axis=0).std())
+    assert spread == pytest.approx(width / 2**0.5, rel=0.05)
+    turned = [tasks[0], paired_draws([summed_mean(SECOND)], [summed_mean(FIRST)], seed=2)]
+    assert judge(turned).difference == pytest.approx(0.0, abs=1e-9) and judge(turned).p > 0.5

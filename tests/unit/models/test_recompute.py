@@ -242,7 +242,7 @@ def test_tensorflow_has_no_policies() -> None:
         (["model.recompute_policy=dots"], "nothing is recomputed"),
         (["model.recompute=block", "model.recompute_policy=dots"], "TensorFlow recomputes a part as a whole"),
         (["model.recompute=segment:3"], "a segment has more blocks than the model"),
-        (["model.recompute=segment:0"], "model.recompute has a value it cannot take"),
+        (["model.recompute=segment:0"], "model.recompute has an invalid value"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(overrides: list[str], said: str) -> None:

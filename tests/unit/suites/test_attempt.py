@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import threading
@@ -13,22 +14,56 @@ from typing import Any
 
 import pytest
 
+from clue_runner.adapters.sections import SECTIONS
+from clue_runner.config.resolved import config_hash
+from clue_runner.config.schema import Run
+from clue_runner.runs.folder import RunFolder, write_settings
+from clue_runner.runs.identity import Identity
 from clue_runner.runs.results import write_result
 from clue_runner.suites import attempt as module
 from clue_runner.suites.attempt import attempt, heals
 from clue_runner.suites.executors import local
-from clue_runner.suites.items import Work
-from clue_runner.suites.records import ItemPlace
+from clue_runner.suites.items import Work, item_facts, item_id
+from clue_runner.suites.records import ItemPlace, held
+
+IDENTITY = Identity(data={"train": "a", "dev": "b"}, vocabulary="v", weights="random")
 
 
 @pytest.fixture
-def work(tmp_path: Path) -> Work:
-    return Work("id", "words", ("--task", "afqmc"), str(tmp_path / "run"), str(tmp_path), "1+a")
+def make_work(tmp_path: Path, make_run: Callable[..., Run]) -> Callable[[int], Work]:
+    """The item of a seed."""
+
+    def make(seed: int) -> Work:
+        facts = item_facts(make_run(f"seed={seed}"), "afqmc", IDENTITY, code="1+a", precision="float32")
+        words = ("--task", "afqmc", "--seed", str(seed))
+        return Work(item_id(facts), "words", words, str(tmp_path / f"run-{seed}"), str(tmp_path), "1+a")
+
+    return make
+
+
+@pytest.fixture
+def work(make_work: Callable[[int], Work]) -> Work:
+    return make_work(42)
+
+
+@pytest.fixture
+def leave_result(make_run: Callable[..., Run], make_result: Callable[..., Any]) -> Callable[..., None]:
+    """Leave in a folder what a finished run of a seed leaves."""
+
+    def leave(folder: str, seed: int, code: str = "1+a") -> None:
+        run = make_run(f"seed={seed}")
+        Path(folder).mkdir(exist_ok=True)
+        RunFolder(Path(folder)).settings.unlink(missing_ok=True)
+        write_settings(RunFolder(Path(folder)), run, SECTIONS)
+        fields = {"seed": seed, "code": code, "precision": "float32", "config_sha256": config_hash(run)}
+        write_result(Path(folder) / "metrics.json", make_result(identity=IDENTITY.model_dump(), **fields))
+
+    return leave
 
 
 @pytest.fixture
 def children(
-    work: Work, make_result: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    leave_result: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., list[list[str]]]:
     """Replace the run's processes: each in turn ends with the given code; 0 leaves a result first."""
     monkeypatch.setattr(module, "PAUSE", 0.02)
@@ -42,8 +77,7 @@ def children(
             started.append(command)
             exit_code = left.pop(0)
             if exit_code == 0:
-                Path(one.folder).mkdir(exist_ok=True)
-                write_result(Path(one.folder) / "metrics.json", make_result(code=code))
+                leave_result(one.folder, int(one.arguments[-1]), code)
             end = f"os.kill(os.getpid(), {-exit_code})" if exit_code < 0 else f"os._exit({exit_code})"
             program = (
                 f"import os, time; print('error: it is broken', flush=True); time.sleep({seconds}); {end}"
@@ -105,6 +139,27 @@ def test_a_result_of_another_program_is_moved_aside(work: Work, children: Callab
     assert ("--fresh" in started[0], "--fresh" in again[0]) == (False, True)
 
 
+@pytest.mark.parametrize("spoilt", ["metrics.json", "run.yaml", "another seed", "metrics of another seed"])
+def test_what_is_not_the_items_result_is_moved_aside_and_made_again(
+    work: Work, children: Callable[..., Any], leave_result: Callable[..., None], spoilt: str
+) -> None:
+    """A damaged file, a folder or a result that was copied by hand: never taken for the item's own."""
+    leave_result(work.folder, 42)
+    folder = Path(work.folder)
+    if spoilt == "another seed":
+        leave_result(work.folder, 43)
+    elif spoilt == "metrics of another seed":
+        leave_result(work.root + "/other", 43)
+        shutil.copy(Path(work.root) / "other" / "metrics.json", folder)
+    else:
+        (folder / spoilt).write_bytes((folder / spoilt).read_bytes()[:40] + b"\xff")
+    assert held(folder, work.id, work.code).result is None
+    started = children([0])
+    assert attempt(work) == 0
+    assert ["--fresh" in command for command in started] == [True]
+    assert held(folder, work.id, work.code).other is None
+
+
 def test_a_stop_saves_and_comes_back(work: Work, children: Callable[..., Any]) -> None:
     children([0], seconds=30)
     Path(work.folder).mkdir()
@@ -125,14 +180,12 @@ def test_two_workers_do_an_item_once(work: Work, children: Callable[..., Any]) -
     assert (codes, len(started)) == ([0, 0], 1)
 
 
-def test_a_broken_item_stops_no_other(work: Work, children: Callable[..., Any]) -> None:
+def test_a_broken_item_stops_no_other(make_work: Callable[[int], Work], children: Callable[..., Any]) -> None:
     children([6, 0, 0])
-    works = [
-        replace(work, id=str(number), folder=str(Path(work.root) / f"run-{number}")) for number in range(3)
-    ]
+    works = [make_work(seed) for seed in range(3)]
     ended: dict[str, int] = {}
     local.execute(works, [{}], stopped=lambda: False, done=lambda one, code: ended.update({one.id: code}))
-    assert ended == {"0": 6, "1": 0, "2": 0}
+    assert [ended[work.id] for work in works] == [6, 0, 0]
 
 
 def test_a_worker_for_each_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,5 +207,5 @@ def test_a_folder_that_refuses_is_the_items_own_failure(work: Work, children: Ca
     assert attempt(work) == 2
     record = ItemPlace(work.place).record()
     assert record is not None
-    assert "a file called lock stands in the folder" in str(record.attempts[-1].reason)
+    assert "a file called lock is in the folder" in str(record.attempts[-1].reason)
     assert not started

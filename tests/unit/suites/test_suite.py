@@ -9,7 +9,8 @@ import pytest
 from clue_runner.data.cards import all_cards, find_card
 from clue_runner.errors import ClueError
 from clue_runner.suites.grid import first_stage, fresh_seeds, pairs, points, second_stage
-from clue_runner.suites.suite import Suite, read_suite, suite_names
+from clue_runner.suites.reading import examine_suite, read_suite, suite_names
+from clue_runner.suites.suite import Suite
 
 GOOD = """\
 title: x
@@ -48,14 +49,14 @@ def test_smoke_has_every_kind_of_task() -> None:
         ("slurm: {minuets: 3}\n", ":5: slurm.minuets: no such key of a suite, did you mean minutes?"),
         ("grid: {}\n", ":5: grid is empty"),
         ("grid:\n  train.epochs: []\n", ":6: grid.train.epochs is empty"),
-        ("grid: {train.epochs: [1, 1]}\n", ":5: train.epochs: 1 stands there twice"),
-        ("grid: {a: [1, 2]}\nsettings: {a: 1}\n", ":5: a stands in settings too"),
-        ("settings: {train: {epochs: 1}}\n", ":5: settings.train has a value it cannot take, got a mapping"),
-        ("gates: {afqcm: 1}\n", ":5: afqcm is no task of this suite, did you mean afqmc?"),
+        ("grid: {train.epochs: [1, 1]}\n", ":5: train.epochs: 1 appears twice"),
+        ("grid: {a: [1, 2]}\nsettings: {a: 1}\n", ":5: a is also given in settings"),
+        ("settings: {train: {epochs: 1}}\n", ":5: settings.train has an invalid value, got a mapping"),
+        ("gates: {afqcm: 1}\n", ":5: afqcm is not a task of this suite, did you mean afqmc?"),
         ("fresh_seeds: [2]\n", ":5: fresh_seeds are for suites with a grid"),
         ("grid: {a: [1, 2]}\nfresh_seeds: [1]\n", ":6: the grid has already seen these seeds, got [1]"),
         ("folds: 1\n", ":5: folds: input should be greater than or equal to 2"),
-        ("data: [a]\n", ":5: data has a value it cannot take, got a list"),
+        ("data: [a]\n", ":5: data has an invalid value, got a list"),
     ],
 )
 def test_mistakes_have_their_line(tmp_path: Path, more: str, found: str) -> None:
@@ -68,10 +69,10 @@ def test_mistakes_have_their_line(tmp_path: Path, more: str, found: str) -> None
 @pytest.mark.parametrize(
     ("old", "new", "found"),
     [
-        ("seeds: [1]", "seeds: [1, 1]", ":4: the seed 1 stands there twice, so that two runs would share"),
-        ("models: [test]", "models: [a/x, b/x]", ":2: two models are called x, so that they would share"),
+        ("seeds: [1]", "seeds: [1, 1]", ":4: the seed 1 appears twice, so two runs would share"),
+        ("models: [test]", "models: [a/x, b/x]", ":2: two models are called x and would share"),
         ("models: [test]", "models: [{name: test, label: a/b}]", ":2: a model's label becomes a folder"),
-        ("tasks: [afqmc]", "tasks: [afqmc, afqmc]", ":3: the task afqmc stands there twice"),
+        ("tasks: [afqmc]", "tasks: [afqmc, afqmc]", ":3: the task afqmc appears twice"),
         ("models: [test]", "models: []", ":2: models is empty"),
         ("models: [test]", "models: [{name: test, tasks: []}]", ":3: no model of this suite is for the task"),
         ("title: x", "", "title is missing"),
@@ -88,6 +89,25 @@ def test_all_mistakes_are_said_at_once(tmp_path: Path) -> None:
     with pytest.raises(ClueError) as caught:
         read_suite(written(tmp_path, GOOD + "modles: []\ngrid: {}\nfolds: 0\n"))
     assert len(caught.value.problems) == 3
+
+
+def test_what_can_be_understood_of_a_wrong_file_keeps_its_lines(tmp_path: Path) -> None:
+    text = """\
+models:
+  - {label: nameless}
+  - {name: test, lable: x}
+  - {name: tiny, settings: {a: {b: 1}}}
+tasks: [afqmc, 7]
+gates: {afqmc: high}
+grid: {}
+"""
+    file, problems = examine_suite(written(tmp_path, text))
+    assert file is not None
+    assert [(entry.name, entry.settings) for entry in file.suite.models] == [("test", {}), ("tiny", {})]
+    assert [file.where("models", place)[-2:] for place in (0, 1)] == [":3", ":4"]
+    assert ([entry.name for entry in file.suite.tasks], file.suite.gates) == (["afqmc"], {})
+    assert len(problems) == 8  # title, seeds, nameless, lable, a, 7, high, grid
+    assert examine_suite(written(tmp_path, "models: 3\n"))[0] is None
 
 
 def test_a_misspelt_suite_is_named(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_gold_answers_that_rows_lose_are_warned_of_with_their_share() -> None:
 def test_other_counts_are_said_for_each_split(make_run: MakeRun, data: Path) -> None:
     found = read_splits(load_adapter(CARD, make_run()), open_source(data, CARD))
     assert len(found.warnings) == 3
-    assert "train.json has 1,024 records, the official one has 34,334" in found.warnings[0]
+    assert "train.json has 1,024 records, the official file has 34,334" in found.warnings[0]
     assert not found.complete
 
 

@@ -1,4 +1,4 @@
-"""A linear model over character n-grams: what a task gives away without any pretraining.
+"""A linear model over character n-grams: what a task yields without any pre-training.
 
 In: texts or pairs of texts with labels. Out: labels for other texts. scikit-learn is imported on the first
 call, not before. Knows nothing about cards, files or scores.
@@ -13,10 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 NGRAMS: Final = (1, 3)
-STRENGTHS: Final = (0.01, 0.1, 0.3)  # LinearSVC's C: the best on a tenth of train is taken, never on dev
-USUAL: Final = 0.3  # where train is too small for a choice
+STRENGTHS: Final = (
+    0.01,
+    0.1,
+    0.3,
+)  # LinearSVC's C: the best on a tenth of train is used, not the best on dev
+USUAL: Final = 0.3  # where train is too small to choose
 SEED: Final = 42
-FEW = 1_000  # texts under which an n-gram that occurs once is kept too
+FEW = 1_000  # with fewer texts, n-grams that occur once are kept too
 
 Texts = Sequence[tuple[str, ...]]
 
@@ -24,16 +28,16 @@ Texts = Sequence[tuple[str, ...]]
 class Ngrams:
     """TF-IDF of character n-grams.
 
-    Of a pair each text has n-grams of its own, and beside them stand those that both have, those that only
-    one has, and a few numbers that say how much the two overlap.
+    Each text of a pair has its own n-grams; further features are those that both have, those that only
+    one has, and a few numbers for how much the two overlap.
     """
 
     def __init__(self) -> None:
-        """No text is known yet."""
+        """Start without any text."""
         self._vectorizer: Any = None
 
     def fit(self, texts: Texts) -> Any:
-        """Learn which n-grams there are, from texts with one or two parts each; return their features."""
+        """Learn the n-grams of texts with one or two parts each; return the texts' features."""
         from sklearn.feature_extraction.text import TfidfVectorizer
 
         self._vectorizer = TfidfVectorizer(
@@ -63,10 +67,10 @@ class Ngrams:
 
 
 class LinearModel:
-    """Character n-grams, then one linear separator a label."""
+    """Character n-grams, then one linear classifier per label."""
 
     def __init__(self) -> None:
-        """Nothing is learnt yet."""
+        """Start untrained."""
         self._ngrams = Ngrams()
         self._model: Any = None
         self.strength = USUAL
@@ -81,12 +85,12 @@ class LinearModel:
         self._model = LinearSVC(C=self.strength, random_state=SEED).fit(features, wanted)
 
     def predict(self, texts: Texts) -> list[str]:
-        """Return one label a text."""
+        """Return one label per text."""
         return [str(label) for label in self._model.predict(self._ngrams.features(texts))]
 
     @property
     def settings(self) -> dict[str, object]:
-        """Return what the model is, once it has learnt."""
+        """Return the settings of the fitted model."""
         features = int(self._model.n_features_in_)
         return {
             "model": "LinearSVC",
@@ -98,7 +102,7 @@ class LinearModel:
 
 
 def _best_strength(features: Any, labels: NDArray[np.str_]) -> float:
-    """Return the C with the most right answers on a tenth of train, of equals the smallest."""
+    """Return the C with the most right answers on a tenth of train, the smallest among equals."""
     from sklearn.svm import LinearSVC
 
     order = np.random.default_rng(SEED).permutation(len(labels))
@@ -124,5 +128,5 @@ def overlap(first: str, second: str) -> list[float]:
 
 
 def _ngrams(text: str, size: int) -> set[str]:
-    """Return the distinct stretches of ``size`` characters."""
+    """Return the distinct substrings of ``size`` characters."""
     return {text[start : start + size] for start in range(len(text) - size + 1)}

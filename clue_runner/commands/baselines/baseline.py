@@ -1,4 +1,4 @@
-"""``clue baseline``: how far a linear model over character n-grams comes on a task.
+"""``clue baseline``: how well a linear model over character n-grams does on a task.
 
 In: a task, where its data is. Out: the dev score beside chance and published ones, a folder with the answers.
 Knows nothing about argv, or about how the model is made.
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from clue_runner.adapters.base import Prediction, Scores, load_adapter
-from clue_runner.commands.linear import LinearModel
+from clue_runner.commands.baselines.linear import LinearModel
 from clue_runner.console import Console, duration
 from clue_runner.data.cards import Card, all_cards, find_card
 from clue_runner.data.kinds import all_kinds
@@ -88,10 +88,10 @@ def fulfil(request: BaselineRequest, console: Console) -> dict[str, Any]:
 
 
 def require_labels(card: Card, what: str) -> None:
-    """Refuse a task whose texts have no label each; ``what`` needs them.
+    """Refuse a task whose texts do not have one label each; ``what`` needs them.
 
     Raises:
-        UsageError: it is of another kind; names the tasks that fit.
+        UsageError: it is of another kind; names the suitable tasks.
     """
     kinds = all_kinds()
 
@@ -101,7 +101,7 @@ def require_labels(card: Card, what: str) -> None:
     if not fits(card.adapter):
         names = [one.name for one in all_cards().values() if fits(one.adapter) and "train" in one.splits]
         raise UsageError(
-            f"{what} takes tasks with one label a text or pair, and this is none",
+            f"{what} takes tasks with one label per text or pair, and this is not one",
             received=f"{card.name} ({card.adapter})",
             allowed=", ".join(names),
             next_step="compare with the chance score that clue train prints",
@@ -112,13 +112,13 @@ def labelled(records: Records[TextRecord]) -> tuple[list[tuple[str, ...]], list[
     """Return texts and labels.
 
     Raises:
-        DataError: fewer than two labels occur, so that there is nothing to tell apart.
+        DataError: fewer than two labels occur, so there is nothing to classify.
     """
     pairs = [(record.texts, record.label) for record in records.items if record.label is not None]
     labels = [label for _, label in pairs]
     if len(set(labels)) < 2:
         raise DataError(
-            "nothing to tell apart: fewer than two labels occur",
+            "nothing to classify: fewer than two labels occur",
             where=records.path or records.file,
             received=", ".join(sorted(set(labels))) or "none",
         )
@@ -153,7 +153,7 @@ def _say(console: Console, card: Card, scores: Scores, seconds: float, home: Pat
     )
     lines: Sequence[str] = published_lines(card) if complete else ()
     if not complete:
-        console.say("  not comparable with published scores: a sample, a part, or not the card's data")
+        console.say("  not comparable with published scores: sample, partial or other data than the card's")
     for line in lines:
         console.say(f"  published  {line}")
     console.say(f"  results    {home / FILE}")

@@ -1,0 +1,1 @@
+"""The outcome of pre-training: a checkpoint folder and its card."""
