@@ -40,7 +40,11 @@ def device_tools(backend: str) -> DeviceTools:
 
 
 def compiled(
-    backend: str, network: Any, function: Callable[..., Any], donate: tuple[int, ...] = ()
+    backend: str,
+    network: Any,
+    function: Callable[..., Any],
+    donate: tuple[int, ...] = (),
+    loose: tuple[tuple[int, ...], ...] | None = None,
 ) -> Callable[..., Any]:
     """Return a function of tensors that stay on the device, compiled for each shape; inference alone.
 
@@ -49,6 +53,8 @@ def compiled(
         network: a layer whose weights the function reads; they are not copied.
         function: of tensors, tuples of tensors among them.
         donate: places of arguments that are not needed afterwards, such as a cache that comes back longer.
+        loose: of each argument the axes of its tensors whose length changes from call to call: where the
+            backend can, one graph serves all lengths.
     """
     module = importlib.import_module(f"clue_runner.engines.{backend}")
-    return cast(Callable[..., Any], module.compiled(network, function, donate))
+    return cast(Callable[..., Any], module.compiled(network, function, donate, loose))
