@@ -30,7 +30,7 @@ from clue_runner.tokens.tokenizer import Tokenizer
 
 # Names of special tokens, which stand for no text: never written.
 SILENT = ("[PAD]", "[UNK]", "[CLS]", "[MASK]")
-# Axes that change from step to step: of tokens (rows, length), a cache (rows, heads, length, width), a number.
+# Axes that change from step to step: of tokens (rows, length), of a cache (rows, heads, length, width).
 TEXTS = ((0, 1), (0, 2), ())
 
 

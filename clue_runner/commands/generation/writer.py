@@ -61,7 +61,7 @@ class Writer:
             raise UsageError("the prompt has no token of the model's vocabulary", where="--prompt")
         if max(ids) >= self.loaded.rows:
             raise CheckpointError(
-                "the vocabulary has more pieces than the word table has rows, and the prompt needs one of them",
+                "the prompt needs a piece of the vocabulary that has no row in the word table",
                 where=str(self.loaded.tokenizer.vocab_path),
                 received=self.loaded.tokenizer.pieces([max(ids)])[0],
                 next_step="use the vocab.txt that belongs to the weights",
