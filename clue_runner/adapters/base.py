@@ -217,7 +217,7 @@ class Adapter(ABC):
         """Return the official scores of predictions against labelled records."""
 
     def degenerate(self, predictions: Predictions, scores: Scores) -> str | None:
-        """Return one sentence where a run has learnt nothing that shows; None where it has.
+        """Return one sentence where a run has learned nothing that shows; None where it has.
 
         That is: several records and one answer to all of them, or a score that an answer without knowledge
         (``Scores.chance``) reaches too.

@@ -91,7 +91,7 @@ def require_in_range(
 
 
 def require_learnable(rows: Rows, records: Records[Any], next_step: str) -> None:
-    """Refuse records to train on of which nothing can be learnt.
+    """Refuse records to train on of which nothing can be learned.
 
     Args:
         rows: of the split.

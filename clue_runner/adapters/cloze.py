@@ -145,7 +145,7 @@ class Cloze(Adapter):
         """Return accuracy over all blanks with its 95 % bootstrap interval over records, and chance.
 
         Raises:
-            DataError: the split is empty or has no answers, or a prediction is no index of a candidate.
+            DataError: the split is empty or has no answers, or a prediction is not an index of a candidate.
             RuntimeError: predictions are not aligned with the records (our bug).
         """
         require_answers(records, (record.answers for record in records.items))

@@ -235,7 +235,7 @@ class DgcnnReading(Adapter):
 
         Exact: the answer is a reference but for width, case, punctuation and spaces. Both take the best
         reference. Chance is the share of the most frequent first reference. The official scores use gold
-        files of their own: ``clue evaluate --gold``.
+        separate files: ``clue evaluate --gold``.
 
         Raises:
             DataError: the split is empty or has no answers, or an answer is not a text.

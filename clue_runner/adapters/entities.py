@@ -88,7 +88,7 @@ class Entities(Adapter):
     def encode(self, records: Records[EntityRecord], tokenizer: Tokenizer) -> Rows:
         """Return one row per record, or per window of a text that is too long; see ``tokens.span_windows``.
 
-        Entities that no token border expresses cannot be learnt or found. They are counted here and stay in
+        Entities that no token border expresses cannot be learned or found. They are counted here and stay in
         the records, so that scoring counts them as missed.
         """
         types = (

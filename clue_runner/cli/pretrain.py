@@ -39,7 +39,9 @@ from clue_runner.cli.main import context_console
     help="Share of the documents to measure on, chosen by the hash of each; 0.01.",
 )
 @click.option("--field", default="text", show_default=True, metavar="NAME", help="Key of the text in .jsonl.")
-@click.option("--model", metavar="NAME|DIR", help="A preset (random weights) or a checkpoint to go on from.")
+@click.option(
+    "--model", metavar="NAME|DIR", help="A preset (random weights) or a checkpoint to continue from."
+)
 @click.option("--config", multiple=True, metavar="NAME|FILE", help="A recipe or a YAML file; repeatable.")
 @click.option("--set", "set_", multiple=True, metavar="KEY=VALUE", help="One setting; repeatable.")
 @click.option(
@@ -66,7 +68,7 @@ from clue_runner.cli.main import context_console
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), metavar="N", help="Source of all chance; 42.")
 @click.option("--backend", type=click.Choice(["tensorflow", "jax"]), help="Default: tensorflow.")
 @click.option("--device", metavar="auto|cpu|gpu|gpu:N", help="Where to compute.")
-@click.option("--fresh", is_flag=True, help="Begin anew; an old run folder is moved aside, not deleted.")
+@click.option("--fresh", is_flag=True, help="Start over; an old run folder is moved aside, not deleted.")
 @click.option("--dry-run", is_flag=True, help="Check everything and say what would be done.")
 @click.option("--json", is_flag=True, help="Events on stdout, one JSON object per line, the result last.")
 @click.pass_context

@@ -72,7 +72,7 @@ def read_answered(folder: RunFolder, result: RunResult, data: str | None) -> Ans
         data: ``--data``; None: where the run had it from.
 
     Raises:
-        DataError: the data is not at hand, or is not what the run was scored on.
+        DataError: the data is not available, or is not what the run was scored on.
         CheckpointError: the run's files are damaged or missing.
     """
     run = load_run(folder.path, SECTIONS)
@@ -109,7 +109,7 @@ def read_dev(adapter: Adapter, run: Run, folder: RunFolder, data: str | None) ->
     """Return the labelled records that the run was scored on, cut as it cut them.
 
     Raises:
-        DataError: they are not at hand.
+        DataError: they are not available.
     """
     source = locate(adapter.card, data or remembered_data(folder.path), offline=True)
     records = adapter.read(source, DEV)

@@ -38,7 +38,7 @@ def write_run_page(
         answered: dev with its answers; None: they are read.
         data: ``--data``; None: where the run had it from.
         output: the page; None: in the run folder. ``mistakes.jsonl`` lies beside it.
-        warn: told why there are no mistakes where data is not at hand.
+        warn: told why there are no mistakes where data is not available.
 
     Raises:
         DataError: ``data`` was named and does not fit.

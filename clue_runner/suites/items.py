@@ -34,7 +34,7 @@ def item_facts(run: Run, task: str, identity: Identity, *, code: str, precision:
         code: version and hash of the program.
         precision: what is computed in, ``auto`` resolved.
     """
-    # A path is no content: what lies there is in the identity.
+    # A path is not content: the identity covers what lies there.
     left_out = {*NOT_OF_THE_RESULT, *Schema(type(run)).paths}
     settings = {key: value for key, value in flat(run).items() if key not in left_out}
     return {

@@ -68,7 +68,7 @@ def comparison_words(pair: Comparison) -> str:
 
 
 def p_words(p: float) -> str:
-    """Return a p value; the smallest that resampling can show is no point."""
+    """Return a p-value; the smallest that resampling can show is not exact."""
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 

@@ -39,7 +39,7 @@ class Stopwatch:
 
 @dataclass(frozen=True)
 class Stopped:
-    """What is said of work that a signal stops: how far it was, and what to do next."""
+    """The message about work that a signal stops: how far it was, and what to do next."""
 
     where: str = AFTER_TRAINING
     next_step: str = GO_ON
@@ -77,7 +77,7 @@ class Predictor:
             records: of one split.
             rows: theirs.
             show: told how many rows are answered.
-            stopped: what is said where a signal arrives.
+            stopped: the message if a signal arrives.
 
         Raises:
             InterruptedRunError: a signal arrived between two batches.
@@ -123,7 +123,7 @@ def answer_within_memory(
         records: of one split.
         rows: theirs.
         show: told how many rows are answered.
-        stopped: what is said where a signal arrives.
+        stopped: the message if a signal arrives.
         take_smaller: told the tokens of a batch from here on.
 
     Raises:
@@ -144,7 +144,7 @@ def answer_within_memory(
 
 
 def smaller_batches(name: str, tokens: int) -> str:
-    """Return what is said where the batches of a split are made smaller."""
+    """Return the message when the batches of a split are made smaller."""
     return f"out of memory while answering {name}: continuing with at most {tokens:,} tokens in a batch"
 
 

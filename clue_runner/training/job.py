@@ -129,7 +129,7 @@ class Job:
                 self.warn(f"{name} is not in the checkpoint and starts from random weights")
 
     def reload(self) -> Progress:
-        """Put the last saved state back, or begin again where there is none; return where that is.
+        """Restore the last saved state, or start over if there is none; return its place.
 
         Raises:
             CheckpointError: states were saved and none can be used.
@@ -196,7 +196,7 @@ class Job:
         self.engine.set_state(load_tensors(self.folder.checkpoints / f"{PREFIX}{best}"))
 
     def drop(self) -> None:
-        """Begin anew from the best (averaged) weights, without moments; the average equals them."""
+        """Start over from the best (averaged) weights, without moments; the average equals them."""
         self.restore_best()
         weights = self.engine.get_weights(averaged=True)
         fresh = {name: np.zeros_like(value) for name, value in self.engine.get_state().items()}
@@ -245,7 +245,7 @@ class Job:
         return predictions
 
     def _predictor(self) -> Predictor:
-        """Return what answers splits, with a clock of its own."""
+        """Return the function that answers splits, with its own clock."""
         train = self.setup.run.train
         return Predictor(
             self.engine,

@@ -140,11 +140,11 @@ class Loop:
         Raises:
             NotFiniteError: a loss or gradient is not a number; the last saved state is the last good one.
             InterruptedRunError: a signal arrived; the state is saved.
-            UpdateTooLargeError: memory ended in an update; ``out_of_memory.train`` goes on from here.
+            UpdateTooLargeError: memory ended in an update; ``out_of_memory.train`` continues from here.
             MemoryError: the arrays of an update do not fit, however they are cut.
         """
         progress = self.progress
-        # A run that stopped between an update and its evaluation goes on with the evaluation.
+        # A run that stopped between an update and its evaluation continues with the evaluation.
         while progress.ended is None:
             improved = self._evaluate() if self._evaluation_due() else False
             self._turn_epoch()
@@ -222,7 +222,7 @@ class Loop:
     # ------------------------------------------------------------------------ stop
 
     def _ending(self) -> str | None:
-        """Return why the run ends here; None: it goes on."""
+        """Return why the run ends here; None: it continues."""
         patience = self._settings.patience
         if self.progress.step >= self.total:
             return "max_steps" if self.progress.epoch < self._settings.epochs else "epochs"
@@ -250,7 +250,7 @@ class Loop:
         self.hooks.drop()
         self._count_applied()
         progress.drop_due, progress.dropped_at = False, progress.step
-        # the better weights of before the drop are no reason to stop after it
+        # the better weights before the drop are no reason to stop after it
         progress.evaluations_without_gain = 0
         self.hooks.event(Drop(step=progress.step, learning_rate=self._settings.drop_learning_rate))
 
@@ -350,7 +350,7 @@ class Loop:
         self._count_applied()
 
     def _count_applied(self) -> None:
-        """Note what the engine's count of updates is ahead of ours by: a drop starts its count anew."""
+        """Note the offset between the engine's count of updates and ours: a drop resets its count."""
         self._applied_before = (self.engine.applied() or 0) - self.progress.step
 
     @property

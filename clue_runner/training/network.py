@@ -117,7 +117,7 @@ def build_engine(
 
     Args:
         adapter: bound to the card and the run.
-        choices: what ``choose`` said.
+        choices: the result of ``choose``.
         vocab_size: rows of the token table.
         engine: one to start again; None: a new one.
     """

@@ -36,7 +36,7 @@ class UpdateTooLargeError(Exception):
     """Memory ran out in an update and nowhere else, so that a smaller cut may fit; no user sees this."""
 
     def __init__(self, error: Exception) -> None:
-        """Keep what the backend said, without its frames: they hold the arrays that did not fit."""
+        """Keep the backend's message without its frames, which hold the arrays that did not fit."""
         super().__init__(str(error))
         self.error = error.with_traceback(None)
 
@@ -80,7 +80,7 @@ def smallest_step_error(error: Exception, length: int, *, training: bool) -> Out
     """Return the error for one example at a time that does not fit.
 
     Args:
-        error: what the backend said.
+        error: the backend's error.
         length: the example's padded tokens.
         training: in an update, whose backward pass can keep less; False: in an evaluation.
     """
@@ -93,5 +93,5 @@ def smallest_step_error(error: Exception, length: int, *, training: bool) -> Out
 
 
 def _received(error: Exception) -> str:
-    """Return the first line of what a backend said."""
+    """Return the first line of a backend's message."""
     return str(error).partition("\n")[0][:200] or type(error).__name__

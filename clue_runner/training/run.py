@@ -33,7 +33,7 @@ from clue_runner.training.setup import Setup
 
 @dataclass(frozen=True)
 class Sitting:
-    """What one process brings to a run, whether it begins or goes on.
+    """The state that one process brings to a run, whether new or resumed.
 
     Args:
         console: where to print.
@@ -54,11 +54,11 @@ def train(setup: Setup, folder: RunFolder, snapshot: Snapshot | None, sitting: S
     Args:
         setup: everything before the first step; its batch size is a number.
         folder: locked by the caller.
-        snapshot: the saved state to go on from; None: none was ever saved.
+        snapshot: the saved state to continue from; None: none was ever saved.
         sitting: this process.
 
     Raises:
-        ClueError: every failure that a user can act on; ``metrics.json`` then says so, without a score.
+        ClueError: every failure that a user can act on; ``metrics.json`` then records it, without a score.
     """
     with EventLog(folder.events, sitting.console) as log:
         _note_start(log, setup, snapshot, sitting)
@@ -122,7 +122,7 @@ def _start(
 
 
 def _resume(job: Job, snapshot: Snapshot) -> None:
-    """Put a saved state back and say from where the run goes on."""
+    """Restore a saved state and report from where the run continues."""
     job.engine.set_state(snapshot.tensors())
     repoint(job.folder.checkpoints, snapshot, job.progress.best_step)
     now: Mapping[str, Any] = {**machine(job.setup.run.backend), **job.setup.choices.described()}
@@ -150,7 +150,7 @@ def _train(job: Job) -> None:
 
 
 def _write_failure(folder: RunFolder, setup: Setup, log: EventLog, error: Exception) -> None:
-    """Leave a result without a score, so that nobody takes the run for a finished one."""
+    """Write a result without a score, so that nobody mistakes the run for a finished one."""
     try:
         result = failed_result(result_fields(setup), error)
         write_result(folder.metrics, result)

@@ -74,7 +74,7 @@ class RunDisplay(AbstractContextManager["RunDisplay"]):
 
     @contextmanager
     def answering(self, label: str, split: str) -> Iterator[Callable[[int], None]]:
-        """Show how many rows of a split are answered; give the function that is told."""
+        """Show how many rows of a split are answered; return the function to report to."""
         if not self._is_open:
             yield lambda done: None
             return

@@ -150,7 +150,7 @@ def resolve(request: PretrainRequest) -> tuple[Card, Run]:
             allowed="0",
             next_step="to leave the masked ones out of the encoder: --set task.drop_masked=true",
         )
-    # tokens are kept as files of their own; encoded rows would be the same again
+    # tokens are kept as separate files; encoded rows would be the same again
     return card, run.model_copy(update={"data": run.data.model_copy(update={"cache": False})})
 
 

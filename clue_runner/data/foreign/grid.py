@@ -110,7 +110,7 @@ def _refuse_width(columns: int, path: str) -> None:
 
 
 def has_header(rows: Sequence[Sequence[str]]) -> bool:
-    """Return whether the first row names the columns: by usual names, or by a value that is no class."""
+    """Return whether the first row names the columns: by usual names, or by a value that is not a class."""
     first, others = [cell.strip() for cell in rows[0]], rows[1:]
     if not all(first) or len(set(first)) < len(first) or max(map(len, first)) > LONGEST_HEADING:
         return any(cell.lower() in LABELS for cell in first)

@@ -60,7 +60,7 @@ class Beam:
         done_scores = ops.zeros((rows, width)) + NEGATIVE
 
         def going(index: Any, logits: Any, alive: Any, tokens: Any, scores: Any, *rest: Any) -> Any:
-            # no sequence that goes on can get a better score than this; sums of logarithms only fall
+            # no sequence that continues can get a better score than this; sums of logarithms only fall
             best = ops.max(alive, axis=1) / self._divisor(length)
             return (index < length) & ops.any(best > ops.min(scores, axis=1))
 

@@ -60,7 +60,7 @@ class Job:
         return attempt(self.work, stopped=lambda: self._leaving)
 
     def checkpoint(self) -> Any:
-        """Let the run save its state, and return the job that goes on: the same again.
+        """Let the run save its state, and return the job that continues: the same again.
 
         Called in a signal handler, on top of ``__call__``: what that has started is ended here.
         """

@@ -52,7 +52,7 @@ def load_pretrained(
 ) -> list[str]:
     """Load a checkpoint's weights into a network, corrected once if ``model.mlm_correction`` is set.
 
-    A run that goes on puts a state back instead, which holds the corrected table or what became of it.
+    A run that continues puts a state back instead, which holds the corrected table or what became of it.
 
     Returns:
         The names that keep their random values.
