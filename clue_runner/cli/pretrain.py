@@ -20,7 +20,7 @@ from clue_runner.cli.main import context_console
     multiple=True,
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Running text: .txt (one paragraph per line, an empty line between documents) or .jsonl, also as .gz "
+    help="Running text: .txt (one paragraph per line, empty lines between documents) or .jsonl, also as .gz "
     "or .xz; repeatable.",
 )
 @click.option(
