@@ -45,7 +45,7 @@ def advice(card: Card) -> str:
 
 
 def answer_by_another(card: Card) -> str | None:
-    """Return how a run of another task answers this one where its own train file is not available."""
+    """Return how a run of another task answers this one if its own train file is not available."""
     others = [name for name in lenders(card) if name != card.name]
     if not others:
         return None
@@ -78,5 +78,5 @@ def borrowed_card(wanted: Card, trained: Card) -> Card:
 
 
 def _labels(card: Card) -> dict[str, str]:
-    """Return label name -> description: equal names alone ("0", "1") do not mean the same."""
+    """Return label name -> description: equal names alone ("0", "1") may differ in meaning."""
     return {label.name: label.description for label in card.labels}

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from clue_runner.errors import ClueError, OutOfMemoryError
 
-# How XLA, TensorFlow, CUDA and its libraries say it, whatever the case; a text about memory is not enough.
+# The wording of XLA, TensorFlow, CUDA and its libraries, in any case; mentioning memory is not enough.
 _TEXTS = (
     "resource_exhausted",
     "out of memory",
@@ -33,7 +33,7 @@ _LESS = (
 
 
 class UpdateTooLargeError(Exception):
-    """Memory ran out in an update and nowhere else, so that a smaller cut may fit; no user sees this."""
+    """Memory ran out in an update and nowhere else, so a finer split may fit; never shown to the user."""
 
     def __init__(self, error: Exception) -> None:
         """Keep the backend's message without its frames, which hold the arrays that did not fit."""
@@ -51,9 +51,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 @contextmanager
 def memory_faults() -> Iterator[None]:
-    """Turn "no memory" anywhere in a command into ``OutOfMemoryError``; let everything else pass.
+    """Turn out-of-memory failures anywhere in a command into ``OutOfMemoryError``; pass everything else.
 
-    Updates and evaluations have been made smaller before it gets here, so the advice is about the rest.
+    Updates and evaluations were made smaller before it gets here, so the advice is about the rest.
     """
     try:
         yield
@@ -67,7 +67,7 @@ def memory_faults() -> Iterator[None]:
 
 @contextmanager
 def update_memory_faults() -> Iterator[None]:
-    """Turn "no memory" within an update into ``UpdateTooLargeError``; let everything else pass."""
+    """Turn out-of-memory failures within an update into ``UpdateTooLargeError``; pass everything else."""
     try:
         yield
     except Exception as error:

@@ -37,7 +37,7 @@ class Sitting:
 
     Args:
         console: where to print.
-        signals: asked between updates and batches.
+        signals: checked between updates and batches.
         began: monotonic clock at the command's start.
         data_argument: what the user gave as ``--data``, for later commands.
     """
@@ -105,7 +105,7 @@ def _note_start(log: EventLog, setup: Setup, snapshot: Snapshot | None, sitting:
 def _start(
     setup: Setup, folder: RunFolder, snapshot: Snapshot | None, log: EventLog, sitting: Sitting
 ) -> Job:
-    """Build the network, and put a saved state or the first weights into it."""
+    """Build the network, and load a saved state or the initial weights."""
     engine = setup.start_engine()
     job = Job(
         setup, folder, engine, progress_of(snapshot), log, sitting.console, sitting.signals, sitting.began
@@ -116,7 +116,7 @@ def _start(
     else:
         job.load_pretrained()
     if setup.checkpoint is not None:
-        setup.checkpoint.weights.release()  # values that were read with the hash and are not wanted
+        setup.checkpoint.weights.release()  # values that were read for the hash and are not needed
     job.prepared = time.monotonic() - sitting.began
     return job
 
@@ -137,7 +137,7 @@ def _resume(job: Job, snapshot: Snapshot) -> None:
 def _train(job: Job) -> None:
     """Run the loop to its end."""
     if job.progress.ended is not None:
-        job.signals.defer()  # nothing is lost from here on, but what is being written shall be whole
+        job.signals.defer()  # nothing is lost from here on, but files being written must be completed
         return
     display = job.display
     hooks = Hooks(
@@ -157,4 +157,4 @@ def _write_failure(folder: RunFolder, setup: Setup, log: EventLog, error: Except
         if result.error is not None:
             log.write(Failed(message=str(error), exit_code=result.error.exit_code), echo=False)
     except (ClueError, MemoryError):
-        return  # what refuses the note, a full disk or no memory, is the error that is on its way to the user
+        return  # the cause of this failure, a full disk or no memory, is already being reported to the user
