@@ -234,7 +234,7 @@ class DgcnnReading(Adapter):
         """Return exact, fuzzy (character F1) and mean score with their interval.
 
         Exact: the answer equals a reference but for width, case, punctuation and spaces. Both take the best
-        reference. Chance: the share of the most frequent first reference. The official scores use separate gold
+        reference. Chance: that of the most frequent first reference. The official scores use separate gold
         files: ``clue evaluate --gold``.
 
         Raises:
