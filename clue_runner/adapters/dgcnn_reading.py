@@ -103,6 +103,7 @@ class DgcnnReading(Adapter):
     settings_type = Settings
     settings: Settings
     family = "dgcnn"
+    pretrained = ("words",)  # the map of word vectors, where the run that a run begins from had some
     answers_questions = True
 
     # ------------------------------------------------------------------------ read

@@ -34,7 +34,7 @@ def say_data(console: Console, card: Card, source: DataSource, data: SplitData) 
         console.say("sample records: scores are not comparable, submissions not for upload")
     for records in data.records.values():
         for reason, count in records.skipped.items():
-            console.say(f"{records.file}: {count:,} records left out ({reason})")
+            console.say(f"{records.shown}: {count:,} records left out ({reason})")
     for text in data.warnings:
         console.warn(text)
     for split, file in data.missing.items():
