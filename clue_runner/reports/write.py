@@ -53,7 +53,7 @@ def write_run_page(
             if data is not None:
                 raise
             missing = str(error.headline)
-            warn(f"the page is without mistakes: {error}")
+            warn(f"the page lacks the mistakes: {error}")
     card = answered.adapter.card if answered is not None else find_card(_task(folder, result))
     made = make_run_page(folder, result, card, answered, options, missing)
     page = output or folder.path / PAGE

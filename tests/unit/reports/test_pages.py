@@ -189,7 +189,7 @@ def test_other_data_than_the_runs_is_refused(tmp_path: Path) -> None:
     result = folder.result()
     assert result is not None
     other = result.model_copy(update={"data_sha256": {"dev": "f" * 64}})
-    with pytest.raises(DataError, match="not those that the run was scored on"):
+    with pytest.raises(DataError, match="differ from those that the run was scored on"):
         write_run_page(folder, other, PageOptions("en"), data="sample", warn=pytest.fail)
 
 
