@@ -145,7 +145,7 @@ def _of_weights(adapter: Adapter, checkpoint: Checkpoint | None) -> AnyTokenizer
     own = adapter.load_own_tokenizer(checkpoint.vocab)
     if own is not None and checkpoint.ids_sha256 not in {None, own.sha256}:
         raise CheckpointError(
-            "the vocabulary or the word vectors are not those that these weights were trained with",
+            "the vocabulary or the word vectors differ from those that these weights were trained with",
             where=str(checkpoint.folder),
             next_step="name the same file of word vectors as that run, or none where it had none; else train "
             "from random weights",
