@@ -37,12 +37,12 @@ from clue_runner.runs.snapshots import pointed
 
 SETTINGS: Mapping[str, object] = {
     "data.max_length": 64,
-    "data.limit_train": 960,
-    "data.limit_dev": 64,
+    "data.limit_train": 480,
+    "data.limit_dev": 32,
     "train.epochs": 3,
     "train.batch_size": 16,
     "train.save_steps": 7,
-    "train.evaluate_steps": 30,
+    "train.evaluate_steps": 40,
     "task.longest_run": 3,
 }
 GROWTH = 32 << 20  # bytes of the last third over the first that are no growth

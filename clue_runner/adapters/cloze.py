@@ -51,7 +51,7 @@ class Settings(AdapterSettings):
 
     decoding: Decoding = Field(
         default="assignment",
-        description="assignment: the candidates of all blanks of a record together; greedy: best pair first; "
+        description="assignment: all blanks of a record together; greedy: best pair first; "
         "independent: each blank alone",
     )
 

@@ -54,14 +54,14 @@ class Settings(AdapterSettings):
 
     head: Literal["globalpointer", "efficient", "crf", "softmax"] = Field(
         default="globalpointer",
-        description="pointers to all spans, their efficient form, a chain of tags, or single tags",
+        description="pointers to all spans, their efficient form, a CRF over tags, or single tags",
     )
     head_size: Annotated[int, Field(gt=0, multiple_of=2)] = Field(
         default=64, description="width of the vectors whose products score spans"
     )
 
     max_spans: Positive = Field(
-        default=100, description="entities that are kept of a text at most, those with the highest scores"
+        default=100, description="most entities kept per text, those with the highest scores"
     )
 
     @property

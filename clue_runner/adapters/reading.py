@@ -70,11 +70,13 @@ class Settings(AdapterSettings):
         default=64, description="width of the vectors whose products score spans"
     )
     window_stride: Positive = Field(
-        default=128, description="tokens from one window's begin to the next one's; at most half a window"
+        default=128, description="tokens from one window's start to the next one's; at most half a window"
     )
-    max_question_length: Positive = Field(default=64, description="tokens of a question, the rest is cut")
+    max_question_length: Positive = Field(
+        default=64, description="most tokens of a question; longer ones are cut"
+    )
     max_answer_length: Positive | None = Field(
-        default=None, description="tokens in a predicted answer at most; null: any"
+        default=None, description="most tokens in a predicted answer; null: unlimited"
     )
     simplify: bool = Field(
         default=True,
@@ -136,7 +138,7 @@ class Reading(Adapter):
         if not len(usable):
             raise DataError(
                 "no question has an answer that occurs in its text, so there is nothing to train on",
-                next_step="clue data check NAME --from FILE shows what the train file holds",
+                next_step="clue data check NAME --from FILE shows the content of the train file",
             )
         return rows if len(usable) == len(rows) else rows.take(usable)
 

@@ -1,4 +1,4 @@
-"""The settings that kinds of tasks, families of models, update rules and techniques have of their own.
+"""The settings specific to kinds of tasks, families of models, update rules and techniques.
 
 In: nothing; the folders are the lists. Out: ``SECTIONS`` as ``config/`` takes them, and resolved runs.
 Knows nothing about single kinds, families and rules. No backend is loaded.

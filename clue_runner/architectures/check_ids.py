@@ -44,7 +44,7 @@ def check_ids(
         lookups = [replace(lookup, next_step=advice) for lookup in lookups]
     problems = [problem for split, rows in splits.items() for problem in _outside(lookups, split, rows)]
     if problems:
-        raise UsageError("rows hold ids that the model has no vectors for", problems=problems)
+        raise UsageError("rows contain ids without a vector in the model", problems=problems)
 
 
 def _outside(lookups: Sequence[Lookup], split: str, rows: Rows) -> Iterator[Problem]:
@@ -64,7 +64,7 @@ def _outside(lookups: Sequence[Lookup], split: str, rows: Rows) -> Iterator[Prob
         low, high = int(np.min(values)), int(np.max(values))
         if low < 0 or high >= lookup.size:
             what = (
-                f"{_affected(rows, name, lookup.size):,} of {len(rows):,} rows hold {name} outside the table"
+                f"{_affected(rows, name, lookup.size):,} of {len(rows):,} rows have {name} outside the table"
             )
             yield Problem(
                 f"{what} ({lookup.setting})",

@@ -61,6 +61,10 @@ class Entry:
         """Return the shape in our layout."""
         return tuple(axes[axis] for axis in self.axes)
 
+    def shape_beside(self, axes: Axes, stored: Sequence[int]) -> tuple[int, ...]:
+        """Return the shape in our layout; an axis that the network's shape does not decide is as stored."""
+        return self.shape({**dict(zip(self.axes, stored, strict=False)), **axes})
+
 
 @dataclass(frozen=True)
 class Group:

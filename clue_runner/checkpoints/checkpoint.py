@@ -115,6 +115,7 @@ class Checkpoint:
         notices: messages for the user.
         files: every file that decides the result.
         heads: pre-training heads that were asked for.
+        ids_sha256: of all that made the ids of its texts, where it is known; word vectors included.
         pinned: file -> sha256 that it must have, for models from the hub.
     """
 
@@ -132,6 +133,7 @@ class Checkpoint:
     notices: tuple[str, ...]
     files: tuple[Path, ...] = field(repr=False)
     heads: tuple[str, ...] = ()
+    ids_sha256: str | None = None
     pinned: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property

@@ -207,7 +207,7 @@ def _table(case: Case) -> Finding | None:
     said = []
     for ours, source in case.plan.sources.items():
         entry, stored = entries[ours], case.found[source.name]
-        expected = entry.shape(case.wanted.axes)
+        expected = entry.shape_beside(case.wanted.axes, stored)
         if entry.axes[0] in keys and stored != expected and stored[1:] == expected[1:]:
             said.append((keys[entry.axes[0]], source.name, stored[0], expected[0]))
     if not said or len(said) != len(case.plan.problems):

@@ -35,6 +35,7 @@ class _Opened:
     reader: TensorReader
     described: Described
     lowercase: bool | None = None
+    ids_sha256: str | None = None
 
 
 def read_checkpoint(path: str | Path, *, heads: Sequence[str] = (), ignore: Sequence[str] = ()) -> Checkpoint:
@@ -72,7 +73,8 @@ def read_checkpoint(path: str | Path, *, heads: Sequence[str] = (), ignore: Sequ
     vocab = vocabulary_file(folder)
     if vocab:
         require_file(vocab)
-        notices += vocabulary_notices(vocab, described.vocab_size)
+        if not described.shape.OWN_VOCABULARY:
+            notices += vocabulary_notices(vocab, described.vocab_size)
     own = (folder / name for name in DECISIVE_FILES)
     files = dict.fromkeys((*opened.reader.files, located.config, *own, vocab))
     return Checkpoint(
@@ -90,6 +92,7 @@ def read_checkpoint(path: str | Path, *, heads: Sequence[str] = (), ignore: Sequ
         notices=tuple(notices),
         files=tuple(file for file in files if file is not None and file.exists()),
         heads=tuple(heads),
+        ids_sha256=opened.ids_sha256,
         pinned=located.pinned,
     )
 
@@ -128,9 +131,15 @@ def _open(located: Located) -> _Opened:
     if located.config is None:
         reader = RunReader(located.folder)
         saved = reader.saved
-        return _Opened(reader, Described(saved.architecture, saved.shape, saved.vocab_size), saved.lowercase)
+        described = Described(saved.architecture, saved.shape, saved.vocab_size)
+        return _Opened(reader, described, saved.lowercase, _ids_of(reader))
     described = read_config(located.config)
     return _Opened(open_weights(located.weights), described)
+
+
+def _ids_of(reader: RunReader) -> str | None:
+    """Return the hash of what made the ids of a run's texts, where they are not word pieces."""
+    return reader.ids_sha256 if reader.saved.shape.OWN_VOCABULARY else None
 
 
 def _settings(described: Described, lowercase: bool) -> dict[str, Any]:

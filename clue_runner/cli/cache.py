@@ -15,6 +15,7 @@ from clue_runner.cli.main import context_console
 # Checkpoints are never cleared: they took the user's own trouble to get.
 FOLDERS = {
     "rows": "cache/rows",
+    "texts": "cache/texts",
     "compiled": "cache/compiled",
     "data": "data",
     "logs": "logs",
@@ -22,9 +23,10 @@ FOLDERS = {
 }
 CLEARED_BY = {
     "rows": ("rows",),
+    "texts": ("texts",),
     "compiled": ("compiled",),
     "data": ("data",),
-    "all": ("rows", "compiled", "data", "logs"),
+    "all": ("rows", "texts", "compiled", "data", "logs"),
 }
 
 
@@ -32,7 +34,7 @@ CLEARED_BY = {
 @click.option(
     "--clear",
     type=click.Choice(list(CLEARED_BY)),
-    help="Delete encoded rows, compiled steps, downloads, or all of them and logs.",
+    help="Delete encoded rows, tokens of running text, compiled steps, downloads, or all of them and logs.",
 )
 @click.option("--json", is_flag=True, help="One JSON object.")
 @click.pass_context

@@ -1,7 +1,7 @@
 """Which form of attention a run computes, with its reason.
 
 In: the settings, backend, device and precision. Out: a choice with a text to print.
-Knows nothing about how a form computes. Imports the backend's engine where a GPU is to be asked.
+Knows nothing about how a form computes. Imports the backend's engine if a GPU must be queried.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from clue_runner.errors import CheckpointError, RefusedFileError, StorageError
-from clue_runner.files.atomic import sync_folder, temporary_beside
+from clue_runner.files.atomic import room, sync_folder, temporary_beside
 from clue_runner.files.reading import DamagedFileError, check_regular, open_file, unreadable
 
 State = dict[str, NDArray[Any]]
@@ -67,11 +67,12 @@ def save_weights(
             temporary.replace(path)
         sync_folder(path.parent)
     except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        needed = sum(array.nbytes for array in arrays.values())
+        said = error if isinstance(error, OSError) else OSError(str(error))
         raise StorageError(
-            f"the weights cannot be written: {reason}",
+            f"the weights cannot be written: {said.strerror or said}",
             where=str(path),
-            received=f"{sum(array.nbytes for array in arrays.values())} bytes to write",
+            received=room(said, path, needed),
             next_step="free some space, or choose another folder with --output",
         ) from error
 

@@ -1,6 +1,6 @@
-"""What a training step needs, counted from shapes: no backend, no weights, no step.
+"""The memory of a training step, counted from shapes: no backend, no weights, no step.
 
-In: a model's settings, rows, length. Out: bytes by what they are for. Knows nothing about devices or tables.
+In: a model's settings, rows, length. Out: bytes by purpose. Knows nothing about devices or tables.
 
 Counted is what the kernels in ``models/`` keep for the backward pass, tensor by tensor: ``Kept``. On top of
 it comes what a block needs while it is computed; those few factors (``PASSING``) were fitted to measured
@@ -144,9 +144,9 @@ def require_encoder(run: Run) -> EncoderShape:
         return run.model
     scores = isinstance(run.model, EncoderShape)
     raise UsageError(
-        "memory is not forecast where positions add scores in every layer: what these need was not measured"
+        "memory is not forecast if positions add scores in every layer: their memory was not measured"
         if scores
-        else "memory is forecast for transformer encoders alone",
+        else "memory is forecast only for transformer encoders",
         where="model.family",
         received=run.model.family,
         next_step="train.token_budget limits what is computed at once; train.batch_size takes a number",

@@ -1,7 +1,7 @@
-"""What several seeds say together, and whether one model is better than another on the same records.
+"""Statistics over several seeds, and whether one model is better than another on the same records.
 
-In: scores of seeds; or what a score adds up from, a row per record, once for each of two models.
-Out: mean, deviation, intervals, the p value of a difference. Fixed seed, so that the same runs always get
+In: scores of seeds; or what a score adds up from, one row per record, once for each of two models.
+Out: mean, deviation, intervals, the p-value of a difference. Fixed seed, so that the same runs always get
 the same numbers. Knows nothing about tasks, models or files.
 """
 

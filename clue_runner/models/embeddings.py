@@ -1,7 +1,7 @@
-"""Token ids to the vectors that the first block takes.
+"""Turns token ids into the input vectors of the first block.
 
 In: word ids, segment ids, positions. Out: (tokens, width). Knows nothing about blocks, text or checkpoints;
-which tables there are and where a narrow embedding is widened is said by the family.
+the family decides which tables there are and where a narrow embedding is widened.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How a network knows a token's position: added to the embedding, or inside attention.
 
-There it turns query and key, adds scores, or moves values.
-In: lengths or explicit position ids. Out: float32 vectors, turned queries and keys, scores, or moves.
+There it rotates query and key, adds scores, or shifts values.
+In: lengths or explicit position ids. Out: float32 vectors, rotated queries and keys, scores, or shifts.
 Knows nothing about words or how attention is computed.
 
 A family gives its network one ``Positions``; what it does not override costs nothing. Learned positions are

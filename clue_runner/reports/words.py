@@ -1,4 +1,4 @@
-"""The words of pages in each language: a YAML file a language beside this one, with the same keys.
+"""The words of pages in each language: one YAML file per language beside this one, with the same keys.
 
 In: a language, a key, values. Out: text. Knows nothing about what pages hold.
 """

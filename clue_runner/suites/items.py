@@ -1,6 +1,6 @@
-"""A work item: one run of a suite, named by a hash of everything that its result follows from.
+"""A work item: one run of a suite, named by a hash of everything that its result depends on.
 
-In: settings, what the weights follow from besides, the program, the precision. Out: a short hash, the same on
+In: settings, what the weights depend on besides, the program, the precision. Out: a short hash, the same on
 every machine; and ``Work``, what an executor needs to know. Knows nothing about suites' files or executors.
 """
 

@@ -1,4 +1,4 @@
-"""From a suite's file to a suite, or to every problem of the file at once.
+"""Reads a suite's file: returns the suite, or every problem of the file at once.
 
 In: a name in ``configs/suites`` or a YAML file. Out: a ``SuiteFile``; where the file is wrong, what can be
 understood of it, so that planning can say what else is wrong. Whether models, tasks and settings exist is for
@@ -174,9 +174,7 @@ def _cross_checks(suite: Suite, document: Document) -> list[Problem]:
         if fault := name_fault(label):
             problems.append(Problem(f"a model's label becomes a folder: {fault}", where, label))
         if label in labels[:index]:
-            problems.append(
-                Problem(f"two models are called {label}, so that they would share a folder", where)
-            )
+            problems.append(Problem(f"two models are called {label} and would share a folder", where))
         problems += _unknown_tasks(suite, document, ("models", index, "tasks"), entry.tasks or ())
     names = [entry.name for entry in suite.tasks]
     problems += [
@@ -194,7 +192,7 @@ def _cross_checks(suite: Suite, document: Document) -> list[Problem]:
     for key in ("seeds", "fresh_seeds"):
         seeds = getattr(suite, key) or []
         problems += [
-            Problem(f"the seed {seed} appears twice, so that two runs would share a folder", where)
+            Problem(f"the seed {seed} appears twice, so two runs would share a folder", where)
             for index, seed in enumerate(seeds)
             if seed in seeds[:index] and (where := document.where((key, index)))
         ]
@@ -232,5 +230,5 @@ def _unknown_tasks(
             guess = suggest(name, known)
             hint = f", did you mean {guess}?" if guess else ""
             where = document.where((*place, name if isinstance(names, Mapping) else index))
-            problems.append(Problem(f"{name} is no task of this suite{hint}", where))
+            problems.append(Problem(f"{name} is not a task of this suite{hint}", where))
     return problems

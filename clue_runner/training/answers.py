@@ -1,6 +1,6 @@
-"""Predictions to files: ``predictions/<split>.jsonl`` and the leaderboard's files, checked.
+"""Writes predictions to files: ``predictions/<split>.jsonl`` and the leaderboard's files, checked.
 
-In: predictions and records. Out: files, and what the checker says about them.
+In: predictions and records. Out: files, and the checker's verdict on them.
 Knows nothing about networks or steps.
 """
 

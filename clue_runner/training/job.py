@@ -1,6 +1,6 @@
 """One run at work: its setup, engine and folder bound together, and what the loop asks of them.
 
-In: what the stages before have made. Out: evaluations, saved states, the best weights put back.
+In: the results of the earlier stages. Out: evaluations, saved states, the best weights restored.
 Knows nothing about argv, or about how an update is computed.
 """
 

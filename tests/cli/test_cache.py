@@ -8,31 +8,32 @@ import pytest
 
 @pytest.fixture
 def filled(clue_home: Path) -> Path:
-    for folder in ("cache/rows", "cache/compiled", "data/afqmc", "models/rbt3", "logs"):
+    for folder in ("cache/rows", "cache/texts", "cache/compiled", "data/afqmc", "models/rbt3", "logs"):
         (clue_home / folder).mkdir(parents=True)
         (clue_home / folder / "file").write_bytes(b"x" * 1500)
     return clue_home
 
 
 def test_sizes(clue, filled: Path) -> None:
-    assert clue("cache").stdout.count("1.5 kB") == 5
+    assert clue("cache").stdout.count("1.5 kB") == 6
     sizes = json.loads(clue("cache", "--json").stdout)["bytes"]
-    assert sizes == {"rows": 1500, "compiled": 1500, "data": 1500, "logs": 1500, "models": 1500}
+    assert sizes == dict.fromkeys(("rows", "texts", "compiled", "data", "logs", "models"), 1500)
 
 
 @pytest.mark.parametrize(
     ("kind", "left"),
     [
-        ("rows", {"compiled", "data", "models", "logs"}),
-        ("compiled", {"rows", "data", "models", "logs"}),
-        ("data", {"rows", "compiled", "models", "logs"}),
+        ("rows", {"texts", "compiled", "data", "models", "logs"}),
+        ("compiled", {"rows", "texts", "data", "models", "logs"}),
+        ("texts", {"rows", "compiled", "data", "models", "logs"}),
+        ("data", {"rows", "texts", "compiled", "models", "logs"}),
         ("all", {"models"}),
     ],
 )
 def test_clear(clue, filled: Path, kind: str, left: set[str]) -> None:
     result = json.loads(clue("cache", "--clear", kind, "--json").stdout)
     assert {name for name, size in result["bytes"].items() if size} == left
-    assert sum(result["cleared_bytes"].values()) == 1500 * (5 - len(left))
+    assert sum(result["cleared_bytes"].values()) == 1500 * (6 - len(left))
     assert (filled / "models" / "rbt3" / "file").exists()
 
 

@@ -119,7 +119,10 @@ def test_a_gpu_that_is_not_here_is_planned_for(clue: Clue, monkeypatch: pytest.M
 
 @pytest.mark.parametrize(
     ("arguments", "text"),
-    [(("--budget", "much"), "no amount of memory"), (("--task", "webqa"), "transformer encoders alone")],
+    [
+        (("--budget", "much"), "not an amount of memory"),
+        (("--task", "webqa"), "only for transformer encoders"),
+    ],
 )
 def test_mistakes(clue: Clue, arguments: tuple[str, ...], text: str) -> None:
     first = () if "--task" in arguments else ("--task", "afqmc")

@@ -40,6 +40,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def arguments(text: Path, output: Path, *further: object, **settings: object) -> list[object]:
     chosen = {
         "data.max_length": 32,
+        "model.num_layers": 1,
         "train.batch_size": 16,
         "train.max_steps": 6,
         "train.evaluate_steps": 3,
@@ -120,6 +121,13 @@ def test_it_goes_on_from_a_checkpoint_on_the_texts_of_a_task_with_tokens_dropped
     assert set(before.weights) == set(after.weights)
     for name in before.weights:  # nothing of the checkpoint was begun anew, its head included
         np.testing.assert_allclose(after.weights[name], before.weights[name], rtol=0, atol=1e-6)
+
+
+def test_a_dry_run_says_what_would_be_done_and_writes_no_run(clue: Clue, text: Path, tmp_path: Path) -> None:
+    found = clue(*arguments(text, tmp_path / "run", "--dry-run"))
+    assert found.exit_code == 0, found.stderr
+    assert "6 of 16 examples" in found.stdout and "memory" in found.stdout
+    assert not (tmp_path / "run").exists()
 
 
 def refused(clue: Clue, exit_code: int, *arguments: object) -> str:

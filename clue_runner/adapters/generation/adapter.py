@@ -1,4 +1,4 @@
-"""A text is written from one or two others: csl_title, cmrc_question.
+"""Generates a text from one or two others: csl_title, cmrc_question.
 
 In: a card, records, a tokenizer, a backbone.
 Out: rows (source and target in one stream), a network, one text per record, scores, the answers as lines.
@@ -47,16 +47,16 @@ class Settings(AdapterSettings):
     """How long targets are, and how answers are searched."""
 
     max_target_length: Positive = Field(
-        default=48, description="tokens of a target, its [SEP] counted; longer ones are cut"
+        default=48, description="most tokens of a target, including its [SEP]; longer ones are cut"
     )
     max_leading_length: Positive = Field(
-        default=48, description="tokens of a text before the last one, such as the answer that is asked for"
+        default=48, description="most tokens of each text before the last one, such as the answer to ask for"
     )
-    beam: Positive = Field(default=4, description="sequences that the search keeps; 1 is greedy and fastest")
+    beam: Positive = Field(default=4, description="beam width; 1 is greedy and fastest")
     length_penalty: float = Field(
-        default=1.0, description="a sequence's score is divided by its length to this power"
+        default=1.0, description="length penalty: a sequence's score is divided by its length to this power"
     )
-    min_target_length: Positive = Field(default=2, description="tokens of an answer at least")
+    min_target_length: Positive = Field(default=2, description="fewest tokens of an answer")
 
 
 class Written(NamedTuple):

@@ -54,7 +54,7 @@ def refuse_taken(wish: CheckpointWish, run_folder: Path) -> None:
         require_new(wish.folder, OPTION)
     if wish.folder.resolve() == run_folder.resolve():
         raise UsageError(
-            "the checkpoint needs a folder of its own",
+            "the checkpoint needs a separate folder",
             where=OPTION,
             received=str(wish.folder),
             next_step=f"{OPTION} {wish.folder / 'model'}",
@@ -77,7 +77,7 @@ def write_checkpoint(
     if before is not None:
         if before.get("run_id") != facts["run_id"]:
             raise UsageError(
-                "another checkpoint is in this folder",
+                "the folder contains another checkpoint",
                 where=OPTION,
                 received=str(wish.folder),
                 next_step="name a new folder, or remove the old checkpoint",

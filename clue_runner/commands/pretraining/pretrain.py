@@ -92,6 +92,8 @@ def fulfil(request: PretrainRequest, console: Console) -> dict[str, Any]:
     if request.dry_run:
         return show_plan(run, card, source, output, console, seeds=None, fresh=request.fresh)
     result = train_run(run, card, source, output, console, fresh=request.fresh)
+    if rate := result.examples_per_second.get("train"):
+        console.say(f"  speed      {rate * run.data.max_length:,.0f} tokens a second in training")
     folder = write_checkpoint(RunFolder(output), run, result, wish, console)
     found = {**result.to_json(), "folder": str(folder)}
     console.event({"event": "result", **found})  # the last line of --json, now with the checkpoint
@@ -120,15 +122,15 @@ def resolve(request: PretrainRequest) -> tuple[Card, Run]:
     family = load_architecture(run.model.family)
     if HEAD not in {group.name for group in family.names.groups} or family.shape.WRITES:
         raise UsageError(
-            "this kind of network guesses no masked words",
+            "this kind of network has no masked-word head",
             where="--model",
             received=f"{run.model.name}, which is of the family {run.model.family}",
-            next_step="take an encoder with a masked-word head; all models: clue models",
+            next_step="use an encoder with a masked-word head; all models: clue models",
         )
     for name in ("keep_tokens", "compound_tokens", "mlm_correction"):
         if run.model.model_dump()[name] is not None:
             raise UsageError(
-                "pre-training takes a checkpoint and its vocabulary as they are",
+                "pre-training starts from an unmodified checkpoint and vocabulary",
                 where=f"model.{name}",
                 received=str(run.model.model_dump()[name]),
                 allowed="null",
@@ -144,7 +146,7 @@ def resolve(request: PretrainRequest) -> tuple[Card, Run]:
         )
     if run.train.drop_tokens:
         raise UsageError(
-            "masked tokens are asked for, so that none may be dropped by lot",
+            "masked tokens are predicted, so none may be dropped at random",
             where="train.drop_tokens",
             received=str(run.train.drop_tokens),
             allowed="0",
@@ -182,7 +184,7 @@ def make_source(corpus: Corpus, run: Run, console: Console) -> TokenSource:
 
     def make(folder: Path) -> Any:
         began = time.monotonic()
-        console.say(f"cutting {label} into tokens, once; they are kept in {folder}")
+        console.say(f"tokenising {label}, once; the tokens are kept in {folder}")
         with console.progress(None, "characters") as bar:
             found = make_token_files(corpus, tokenizer, length, folder, lambda done, _: bar.update(done))
         tokens = sum(split["tokens"] for split in found.values())
@@ -224,7 +226,7 @@ def _refuse_contradictions(request: PretrainRequest) -> None:
             next_step="clue pretrain --texts FILE.txt --model tiny",
         )
     if request.data is not None and request.task is None:
-        raise UsageError("--data is where a task's files are", where="--data", next_step="give --task too")
+        raise UsageError("--data names a task's files", where="--data", next_step="give --task too")
     if request.heldout and request.heldout_share is not None:
         raise UsageError("--heldout and --heldout-share exclude each other", next_step="give one of them")
     if request.output is not None and request.name is not None:

@@ -66,11 +66,11 @@ class FileTexts:
         """Refuse a name that does not say what the file is."""
         if self._kind not in KINDS:
             raise UsageError(
-                "not a file of running text by its name",
+                "the file name is not that of running text",
                 where=str(self.path),
                 received=self.path.name,
                 allowed=ALLOWED,
-                next_step="rename it, or write its text into a .txt file: a line a paragraph",
+                next_step="rename it, or write its text into a .txt file: one paragraph per line",
             )
 
     @property

@@ -1,4 +1,4 @@
-"""The tokens that stood at the masked places: masked language modelling.
+"""Masked language modelling: predicts the original tokens at the masked places.
 
 In: a backbone and a batch whose rows say which places are masked and what stood there. Out: the loss, or for
 each row how many were guessed. Scores over the vocabulary are computed at the masked places alone.
@@ -66,16 +66,25 @@ class MaskedWordsHead(Head):
         """Return (rows, masked) losses, weights of 0 or 1, and (rows * masked, vocabulary) logits."""
         sequence, _ = encoded(self.backbone, batch, key)
         if self.decoder is None:
-            vectors = ops.take_along_axis(sequence, batch[PLACES][:, :, None], axis=1)
+            vectors = _at(sequence, batch[PLACES])
         else:
-            vectors = self.decoder(sequence, batch, key)
-        flat = ops.reshape(vectors, (-1, self.backbone.width))
-        logits = self.scores(flat)
+            vectors = ops.reshape(self.decoder(sequence, batch, key), (-1, self.backbone.width))
+        logits = self.scores(vectors)
         targets = batch[TARGETS]
         labels = ops.reshape(ops.maximum(targets, 0), (-1, 1))
-        chosen = ops.take_along_axis(logits, labels, axis=1)[:, 0]
+        chosen = _at(ops.expand_dims(logits, -1), labels)[:, 0]
         losses = ops.reshape(ops.logsumexp(logits, axis=-1) - chosen, ops.shape(targets))
         return losses, ops.cast(targets >= 0, "float32"), logits
+
+
+def _at(values: Any, places: Any) -> Any:
+    """Return (rows * places, width): of (rows, length, width) what stands at (rows, places) int32.
+
+    Whole vectors are read, so that the gradient adds whole vectors too.
+    """
+    rows, length, width = ops.shape(values)[0], ops.shape(values)[1], values.shape[2]
+    first = ops.arange(rows, dtype="int32")[:, None] * length
+    return ops.take(ops.reshape(values, (-1, width)), ops.reshape(first + places, (-1,)), axis=0)
 
 
 class Decoder(Part):

@@ -69,10 +69,10 @@ def _read(folder: Path, key: Mapping[str, Any], say: Callable[[str], None]) -> M
                     raise DamagedFileError(f"lists another {split}.{kind}")
     except FileNotFoundError as error:
         if error.filename != str(folder / MANIFEST):
-            say(f"{folder}: {error.filename} is gone; the tokens are made again")
+            say(f"{folder}: {error.filename} is gone; tokenising again")
         return None
     except (DamagedFileError, KeyError, TypeError, AttributeError) as error:
-        say(f"{folder / MANIFEST} {error}; the tokens are made again")
+        say(f"{folder / MANIFEST} {error}; tokenising again")
         return None
     return splits
 

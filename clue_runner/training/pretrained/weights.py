@@ -1,4 +1,4 @@
-"""Puts a checkpoint's weights into an engine, corrected for pre-training's masks where that is asked for.
+"""Puts a checkpoint's weights into an engine, corrected for masked-word pre-training if asked for.
 
 In: an engine, an opened checkpoint, settings. Out: the engine's weights changed.
 Knows nothing about steps, epochs or run folders.

@@ -103,7 +103,7 @@ def test_rows_whose_numbers_are_in_no_table_are_refused(
     holder[column] = np.array(holder[column])
     holder[column][cell] = value
     broken = replace(rows, **{"tokens" if column in rows.tokens else "columns": holder})
-    with pytest.raises(DataError, match=f"1 rows hold a {name} that is in no table, got {value}") as caught:
+    with pytest.raises(DataError, match=f"1 rows have a {name} outside its table, got {value}") as caught:
         adapter.check_rows(broken, records)
     assert "train" in str(caught.value.headline.where)
 
@@ -258,7 +258,7 @@ def test_a_train_split_of_which_tokens_express_no_answer_is_refused(
     adapter = adapter_of(task)
     records = records_of(record)
     rows = adapter.encode(records, sample_tokenizer(adapter, tokenizer))
-    with pytest.raises(DataError, match="none of the 1 answers can be expressed") as caught:
+    with pytest.raises(DataError, match="none of the 1 answers can be represented") as caught:
         adapter.check_rows(rows, records)
     assert caught.value.exit_code == 3
     assert caught.value.next_step and all(what in str(caught.value) for what in rows.notes)

@@ -180,7 +180,7 @@ def test_score_is_per_blank(card: Card) -> None:
     one = Prediction(0, {"#idiom000001#": 0, "#idiom000002#": "1", "#idiom000003#": 0})
     found = load_adapter(card).score([one], records_of(item))
     assert found.score == pytest.approx(200 / 3) and found.chance == pytest.approx(100 / 3)
-    with pytest.raises(DataError, match="no index of a choice"):
+    with pytest.raises(DataError, match="not an index of a choice"):
         load_adapter(card).score([Prediction(0, {"#idiom000001#": 3})], records_of(item))
 
 

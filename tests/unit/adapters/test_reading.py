@@ -277,7 +277,7 @@ def test_ensemble_averages_the_listed_answers(card: Card, three: Records[Reading
     joint = load_adapter(card).ensemble([member(甲=0.6, 乙=0.3), member(丙=0.5, 乙=0.45)], three)
     assert [one.prediction for one in joint] == ["乙"] * 3
     assert joint[0].probability == pytest.approx(0.375)
-    with pytest.raises(DataError, match="run 2 of the ensemble answers other records"):
+    with pytest.raises(DataError, match="run 2 of the ensemble answers records other"):
         load_adapter(card).ensemble([member(甲=1.0), member(甲=1.0)[::-1]], three)
 
 

@@ -162,7 +162,7 @@ def test_no_noise_is_noise_of_0() -> None:
 
 
 def test_a_network_without_a_backbone_refuses_noise() -> None:
-    with pytest.raises(UsageError, match="embedded tokens cannot be moved") as refused:
+    with pytest.raises(UsageError, match="embedded tokens cannot be perturbed") as refused:
         loss_of(engine_of(SLOPE, network="reader"), random_update(2))
     assert refused.value.exit_code == 2
 

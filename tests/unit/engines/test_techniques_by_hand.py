@@ -186,9 +186,9 @@ def test_rates_reach_the_weights(add_module: Callable[..., None]) -> None:
     [
         ("chain of tags", ("label_smoothing", "focal", "r_drop"), "a chain of tags is scored as a whole"),
         ("pointer", ("label_smoothing", "focal", "r_drop"), "there are no classes"),
-        ("border answer", ("label_smoothing", "focal"), "most of which can be no answer"),
+        ("border answer", ("label_smoothing", "focal"), "most of which cannot be the answer"),
         ("reader", ("fgm", "gradient_penalty"), "no backbone whose embedded tokens"),
-        ("reader", ("r_drop", "multi_sample_dropout", "focal"), "cannot be looked into"),
+        ("reader", ("r_drop", "multi_sample_dropout", "focal"), "opaque to techniques"),
     ],
 )
 def test_heads_refuse_what_they_cannot_have(network: str, techniques: tuple[str, ...], words: str) -> None:

@@ -57,7 +57,7 @@ def test_an_empty_line_keeps_its_number(tmp_path: Path) -> None:
 def test_many_bad_lines_are_another_kind_of_file(tmp_path: Path) -> None:
     many = [*PIECES, *[f"w{number}" for number in range(400)]]
     repeated = [*many, *many[5:9]]
-    assert "and so for 3 more lines" in notices(write(tmp_path, repeated))[0]
+    assert "likewise for 3 more lines" in notices(write(tmp_path, repeated))[0]
     repeated = [*many, *many[5:10]]
     with pytest.raises(CheckpointError, match="5 of 425 lines are empty or repeated") as caught:
         Tokenizer(write(tmp_path, repeated), lowercase=True)
