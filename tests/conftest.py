@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support.graphs import leave_graphs_as_written
 from support.xla import fast_flags
 
 if TYPE_CHECKING:
@@ -55,6 +56,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.backend)
     # what takes long first, so that no worker is left with it at the end (the sort keeps a file together)
     items.sort(key=lambda item: "backend" not in item.keywords)
+
+
+@pytest.fixture(scope="session")
+def _graphs_as_written() -> None:
+    leave_graphs_as_written()
+
+
+@pytest.fixture(autouse=True)
+def _quick_graphs(request: pytest.FixtureRequest) -> None:
+    """Compute as ``support.graphs`` says where a backend is loaded anyway."""
+    if "backend" in request.node.keywords:
+        request.getfixturevalue("_graphs_as_written")
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""What adapters answer with: predictions and scores.
+"""The results of adapters: predictions and scores.
 
 In: nothing. Out: frozen dataclasses without tensors. Knows nothing about tasks, files or pages.
 """

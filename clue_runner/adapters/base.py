@@ -1,4 +1,4 @@
-"""The map of the house: what every adapter provides, in this order, under these names.
+"""The interface of adapters: what every adapter provides, in this order, under these names.
 
     read -> encode -> epoch_rows -> build -> decode_batch -> merge -> ensemble -> score -> submit -> show
 
@@ -75,9 +75,9 @@ class Adapter(ABC):
         family: of the models that the task takes; None: any encoder, of whatever family.
         drops_tokens: an answer is about a whole row, so that ``train.drop_tokens`` may leave tokens out.
         answers_questions: a user may ask a single question (``question_records``).
-        chance_means: whose score ``Scores.chance`` is.
+        chance_means: the baseline whose score is ``Scores.chance``.
         express_advice: what to change where tokens can express no answer.
-        pretrained: heads of pre-training that the task's head begins with, where a checkpoint has them.
+        pretrained: pre-training heads that the task's head begins with, where a checkpoint has them.
         settings: the run's values of ``settings_type``; the defaults where there is no run.
     """
 
@@ -85,7 +85,7 @@ class Adapter(ABC):
     family: ClassVar[str | None] = None
     drops_tokens: ClassVar[bool] = False
     answers_questions: ClassVar[bool] = False
-    chance_means: ClassVar[str] = "the commonest label"
+    chance_means: ClassVar[str] = "the most frequent label"
     express_advice: ClassVar[str] = "raise data.max_length, or use a vocabulary that has these characters"
     pretrained: ClassVar[tuple[str, ...]] = ()
     settings: AdapterSettings
@@ -101,7 +101,7 @@ class Adapter(ABC):
         """Return the settings; reading, scoring and submitting must not need them.
 
         Raises:
-            RuntimeError: the adapter was loaded without a run (a bug of ours).
+            RuntimeError: the adapter was loaded without a run (our bug).
         """
         if self._run is None:
             raise RuntimeError(f"the adapter of {self.card.name} was loaded without a run's settings")
@@ -120,7 +120,7 @@ class Adapter(ABC):
 
     def question_records(self, question: str, passages: Sequence[str]) -> Records[Any]:
         """Return one question over texts as the records of a split without labels."""
-        raise NotImplementedError(f"{self.card.adapter} answers no single questions")
+        raise NotImplementedError(f"{self.card.adapter} does not answer single questions")
 
     # ------------------------------------------------------------------------ encode
 
@@ -155,7 +155,7 @@ class Adapter(ABC):
         """
 
     def check_rows(self, rows: Rows, records: Records[Any]) -> None:
-        """Refuse rows that would train without a word on something else than the card says.
+        """Refuse rows that would train silently on something other than the card says.
 
         Raises:
             DataError: a label, type or place outside its table (file:line); train without a usable answer.
@@ -228,7 +228,7 @@ class Adapter(ABC):
         if scores.score <= scores.chance:
             return (
                 f"{scores.main} {scores.score:.2f} is not above {scores.chance:.2f}, "
-                f"what {self.chance_means} gets"
+                f"the score of {self.chance_means}"
             )
         return None
 
@@ -272,7 +272,7 @@ def adapter_class(name: str, where: str | None = None) -> type[Adapter]:
             f"no adapter called {name!r}",
             where=where,
             allowed=", ".join(names),
-            next_step=f"did you mean {guess}?" if guess else "name the kind of task that the data is of",
+            next_step=f"did you mean {guess}?" if guess else "name the kind of task of the data",
         )
     return kind
 

@@ -1,4 +1,4 @@
-"""What every adapter refuses: answers that cannot be compared, records that do not belong together.
+"""Checks of all adapters: refuse answers that cannot be compared, records that do not belong together.
 
 In: records, predictions, rows. Out: nothing, or an error that names the record. Knows nothing about tasks.
 """
@@ -56,7 +56,7 @@ def label_numbers(
             f"{len(problems):,} labels of {records.shown} are not in the card's list",
             problems=problems,
             allowed=", ".join(names),
-            next_step="correct the records, or add the labels to the card at their place in the list",
+            next_step="correct the records, or add the labels to the card at their index",
         )
     return numbers
 
@@ -64,7 +64,7 @@ def label_numbers(
 def require_in_range(
     rows: Rows, records: Records[Any], name: str, values: Array, limit: int | NDArray[np.int64]
 ) -> None:
-    """Refuse numbers that are in no table: looked up there, they would count as nothing, without a word.
+    """Refuse numbers that are in no table: looked up there, they would count as nothing, silently.
 
     Args:
         rows: whose numbers they are.
@@ -82,7 +82,7 @@ def require_in_range(
         first = int(outside[0])
         allowed = int(np.broadcast_to(limit, highest.shape)[first])
         raise DataError(
-            f"{len(outside):,} rows hold a {name} that is in no table",
+            f"{len(outside):,} rows have a {name} outside its table",
             where=place_of(records, int(rows.record[first])),
             received=str(int(highest[first])),
             allowed=f"under {allowed}",
@@ -105,11 +105,11 @@ def require_learnable(rows: Rows, records: Records[Any], next_step: str) -> None
         raise DataError(
             "nothing to learn from: no record has an answer",
             where=records.shown,
-            next_step="a split to train on needs records with answers; the card says what they look like",
+            next_step="the train split needs records with answers; the card shows their form",
         )
     if rows.gold.lost == rows.gold.total:
         raise DataError(
-            f"nothing to learn from: none of the {rows.gold.total:,} answers can be expressed by tokens",
+            f"nothing to learn from: none of the {rows.gold.total:,} answers can be represented by tokens",
             where=records.shown,
             problems=[Problem(f"{what}: {count:,}") for what, count in rows.notes.items()],
             next_step=next_step,
@@ -131,7 +131,7 @@ def require_order(predictions: Predictions, records: Records[Any]) -> None:
     """Refuse predictions that are not in the order of the records.
 
     Raises:
-        RuntimeError: they are not (a bug of ours).
+        RuntimeError: they are not (our bug).
     """
     if [prediction.id for prediction in predictions] != [record.id for record in records.items]:
         raise RuntimeError(f"{records.file}: predictions are not in the order of the records")
@@ -146,14 +146,14 @@ def require_members(members: Sequence[Predictions], records: Records[Any]) -> No
     ids = [record.id for record in records.items]
     for number, member in enumerate(members, start=1):
         if [prediction.id for prediction in member] != ids:
-            raise DataError(f"run {number} of the ensemble answers other records than {records.shown}")
+            raise DataError(f"run {number} of the ensemble answers records other than {records.shown}")
 
 
 def require_all_rows(partials: Partials, count: int, file: str, what: str = "rows") -> None:
     """Refuse partial results that are not one for each row.
 
     Raises:
-        RuntimeError: rows are missing or too many (a bug of ours).
+        RuntimeError: rows are missing or too many (our bug).
     """
     rows = {index for index in partials if index >= 0}
     if rows != set(range(count)):
@@ -169,7 +169,7 @@ def require_finite(values: NDArray[np.floating], where: str) -> None:
     """
     if not np.isfinite(values).all():
         raise NotFiniteError(
-            "the network's answer is not a number",
+            "the network's answer is NaN",
             where=where,
             next_step="predict with an earlier checkpoint, or train again with a lower learning rate",
         )
@@ -190,13 +190,13 @@ def text_answers(
             look wrong.
     """
     problems = [
-        Problem("the answer is not a text", place_of(records, index), f"{one.prediction!r:.{SHOWN}}")
+        Problem("the answer is not a string", place_of(records, index), f"{one.prediction!r:.{SHOWN}}")
         for index, one in enumerate(predictions)
         if not (isinstance(one.prediction, str) or (may_lack and one.prediction is None))
     ]
     if problems:
         raise DataError(
-            f"{len(problems):,} of {len(predictions):,} answers are not texts",
+            f"{len(problems):,} of {len(predictions):,} answers are not strings",
             problems=problems,
             next_step="give one text for each id; an n-best list has a file with the best answers beside it",
         )
@@ -220,7 +220,7 @@ def label_answers(predictions: Predictions, records: Records[Any], names: Sequen
             f"{len(problems):,} of {len(predictions):,} answers are not labels of the task",
             problems=problems,
             allowed=", ".join(names),
-            next_step="labels are texts, not class indexes",
+            next_step="labels are strings, not class indices",
         )
     return [one.prediction for one in predictions]
 

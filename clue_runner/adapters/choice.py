@@ -130,7 +130,7 @@ class Choice(Adapter):
         """Return one prediction per question in file order; ``partials`` maps row index to score.
 
         Raises:
-            RuntimeError: a choice has no row or a row has no choice (a bug of ours).
+            RuntimeError: a choice has no row or a row has no choice (our bug).
             NotFiniteError: the network gave something that is not a number.
         """
         tables = score_tables(partials, [(1, len(record.choices)) for record in records.items], records.shown)
@@ -155,7 +155,7 @@ class Choice(Adapter):
 
         Raises:
             DataError: the split is empty or has no answers, or a prediction is no index of a choice.
-            RuntimeError: predictions are not aligned with the records (a bug of ours).
+            RuntimeError: predictions are not aligned with the records (our bug).
         """
         require_answers(records, (record.answer for record in records.items))
         require_order(predictions, records)
@@ -228,6 +228,6 @@ def _indistinct_answers(
 
 
 def _answer(record: ChoiceRecord, probabilities: NDArray[np.float64]) -> Prediction:
-    """Return the most probable choice; of equals the first."""
+    """Return the most probable choice; the first among equals."""
     best = int(probabilities.argmax())
     return Prediction(record.id, best, float(probabilities[best]), probabilities.astype(np.float32))

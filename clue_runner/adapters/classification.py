@@ -114,7 +114,7 @@ class Classification(Adapter):
         """Return one prediction per record in file order; ``partials`` maps row index to probabilities.
 
         Raises:
-            RuntimeError: a record has no row or a row has no record (a bug of ours).
+            RuntimeError: a record has no row or a row has no record (our bug).
             NotFiniteError: the network gave something that is not a number.
         """
         require_all_rows(partials, len(records), records.file, "records")
@@ -137,7 +137,7 @@ class Classification(Adapter):
     def _answer(
         self, records: Records[TextRecord], index: int, probabilities: NDArray[np.float32]
     ) -> Prediction:
-        """Return the most probable label; of equals the first in the card's order."""
+        """Return the most probable label; the first among equals in the card's order."""
         require_finite(probabilities, place_of(records, index))
         best = int(probabilities.argmax())
         label = self.card.label_names[best]
@@ -152,7 +152,7 @@ class Classification(Adapter):
 
         Raises:
             DataError: the split is empty or has no labels, or an answer is not a label.
-            RuntimeError: predictions are not aligned with the records (a bug of ours).
+            RuntimeError: predictions are not aligned with the records (our bug).
         """
         require_answers(records, (record.label for record in records.items))
         require_order(predictions, records)

@@ -51,7 +51,7 @@ class Settings(AdapterSettings):
 
     decoding: Decoding = Field(
         default="assignment",
-        description="assignment: the candidates of all blanks of a record together; greedy: best pair first; "
+        description="assignment: all blanks of a record together; greedy: best pair first; "
         "independent: each blank alone",
     )
 
@@ -108,7 +108,7 @@ class Cloze(Adapter):
         """Return one prediction per record in file order: {tag: candidate index} over all of its blanks.
 
         Raises:
-            RuntimeError: a candidate has no row or a row has no candidate (a bug of ours).
+            RuntimeError: a candidate has no row or a row has no candidate (our bug).
             NotFiniteError: the network gave something that is not a number.
         """
         shapes = [(len(record.tags), len(record.candidates)) for record in records.items]
@@ -146,7 +146,7 @@ class Cloze(Adapter):
 
         Raises:
             DataError: the split is empty or has no answers, or a prediction is no index of a candidate.
-            RuntimeError: predictions are not aligned with the records (a bug of ours).
+            RuntimeError: predictions are not aligned with the records (our bug).
         """
         require_answers(records, (record.answers for record in records.items))
         require_order(predictions, records)

@@ -63,43 +63,47 @@ class Settings(AdapterSettings):
 
     passage_crop: Positive | None = Field(
         default=256,
-        description="characters of a passage in training at most, cut anew each epoch; null: the whole",
+        description="most characters of a passage in training, cropped anew in each epoch; null: all",
     )
     negative_share: Share = Field(
-        default=0.0, description="share of training draws that are a passage of another question"
+        default=0.0, description="fraction of training draws that use a passage of another question"
     )
     min_count: Positive = Field(
-        default=16, description="characters that train holds less often are unknown (2 for small data)"
+        default=16, description="characters less frequent in train become unknown (2 for small data)"
     )
-    max_question_length: Positive = Field(default=64, description="characters of a question, the rest is cut")
+    max_question_length: Positive = Field(
+        default=64, description="most characters of a question; longer ones are cut"
+    )
     max_answer_length: Positive | None = Field(
-        default=LONGEST, description=f"characters in a predicted answer at most; null: {LONGEST}"
+        default=LONGEST, description=f"most characters in a predicted answer; null: {LONGEST}"
     )
     word_vectors: str | None = Field(
         default=None,
-        description="word2vec file, text or binary, joined to the characters; null: characters alone",
+        description="word2vec file, text or binary, added to the characters; null: characters only",
     )
     answer_threshold: Share = Field(
-        default=0.1, description="begin and end of an answer must both be more probable"
+        default=0.1, description="minimum probability of both the first and last character of an answer"
     )
     answer_vote: Vote = Field(
         default="squares", description="how passages vote for an answer; squares: sum(s^2) / (1 + sum(s))"
     )
     focal_alpha: Annotated[float, Field(gt=0, lt=1)] = Field(
-        default=0.25, description="weight of the positions where an answer begins or ends"
+        default=0.25, description="focal loss: weight of the positions where an answer begins or ends"
     )
     focal_gamma: Annotated[float, Field(ge=0)] = Field(
-        default=2.0, description="how little easy positions count; 0: plain cross-entropy"
+        default=2.0,
+        description="focal loss: gamma, which reduces the weight of easy positions; 0: cross-entropy",
     )
 
 
 class DgcnnReading(Adapter):
-    """Questions over passages, without pretrained weights."""
+    """Questions over passages, without pre-trained weights."""
 
-    chance_means = "the commonest answer"
+    chance_means = "the most frequent answer"
     settings_type = Settings
     settings: Settings
     family = "dgcnn"
+    pretrained = ("words",)  # the map of word vectors, where the run that a run begins from had some
     answers_questions = True
 
     # ------------------------------------------------------------------------ read
@@ -157,7 +161,7 @@ class DgcnnReading(Adapter):
 
     def build(self, backbone: Any) -> Head:
         """Refuse: the network is the adapter's own."""
-        raise NotImplementedError("this adapter takes no backbone: own_network")
+        raise NotImplementedError("this adapter has no backbone: use own_network")
 
     def own_network(self, *, vocab_size: int, precision: str) -> Head:
         """Return the network; ``vocab_size`` counts the rows of the character table."""
@@ -194,7 +198,7 @@ class DgcnnReading(Adapter):
         """Return the voted answer of each question, in file order; empty where no span is probable enough.
 
         Raises:
-            RuntimeError: a passage has no row or a row no passage (a bug of ours).
+            RuntimeError: a passage has no row or a row no passage (our bug).
         """
         require_all_rows(partials, sum(len(record.passages) for record in records.items), records.file)
         answers, place = [], 0
@@ -206,7 +210,7 @@ class DgcnnReading(Adapter):
         return answers
 
     def ensemble(self, members: Sequence[Predictions], records: Records[PassagesRecord]) -> Predictions:
-        """Return the answers with the highest sum of votes over several runs; of equals the first run's.
+        """Return the answers with the highest sum of votes over several runs; of equal ones the first run's.
 
         Raises:
             DataError: a member answers other records.
@@ -236,7 +240,7 @@ class DgcnnReading(Adapter):
 
         Raises:
             DataError: the split is empty or has no answers, or an answer is not a text.
-            RuntimeError: predictions are not aligned with the records (a bug of ours).
+            RuntimeError: predictions are not aligned with the records (our bug).
         """
         require_answers(records, (record.answers for record in records.items))
         require_order(predictions, records)

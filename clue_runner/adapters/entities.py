@@ -54,14 +54,14 @@ class Settings(AdapterSettings):
 
     head: Literal["globalpointer", "efficient", "crf", "softmax"] = Field(
         default="globalpointer",
-        description="pointers to all spans, their efficient form, a chain of tags, or single tags",
+        description="pointers to all spans, their efficient form, a CRF over tags, or single tags",
     )
     head_size: Annotated[int, Field(gt=0, multiple_of=2)] = Field(
         default=64, description="width of the vectors whose products score spans"
     )
 
     max_spans: Positive = Field(
-        default=100, description="entities that are kept of a text at most, those with the highest scores"
+        default=100, description="most entities kept per text, those with the highest scores"
     )
 
     @property
@@ -150,7 +150,7 @@ class Entities(Adapter):
         """Return one prediction per record in file order; a record's windows are put together.
 
         Raises:
-            RuntimeError: a record has no row or a row has no record (a bug of ours).
+            RuntimeError: a record has no row or a row has no record (our bug).
         """
         require_all_rows(partials, len(rows), records.file)
         windows: list[list[RowSpans]] = [[] for _ in records.items]
@@ -224,7 +224,7 @@ class Entities(Adapter):
 
         Raises:
             DataError: the split has no labels, or an answer is not of the right form.
-            RuntimeError: predictions are not aligned with the records (a bug of ours).
+            RuntimeError: predictions are not aligned with the records (our bug).
         """
         require_answers(records, (record.entities for record in records.items))
         require_order(predictions, records)

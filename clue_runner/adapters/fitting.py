@@ -61,7 +61,7 @@ def require_droppable(card: Card, run: Run) -> None:
     """
     if run.train.drop_tokens and not adapter_class(card.adapter).drops_tokens:
         raise UsageError(
-            f"{card.name} asks about single tokens, so that none may be dropped",
+            f"{card.name} asks about single tokens, so none may be dropped",
             where="train.drop_tokens",
             received=str(run.train.drop_tokens),
             allowed="0",

@@ -58,7 +58,7 @@ def score_tables(
     """Return one (blanks, choices) table of scores per record, from rows that lie in that order.
 
     Raises:
-        RuntimeError: rows are missing or too many (a bug of ours).
+        RuntimeError: rows are missing or too many (our bug).
         NotFiniteError: a score is not a number.
     """
     sizes = [blanks * choices for blanks, choices in shapes]
@@ -85,7 +85,7 @@ def index_of(value: object, choices: int, where: str) -> int:
     index = int(str(value)) if digits or (isinstance(value, int) and not isinstance(value, bool)) else -1
     if not 0 <= index < choices:
         raise DataError(
-            "the answer is no index of a choice",
+            "the answer is not an index of a choice",
             where=where,
             received=f"{value!r:.60}",
             allowed=f"0 to {choices - 1}",

@@ -70,11 +70,13 @@ class Settings(AdapterSettings):
         default=64, description="width of the vectors whose products score spans"
     )
     window_stride: Positive = Field(
-        default=128, description="tokens from one window's begin to the next one's; at most half a window"
+        default=128, description="tokens from one window's start to the next one's; at most half a window"
     )
-    max_question_length: Positive = Field(default=64, description="tokens of a question, the rest is cut")
+    max_question_length: Positive = Field(
+        default=64, description="most tokens of a question; longer ones are cut"
+    )
     max_answer_length: Positive | None = Field(
-        default=None, description="tokens in a predicted answer at most; null: any"
+        default=None, description="most tokens in a predicted answer; null: unlimited"
     )
     simplify: bool = Field(
         default=True,
@@ -136,7 +138,7 @@ class Reading(Adapter):
         if not len(usable):
             raise DataError(
                 "no question has an answer that occurs in its text, so there is nothing to train on",
-                next_step="clue data check NAME --from FILE shows what the train file holds",
+                next_step="clue data check NAME --from FILE shows the content of the train file",
             )
         return rows if len(usable) == len(rows) else rows.take(usable)
 
@@ -175,7 +177,7 @@ class Reading(Adapter):
         """Return one answer per record in file order, cut from the raw text.
 
         Raises:
-            RuntimeError: a window is missing or belongs to no record (a bug of ours).
+            RuntimeError: a window is missing or belongs to no record (our bug).
         """
         require_all_rows(partials, len(rows), records.file, "windows")
         windows: list[list[Window]] = [[] for _ in records.items]
@@ -209,7 +211,7 @@ class Reading(Adapter):
 
         Raises:
             DataError: the split has no answers, or an answer is not a text.
-            RuntimeError: predictions are not aligned with the records (a bug of ours).
+            RuntimeError: predictions are not aligned with the records (our bug).
         """
         require_answers(records, (record.answers or None for record in records.items))
         require_order(predictions, records)
@@ -274,7 +276,7 @@ def _best_text(record: ReadingRecord, windows: Sequence[Window]) -> Prediction:
 
 
 def _prediction(record: ReadingRecord, probabilities: Mapping[str, float]) -> Prediction:
-    """Return the best of several texts, of equals the first; a text without any token has the answer ""."""
+    """Return the best of several texts, the first among equals; a text without tokens has the answer ""."""
     best = tuple(sorted(probabilities.items(), key=lambda item: -item[1])[:N_BEST])
     text, probability = best[0] if best else ("", 0.0)
     return Prediction(record.id, text, probability, alternatives=best)

@@ -1,4 +1,4 @@
-"""The settings that kinds of tasks, families of models, update rules and techniques have of their own.
+"""The settings specific to kinds of tasks, families of models, update rules and techniques.
 
 In: nothing; the folders are the lists. Out: ``SECTIONS`` as ``config/`` takes them, and resolved runs.
 Knows nothing about single kinds, families and rules. No backend is loaded.
@@ -42,7 +42,7 @@ SECTIONS = Sections(
 
 
 def card_file_problems(path: Path) -> list[Problem]:
-    """Return what is wrong with a card's file, the settings of its kind that it recommends among it."""
+    """Return the problems of a card's file, the settings of its kind that it recommends among it."""
     problems = card_problems(path)
     return problems or settings_problems(path, load_card(path.parent).adapter, SECTIONS)
 

@@ -27,7 +27,7 @@ def own_settings(kind: type[SettingsT], run: Run | None) -> SettingsT:
     """Return an adapter's own settings: the run's section ``task``; their defaults without a run.
 
     Raises:
-        RuntimeError: the run is of a task of another kind (a bug of ours).
+        RuntimeError: the run is of a task of another kind (our bug).
     """
     if run is None or not kind.model_fields:
         return kind()

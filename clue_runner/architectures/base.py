@@ -1,4 +1,4 @@
-"""What a family of networks offers, and how it is found: a folder of this room with three modules.
+"""Families of networks and how they are found: a folder beside this file with three modules.
 
     shape.py     Shape: sizes and options, ``from_config``, ``axes``          imports no Keras
     names.py     NAMES: the table of tensors                                  imports no Keras
@@ -50,6 +50,7 @@ class BaseShape(Section):
         NAMELESS: configs and saved weights that name no family are of this one.
         WRITES: tokens see none that come later, so that the network can go on with a text.
         MODEL_TYPES: what configs call the family; empty: by the name of its folder.
+        OWN_VOCABULARY: its ids are not those of word pieces; the adapter that uses it reads its vocabulary.
         MASKED: the token table of families that are pre-trained to find masked words; None: another way.
     """
 
@@ -59,6 +60,7 @@ class BaseShape(Section):
     NAMELESS: ClassVar[bool] = False
     WRITES: ClassVar[bool] = False
     MODEL_TYPES: ClassVar[tuple[str, ...]] = ()
+    OWN_VOCABULARY: ClassVar[bool] = False
     MASKED: ClassVar[str | None] = None
 
     num_layers: Positive
@@ -137,7 +139,7 @@ class Architecture:
 
         Args:
             shape: the family's shape, with ``recompute`` and ``recompute_policy``; see ``shape_of``.
-            vocab_size: rows of the word table.
+            vocab_size: rows of the token embeddings.
             precision: ``float32``, or ``bfloat16`` (compute type; weights stay float32).
             seed: source of the initial weights.
             pooler: build dense + tanh on the first token, where the family has it.

@@ -1,4 +1,4 @@
-"""Ids that no table of the network has, found before training: looked up, they would be zeros without a word.
+"""Finds ids outside the network's tables before training: looked up, they would silently be zeros.
 
 In: a shape, the size of the vocabulary, encoded rows. Out: nothing, or one error that names every column.
 Knows nothing about tensors or how rows are made. Labels are the tasks' own and checked there.
@@ -27,7 +27,7 @@ def check_ids(
 
     Args:
         shape: of the network.
-        vocab_size: rows of the word table.
+        vocab_size: rows of the token embeddings.
         splits: encoded rows by the name of their split.
         limits: column -> how many ids the tokenizer has for it; where the shape knows the column, it decides.
         advice: what to do instead of changing a setting, where settings can no longer be changed.
@@ -44,7 +44,7 @@ def check_ids(
         lookups = [replace(lookup, next_step=advice) for lookup in lookups]
     problems = [problem for split, rows in splits.items() for problem in _outside(lookups, split, rows)]
     if problems:
-        raise UsageError("rows hold ids that the model has no vectors for", problems=problems)
+        raise UsageError("rows contain ids without a vector in the model", problems=problems)
 
 
 def _outside(lookups: Sequence[Lookup], split: str, rows: Rows) -> Iterator[Problem]:
@@ -64,7 +64,7 @@ def _outside(lookups: Sequence[Lookup], split: str, rows: Rows) -> Iterator[Prob
         low, high = int(np.min(values)), int(np.max(values))
         if low < 0 or high >= lookup.size:
             what = (
-                f"{_affected(rows, name, lookup.size):,} of {len(rows):,} rows hold {name} outside the table"
+                f"{_affected(rows, name, lookup.size):,} of {len(rows):,} rows have {name} outside the table"
             )
             yield Problem(
                 f"{what} ({lookup.setting})",

@@ -48,7 +48,7 @@ MAP: tuple[Row, ...] = (
     ("kernel", "kernel", "weight", (E, H)),
     ("bias",   "bias",   "bias",   (H,)),
 )
-# The output matrix is the word table; files that store it once more are left out by a rule.
+# The output matrix is the token embeddings; files that store it again are left out by a rule.
 MASKED_WORDS: tuple[Row, ...] = (
     ("transform/kernel",      "transform/dense/kernel",    "transform.dense.weight",     (H, E)),
     ("transform/bias",        "transform/dense/bias",      "transform.dense.bias",       (E,)),
@@ -87,9 +87,9 @@ def rules(prefix: str, *, google: tuple[str, ...] = (), hugging_face: tuple[str,
     return (
         Rule("mlm-head", "masked-word head of pre-training", head="masked_words",
              google=("cls/predictions/",), hugging_face=("cls.predictions.",)),
-        Rule("tied-output", "the word table once more, as the output layer of the masked-word head",
+        Rule("tied-output", "the token embeddings again, as the output layer of the masked-word head",
              hugging_face=("cls.predictions.decoder.weight",), same_as="backbone/embeddings/word"),
-        Rule("tied-bias", "the bias of that layer once more",
+        Rule("tied-bias", "the bias of that layer again",
              hugging_face=("cls.predictions.decoder.bias",), same_as="head/masked_words/output/bias"),
         Rule("nsp-head", "sentence-pair head of pre-training",
              google=("cls/seq_relationship/",), hugging_face=("cls.seq_relationship.",)),

@@ -29,7 +29,7 @@ def build_encoder(
 
     Args:
         shape: of the family.
-        vocab_size: rows of the word table.
+        vocab_size: rows of the token embeddings.
         precision: as in ``Architecture.build``.
         seed: as there.
         pooler: as there.

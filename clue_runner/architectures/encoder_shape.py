@@ -57,7 +57,7 @@ def _not_half(value: float) -> float:
 def _no_table(value: Any) -> Any:
     """Refuse to stretch what is no table, with the reason."""
     if value == "hierarchical":
-        raise ValueError("this family has no table of positions to stretch: its rows may be of any length")
+        raise ValueError("this family has no position table to extend: its rows may be of any length")
     return value
 
 
@@ -78,7 +78,7 @@ class EncoderSizes(BaseShape):
     MASKED: ClassVar[str | None] = "backbone/embeddings/word"
     SIZES: ClassVar[frozenset[str]] = frozenset(ours for ours, _ in (*COUNTS.values(), *TABLES.values()))
     WAYS: ClassVar[frozenset[str]] = frozenset({"attention"})
-    ADVICE: ClassVar[str] = "take a checkpoint whose config does not ask for this"
+    ADVICE: ClassVar[str] = "use a checkpoint whose config does not require this"
     REFUSED: ClassVar[Mapping[str, Sequence[Any]]] = {
         "is_decoder": (False,),
         "add_cross_attention": (False,),
@@ -195,11 +195,11 @@ class LearnedSizes(EncoderSizes):
     max_positions: Positive = Field(default=512, description="rows of the learned position table")
     positions: Literal["learned", "hierarchical"] = Field(
         default="learned",
-        description="learned: one vector a position; hierarchical: n vectors make n*n positions",
+        description="learned: one vector per position; hierarchical: n vectors make n*n positions",
     )
     positions_alpha: Annotated[float, Field(gt=0, lt=1), AfterValidator(_not_half)] = Field(
         default=0.4,
-        description="hierarchical positions: share of the part that counts blocks; not 0.5",
+        description="hierarchical positions: weight of the block's vector; not 0.5",
         json_schema_extra={"not": {"const": 0.5}},
     )
 

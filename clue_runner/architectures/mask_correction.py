@@ -69,14 +69,14 @@ def require_correctable(architecture: Architecture, *, trained_by_us: bool, head
     table = architecture.shape.MASKED
     why = None
     if table is None:
-        why = f"{architecture.name} was not pre-trained to find masked words, so that its table saw no masks"
+        why = f"{architecture.name} was not pre-trained on masked words, so its embeddings saw no masks"
     elif trained_by_us:
-        why = "the weights come from a run, which has trained on whole inputs since, corrected or not"
+        why = "the weights come from a run, which has trained on unmasked inputs since"
     elif heads:
-        why = f"the table is still the output layer of {', '.join(heads)}"
+        why = f"the embeddings are still the output layer of {', '.join(heads)}"
     if why or table is None:
         raise UsageError(
-            f"the token table must not be corrected: {why}",
+            f"the token embeddings must not be corrected: {why}",
             where=SETTING,
             next_step=f"--set {SETTING}=null",
         )

@@ -27,7 +27,7 @@ class Entry:
     """One tensor under its names, the block's number filled in.
 
     Args:
-        ours: name in our states, stable for ever.
+        ours: name in our states, stable forever.
         google: name in a TensorFlow checkpoint.
         hugging_face: name without the family's prefix.
         axes: axes in our order, which is Google's too: a kernel is (in, out).
@@ -60,6 +60,10 @@ class Entry:
     def shape(self, axes: Axes) -> tuple[int, ...]:
         """Return the shape in our layout."""
         return tuple(axes[axis] for axis in self.axes)
+
+    def shape_beside(self, axes: Axes, stored: Sequence[int]) -> tuple[int, ...]:
+        """Return the shape in our layout; an axis that the network's shape does not decide is as stored."""
+        return self.shape({**dict(zip(self.axes, stored, strict=False)), **axes})
 
 
 @dataclass(frozen=True)

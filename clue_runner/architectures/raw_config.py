@@ -1,4 +1,4 @@
-"""A stranger's config.json, read value by value with all its problems collected.
+"""An untrusted config.json, read value by value with all its problems collected.
 
 In: the JSON object and its path. Out: checked values, or one error that names every problem.
 Knows nothing about families: which keys there are, and what they mean, their ``shape.py`` says.
@@ -100,5 +100,5 @@ def shown(value: Any) -> str:
     try:
         text = repr(value)
     except ValueError:  # an integer of more digits than Python writes
-        return "a number of thousands of digits"
+        return "a number with thousands of digits"
     return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,4 +1,4 @@
-"""Between a run's settings and a family's shape, and between a shape and the header of saved weights.
+"""Converts a run's settings to a family's shape, and a shape to the header of saved weights and back.
 
 In: ``run.model``, or a header. Out: a shape, or a network of it. Knows nothing about single families.
 """
@@ -89,7 +89,7 @@ def from_header(meta: Mapping[str, Any], where: str) -> Saved:
     family = meta.get("family", nameless_family())
     if family not in architecture_names():
         raise CheckpointError(
-            "the weights belong to a family of models that this version does not know",
+            "the weights belong to a model family unknown to this version",
             where=where,
             received=repr(family),
             allowed=", ".join(architecture_names()),
@@ -123,9 +123,9 @@ def from_header(meta: Mapping[str, Any], where: str) -> Saved:
         ]
     if problems or shape is None or not isinstance(vocab_size, int):
         raise CheckpointError(
-            "the weights do not say which model they belong to",
+            "the weights do not name their model",
             where=where,
             problems=problems,
-            next_step="name the folder of a run of this program",
+            next_step="name the folder of one of this program's runs",
         )
     return Saved(architecture.table_of(shape), shape, vocab_size, bool(lowercase))

@@ -1,1 +1,1 @@
-"""Weights of strangers and our own: one name table, readers, an importer that reports every tensor."""
+"""Published weights and our own: one name table, readers, an importer that reports every tensor."""

@@ -1,4 +1,4 @@
-"""An opened checkpoint: what it is, what became of each tensor, and its values on demand.
+"""An opened checkpoint: its description, the use of each tensor, and its values on demand.
 
 In: a reader and the plan that accounts for its tensors. Out: float32 arrays by our names.
 Knows nothing about layouts or folders; ``importer`` makes these.
@@ -27,7 +27,7 @@ EXACT = ("float32", "float16", "bfloat16")
 
 
 class Weights(Mapping[str, NDArray[np.float32]]):
-    """Our names -> float32 arrays in our layout; a value is read from the disk each time it is asked for."""
+    """Our names -> float32 arrays in our layout; a value is read from disk on each access."""
 
     def __init__(self, reader: TensorReader, sources: Mapping[str, Source], folder: Path) -> None:
         """Keep where each tensor comes from."""
@@ -39,7 +39,7 @@ class Weights(Mapping[str, NDArray[np.float32]]):
         """Read one tensor.
 
         Raises:
-            CheckpointError: it is not a floating type that float32 holds exactly, or not all finite.
+            CheckpointError: float32 cannot represent its type exactly, or not all values are finite.
         """
         return np.ascontiguousarray(self.exact(name), dtype=np.float32)
 
@@ -54,10 +54,10 @@ class Weights(Mapping[str, NDArray[np.float32]]):
         finite = np.isfinite(stored)
         if not finite.all():
             raise CheckpointError(
-                f"tensor {source.name} holds NaN or infinity",
+                f"tensor {source.name} contains NaN or infinity",
                 where=str(self._folder),
                 received=f"{int((~finite).sum())} of {stored.size} values",
-                next_step="the file is damaged or its training diverged: take another checkpoint",
+                next_step="the file is damaged or its training diverged: use another checkpoint",
             )
         return stored.T if source.transposed else stored
 
@@ -65,7 +65,7 @@ class Weights(Mapping[str, NDArray[np.float32]]):
         """Return one tensor as it is stored, by the checkpoint's own name.
 
         Raises:
-            CheckpointError: it is not a floating type that float32 holds exactly.
+            CheckpointError: float32 cannot represent its type exactly.
         """
         stored = self._reader.read(name)
         if stored.dtype.name not in EXACT:
@@ -77,7 +77,7 @@ class Weights(Mapping[str, NDArray[np.float32]]):
         return self._reader.digests()
 
     def release(self) -> None:
-        """Let go of values that were read for the hash and are not wanted."""
+        """Release values that were read for the hash and are not needed."""
         self._reader.release()
 
     def shape(self, name: str) -> tuple[int, ...]:
@@ -105,17 +105,18 @@ class Checkpoint:
         architecture: its family.
         shape: that its config describes.
         config: settings of ``model:`` that it fixes (shape, activation, dropout, lowercase).
-        vocab_size: rows of the word table.
+        vocab_size: rows of the token embeddings.
         vocab: its vocab.txt; None where it has none.
         lowercase: whether its texts are lower-cased.
         weights: our names -> float32 arrays, read lazily.
-        report: what became of each tensor.
+        report: the use of each tensor.
         absent: groups of the family's table that it lacks as a whole. Without a pooler ``pooled`` is None,
             and a run with ``pooling: pooler`` trains a new one.
-        notices: what the user should be told.
+        notices: messages for the user.
         files: every file that decides the result.
-        heads: groups of pre-training that were asked for.
-        pinned: file -> sha256 that it must have; of models of the hub.
+        heads: pre-training heads that were asked for.
+        ids_sha256: of all that made the ids of its texts, where it is known; word vectors included.
+        pinned: file -> sha256 that it must have, for models from the hub.
     """
 
     folder: Path
@@ -132,6 +133,7 @@ class Checkpoint:
     notices: tuple[str, ...]
     files: tuple[Path, ...] = field(repr=False)
     heads: tuple[str, ...] = ()
+    ids_sha256: str | None = None
     pinned: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
@@ -145,7 +147,7 @@ class Checkpoint:
 
     @cached_property
     def _hashed(self) -> tuple[dict[str, str], dict[Path, tuple[int, ...]]]:
-        """Return the hashes, and what tells that a file was written since."""
+        """Return the hashes, and the stamps that show whether a file was written since."""
         before = stamps(self.files)
         digests = self.weights.digests()
         found = {}
@@ -158,16 +160,16 @@ class Checkpoint:
     def _require_pinned(self, found: Mapping[str, str]) -> None:
         """Refuse files that are not those that were pinned when the model was first fetched."""
         problems = [
-            Problem("it is not the file that was pinned", name, f"sha256 {found[name]}", f"sha256 {digest}")
+            Problem("this is not the pinned file", name, f"sha256 {found[name]}", f"sha256 {digest}")
             for name, digest in self.pinned.items()
             if found.get(name, digest) != digest
         ]
         if problems:
             raise CheckpointError(
-                "the files have changed since they were first fetched from the hub",
+                "the files have changed since they were first downloaded from the hub",
                 where=str(self.folder),
                 problems=problems,
-                next_step="delete that folder and run the same command again: they are fetched anew",
+                next_step="delete that folder and run the same command again to download them anew",
             )
 
     @property
@@ -185,7 +187,7 @@ class Checkpoint:
         return combine_hashes(self.hashes)
 
     def require_unchanged(self) -> None:
-        """Refuse to go on where a file was written since it was hashed; without hashes nothing is asked.
+        """Refuse to continue if a file was written since it was hashed; without hashes nothing is checked.
 
         Raises:
             CheckpointError: it was.
@@ -196,16 +198,16 @@ class Checkpoint:
         changed = [path for path in self.files if now[path] != before[path]]
         if changed:
             raise CheckpointError(
-                "the checkpoint was changed while it was being read",
+                "the checkpoint changed while it was being read",
                 where=", ".join(map(str, changed)),
-                next_step="wait until it is whole, then run the same command again",
+                next_step="wait until it is complete, then run the same command again",
             )
 
     def require_vocab(self) -> Path:
         """Return the vocabulary.
 
         Raises:
-            CheckpointError: the checkpoint came without one; another would give its rows other meanings.
+            CheckpointError: there is none; another one would give its rows other meanings.
         """
         if self.vocab is None:
             raise no_vocab(self.folder)

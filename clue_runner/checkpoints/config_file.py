@@ -37,8 +37,8 @@ def read_config(path: Path) -> Described:
     """Return what a config file describes.
 
     Raises:
-        CheckpointError: a family that is not there, an option that it does not have, or impossible values.
-        StorageError: it cannot be read just now.
+        CheckpointError: an unknown family, an option that it does not have, or impossible values.
+        StorageError: it cannot be read now.
     """
     raw = read_json(path)
     named = NAMED.match(path.name)
@@ -51,7 +51,7 @@ def read_config(path: Path) -> Described:
             where=str(path),
             received=f"model_type {shown(raw.get('model_type', said))}",
             allowed=", ".join(published_types()),
-            next_step="take a checkpoint of a family that is: its config names it as model_type",
+            next_step="use a checkpoint of a supported family, which its config names as model_type",
         )
     architecture = load_architecture(family)
     if said in architecture.model_types:  # a file that is named after its family need not say it again

@@ -1,4 +1,4 @@
-"""What kind of thing a checkpoint is that does not fit, and what helps: each cause has its own advice.
+"""Explains why a checkpoint does not fit, and what helps: each cause has its own advice.
 
 In: the tensors found, the plan with its problems, what was wanted. Out: a headline and a next step.
 Knows nothing about files, libraries or single families.
@@ -26,7 +26,7 @@ from clue_runner.errors import CheckpointError, Problem
 
 OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 OBJECT_VALUE = ".ATTRIBUTES/VARIABLE_VALUE"
-MORE_BLOCKS = 200  # beyond those of the config that are looked for
+MORE_BLOCKS = 200  # how many blocks beyond those of the config are looked for
 SHOWN = 3
 
 
@@ -79,7 +79,7 @@ class Finding:
 
 
 def diagnose(case: Case) -> Finding:
-    """Return the most particular thing that explains the problems."""
+    """Return the most specific explanation of the problems."""
     looks = (_object_graph, _other_family, _stranger, _prefix, _blocks, _table, _nothing, _foreign_head)
     for look in looks:
         finding = look(case)
@@ -88,7 +88,7 @@ def diagnose(case: Case) -> Finding:
     count = len(case.plan.problems)
     return Finding(
         f"the checkpoint does not fit its {case.config}: {count} problem{'s' * (count > 1)}",
-        f"take the {case.config} that belongs to these weights, or download the checkpoint again",
+        f"use the {case.config} that belongs to these weights, or download the checkpoint again",
         case.plan.problems,
     )
 
@@ -100,8 +100,8 @@ def _object_graph(case: Case) -> Finding | None:
     example = next((entry.google for entry in case.wanted.entries() if entry.google), "the publisher's")
     return Finding(
         "this is a checkpoint of Keras objects (save_weights, tf.train.Checkpoint), "
-        "whose names say where a program kept its tensors",
-        f"take the publisher's checkpoint, with names such as {example}, or save the model with "
+        "whose names are attributes of a program's objects",
+        f"use the publisher's checkpoint, with names such as {example}, or save the model with "
         "transformers' save_pretrained",
         case.plan.problems[:SHOWN],
     )
@@ -116,8 +116,8 @@ def _other_family(case: Case) -> Finding | None:
     if not fitting:
         return None
     return Finding(
-        f"these tensors are those of {' or '.join(fitting)}, and {case.config} does not say so",
-        f"write what it is into {case.config}: {' or '.join(_model_type(said) for said in fitting)}",
+        f"these are the tensors of {' or '.join(fitting)}, but {case.config} does not say so",
+        f"name the family in {case.config}: {' or '.join(_model_type(said) for said in fitting)}",
         case.plan.problems[:SHOWN],
     )
 
@@ -143,15 +143,15 @@ def _fits(case: Case, said: str) -> bool:
 
 
 def _stranger(case: Case) -> Finding | None:
-    """Tensors that another network has and this one has not."""
+    """Tensors that another network has and this one lacks."""
     for stranger in case.wanted.names.strangers:
         marked = [name for name in case.unmapped() if any(mark in name for mark in stranger.marks)]
         if marked:
             return Finding(
                 f"these tensors are not {case.family}'s: {stranger.what}",
-                f"where it is one, {case.config} must say so: {_model_type(stranger.family)}"
+                f"if it is one, {case.config} must say so: {_model_type(stranger.family)}"
                 if stranger.family
-                else "take a checkpoint without them, or of a family that is supported",
+                else "use a checkpoint without them, or one of a supported family",
                 case.plan.problems,
             )
     return None
@@ -167,7 +167,7 @@ def _prefix(case: Case) -> Finding | None:
             inner = replace(case, found=names, plan=plan)
             further = diagnose(inner)
             return Finding(
-                f"the names begin with {prefix}, and without that: {further.what}",
+                f"the names begin with {prefix}; without it: {further.what}",
                 further.next_step,
                 further.problems,
             )
@@ -194,8 +194,8 @@ def _blocks(case: Case) -> Finding | None:
     if unexplained or count == promised or held != set(range(count)):
         return None
     return Finding(
-        f"the weights hold {count} blocks, and {case.config} promises {promised}",
-        f"take the {case.config} that belongs to these weights",
+        f"the weights have {count} blocks, but {case.config} says {promised}",
+        f"use the {case.config} that belongs to these weights",
         case.plan.problems[:SHOWN],
     )
 
@@ -207,15 +207,15 @@ def _table(case: Case) -> Finding | None:
     said = []
     for ours, source in case.plan.sources.items():
         entry, stored = entries[ours], case.found[source.name]
-        expected = entry.shape(case.wanted.axes)
+        expected = entry.shape_beside(case.wanted.axes, stored)
         if entry.axes[0] in keys and stored != expected and stored[1:] == expected[1:]:
             said.append((keys[entry.axes[0]], source.name, stored[0], expected[0]))
     if not said or len(said) != len(case.plan.problems):
         return None
     key, name, rows, promised = said[0]
     return Finding(
-        f"{name} has {rows:,} rows, and {case.config} says {key} {promised:,}",
-        f"take the {case.config} that belongs to these weights; where it is the right one, "
+        f"{name} has {rows:,} rows, but {case.config} says {key} {promised:,}",
+        f"use the {case.config} that belongs to these weights; if this is the right one, "
         f"correct {key} in it to {rows}",
         case.plan.problems,
     )
@@ -227,8 +227,8 @@ def _nothing(case: Case) -> Finding | None:
         return None
     examples = ", ".join(sorted(case.found)[:SHOWN])
     return Finding(
-        f"none of the {len(case.found)} tensors has a name of {case.family}'s; they are {examples}, ...",
-        f"name a checkpoint of {case.family}, or one whose {case.config} says its model_type",
+        f"none of the {len(case.found)} tensors has a name of {case.family}; they are {examples}, ...",
+        f"name a checkpoint of {case.family}, or one whose {case.config} gives its model_type",
         case.plan.problems[:SHOWN],
     )
 
@@ -243,14 +243,14 @@ def _foreign_head(case: Case) -> Finding | None:
     listed = ",".join(patterns)
     count = f"{len(unmapped)} tensor{'s' * (len(unmapped) > 1)}"
     return Finding(
-        f"the network is whole, but {count} beside it belong to nothing that is known",
-        f"where they are the head of another task, leave them out: --set model.ignore={listed}",
+        f"the network is complete, but {count} beside it are unknown",
+        f"if they are the head of another task, leave them out: --set model.ignore={listed}",
         case.plan.problems,
     )
 
 
 def _outside(name: str, taken: list[str], separator: str) -> str:
-    """Return the shortest beginning of a name that no tensor of the network has; else the name."""
+    """Return the shortest prefix of a name that no tensor of the network has, else the name."""
     parts = name.split(separator)
     for count in range(1, len(parts)):
         pattern = separator.join(parts[:count]) + separator

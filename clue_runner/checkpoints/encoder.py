@@ -25,9 +25,9 @@ class LoadedBackbone:
     """An encoder with its checkpoint's weights, for inference.
 
     Args:
-        checkpoint: where the weights come from; its ``report`` says what became of every tensor.
+        checkpoint: where the weights come from; its ``report`` has the use of every tensor.
         settings: shape and options, ``run.model`` of a run that would use it.
-        layer: the Keras layer, for those who want to train it themselves.
+        layer: the Keras layer, for training it yourself.
     """
 
     checkpoint: Checkpoint
@@ -68,12 +68,12 @@ class LoadedBackbone:
         return _floats(encoded.sequence), None if encoded.pooled is None else _floats(encoded.pooled)
 
     def _check(self, ids: NDArray[Any], segments: NDArray[Any], sizes: NDArray[Any]) -> None:
-        """Refuse what the tables would answer with another row's vector, or not at all."""
+        """Refuse ids for which the tables would give another row's vector, or none."""
         problems: list[Problem] = []
         rows, length = ids.shape if ids.ndim == 2 else (0, 0)
         arrays = (
             ("token_ids", ids, (rows, length), self.checkpoint.vocab_size),
-            # without a table of them, segment ids are not read
+            # without a segment table, segment ids are not read
             ("segment_ids", segments, (rows, length), self.settings.num_segments or ANY),
             ("lengths", sizes, (rows,), length + 1),
         )

@@ -1,4 +1,4 @@
-"""Write a checkpoint anew in a publisher's layout, and prove that what was written is what was read.
+"""Write a checkpoint in a published layout, and verify that the written values equal those read.
 
 In: a path, a new folder, a layout. Out: the folder, with config, weights and vocabulary, all or nothing.
 Values keep the type that they are stored in. Knows nothing about single families.
@@ -41,10 +41,10 @@ Target = Literal["huggingface", "tensorflow"]
 NumberType = Literal["float32", "bfloat16"]
 _TYPES: Mapping[NumberType, Any] = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16}
 LAYOUTS: Mapping[Target, Layout] = {"huggingface": "huggingface", "tensorflow": "google"}
-PREFIX = "model.ckpt"  # of a TensorFlow checkpoint, as the publishers call theirs
-# What a config of transformers says about programs, not about the network.
+PREFIX = "model.ckpt"  # of a TensorFlow checkpoint, as usual for published ones
+# Keys of transformers' configs about programs, not about the network.
 OF_PROGRAMS = ("architectures", "transformers_version", "dtype", "torch_dtype", "auto_map")
-ABSENT = "no-"  # a rule of this name says that a part is not there
+ABSENT = "no-"  # a rule whose name begins so states that a part is absent
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,11 @@ class Exported:
     """What was written.
 
     Args:
-        checkpoint: that was read.
-        folder: where it lies now.
+        checkpoint: the one that was read.
+        folder: the new folder.
         tensors: how many, and ``parameters``: how many numbers.
-        left_out: rule -> tensors that were not taken along.
-        notices: what the user should know.
+        left_out: rule -> tensors that were not written.
+        notices: messages for the user.
     """
 
     checkpoint: Checkpoint
@@ -81,14 +81,14 @@ def export(
     Args:
         source: as ``read_checkpoint`` takes it.
         folder: new, or empty.
-        to: whose layout.
-        option: what the user calls the folder.
-        number_type: of the tensors that are written; None: as they are stored.
+        to: the layout.
+        option: the option that names the folder.
+        number_type: type of the written tensors; None: as stored.
         beside: further files of the folder, such as a card.
 
     Raises:
         CheckpointError: the source cannot be used or written in this layout, or TensorFlow is missing.
-        UsageError: something is in the folder.
+        UsageError: the folder is not empty.
         StorageError: it cannot be written; nothing is left behind.
     """
     checkpoint = open_whole(source)
@@ -117,11 +117,11 @@ def export(
 
 
 def open_whole(path: str | Path) -> Checkpoint:
-    """Open a checkpoint with the heads of pre-training that it has.
+    """Open a checkpoint with its pre-training heads.
 
     Raises:
         CheckpointError: as ``read_checkpoint``; or such a head has an output layer of its own, which no
-            layout can hold beside the word table.
+            layout can hold beside the token embeddings.
     """
     names = read_checkpoint(path).architecture.names
     heads = [group.name for group in names.groups if group.part == "head"]
@@ -143,7 +143,7 @@ def _tensors(
         prefix = names.prefix if inside and not names.group(entry.group).outside_prefix else ""
         spellings = entry.spellings(layout, prefix)
         if not spellings:
-            nameless.append(Problem("it has no name in that layout", entry.ours))
+            nameless.append(Problem("this layout has no name for it", entry.ours))
             continue
         value = _exact(checkpoint, entry.ours, number_type)
         written[spellings[0]] = np.asarray(value.T if entry.transposed(layout) else value, order="C")
@@ -152,7 +152,7 @@ def _tensors(
             "the checkpoint cannot be written in this layout",
             where=str(checkpoint.folder),
             problems=nameless,
-            next_step="take the other one: --to huggingface or --to tensorflow",
+            next_step="use the other one: --to huggingface or --to tensorflow",
         )
     return written
 
@@ -209,7 +209,7 @@ def _prove(checkpoint: Checkpoint, folder: Path, number_type: NumberType | None)
     alike = checkpoint.shape.model_dump(exclude=own) == written.shape.model_dump(exclude=own)
     if different or set(written.weights) != set(checkpoint.weights) or not alike:
         raise CheckpointError(
-            "what was written is not what was read; nothing is kept",
+            "the written values differ from those read; nothing was kept",
             where=str(checkpoint.folder),
             problems=[Problem("it differs", name) for name in different],
             next_step="check the disk, then run the same command again",
@@ -225,7 +225,7 @@ def _notices(checkpoint: Checkpoint) -> list[str]:
     later = checkpoint.shape.model_dump(include=set(kind.LATER))
     if any(value != kind.model_fields[name].default for name, value in later.items()):
         notices.append(
-            "settings that no published config has stay behind, give them again where it is used: "
+            "published configs cannot hold these settings, give them again where it is used: "
             + ", ".join(f"model.{name}={value}" for name, value in sorted(later.items()))
         )
     return notices

@@ -1,6 +1,6 @@
-"""What every layout needs from a checkpoint folder: one reader protocol, files that are files, one identity.
+"""What every layout needs from a checkpoint folder: a reader protocol, checks of files, one identity.
 
-In: paths. Out: parsed JSON, hashes, or why a file is not what its name says.
+In: paths. Out: parsed JSON, hashes, or why a file does not match its name.
 Knows nothing about layouts, tensor names or libraries.
 """
 
@@ -22,7 +22,7 @@ AGAIN = "copy or download the checkpoint again"
 PART = 2**20  # bytes read at a time
 _BOM = b"\xef\xbb\xbf"
 _LFS = "fetch the file itself: git lfs pull in that folder, or download it from its publisher's page"
-_PAGE = "the download was answered with a page (a login, a limit, an error): download the file again"
+_PAGE = "the server sent a page (a login, a limit, an error) instead: download the file again"
 # What is often saved in place of the file itself: how it begins, what it is, what to do.
 STAND_INS: tuple[tuple[bytes, str, str], ...] = (
     (b"version https://git-lfs.github.com/spec/", "a git-lfs pointer", _LFS),
@@ -65,15 +65,15 @@ class TensorReader(Protocol):
         """Return the sha256 of each of its files; what was read for it may be kept for ``read``."""
 
     def release(self) -> None:
-        """Let go of what is kept."""
+        """Release the values kept."""
 
 
 def require_file(path: Path) -> None:
-    """Refuse what is no regular file, or plainly another one than its name says.
+    """Refuse what is not a regular file, or is plainly in another format than its name says.
 
     Raises:
         CheckpointError: missing, a folder, a pipe, a git-lfs pointer, a web page, an archive or a pickle.
-        StorageError: it cannot be read just now.
+        StorageError: it cannot be read now.
     """
     with open_regular(path, error_type=CheckpointError) as stream:
         head = stream.read(512)
@@ -81,7 +81,7 @@ def require_file(path: Path) -> None:
     for mark, what in OTHER_FORMATS:
         if head.startswith(mark):
             raise CheckpointError(
-                "the file is not what its name says",
+                "the file's content does not match its name",
                 where=str(path),
                 received=what,
                 next_step="unpack an archive; convert other formats with the program that wrote them",
@@ -92,7 +92,7 @@ def refuse_stand_in(path: Path, head: bytes) -> None:
     """Refuse a pointer or a page in place of a file.
 
     Raises:
-        CheckpointError: ``head``, with which the file begins, is one's.
+        CheckpointError: ``head``, the beginning of the file, is that of one.
     """
     start = head.removeprefix(_BOM).lstrip().lower()
     for mark, what, next_step in STAND_INS:
@@ -107,7 +107,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
     Raises:
         CheckpointError: it is missing, too large, no file, not UTF-8, not JSON or not an object.
-        StorageError: it cannot be read just now.
+        StorageError: it cannot be read now.
     """
     try:
         raw = read_file(path, MAX_JSON_BYTES)
@@ -133,7 +133,7 @@ def digest_of(path: Path) -> str:
 
     Raises:
         CheckpointError: it is missing or is no file.
-        StorageError: it cannot be read just now.
+        StorageError: it cannot be read now.
     """
     digest = hashlib.sha256()
     with open_regular(path, error_type=CheckpointError) as file:

@@ -1,6 +1,6 @@
-"""Open a checkpoint of any known layout and account for every tensor in it before one is used.
+"""Open a checkpoint of any known layout and account for every tensor before one is used.
 
-In: a path; what lies there is told from its files. Out: a ``Checkpoint``, or all problems at once.
+In: a path, whose files tell the layout. Out: a ``Checkpoint``, or all problems at once.
 Knows nothing about how networks are built.
 """
 
@@ -30,11 +30,12 @@ NO_POOLER_NOTICE = "the checkpoint has no pooler: with pooling 'pooler' a new on
 
 @dataclass(frozen=True)
 class _Opened:
-    """What a layout says before its tensors are matched."""
+    """A layout's description before its tensors are matched."""
 
     reader: TensorReader
     described: Described
     lowercase: bool | None = None
+    ids_sha256: str | None = None
 
 
 def read_checkpoint(path: str | Path, *, heads: Sequence[str] = (), ignore: Sequence[str] = ()) -> Checkpoint:
@@ -42,15 +43,15 @@ def read_checkpoint(path: str | Path, *, heads: Sequence[str] = (), ignore: Sequ
 
     Args:
         path: its folder, or the prefix of a TensorFlow checkpoint.
-        heads: groups of pre-training in the family's table that are taken too, where they are there.
-        ignore: tensors to leave out beside those of the rules: names, or beginnings that end with ``.`` or
+        heads: pre-training heads in the family's table that are used too, if present.
+        ignore: tensors to leave out beside those of the rules: names, or prefixes that end with ``.`` or
             ``/``.
 
     Raises:
         CheckpointError: no such folder, no known layout, an unsupported family, or any tensor that is
             unmapped, missing, or of a wrong shape or type (all named at once).
         RefusedFileError: a malformed file.
-        StorageError: a file cannot be read just now.
+        StorageError: a file cannot be read now.
     """
     located = locate(path)
     folder = located.folder
@@ -72,7 +73,8 @@ def read_checkpoint(path: str | Path, *, heads: Sequence[str] = (), ignore: Sequ
     vocab = vocabulary_file(folder)
     if vocab:
         require_file(vocab)
-        notices += vocabulary_notices(vocab, described.vocab_size)
+        if not described.shape.OWN_VOCABULARY:
+            notices += vocabulary_notices(vocab, described.vocab_size)
     own = (folder / name for name in DECISIVE_FILES)
     files = dict.fromkeys((*opened.reader.files, located.config, *own, vocab))
     return Checkpoint(
@@ -90,6 +92,7 @@ def read_checkpoint(path: str | Path, *, heads: Sequence[str] = (), ignore: Sequ
         notices=tuple(notices),
         files=tuple(file for file in files if file is not None and file.exists()),
         heads=tuple(heads),
+        ids_sha256=opened.ids_sha256,
         pinned=located.pinned,
     )
 
@@ -111,7 +114,7 @@ def find_vocab(path: str | Path) -> tuple[Path, bool]:
     """Return the vocabulary of a checkpoint and whether its texts are lower-cased; opens no weights.
 
     Raises:
-        CheckpointError: it has none.
+        CheckpointError: there is none.
     """
     located = locate(path)
     vocab = vocabulary_file(located.folder)
@@ -128,9 +131,15 @@ def _open(located: Located) -> _Opened:
     if located.config is None:
         reader = RunReader(located.folder)
         saved = reader.saved
-        return _Opened(reader, Described(saved.architecture, saved.shape, saved.vocab_size), saved.lowercase)
+        described = Described(saved.architecture, saved.shape, saved.vocab_size)
+        return _Opened(reader, described, saved.lowercase, _ids_of(reader))
     described = read_config(located.config)
     return _Opened(open_weights(located.weights), described)
+
+
+def _ids_of(reader: RunReader) -> str | None:
+    """Return the hash of what made the ids of a run's texts, where they are not word pieces."""
+    return reader.ids_sha256 if reader.saved.shape.OWN_VOCABULARY else None
 
 
 def _settings(described: Described, lowercase: bool) -> dict[str, Any]:
@@ -165,9 +174,9 @@ def _refuse(plan: Plan, wanted: Wanted, located: Located, opened: _Opened) -> No
 
 
 def _notices(plan: Plan, wanted: Wanted) -> Iterator[str]:
-    """Yield what the user should know about the tensors."""
+    """Yield notices about the tensors for the user."""
     if plan.prefix:
-        yield f"all tensors are named below {plan.prefix}, which was left out"
+        yield f"all tensor names begin with {plan.prefix}, which was removed"
     if "pooler" in plan.absent:
         yield NO_POOLER_NOTICE
     ignored = [use.name for use in plan.report if use.rule == IGNORE_RULE]
@@ -177,4 +186,4 @@ def _notices(plan: Plan, wanted: Wanted) -> Iterator[str]:
         if not any(
             below(name, pattern) or below(name.removeprefix(plan.prefix), pattern) for name in ignored
         ):
-            yield f"model.ignore: the checkpoint has nothing called {pattern}"
+            yield f"model.ignore: the checkpoint has no tensor called {pattern}"

@@ -19,10 +19,10 @@ def load_into(variables: Mapping[str, Any], checkpoint: Checkpoint) -> list[str]
     """Assign a checkpoint's weights to a network's variables (anything with ``shape`` and ``assign``).
 
     Returns:
-        Names that keep their first values: the pooler's, where the checkpoint has none.
+        Names that keep their initial values: the pooler's, if the checkpoint has none.
 
     Raises:
-        CheckpointError: network and checkpoint are not of one shape, or the files have changed; nothing is
+        CheckpointError: network and checkpoint differ in shape, or the files have changed; nothing is
             assigned then.
     """
     names, new = _match({name: variable.shape for name, variable in variables.items()}, checkpoint)
@@ -44,7 +44,7 @@ def _match(shapes: Mapping[str, tuple[int, ...]], checkpoint: Checkpoint) -> tup
     wanted = {
         name: tuple(shape) for name, shape in shapes.items() if name in groups or name.startswith(roots)
     }
-    # A network that pools another way has no use for the pooler.
+    # A network with another pooling does not need the pooler.
     stored = {name for name in checkpoint.weights if name in wanted or name in network}
     new = sorted(set(wanted) - stored)
     problems = [Problem("the model has no such tensor", name) for name in sorted(stored - set(wanted))]
@@ -64,13 +64,13 @@ def _match(shapes: Mapping[str, tuple[int, ...]], checkpoint: Checkpoint) -> tup
             "checkpoint and model differ",
             where=str(checkpoint.folder),
             problems=problems,
-            next_step="leave the model's shape to the checkpoint: remove model.* sizes from config and --set",
+            next_step="let the checkpoint set the model's shape: remove model.* sizes from config and --set",
         )
     return loaded, new
 
 
 def compare_repeated(checkpoint: Checkpoint, loaded: list[str]) -> None:
-    """Refuse a tensor that was left out as the same as another, and is not the same."""
+    """Refuse a tensor that was left out as equal to another, but is not."""
     same_as = {rule.name: rule.same_as for rule in checkpoint.architecture.names.rules if rule.same_as}
     repeated = {use.name: same_as[use.rule] for use in checkpoint.report if use.rule in same_as}
     problems = [
@@ -82,8 +82,8 @@ def compare_repeated(checkpoint: Checkpoint, loaded: list[str]) -> None:
     ]
     if problems:
         raise CheckpointError(
-            "the output layer of the pre-training head is one of its own",
+            "the output layer of the pre-training head is not tied to the embeddings",
             where=str(checkpoint.folder),
             problems=problems,
-            next_step="such a head cannot be continued; its encoder can be fine-tuned",
+            next_step="such a head cannot be trained further; its encoder can be fine-tuned",
         )

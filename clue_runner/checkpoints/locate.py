@@ -1,8 +1,8 @@
-"""Tell from the files at a path whose checkpoint it is, so that nobody has to say it.
+"""Recognises the layout of a checkpoint by its files, so that nobody has to name it.
 
-In: a path as the user gave it. Out: where config and weights lie, in which layout, and what was chosen among
-several names. Only names are looked at; no file is opened except pointers of one line (a run's ``best``, the
-hub's ``refs/main``); a name on the hub is fetched first. Knows nothing about tensors or single families.
+In: a path from the user. Out: where config and weights lie, in which layout, and what was chosen among
+several names. Only names are checked; no file is opened except pointers of one line (a run's ``best``, the
+hub's ``refs/main``); a model on the hub is downloaded first. Knows nothing about tensors or single families.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from clue_runner.files.reading import DamagedFileError, read_file, unreadable
 from clue_runner.runs.folder import RunFolder
 
 CONFIG = "config.json"
-# Files whose names say "config" and which describe no network.
+# Files with "config" in the name that do not describe a network.
 OTHER_CONFIGS = ("tokenizer_config.json", "generation_config.json", "preprocessor_config.json")
 SNAPSHOTS, MAIN = "snapshots", "refs/main"  # of a model in the hub's cache
 
@@ -39,9 +39,9 @@ class Located:
         folder: where they lie.
         layout: whose format it is.
         weights: the index of a TensorFlow checkpoint, the file of weights or the index of several.
-        config: describes the network; None where the weights say it themselves.
-        notices: what was chosen, and what the user should know of it.
-        pinned: file -> sha256 that it must have; of models of the hub.
+        config: describes the network; None if the weights do so themselves.
+        notices: what was chosen, and other messages for the user.
+        pinned: file -> sha256 that it must have, for models from the hub.
     """
 
     folder: Path
@@ -58,8 +58,8 @@ def locate(path: str | Path) -> Located:
     Raises:
         CheckpointError: nothing there, nothing known, two checkpoints at once, or only files that can
             carry code (left unread).
-        DataError: no system can have such a path.
-        StorageError: a folder cannot be read just now.
+        DataError: the path is impossible.
+        StorageError: a folder cannot be read now.
     """
     if str(path).startswith(SCHEME):
         return _on_hub(parse_name(str(path)))
@@ -85,7 +85,7 @@ def locate(path: str | Path) -> Located:
 
 
 def _on_hub(name: HubName) -> Located:
-    """Return the checkpoint that a model's name on the hub means; it is fetched where it is not at hand."""
+    """Return the checkpoint that a model's name on the hub means; downloaded if missing."""
     pin = fetch(name)
     found = _in_folder(pin.folder)
     if found is None:
@@ -131,7 +131,7 @@ def _in_folder(folder: Path) -> Located | None:
 
 
 def _described(located: Located, files: Sequence[Path]) -> Located:
-    """Return a checkpoint with the config that lies beside it; Hugging Face's own name needs no word."""
+    """Return a checkpoint with the config that lies beside it; Hugging Face's own name needs no notice."""
     folder = located.folder
     if located.layout == "native":
         return located
@@ -155,7 +155,7 @@ def _candidates(folder: Path, files: Sequence[Path]) -> Iterator[Located]:
 
 
 def _config(folder: Path, files: Sequence[Path]) -> tuple[Path, tuple[str, ...]]:
-    """Return the config beside a TensorFlow checkpoint, and what to say where its name is unusual.
+    """Return the config beside a TensorFlow checkpoint, and a notice if its name is unusual.
 
     Raises:
         CheckpointError: there is none, or more than one.
@@ -166,14 +166,14 @@ def _config(folder: Path, files: Sequence[Path]) -> tuple[Path, tuple[str, ...]]
     if len(exact) == 1:
         return folder / exact[0], ()
     if len(names) == 1:
-        return folder / names[0], (f"{names[0]} in {folder} is taken for the config of the weights",)
+        return folder / names[0], (f"{names[0]} in {folder} is used as the config of the weights",)
     if not names:
         raise not_found.config_missing(folder, usual)
     raise CheckpointError(
-        "the folder holds several configs",
+        "the folder contains several configs",
         where=str(folder),
         received=", ".join(names),
-        next_step=f"leave the one that belongs to the weights, or name it {usual[0]}",
+        next_step=f"keep only the one that belongs to the weights, or rename it to {usual[0]}",
     )
 
 
@@ -213,7 +213,7 @@ def _only_inner(folder: Path) -> Path | None:
 
 
 def _listed(folder: Path) -> list[Path]:
-    """Return what lies in a folder, without litter."""
+    """Return a folder's entries, without litter."""
     try:
         return entries(folder)
     except OSError as error:

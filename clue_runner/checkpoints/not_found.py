@@ -27,7 +27,7 @@ CONVERT = (
 
 
 def nothing_there(path: Path) -> CheckpointError:
-    """Return the error for a path at which there is nothing."""
+    """Return the error for a path that does not exist."""
     return CheckpointError(
         "no such checkpoint folder", where=str(path), allowed=ACCEPTED, next_step="check the path"
     )
@@ -48,10 +48,10 @@ def file_given(path: Path) -> CheckpointError:
 def two_checkpoints(folder: Path, layouts: Sequence[str]) -> CheckpointError:
     """Return the error for a folder with checkpoints of two layouts."""
     return CheckpointError(
-        "the folder holds two checkpoints",
+        "the folder contains two checkpoints",
         where=str(folder),
         received=" and ".join(layouts),
-        next_step="move the one you want into a folder of its own",
+        next_step="move the one you want into a separate folder",
     )
 
 
@@ -60,13 +60,13 @@ def several_files(folder: Path, names: Sequence[str]) -> CheckpointError:
     first = names[0].removesuffix(INDEX)
     if first == names[0]:
         return CheckpointError(
-            "the folder holds several files of weights",
+            "the folder contains several files of weights",
             where=str(folder),
             received=_listed(names),
             next_step=f"name the one you want: {folder / first}",
         )
     return CheckpointError(
-        "the folder holds several TensorFlow checkpoints",
+        "the folder contains several TensorFlow checkpoints",
         where=str(folder),
         received=", ".join(names),
         allowed=f"exactly one *{INDEX} file with its *.data-* files",
@@ -75,9 +75,9 @@ def several_files(folder: Path, names: Sequence[str]) -> CheckpointError:
 
 
 def several_inside(folder: Path, inside: Sequence[Path]) -> CheckpointError:
-    """Return the error for a folder of folders of which more than one holds a checkpoint."""
+    """Return the error for a folder with several folders that contain a checkpoint."""
     return CheckpointError(
-        "several folders in here hold a checkpoint",
+        "several folders in this one contain a checkpoint",
         where=str(folder),
         received=", ".join(path.name for path in inside),
         next_step=f"name the one you want: {inside[0]}",
@@ -94,9 +94,9 @@ def index_missing(folder: Path, prefix: str) -> CheckpointError:
 
 
 def config_missing(folder: Path, usual: Sequence[str]) -> CheckpointError:
-    """Return the error for weights that nothing describes."""
+    """Return the error for weights without a config."""
     return CheckpointError(
-        "there are weights, but no config that describes their network",
+        "there are weights, but no config for them",
         where=str(folder),
         allowed=", ".join(usual),
         next_step=f"copy the publisher's config into the folder, as {usual[0]}",
@@ -119,7 +119,7 @@ def nothing_known(folder: Path, names: Sequence[str]) -> CheckpointError:
         return config_missing(folder, ["config.json"])
     if tensors:
         return CheckpointError(
-            f"no {SINGLE} and no {SHARD_INDEX}, which would say what is in the shards",
+            f"no {SINGLE} and no {SHARD_INDEX}, which would list the content of the shards",
             where=str(folder),
             received=_listed(tensors),
             next_step=f"copy {SHARD_INDEX} into the folder; rename a single file to {SINGLE}",
@@ -135,18 +135,18 @@ def nothing_known(folder: Path, names: Sequence[str]) -> CheckpointError:
             next_step="copy the weights into the folder; a clone of a hub repository needs git lfs pull",
         )
     return CheckpointError(
-        "the folder holds no checkpoint",
+        "the folder contains no checkpoint",
         where=str(folder),
         received=_listed(names) or "an empty folder",
         allowed=ACCEPTED,
-        next_step="name the folder that holds the config and the weights",
+        next_step="name the folder with the config and the weights",
     )
 
 
 def _unread(path: Path, names: Sequence[str]) -> CheckpointError:
-    """Return the error for weights in a format that can run code, or that only its own program reads."""
+    """Return the error for weights in a format that can execute code, or that only its own program reads."""
     return CheckpointError(
-        f"left unread: {', '.join(names)}; a file of this kind can carry code",
+        f"left unread: {', '.join(names)}; files of this kind can execute code",
         where=str(path),
         allowed=ACCEPTED,
         next_step=CONVERT,

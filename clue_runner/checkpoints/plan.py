@@ -1,6 +1,6 @@
 """Account for every tensor: used as one of ours, left out by a named rule, or a problem.
 
-In: the names and shapes that a checkpoint holds, a family's table, and the sizes that the config promises.
+In: the names and shapes in a checkpoint, a family's table, and the sizes in the config.
 Out: a plan with a report of all tensors and all problems at once, before a single value is read.
 Knows nothing about files, libraries or single families.
 """
@@ -16,19 +16,19 @@ from clue_runner.checkpoints.rules import rule_for
 from clue_runner.errors import Problem, suggest
 
 Shape = tuple[int, ...]
-FEW = 10  # unmapped tensors for which a missing one of a like name is looked for
+FEW = 10  # with more unmapped tensors, no similar name among the missing ones is looked for
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a checkpoint must hold.
+    """What a checkpoint must contain.
 
     Args:
         names: the family's table.
-        num_layers: blocks that the config promises.
-        axes: lengths of the axes that it promises.
-        heads: groups of pre-training that are taken too.
-        ignore: ``model.ignore``: names, or beginnings that end with ``.`` or ``/``, to leave out.
+        num_layers: blocks according to the config.
+        axes: lengths of the axes according to it.
+        heads: pre-training heads that are used too.
+        ignore: ``model.ignore``: names, or prefixes that end with ``.`` or ``/``, to leave out.
     """
 
     names: NameTable
@@ -42,13 +42,13 @@ class Wanted:
         return self.names.entries(self.num_layers, heads=self.heads)
 
     def rules(self) -> list[Rule]:
-        """Return the rules that hold: those of heads that are taken do not."""
+        """Return the rules that apply: those of heads in use do not."""
         return [rule for rule in self.names.rules if rule.head is None or rule.head not in self.heads]
 
 
 @dataclass(frozen=True)
 class TensorUse:
-    """What became of one tensor: ``used_as`` our name, or left out by ``rule``."""
+    """The use of one tensor: ``used_as`` our name, or left out by ``rule``."""
 
     name: str
     shape: Shape
@@ -70,10 +70,10 @@ class Plan:
 
     Args:
         sources: our names -> where each tensor comes from.
-        report: what became of each tensor.
-        problems: what does not fit.
+        report: the use of each tensor.
+        problems: the mismatches.
         absent: groups that may be missing as a whole (a pooler, heads that were asked for), and are.
-        prefix: what all names have before those of the table, and what was stripped.
+        prefix: the prefix of all names that was stripped.
     """
 
     sources: Mapping[str, Source]
@@ -84,11 +84,11 @@ class Plan:
 
 
 def make_plan(found: Mapping[str, Shape], wanted: Wanted, layout: Layout) -> Plan:
-    """Match ``found`` against a family's table, without a foreign prefix where that makes all names match.
+    """Match ``found`` against a family's table, without a foreign prefix if that makes all names match.
 
     Args:
         found: names and shapes in the checkpoint.
-        wanted: the table, and what the config promises.
+        wanted: the table, and the sizes in the config.
         layout: whose names they are.
 
     Returns:
@@ -104,7 +104,7 @@ def make_plan(found: Mapping[str, Shape], wanted: Wanted, layout: Layout) -> Pla
 
 
 def foreign_prefixes(names: Collection[str], separator: str) -> Iterator[str]:
-    """Yield what most names begin with: their first part, their first two, their first three."""
+    """Yield common prefixes of most names: their first part, their first two, their first three."""
     prefix = ""
     for _ in range(3):
         rests = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
@@ -118,7 +118,7 @@ def foreign_prefixes(names: Collection[str], separator: str) -> Iterator[str]:
 def match_without(prefix: str, found: Mapping[str, Shape], wanted: Wanted, layout: Layout) -> Plan | None:
     """Return the plan for names without a prefix; None where not all tensors of the network have it.
 
-    One tensor without the prefix among others with it is not guessed to be one of them.
+    A single tensor without the prefix is never assumed to belong to those with it.
     """
     stored = {name.removeprefix(prefix): name for name in found}
     if len(stored) != len(found):
@@ -174,7 +174,7 @@ def match(found: Mapping[str, Shape], wanted: Wanted, layout: Layout) -> Plan:
         else:
             unmapped.append(name)
     for name in unmapped:
-        # of many names none is a slip of the pen, and comparing all with all takes long
+        # many names are not typing mistakes, and comparing all with all takes long
         guess = suggest(name, missing) if len(unmapped) <= FEW else None
         hint = f"; is it {guess}, which is missing?" if guess else ""
         what = f"unmapped tensor: not in the name table and no rule leaves it out{hint}"
@@ -197,10 +197,12 @@ def _absent_groups(table: Sequence[Entry], present: Mapping[str, str], names: Na
 def _check_entry(
     entry: Entry, names: Sequence[str], found: Mapping[str, Shape], axes: Axes, layout: Layout
 ) -> list[Problem]:
-    """Return what is wrong with a tensor that is there: its shape, or that it is there twice."""
+    """Return the problems of a tensor: its shape, or that it is stored twice."""
     there = [name for name in names if name in found]
-    expected = entry.shape(axes)
-    expected = expected[::-1] if entry.transposed(layout) else expected
+    turned = entry.transposed(layout)
+    stored = found[there[0]]
+    expected = entry.shape_beside(axes, stored[::-1] if turned else stored)
+    expected = expected[::-1] if turned else expected
     problems = [
         Problem("wrong shape", name, str(list(found[name])), str(list(expected)))
         for name in there

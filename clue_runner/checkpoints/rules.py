@@ -1,4 +1,4 @@
-"""What an earlier training leaves in a checkpoint whatever the family, and what the user leaves out.
+"""Tensors that earlier training leaves in checkpoints of any family, and those that the user leaves out.
 
 In: a tensor's name, the names of the family's table. Out: the rule that leaves the tensor out, or None.
 Knows nothing about single families or files.
@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 from clue_runner.architectures.name_table import Layout, Rule, below
 
 # TensorFlow optimizers keep their slots below a variable's own name; only below a name that is itself known.
-# Adam, BERT's own AdamW, LAMB and AdaFactor, then the slots that tf.train's other optimizers make.
+# Adam, BERT's own AdamW, LAMB and AdaFactor, then the slots of tf.train's other optimizers.
 SLOTS = (
     "Adam",
     "adam_m",
@@ -55,11 +55,11 @@ def rule_for(
     """Return the name of the rule that leaves ``name`` out, or None.
 
     Args:
-        name: of a tensor that is not in the table.
-        known: names of the table.
-        rules: the family's that hold.
+        name: that of a tensor outside the table.
+        known: the names in the table.
+        rules: the family's rules that apply.
         layout: whose name it is.
-        ignore: ``model.ignore``: names, or beginnings that end with ``.`` or ``/``.
+        ignore: ``model.ignore``: names, or prefixes that end with ``.`` or ``/``.
     """
     if any(below(name, pattern) for pattern in ignore):
         return IGNORE_RULE

@@ -1,4 +1,4 @@
-"""The tokenizer files of a checkpoint folder: every key is followed, refused, or said.
+"""The tokenizer files of a checkpoint folder: every key is followed, refused, or reported.
 
 In: a folder with ``tokenizer_config.json``, ``special_tokens_map.json``, ``added_tokens.json`` and
 ``tokenizer.json``, any of which may be missing. Out: which file is the vocabulary, whether texts are
@@ -6,7 +6,7 @@ lower-cased, the tokens that these files add, or every key that asks for another
 Knows nothing about weights or texts.
 
 ``transformers`` reads the same files. If a key that moves a token boundary were ignored, the network would
-get other ids than it was trained on, without a word.
+silently get other ids than it was trained on.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ FIXED: dict[str, object] = {
     "wordpieces_prefix": "##",
     "max_input_chars_per_word": 100,
 }
-# Classes that split texts as BERT does; RoFormer's, Japanese BERT's and others split in ways of their own.
+# Classes that split texts as BERT does; RoFormer's, Japanese BERT's and others split in their own ways.
 CLASSES = (
     "BertTokenizer",
     "BertTokenizerFast",
@@ -45,7 +45,7 @@ CLASSES = (
     "ElectraTokenizer",
     "ElectraTokenizerFast",
 )
-# Classes that do what their tokenizer.json says, whatever it says.
+# Classes that simply follow their tokenizer.json.
 OF_THE_FILE = ("PreTrainedTokenizerFast", "TokenizersBackend")
 SPECIAL_KEYS = {f"{name[1:-1].lower()}_token": name for name in SPECIAL_TOKENS}
 FURTHER_KEYS = ("additional_special_tokens", "extra_special_tokens")
@@ -62,7 +62,7 @@ def read_lowercase(folder: Path) -> tuple[bool, bool]:
     """Return whether texts are lower-cased, and whether the folder says so or it is BERT's default.
 
     Raises:
-        CheckpointError: a file cannot be read, or asks for a tokenizer that splits texts in another way than
+        CheckpointError: a file cannot be read, or asks for a tokenizer that splits texts differently from
             ours; all keys are named.
     """
     config = _read(folder, TOKENIZER_CONFIG)
@@ -98,7 +98,7 @@ def added_tokens(folder: Path) -> Iterator[tuple[str, dict[str, int]]]:
     """Yield file -> token -> id, of each file that lists tokens beside the vocabulary.
 
     Raises:
-        CheckpointError: a file holds something else.
+        CheckpointError: a file contains something else.
     """
     added = _read(folder, ADDED_TOKENS)
     for token, index in added.items():
@@ -123,7 +123,7 @@ def further_special_tokens(folder: Path) -> list[str]:
     """Return special tokens that the files name besides BERT's five.
 
     Raises:
-        CheckpointError: a file holds something else.
+        CheckpointError: a file contains something else.
     """
     tokens: dict[str, None] = {}
     for file in (TOKENIZER_CONFIG, SPECIAL_TOKENS_MAP):
@@ -158,7 +158,7 @@ def _config_problems(config: Mapping[str, Any], *, of_file: bool) -> Iterator[Pr
     """
     lowercase = config.get("do_lower_case", True)
     if not isinstance(lowercase, bool):
-        yield Problem("not a truth value", "do_lower_case", _shown(lowercase), "true, false")
+        yield Problem("not true or false", "do_lower_case", _shown(lowercase), "true, false")
     for key, value in FIXED.items():
         if key in config and not _same(config[key], value):
             yield Problem("not supported", key, _shown(config[key]), _shown(value))
@@ -172,7 +172,7 @@ def _config_problems(config: Mapping[str, Any], *, of_file: bool) -> Iterator[Pr
     kind = config.get("tokenizer_class")
     classes = CLASSES + OF_THE_FILE * of_file
     if kind is not None and kind not in classes:
-        yield Problem("splits texts in another way", "tokenizer_class", _shown(kind), ", ".join(classes))
+        yield Problem("splits texts differently", "tokenizer_class", _shown(kind), ", ".join(classes))
     if config.get("auto_map"):
         yield Problem(
             "a tokenizer that comes with its own code", "auto_map", _shown(config["auto_map"]), "no such key"
@@ -184,7 +184,7 @@ def _special_problems(mapping: Mapping[str, Any]) -> Iterator[Problem]:
     for key, name in SPECIAL_KEYS.items():
         value = mapping.get(key)
         if value is not None and _content(value) != name:
-            yield Problem("another special token than this tokenizer has", key, _shown(value), _shown(name))
+            yield Problem("an unsupported special token", key, _shown(value), _shown(name))
 
 
 def _content(token: object) -> object:
@@ -214,5 +214,5 @@ def _two_answers(folder: Path, *, lowercase: bool, said: object) -> CheckpointEr
         f"{TOKENIZER_JSON} and {TOKENIZER_CONFIG} disagree about lower-casing",
         where=str(folder),
         received=f"lowercase {_shown(lowercase)} and do_lower_case {_shown(said)}",
-        next_step="correct the one that does not say what the weights were trained with",
+        next_step="correct the one that does not match the training of the weights",
     )

@@ -1,4 +1,4 @@
-"""A checkpoint with another vocabulary: its tables of pieces hold the rows that are left, and the added ones.
+"""A checkpoint with another vocabulary: its embedding tables hold the remaining rows, and the added ones.
 
 In: an opened checkpoint, new id -> old ids. Out: a checkpoint whose other tensors are as they were. Its hash
 stays that of the files; which rows were taken follows from the vocabulary, which is hashed by itself.
@@ -24,10 +24,10 @@ from clue_runner.tokens.tokenizer import Tokenizer
 
 
 class TrimmedWeights(Weights):
-    """Weights of which some have their rows chosen anew.
+    """Weights, some of them with other rows.
 
     Args:
-        whole: the weights as they are stored.
+        whole: the weights as stored.
         tables: names of those whose axes count pieces -> which axis.
         rows: new id -> old ids.
     """
@@ -52,7 +52,7 @@ class TrimmedWeights(Weights):
         return self._whole.digests()
 
     def release(self) -> None:
-        """Let go of values that were read for the hash and are not wanted."""
+        """Release values that were read for the hash and are not needed."""
         self._whole.release()
 
     def shape(self, name: str) -> tuple[int, ...]:
@@ -75,11 +75,11 @@ def trim(checkpoint: Checkpoint, rows: Rows) -> Checkpoint:
     """Return a checkpoint for another vocabulary.
 
     Args:
-        checkpoint: as it was opened, without heads of pre-training, whose output repeats the word table.
+        checkpoint: as opened, without pre-training heads, whose output repeats the token embeddings.
         rows: new id -> the old ids whose mean is its row.
     """
     if checkpoint.heads:
-        raise ValueError("a checkpoint with heads of pre-training keeps its vocabulary")
+        raise ValueError("a checkpoint with pre-training heads keeps its vocabulary")
     size = checkpoint.vocab_size
     now, longer = checkpoint.shape.axes(size), checkpoint.shape.axes(size + 1)
     counting = {axis for axis, length in now.items() if longer[axis] != length}
@@ -103,18 +103,18 @@ def fewer_pieces(
 
     Args:
         model: ``keep_tokens`` and ``compound_tokens``; without both nothing changes.
-        tokenizer: of the checkpoint, or the shipped one.
-        checkpoint: None: the run begins from random weights.
+        tokenizer: the checkpoint's, or the shipped one.
+        checkpoint: None: the run starts from random weights.
         encode: called with a tokenizer, encodes all texts of the run with it.
-        say: told what was done.
+        say: called with a message about the changes.
 
     Raises:
-        UsageError: as ``trim_vocabulary``, or a vocabulary that the task makes of its own texts.
+        UsageError: as ``trim_vocabulary``, or a task that builds its vocabulary from its own texts.
     """
     if model.keep_tokens is None and model.compound_tokens is None:
         return tokenizer, checkpoint
     if not isinstance(tokenizer, Tokenizer):
-        raise UsageError("this kind of task makes a vocabulary of its own", where=f"{KEEP}, {COMPOUND}")
+        raise UsageError("this kind of task builds its own vocabulary", where=f"{KEEP}, {COMPOUND}")
     keep, compound = model.keep_tokens, model.compound_tokens
     trimmed = trim_vocabulary(tokenizer, keep=keep, compound=compound, encode=encode)
     say(trimmed.note)

@@ -1,9 +1,9 @@
 """A checkpoint's own vocabulary: whether it is complete and in use, and what other files add to it.
 
-In: a folder, the vocabulary in use, the rows of the word table. Out: notices, or why the vocabulary is
+In: a folder, the vocabulary in use, the rows of the token embeddings. Out: notices, or why the vocabulary is
 refused. Knows nothing about weights or texts.
 
-Ids are line numbers: with another file of the same length every row of the word table means something else,
+Ids are line numbers: with another file of equal length every embedding row means something else,
 and the network still trains.
 """
 
@@ -23,17 +23,17 @@ from clue_runner.tokens.vocabulary import (
 )
 
 BELONGS = "use the vocab.txt that belongs to the checkpoint"
-TRUST = "if you know that its ids mean what the weights were trained with: --set model.vocab_trust=true"
-ROUNDED_TO = (8, 16, 32, 64, 128)  # rows of published word tables are rounded up to a multiple of these
-SPARE_SHARE = 0.005  # or have a few rows to spare: ERNIE 1.0 has 17,964 pieces and 18,000 rows
+TRUST = "if you know that its ids match the training of the weights: --set model.vocab_trust=true"
+ROUNDED_TO = (8, 16, 32, 64, 128)  # published embedding tables are padded to a multiple of these
+SPARE_SHARE = 0.005  # or have a few spare rows: ERNIE 1.0 has 17,964 pieces and 18,000 rows
 
 
 def vocabulary_notices(path: Path, vocab_size: int) -> list[str]:
-    """Compare a checkpoint's own vocabulary with its word table and with the tokens added to it.
+    """Compare a checkpoint's own vocabulary with its token embeddings and with the tokens added to it.
 
     Raises:
-        CheckpointError: the vocabulary cannot be used, is longer than the table, or has a special token in
-            another place than the folder's other files say.
+        CheckpointError: the vocabulary cannot be used, is longer than the table, or has a special token at
+            another id than in the folder's other files.
     """
     vocabulary = parse_vocabulary(read_vocabulary_file(path), path)
     if len(vocabulary) > vocab_size:
@@ -41,7 +41,7 @@ def vocabulary_notices(path: Path, vocab_size: int) -> list[str]:
     notices = _added_notices(path, vocabulary)
     if len(vocabulary) < vocab_size:
         notices.append(
-            f"{path} has {len(vocabulary):,} lines, the word table {vocab_size:,} rows: the last go unused"
+            f"{path} has {len(vocabulary):,} lines, the embeddings {vocab_size:,} rows: the last go unused"
         )
     return notices
 
@@ -55,7 +55,7 @@ def refuse_other_vocabulary(
         path: the file in use, for messages.
         vocabulary: what it holds.
         folder: the checkpoint's folder; its own vocabulary, where it has one, is what counts.
-        vocab_size: rows of the word table.
+        vocab_size: rows of the token embeddings.
         trusted: ``model.vocab_trust``; a vocabulary longer than the table is refused all the same.
 
     Raises:
@@ -79,10 +79,10 @@ def refuse_other_vocabulary(
     rounded = {-(-len(vocabulary) // multiple) * multiple for multiple in ROUNDED_TO}
     if unused and vocab_size not in rounded and unused > SPARE_SHARE * vocab_size:
         raise CheckpointError(
-            "the vocabulary is too short for the word table of these weights",
+            "the vocabulary is too short for these token embeddings",
             where=str(path),
             received=f"{len(vocabulary):,} lines",
-            allowed=f"{vocab_size:,}, the rows of the table, or a few less where the table is padded",
+            allowed=f"{vocab_size:,}, the rows of the table, or slightly fewer if the table is padded",
             next_step=f"{BELONGS}; {TRUST}",
         )
 
@@ -97,10 +97,10 @@ def no_vocab(folder: Path) -> CheckpointError:
 
 
 def _added_notices(path: Path, vocabulary: Vocabulary) -> list[str]:
-    """Return what to say about tokens that other files of the folder list.
+    """Return notices about tokens listed in other files of the folder.
 
     Raises:
-        CheckpointError: a file holds something else, or gives a special token another id.
+        CheckpointError: a file contains something else, or gives a special token another id.
     """
     notices = []
     for file, added in added_tokens(path.parent):
@@ -120,12 +120,12 @@ def _added_notices(path: Path, vocabulary: Vocabulary) -> list[str]:
         if other:
             notices.append(
                 f"{path.parent / file} adds tokens that {path.name} does not have ({_listed(other)}): "
-                f"texts are split into the pieces of {path.name} all the same"
+                f"texts are still split into the pieces of {path.name}"
             )
     if further := further_special_tokens(path.parent):
         notices.append(
             f"{path.parent} names further special tokens ({_listed(further)}): "
-            "typed in a text, they are plain text here"
+            "in texts they are treated as plain text"
         )
     return notices
 
@@ -153,12 +153,12 @@ def _difference(vocabulary: Vocabulary, own: Mapping[str, int]) -> str:
     first = next(iter(different or added))
     there, here = own.get(first, "none"), vocabulary.ids.get(first, "none")
     count = len(different) + len(added)
-    return f"{count:,} pieces that differ, such as {first!r}: id {there} there, {here} here"
+    return f"{count:,} pieces differ, such as {first!r}: id {there} there, {here} here"
 
 
 def _longer(path: Path, lines: int, rows: int) -> CheckpointError:
     return CheckpointError(
-        "the vocabulary is longer than the word table",
+        "the vocabulary is longer than the token embeddings",
         where=str(path),
         received=f"{lines} lines",
         allowed=f"up to {rows}",

@@ -68,7 +68,7 @@ from clue_runner.cli.main import context_console
 @click.option("--device", metavar="auto|cpu|gpu|gpu:N", help="Where to compute.")
 @click.option("--fresh", is_flag=True, help="Begin anew; an old run folder is moved aside, not deleted.")
 @click.option("--dry-run", is_flag=True, help="Check everything and say what would be done.")
-@click.option("--json", is_flag=True, help="Events on stdout, one JSON object a line, the result last.")
+@click.option("--json", is_flag=True, help="Events on stdout, one JSON object per line, the result last.")
 @click.pass_context
 def command(ctx: click.Context, /, json: bool, set_: tuple[str, ...], **options: Any) -> None:
     """Train by masked words on text files or a task's texts. The same command again continues a run."""

@@ -20,7 +20,7 @@ def check_anywhere(
     adapter: str | None = None,
     family: str | None = None,
 ) -> None:
-    """Append what is wrong with a layer in every run that it could apply to.
+    """Append the problems of a layer in every run that it could apply to.
 
     Args:
         layer: not changed.

@@ -89,7 +89,7 @@ def recommended_layer(document: Document, problems: list[Problem]) -> Layer:
 
 
 def recommended_problems(document: Document) -> list[Problem]:
-    """Return what is wrong with the common settings that a card recommends.
+    """Return the problems of the common settings that a card recommends.
 
     Those of its kind of task and of a family of models are checked where these are known: ``card_settings``.
     """
@@ -105,7 +105,7 @@ def recommended_problems(document: Document) -> list[Problem]:
 
 
 def card_settings(path: Path, adapter: str, sections: Sections) -> list[Problem]:
-    """Return what is wrong with all settings that the card at ``path`` recommends."""
+    """Return the problems of all settings that the card at ``path`` recommends."""
     problems: list[Problem] = []
     check_anywhere(recommended_layer(read_yaml(path), problems), sections, problems, adapter=adapter)
     return problems

@@ -113,7 +113,7 @@ def check_layer(
     *,
     owners: Mapping[str, str] | None = None,
 ) -> None:
-    """Replace earlier spellings of keys, then append what is wrong with the layer's keys and values.
+    """Replace earlier spellings of keys, then append the problems of the layer's keys and values.
 
     Args:
         layer: changed in place: earlier spellings become today's keys.

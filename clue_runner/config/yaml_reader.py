@@ -31,7 +31,7 @@ class Document:
     """One YAML file as data.
 
     Attributes:
-        name: what messages call it, usually its path.
+        name: its name in messages, usually its path.
         values: the root mapping; an empty file is an empty mapping.
         lines: the line (from 1) of every key and list item, by its path from the root.
     """

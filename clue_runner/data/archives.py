@@ -150,7 +150,7 @@ def _attacks(members: list[zipfile.ZipInfo]) -> list[Problem]:
 
 
 def _member_attacks(member: zipfile.ZipInfo) -> list[Problem]:
-    """Return what is wrong with one member."""
+    """Return the problems of one member."""
     where = ascii(member.filename[:80])[1:-1] if not member.filename.isprintable() else member.filename[:80]
     problems = []
     if len(member.orig_filename) > MAX_NAME_LENGTH:
@@ -203,7 +203,7 @@ def _not_a_zip(path: Path, error: Exception) -> DataError:
     with open_regular(path) as stream:
         head = stream.read(HEAD_BYTES)
     if head[:2] == b"PK":
-        what, received = "the zip is damaged or cut short", str(error)
+        what, received = "the zip is damaged or truncated", str(error)
     elif head.lstrip()[:1] == b"<":
         what, received = "not a zip", "a web page, as a server sends instead of a file"
     elif head.lstrip()[:1] in {b"{", b"["}:

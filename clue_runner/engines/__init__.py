@@ -1,4 +1,4 @@
-"""One engine per backend, imported only when it is asked for.
+"""One engine per backend, imported only when needed.
 
 In: a backend's name. Out: an ``Engine``, or the backend's device functions.
 Knows nothing about runs.

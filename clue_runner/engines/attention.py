@@ -1,7 +1,7 @@
 """Which form of attention a run computes, with its reason.
 
 In: the settings, backend, device and precision. Out: a choice with a text to print.
-Knows nothing about how a form computes. Imports the backend's engine where a GPU is to be asked.
+Knows nothing about how a form computes. Imports the backend's engine if a GPU must be queried.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def choose_attention(
         return Choice("einsum", why or f"rows of at most {longest:,} tokens")
     more = f"; {why}" if why else ""
     if backend == "jax":  # each length is compiled apart, so that short batches need not pay for long ones
-        return Choice("auto", f"chunked in batches of more than {LONGEST_WHOLE:,} tokens a row{more}")
+        return Choice("auto", f"chunked in batches of more than {LONGEST_WHOLE:,} tokens per row{more}")
     return Choice("chunked", f"rows of up to {longest:,} tokens{more}")
 
 

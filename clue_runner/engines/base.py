@@ -1,4 +1,4 @@
-"""What the loop asks of a backend: initialise, step, evaluate, give and take the state.
+"""The interface of a backend for the loop: initialise, step, evaluate, get and set the state.
 
 In: a network builder and numpy batches. Out: losses, outputs and states as numpy.
 Knows nothing about epochs, files or tasks.

@@ -1,6 +1,6 @@
-"""Finds the one class that a module of a folder defines, by the module's name: there is no list to keep.
+"""Finds the class that a module of a folder defines, by the module's name: there is no list to maintain.
 
-In: a package, a base class, a name. Out: the class, or the names that there are.
+In: a package, a base class, a name. Out: the class, or the existing names.
 Knows nothing about what the classes do.
 """
 
@@ -46,7 +46,7 @@ def class_named(package: ModuleType, base: type[Kind], name: str, *, kind: str, 
             f"no {kind} called {name!r}",
             where=where,
             allowed=", ".join(names) or "none: there is no such file yet",
-            next_step=f"did you mean {guess}?" if guess else f"leave {where} out to take the default",
+            next_step=f"did you mean {guess}?" if guess else f"omit {where} to use the default",
         )
     return known
 

@@ -46,9 +46,9 @@ def set_backend(backend: Backend) -> None:
     wanted = os.environ.get("KERAS_BACKEND")
     if wanted and wanted != backend:
         raise UsageError(
-            "two backends are asked for",
+            "two different backends are requested",
             where="environment variable KERAS_BACKEND",
-            received=f"{wanted}, while the run says {backend}",
+            received=f"{wanted}, but the run says {backend}",
             next_step=f"unset KERAS_BACKEND, or run with --backend {wanted}",
         )
     if "keras" in sys.modules:
@@ -116,7 +116,7 @@ def choose_device(backend: Backend, device: str) -> Device:
     index = int(device.partition(":")[2] or 0) if device.startswith("gpu") else 0
     if device.startswith("gpu") and index >= len(names):
         raise UsageError(
-            f"{backend} sees no GPU of that number" if names else f"{backend} sees no GPU",
+            f"{backend} sees no GPU with that number" if names else f"{backend} sees no GPU",
             where="--device",
             received=device,
             allowed=", ".join(["auto", "cpu", *(f"gpu:{number}" for number in range(len(names)))]),

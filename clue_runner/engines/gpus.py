@@ -1,6 +1,6 @@
-"""NVIDIA's GPUs as their driver knows them: names and memory. No backend is loaded for it.
+"""NVIDIA GPUs as reported by their driver: names and memory. No backend is loaded.
 
-In: the number by which a backend counts a GPU. Out: its name, its memory and what of it is free, in bytes.
+In: a backend's number of a GPU. Out: its name, its memory and the free part, in bytes.
 Knows nothing about backends or runs.
 """
 

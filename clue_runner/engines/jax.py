@@ -84,6 +84,11 @@ def compiled(network: Any, function: Callable[..., Any], donate: tuple[int, ...]
     return lambda *arguments: jitted([variable.value for variable in variables], *arguments)
 
 
+def _put(values: Array) -> Any:
+    """Return a copy on the device; ``jnp.array`` and ``jnp.zeros`` compile a program for each shape."""
+    return jax.device_put(np.asarray(values), may_alias=False)
+
+
 def _slope(function: Callable[[Any], tuple[Any, Any]], value: Any) -> tuple[tuple[Any, Any], Any]:
     """Return what a function gives at ``value``, and its first result's gradient, which has one itself."""
     found: tuple[tuple[Any, Any], Any] = jax.value_and_grad(function, has_aux=True)(value)
@@ -100,14 +105,15 @@ class JaxEngine:
         """Build the network and create optimizer and average."""
         self._take(build(), settings)
         # the variables' own arrays, not copies: the first step takes them over and their memory with them
-        self.state = self._first_state({name: v.value for name, v in self.variables.items()})
+        weights = {name: v.value for name, v in self.variables.items()}
+        self.state = self._first_state(weights, partial(np.zeros, dtype=np.float32), _put)
 
     def plan(self, build: Callable[[], Any], settings: EngineSettings) -> None:
         """Know the network's shapes alone, for ``step_memory``; no weight is allocated."""
         with keras.StatelessScope():
             self._take(build(), settings)
         weights = {name: jax.ShapeDtypeStruct(v.shape, v.dtype) for name, v in self.variables.items()}
-        self.state = jax.eval_shape(self._first_state, weights)
+        self.state = self._first_state(weights, partial(jax.ShapeDtypeStruct, dtype=jnp.float32), lambda s: s)
 
     def _take(self, network: Any, settings: EngineSettings) -> None:
         """Keep a network and prepare its compiled functions."""
@@ -121,19 +127,18 @@ class JaxEngine:
         self._step = jax.jit(self._update, donate_argnums=0) if settings.jit else self._update
         self._evaluate = jax.jit(self._outputs) if settings.jit else self._outputs
 
-    def _first_state(self, weights: Tensors) -> dict[str, Any]:
-        """Return the state that training begins with."""
+    def _first_state(self, weights: Tensors, zeros: Any, put: Callable[[Any], Any]) -> dict[str, Any]:
+        """Return the state that training begins with, of arrays or, to plan, of shapes alone."""
         trained = {name: weights[name] for name in self.trained}
         slots = {name: self.settings.rule.slots(tuple(value.shape)) for name, value in trained.items()}
         return {
             "weights": weights,
             "slots": {
-                name: {slot: jnp.zeros(shape, jnp.float32) for slot, shape in shapes.items()}
-                for name, shapes in slots.items()
+                name: {slot: put(zeros(shape)) for slot, shape in own.items()} for name, own in slots.items()
             },
-            "average": {} if self.settings.ema is None else jax.tree.map(jnp.array, trained),
-            "slow": {} if self.settings.lookahead is None else jax.tree.map(jnp.array, trained),
-            "step": jnp.zeros((), jnp.int32),
+            "average": {} if self.settings.ema is None else jax.tree.map(put, trained),
+            "slow": {} if self.settings.lookahead is None else jax.tree.map(put, trained),
+            "step": put(np.zeros((), np.int32)),
         }
 
     def _names(self) -> dict[str, Any]:
@@ -208,7 +213,7 @@ class JaxEngine:
         names = self._names()
         named = zip(jax.tree.leaves(names), jax.tree.leaves(self.state), strict=True)
         check_state(state, {name: value.shape for name, value in named})
-        self.state = jax.tree.map(lambda name, old: jnp.array(state[name], old.dtype), names, self.state)
+        self.state = jax.tree.map(lambda name, old: _put(state[name].astype(old.dtype)), names, self.state)
 
     def get_weights(self, *, averaged: bool) -> State:
         """Return copies of the network's weights."""
@@ -218,7 +223,7 @@ class JaxEngine:
         """Put weights back; average and slow weights start from them too."""
         check_state(weights, {name: value.shape for name, value in self.state["weights"].items()})
         for part in ("weights", "average", "slow"):
-            self.state[part] = {name: jnp.array(weights[name]) for name in self.state[part]}
+            self.state[part] = {name: _put(weights[name]) for name in self.state[part]}
 
     def _weights(self, averaged: bool) -> Tensors:
         """Return the weights on the device, those that are averaged from the average if asked for."""

@@ -1,6 +1,6 @@
-"""Lookahead: every few updates the weights go back part of the way to where they were.
+"""Lookahead: every few updates the weights are pulled back part of the way to their earlier values.
 
-In: a slow weight and the fast one, tensors of either backend. Out: what both are next.
+In: a slow weight and the fast one, tensors of either backend. Out: the next values of both.
 Knows nothing about update rules or where tensors live. The slow weights begin as the weights themselves.
 Source: Zhang and others 2019, "Lookahead Optimizer: k steps forward, 1 step back".
 """

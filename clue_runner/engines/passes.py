@@ -1,6 +1,6 @@
 """One pass through a network, with techniques in its loss and around it.
 
-In: a network, a backend's pass, techniques, noise. Out: a loss and a pass that do what the techniques do.
+In: a network, a backend's pass, techniques, noise. Out: a loss and a pass that apply the techniques.
 Knows nothing about gradients' arithmetic or sums over micro-batches.
 """
 
@@ -17,7 +17,7 @@ from clue_runner.errors import UsageError
 from clue_runner.models.heads.base import NOISE
 
 # (function, tensor): the function's (loss, weight) at the tensor, and the loss's gradient there, which can be
-# differentiated once more.
+# differentiated again.
 Slope = Callable[[Callable[[Any], tuple[Any, Any]], Any], tuple[tuple[Any, Any], Any]]
 
 
@@ -81,9 +81,9 @@ def whole_noise(network: Any, batch: Mapping[str, Any], noise: Any) -> Any:
     width = network.noise_width
     if width is None:
         raise UsageError(
-            "this network's embedded tokens cannot be moved",
+            "this network's embedded tokens cannot be perturbed",
             where="train",
-            next_step="leave out the techniques that move them, or take a model with a backbone",
+            next_step="leave out the techniques that perturb them, or use a model with a backbone",
         )
     shape = (*(ops.shape(batch["token_ids"])[axis] for axis in (0, 1)), width)
     return ops.broadcast_to(ops.cast(noise, "float32"), shape)

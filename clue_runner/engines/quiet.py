@@ -1,7 +1,7 @@
 """Keeps a backend's start-up chatter off the screen and in a file.
 
 In: a log file. Out: a block in which the process's standard error goes there, except for our own lines.
-C++ code writes the chatter before it reads any setting of its own, so the file descriptor itself has to be
+C++ code prints before it reads any of its settings, so the file descriptor itself has to be
 redirected. Knows nothing about backends.
 """
 

@@ -1,9 +1,9 @@
-"""Learning rates of single weights: a factor for each, by its layer's depth and by patterns of its name.
+"""Learning rates of individual weights: a factor for each, by its layer's depth and by patterns of its name.
 
 In: stable names, settings. Out: a factor for each name. Knows nothing about tensors, rules or families.
 
 Depths as in BEiT (Bao and others 2022): embeddings lie below the first block, the head and a pooler above the
-last; each level down multiplies the rate by the decay once more. A block that serves every level has no depth
+last; each level down multiplies the rate by the decay again. A block that serves every level has no depth
 of its own, and counts as one level.
 """
 
@@ -37,10 +37,10 @@ def rate_factors(
     idle = [pattern for pattern, _ in patterns if not any(fnmatchcase(name, pattern) for name in names)]
     if idle:
         raise UsageError(
-            "no weight has such a name",
+            "no weight matches this name",
             where="train.rates",
             problems=[Problem(pattern) for pattern in idle],
-            allowed=f"names as {', '.join(names[:2])}, ..., {names[-1]}; * stands for anything",
+            allowed=f"names such as {', '.join(names[:2])}, ..., {names[-1]}; * matches anything",
         )
     top = 1 + max((int(found[1]) + 1 for name in names if (found := LAYER.search(name))), default=0)
     factors = {}

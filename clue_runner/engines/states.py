@@ -1,4 +1,4 @@
-"""Names in a state, and the check that a state fits before it is put back.
+"""Names in a state, and the check that a state fits before it is restored.
 
 In: names of weights, of what a rule keeps for them, of averages. Out: names of a state.
 Knows nothing about backends or files.
@@ -37,5 +37,5 @@ def check_state(state: State, expected: Mapping[str, tuple[int, ...]]) -> None:
         raise CheckpointError(
             "the saved state does not fit this network",
             problems=problems,
-            next_step="use the settings that the state was saved with, or start again with --fresh",
+            next_step="use the settings that the state was saved with, or start over with --fresh",
         )

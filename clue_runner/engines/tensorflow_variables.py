@@ -1,4 +1,4 @@
-"""How TensorFlow's variables move in place: whole, by a fused kernel, or a table's rows alone.
+"""How TensorFlow's variables are updated in place: completely, by a fused kernel, or only a table's rows.
 
 In: variables, gradients, what an update does to each weight. Out: operations that write the next values.
 Knows nothing about networks, micro-batches or traces.

@@ -1,7 +1,7 @@
-"""One update's arithmetic, the same for both backends: mean loss, norm, clip, then each weight's move.
+"""One update's arithmetic, the same for both backends: mean loss, norm, clipping, then each weight's step.
 
 In: sums over all micro-batches; a weight, its gradient and what the rule keeps for it. Out: figures; the next
-values. Knows nothing about where tensors live or how gradients come about.
+values. Knows nothing about where tensors live or how gradients are computed.
 """
 
 from __future__ import annotations

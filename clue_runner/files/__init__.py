@@ -1,1 +1,1 @@
-"""Bytes and names that can be relied on: whole files, locks, tensors, litter. Knows nothing about runs."""
+"""Reliable bytes and names: complete files, locks, tensors, litter. Knows nothing about runs."""

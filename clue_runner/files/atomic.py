@@ -1,4 +1,4 @@
-"""Files that are whole or absent: atomic writes, fsync, and disk faults as one error.
+"""Files that are complete or absent: atomic writes, fsync, and disk faults as one error.
 
 In: paths and bytes. Out: files. A reader never sees half a file, and a kill at any moment leaves the
 old content. Knows nothing about runs, checkpoints or tensors.
@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,40 +22,59 @@ from clue_runner.errors import StorageError
 TEMPORARY = ".tmp-"  # leftovers of killed writers start with this; swept when a run starts
 
 _ADVICE = {
-    errno.ENOSPC: "free some space or take another disk with --output; then run the same command again",
+    errno.ENOSPC: "free some space or use another disk with --output; then run the same command again",
     errno.EDQUOT: "the quota is used up: free some space; then run the same command again",
-    errno.EACCES: "take a folder that you may write with --output",
-    errno.EPERM: "take a folder that you may write with --output",
-    errno.EROFS: "the disk is read-only: take another one with --output",
-    errno.ENOTDIR: "a part of the path is a file: take another folder with --output",
-    errno.ENAMETOOLONG: "take a shorter name with --output",
+    errno.EACCES: "choose a writable folder with --output",
+    errno.EPERM: "choose a writable folder with --output",
+    errno.EROFS: "the disk is read-only: use another one with --output",
+    errno.ENOTDIR: "a part of the path is a file: use another folder with --output",
+    errno.ENAMETOOLONG: "choose a shorter name with --output",
     errno.EEXIST: "a file is in the way of a folder: name another folder with --output",
 }
 
 
-def storage_error(error: OSError, path: Path) -> StorageError:
-    """Return the user's message for a failed disk operation at ``path``."""
+def storage_error(error: OSError, path: Path, needed: int | None = None) -> StorageError:
+    """Return the user's message for a failed disk operation at ``path``.
+
+    Args:
+        error: what the system said.
+        path: where.
+        needed: bytes that were to be written, where that is known.
+    """
     reason = error.strerror or str(error)
     next_step = _ADVICE.get(
         error.errno or 0, "check the disk and its permissions; then run the same command again"
     )
-    return StorageError(f"cannot write: {reason}", where=str(path), next_step=next_step)
+    received = None if needed is None else room(error, path, needed)
+    return StorageError(f"cannot write: {reason}", where=str(path), received=received, next_step=next_step)
+
+
+def room(error: OSError, path: Path, needed: int) -> str:
+    """Return how many bytes were to be written and, of a full disk, how many are free."""
+    text = f"{needed:,} bytes to write"
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        with suppress(OSError):
+            text += f", {shutil.disk_usage(path.parent).free:,} free on the disk"
+    return text
 
 
 @contextmanager
-def disk_faults(path: Path) -> Iterator[None]:
-    """Turn every ``OSError`` inside into a ``StorageError`` that names ``path``; so too what is no path."""
+def disk_faults(path: Path, needed: int | None = None) -> Iterator[None]:
+    """Turn every ``OSError`` inside into a ``StorageError`` that names ``path``; so too what is no path.
+
+    ``needed`` is how many bytes were to be written, where that is known.
+    """
     try:
         yield
     except OSError as error:
-        raise storage_error(error, path) from error
+        raise storage_error(error, path, needed) from error
     except ValueError as error:
         if not isinstance(error, UnicodeEncodeError) and "null byte" not in str(error):
             raise
         raise StorageError(
             f"cannot write: not a path ({error})",
             where=ascii(str(path))[1:-1][:200],
-            next_step="take another folder with --output",
+            next_step="use another folder with --output",
         ) from error
 
 
@@ -69,7 +89,7 @@ def make_folder(path: Path) -> None:
 
 
 def probe_folder(path: Path) -> None:
-    """Create a folder where needed and prove that a file can be written there, before hours are spent.
+    """Create a folder if needed and verify that a file can be written there, before hours are spent.
 
     Raises:
         StorageError: it cannot.
@@ -104,7 +124,7 @@ def write_atomic(path: Path, data: bytes) -> None:
     Raises:
         StorageError: the disk refused; the old content is still there.
     """
-    with disk_faults(path), temporary_beside(path) as (descriptor, temporary):
+    with disk_faults(path, len(data)), temporary_beside(path) as (descriptor, temporary):
         with open(descriptor, "wb", closefd=False) as file:
             file.write(data)
             file.flush()
@@ -115,7 +135,7 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 @contextmanager
 def temporary_beside(path: Path) -> Iterator[tuple[int, Path]]:
-    """Give an open new file in the folder of ``path``, as readable as the user's other files.
+    """Yield a new open file in the folder of ``path``, with the user's usual permissions.
 
     It is closed at the end, and removed where it still exists.
     """

@@ -1,4 +1,4 @@
-"""One writer a run folder: a lock file that names its holder and dies with it.
+"""One writer per run folder: a lock file that names its holder and is freed when the holder ends.
 
 In: a folder. Out: a held lock, or ``BusyError``. The kernel keeps the lock (flock), so that a killed
 holder frees it at once and a copied folder carries none. Knows nothing about what is written.
@@ -20,8 +20,8 @@ from types import TracebackType
 from clue_runner.errors import BusyError, UsageError
 from clue_runner.files.atomic import disk_faults, make_folder, storage_error
 
-_OURS = b'{"pid": '  # how the content of a lock of ours begins; a kill leaves it, or a part of it
-_ATTEMPTS = 50  # a holder that leaves removes the file; whoever waits at the old one starts over
+_OURS = b'{"pid": '  # how the content of our lock files begins; a kill leaves it, or a part of it
+_ATTEMPTS = 50  # a holder removes the file when it ends; a process waiting at the old file starts over
 
 
 class FolderLock:
@@ -33,11 +33,11 @@ class FolderLock:
         self._descriptor: int | None = None
 
     def acquire(self) -> FolderLock:
-        """Make the folder where it is not there, and take its lock or fail at once.
+        """Create the folder if it does not exist, and take its lock or fail at once.
 
         Raises:
             BusyError: another process holds it.
-            UsageError: a file of that name belongs to somebody else.
+            UsageError: a file with that name belongs to somebody else.
             StorageError: the folder or the lock file cannot be written.
         """
         for _ in range(_ATTEMPTS):
@@ -60,7 +60,7 @@ class FolderLock:
         raise self._busy()
 
     def release(self) -> None:
-        """Remove the lock file and let go; harmless when nothing is held."""
+        """Remove the lock file and release the lock; harmless when nothing is held."""
         if self._descriptor is None:
             return
         with suppress(OSError):
@@ -70,20 +70,20 @@ class FolderLock:
         self._descriptor = None
 
     def __enter__(self) -> FolderLock:
-        """Take the lock unless it is held already."""
+        """Take the lock unless it is already held."""
         return self if self._descriptor is not None else self.acquire()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let go."""
+        """Release the lock."""
         self.release()
 
     def _open(self) -> int | None:
         """Open the lock file; None where the folder was moved away before that (``--fresh``)."""
         make_folder(self.path.parent)
         try:
-            # A link would let a folder from a stranger empty any file of the user's.
+            # A link would let an untrusted folder truncate any of the user's files.
             return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         except FileNotFoundError:
             time.sleep(0.01)
@@ -92,15 +92,15 @@ class FolderLock:
             raise storage_error(error, self.path) from error
 
     def _sign(self, descriptor: int) -> None:
-        """Write who holds the lock into its file; one that somebody else wrote is left alone."""
+        """Write who holds the lock into its file; a file written by somebody else is left alone."""
         try:
             with disk_faults(self.path):
                 content = os.pread(descriptor, len(_OURS), 0)
                 if not _OURS.startswith(content):
                     raise UsageError(
-                        "a file called lock is in the folder and is not this program's",
+                        "a file called lock is in the folder but does not belong to this program",
                         where=str(self.path),
-                        next_step="take another folder with --output, or give that file another name",
+                        next_step="use another folder with --output, or rename that file",
                     )
                 os.ftruncate(descriptor, 0)
                 os.pwrite(descriptor, _holder(), 0)
@@ -127,7 +127,7 @@ class FolderLock:
         return BusyError(
             f"the run folder is being written by {who}",
             where=str(self.path.parent),
-            next_step="wait for it, stop it, or take another folder with --output",
+            next_step="wait for it, stop it, or use another folder with --output",
         )
 
 

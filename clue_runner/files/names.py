@@ -1,6 +1,6 @@
 """Names and paths from people and files: which names may become a path, and which paths may be opened.
 
-In: a name out of a file, a path as a user gave it. Out: the name or path if it is safe, the bytes of a
+In: a name from a file, a path from a user. Out: the name or path if it is safe, the bytes of a
 regular file, or the user's error. Knows nothing about what the files are for.
 """
 
@@ -21,7 +21,7 @@ from clue_runner.files.litter import is_litter
 __all__ = ["PlainName", "absolute_path", "name_fault", "open_regular", "read_regular", "user_path"]
 
 LONGEST_NAME = 100  # characters
-LONGEST_NAME_BYTES = 200  # in UTF-8; file systems take 255, and our own suffixes come behind
+LONGEST_NAME_BYTES = 200  # in UTF-8; file systems allow 255, and our own suffixes follow
 FORBIDDEN = set('/\\:*?"<>|')
 # Windows opens a device for these, with any suffix.
 RESERVED = {
@@ -38,11 +38,11 @@ KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
-# Without O_NONBLOCK, opening a pipe that nobody writes to waits for ever.
+# Without O_NONBLOCK, opening a pipe that nobody writes to waits forever.
 OPEN_FLAGS = os.O_RDONLY
 for _flag in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):
-    OPEN_FLAGS |= getattr(os, _flag, 0)  # not every system has each
-# What says nothing about the file: the same command works when the machine is in order again.
+    OPEN_FLAGS |= getattr(os, _flag, 0)  # not every system has all of them
+# Errors unrelated to the file: the same command works once the machine is in order again.
 MACHINE_ERRORS = {
     errno.EACCES,
     errno.EPERM,
@@ -76,7 +76,7 @@ def name_fault(name: str) -> str | None:
     if name.split(".")[0].strip().lower() in RESERVED:
         return "the name is reserved by Windows"
     if is_litter(name):
-        return "the name is one of a hidden file or of litter, which no listing shows"
+        return "the name is that of a hidden file or of litter, which listings do not show"
     return None
 
 
@@ -89,7 +89,7 @@ def _plain(name: str) -> str:
 
 
 PlainName = Annotated[str, AfterValidator(_plain)]
-"""The type of every key that comes out of a file and becomes part of a path."""
+"""The type of every key that comes from a file and becomes part of a path."""
 
 
 def open_regular(path: Path, *, error_type: type[ClueError] = DataError) -> BinaryIO:
@@ -101,8 +101,8 @@ def open_regular(path: Path, *, error_type: type[ClueError] = DataError) -> Bina
 
     Raises:
         ClueError: of ``error_type``.
-        StorageError: it cannot be read now (permission, disk, too many open files); nothing is said about
-            what is in it.
+        StorageError: it cannot be read now (permission, disk, too many open files); nothing is known about
+            its content.
     """
     flags = (
         os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -135,7 +135,7 @@ def read_regular(path: Path, *, error_type: type[ClueError] = DataError) -> byte
 
 
 def _unreadable(path: Path, error: OSError, error_type: type[ClueError]) -> ClueError:
-    """Return the error for a file that the system does not give."""
+    """Return the error for a file that the system cannot read."""
     received = (error.strerror or str(error)).lower()
     if error.errno in MACHINE_ERRORS:
         return StorageError("cannot read the file", where=str(path), received=received)

@@ -1,4 +1,4 @@
-"""Whole small files, read so that a damaged one is told apart from one that cannot be read just now.
+"""Reads small files completely, and tells damaged ones from those that cannot be read now.
 
 In: a path. Out: its bytes, or the JSON object in it. Only regular files are opened: a folder, a device or a
 pipe in place of a file is damage, and is never waited for. Knows nothing about what the content means.
@@ -21,15 +21,15 @@ from clue_runner.files.names import KINDS, OPEN_FLAGS
 
 LIMIT = 64 * 1024**2
 CHUNK = 1024**2
-# What is wrong with the path itself. Everything else (permission, input/output error, no descriptor left)
-# says nothing about the content, and trying again may find it whole.
+# Faults of the path itself. Everything else (permission, input/output error, no descriptor left)
+# says nothing about the content, and another attempt may find it intact.
 _WRONG_PATH = frozenset(
     {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO, errno.EINVAL}
 )
 
 
 class DamagedFileError(ValueError):
-    """A file that is not what it should be; the text says how, without naming the file."""
+    """A file that is not what it should be; the text tells how, without naming the file."""
 
 
 @contextmanager
@@ -38,11 +38,11 @@ def open_file(path: Path) -> Iterator[BufferedReader]:
 
     Raises:
         FileNotFoundError: there is nothing at the path.
-        DamagedFileError: something else than a file.
-        StorageError: it cannot be read just now; nothing is known about its content.
+        DamagedFileError: something other than a file.
+        StorageError: it cannot be read now; nothing is known about its content.
     """
     try:
-        # A pipe without a writer would block an ordinary open for ever.
+        # A pipe without a writer would block an ordinary open forever.
         descriptor = os.open(path, OPEN_FLAGS)
         try:
             mode = os.fstat(descriptor).st_mode
@@ -67,13 +67,13 @@ def exists(path: Path) -> bool:
         os.lstat(path)
     except (OSError, ValueError) as error:
         if isinstance(error, ValueError) or error.errno in _WRONG_PATH:
-            return False  # a name too long, or one with a zero byte, is nobody's
+            return False  # a name too long, or one with a zero byte, cannot exist
         raise unreadable(error, path) from error
     return True
 
 
 def check_regular(path: Path) -> None:
-    """Open a file and close it again, for a library that would wait for a pipe or misname what is wrong.
+    """Open a file and close it again, for a library that would wait for a pipe or misreport the fault.
 
     Raises:
         FileNotFoundError, DamagedFileError, StorageError: as ``open_file``.
@@ -97,9 +97,9 @@ def read_file(path: Path, limit: int = LIMIT) -> bytes:
 
 
 def read_beyond(stream: BufferedIOBase, limit: int) -> bytes:
-    """Return what a stream holds, or a little more than ``limit`` bytes of it.
+    """Return the content of a stream, or a little more than ``limit`` bytes of it.
 
-    Asked for all of them at once, a stream sets memory aside for ``limit`` bytes, however few it holds.
+    Asked for all at once, a stream allocates ``limit`` bytes, however few it holds.
     """
     content = bytearray()
     while len(content) <= limit and (part := stream.read(CHUNK)):
@@ -112,7 +112,7 @@ def read_object(path: Path, limit: int = LIMIT) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError, DamagedFileError, StorageError: as ``read_file``, and damaged where the content is
-            no JSON object in UTF-8.
+            not a JSON object in UTF-8.
     """
     return parse_object(read_file(path, limit))
 
@@ -121,7 +121,7 @@ def parse_object(raw: bytes) -> dict[str, Any]:
     """Return the object in JSON text.
 
     Raises:
-        DamagedFileError: not UTF-8, not JSON, nested without end, or no object.
+        DamagedFileError: not UTF-8, not JSON, nested too deeply, or not an object.
     """
     try:
         content = json.loads(raw.decode("utf-8"))
@@ -129,7 +129,7 @@ def parse_object(raw: bytes) -> dict[str, Any]:
         raise DamagedFileError(f"is not UTF-8 (byte {error.start + 1})") from None
     except json.JSONDecodeError as error:
         raise DamagedFileError(f"is not JSON: {error.msg} (line {error.lineno})") from None
-    except (RecursionError, ValueError):  # nested without end; a number of thousands of digits
+    except (RecursionError, ValueError):  # nested too deeply; a number with thousands of digits
         raise DamagedFileError("is not JSON that can be read") from None
     if not isinstance(content, dict):
         raise DamagedFileError("is not a JSON object")
@@ -137,7 +137,7 @@ def parse_object(raw: bytes) -> dict[str, Any]:
 
 
 def _reading_error(error: OSError, path: Path) -> Exception:
-    """Return what a failed read means: nothing there, a wrong path, or a disk that does not answer."""
+    """Return the meaning of a failed read: nothing there, a wrong path, or a disk error."""
     if isinstance(error, FileNotFoundError):
         return FileNotFoundError(error.errno, error.strerror, str(path))
     if error.errno in _WRONG_PATH:
@@ -146,7 +146,7 @@ def _reading_error(error: OSError, path: Path) -> Exception:
 
 
 def unreadable(error: OSError, path: Path) -> StorageError:
-    """Return the user's message for a file that is there and cannot be read just now."""
+    """Return the user's message for a file that exists but cannot be read now."""
     return StorageError(
         f"cannot read: {error.strerror or error}",
         where=str(path),

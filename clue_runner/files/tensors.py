@@ -1,7 +1,7 @@
-"""Our own weight files: one safetensors file with stable names, written whole or not at all.
+"""Our own weight files: one safetensors file with stable names, written completely or not at all.
 
 In: a state (name -> numpy array, bfloat16 included) and a small JSON header. Out: a file whose bytes
-depend on nothing else; and back. Holds numbers only, so a file from a stranger cannot run code.
+depend on nothing else; and back. Holds numbers only, so an untrusted file cannot execute code.
 Knows nothing about networks, run folders or other layouts.
 """
 
@@ -26,7 +26,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from clue_runner.errors import CheckpointError, RefusedFileError, StorageError
-from clue_runner.files.atomic import sync_folder, temporary_beside
+from clue_runner.files.atomic import room, sync_folder, temporary_beside
 from clue_runner.files.reading import DamagedFileError, check_regular, open_file, unreadable
 
 State = dict[str, NDArray[Any]]
@@ -48,30 +48,31 @@ def save_weights(
     Args:
         path: the target; an existing file is replaced in one move.
         state: arrays by name; equal states give equal bytes.
-        meta: what JSON can hold; returned by ``read_weights``.
+        meta: a JSON value; returned by ``read_weights``.
 
     Raises:
         StorageError: the disk refused; an existing file is untouched.
     """
     header = {"format": FORMAT, "meta": dict(meta or {})}
     metadata = {_HEADER: json.dumps(header, ensure_ascii=False, sort_keys=True, allow_nan=False)}
-    # The library writes the memory behind an array as it lies: a transposed view would be written wrong.
+    # The library writes an array's memory in storage order: a transposed view would be written wrong.
     # (ascontiguousarray makes a scalar an array of one, hence asarray.)
     arrays = {name: np.asarray(value, order="C") for name, value in sorted(state.items())}
     try:
         with temporary_beside(path) as (descriptor, temporary):
             save_file(arrays, temporary, metadata=metadata)
             sync_folder(temporary)
-            # The library puts a private file of its own in place of ours.
+            # The library replaces our file with a private one of its own.
             temporary.chmod(stat.S_IMODE(os.fstat(descriptor).st_mode))
             temporary.replace(path)
         sync_folder(path.parent)
     except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        needed = sum(array.nbytes for array in arrays.values())
+        said = error if isinstance(error, OSError) else OSError(str(error))
         raise StorageError(
-            f"weights cannot be written: {reason}",
+            f"the weights cannot be written: {said.strerror or said}",
             where=str(path),
-            received=f"{sum(array.nbytes for array in arrays.values())} bytes to write",
+            received=room(said, path, needed),
             next_step="free some space, or choose another folder with --output",
         ) from error
 
@@ -89,9 +90,9 @@ def read_weights(path: Path) -> WeightsFile:
     """Return everything in a file that ``save_weights`` wrote; its bytes are read once.
 
     Raises:
-        CheckpointError: missing, or of another program.
+        CheckpointError: missing, or from another program.
         RefusedFileError: malformed.
-        StorageError: it cannot be read just now.
+        StorageError: it cannot be read now.
     """
     file = read_safetensors(path)
     return WeightsFile(file.tensors, _parse_header(path, file.metadata), file.sha256)
@@ -110,9 +111,9 @@ def read_safetensors(path: Path) -> SafetensorsFile:
     """Return all tensors of a safetensors file of any origin, names sorted; its bytes are read once.
 
     Raises:
-        CheckpointError: missing, not a file, or a type that numpy does not have.
+        CheckpointError: missing, not a file, or a type that numpy lacks.
         RefusedFileError: malformed.
-        StorageError: it cannot be read just now.
+        StorageError: it cannot be read now.
     """
     with open_safetensors(path) as checked, open_file(path) as stream:
         digest = hashlib.sha256()
@@ -125,7 +126,7 @@ def read_safetensors(path: Path) -> SafetensorsFile:
         for name, entry in sorted(entries.items(), key=lambda item: item[1]["data_offsets"]):
             tensors[name] = _read_tensor(stream, digest, path, entry)
         if stream.read(1):
-            raise _malformed(path, "it became longer while it was read")
+            raise _malformed(path, "it grew while it was read")
         metadata = dict(checked.metadata() or {})
         return SafetensorsFile(dict(sorted(tensors.items())), metadata, digest.hexdigest())
 
@@ -134,7 +135,7 @@ def _read_tensor(stream: BufferedReader, digest: Any, path: Path, entry: Mapping
     """Return the next tensor of a file whose position is at its first byte."""
     if entry["dtype"] not in DTYPES:
         raise CheckpointError(
-            "a tensor has a type that is not supported",
+            "a tensor has an unsupported type",
             where=str(path),
             received=str(entry["dtype"]),
             allowed=", ".join(DTYPES),
@@ -143,7 +144,7 @@ def _read_tensor(stream: BufferedReader, digest: Any, path: Path, entry: Mapping
     if value.size:
         buffer = value.reshape(-1).view(np.uint8).data
         if stream.readinto(buffer) != len(buffer):
-            raise _malformed(path, "it became shorter while it was read")
+            raise _malformed(path, "it was truncated while it was read")
         digest.update(buffer)
     return value
 
@@ -175,9 +176,9 @@ def open_safetensors(path: Path) -> Iterator[Any]:
     """Open a safetensors file of any origin; its limits (header size, offsets, overlaps) are the library's.
 
     Raises:
-        CheckpointError: the file is missing, or something else than a file.
+        CheckpointError: the file is missing, or something other than a file.
         RefusedFileError: it is malformed.
-        StorageError: it cannot be read just now.
+        StorageError: it cannot be read now.
     """
     try:
         check_regular(path)
@@ -186,7 +187,7 @@ def open_safetensors(path: Path) -> Iterator[Any]:
     except SafetensorError as error:
         raise _malformed(path, str(error)) from error
     except FileNotFoundError as error:
-        if path.exists():  # the library says so too where the process has no descriptor left
+        if path.exists():  # the library reports this also when the process has no descriptor left
             raise unreadable(OSError(errno.EMFILE, os.strerror(errno.EMFILE)), path) from error
         raise CheckpointError(
             "file cannot be read: No such file or directory", where=str(path), next_step="check the path"
@@ -202,7 +203,7 @@ def _malformed(path: Path, reason: str) -> RefusedFileError:
     return RefusedFileError(
         f"malformed safetensors file: {reason}",
         where=str(path),
-        next_step="cut short or tampered with: download it again from its publisher",
+        next_step="it is truncated or was tampered with: download it again from its publisher",
     )
 
 
@@ -212,7 +213,7 @@ def _parse_header(path: Path, metadata: Mapping[str, str] | None) -> dict[str, A
         header = json.loads((metadata or {})[_HEADER])
         if header["format"] != FORMAT:
             raise CheckpointError(
-                "weights of another version of this program",
+                "the weights are from another version of this program",
                 where=str(path),
                 received=f"format {header['format']}",
                 allowed=f"format {FORMAT}",

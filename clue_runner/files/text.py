@@ -1,6 +1,6 @@
-"""Text in files that a user names: unpacked within bounds, decoded, and made safe to show.
+"""Text files named by the user: unpacked within bounds, decoded, and made safe to show.
 
-In: paths as the user gave them. Out: text; and text that a terminal prints as it is.
+In: paths from the user. Out: text; and text that is safe to print on a terminal.
 A damaged or endless file is one error that names it. Knows nothing about what the files hold.
 """
 
@@ -15,17 +15,17 @@ from clue_runner.errors import DataError, RefusedFileError
 from clue_runner.files.names import read_regular
 
 GZIP = b"\x1f\x8b"
-UNPACKED_RATIO = 200  # JSON and tables pack 3 to 12 times, a bomb 1,000 times
-UNPACKED_FLOOR = 64 << 20  # bytes that any gzip may unpack to, however well it packs
+UNPACKED_RATIO = 200  # JSON and tables compress 3 to 12 times, a bomb 1,000 times
+UNPACKED_FLOOR = 64 << 20  # bytes that any gzip may unpack to, whatever its ratio
 CHUNK = 1 << 20
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a UTF-8 file, unpacked where it is a gzip, without a byte order mark.
+    """Return the text of a UTF-8 file, unpacked if it is a gzip, without a byte order mark.
 
     Raises:
-        DataError: missing, no regular file, a damaged gzip, or not UTF-8 (with file:line).
-        RefusedFileError: a gzip that unpacks to far more than it holds.
+        DataError: missing, not a regular file, a damaged gzip, or not UTF-8 (with file:line).
+        RefusedFileError: a gzip that unpacks to far more than its size.
         StorageError: it cannot be read now.
     """
     raw = unpack(read_regular(path), str(path))
@@ -41,11 +41,11 @@ def read_text(path: Path) -> str:
 
 
 def unpack(raw: bytes, where: str, *, limit: int | None = None) -> bytes:
-    """Return what a gzip holds, or its first ``limit`` bytes; anything else as it is.
+    """Return the content of a gzip, or its first ``limit`` bytes; anything else unchanged.
 
     Raises:
         DataError: a damaged gzip.
-        RefusedFileError: it unpacks to far more than it holds.
+        RefusedFileError: it unpacks to far more than its size.
     """
     if not raw.startswith(GZIP):
         return raw[:limit]
@@ -58,7 +58,7 @@ def unpack(raw: bytes, where: str, *, limit: int | None = None) -> bytes:
                 size += len(part)
                 if size > allowed:
                     raise RefusedFileError(
-                        "the gzip is refused: it unpacks to far more than it holds",
+                        "the gzip is refused: it unpacks to far more than its size",
                         where=printable(where),
                         received=f"more than {allowed:,} bytes from {len(raw):,}",
                     )
@@ -72,7 +72,7 @@ def printable(text: str, limit: int | None = None) -> str:
 
     Args:
         text: from a file, a file name or an archive.
-        limit: characters kept; what is longer ends in "...".
+        limit: characters kept; longer text ends in "...".
     """
     if limit is not None and len(text) > limit:
         text = f"{text[: limit - 3]}..."

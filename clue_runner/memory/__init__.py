@@ -1,1 +1,1 @@
-"""What a training step needs, and the batch size that fits. Knows nothing about run folders."""
+"""The memory of a training step, and the batch size that fits. Knows nothing about run folders."""

@@ -1,7 +1,7 @@
-"""``train.batch_size: auto``: a number before anything is trained.
+"""``train.batch_size: auto``: resolved to a number before anything is trained.
 
-In: a run, its rows, free memory. Out: the same run with numbers, and in words why those.
-Knows nothing about how a step is computed. A run that goes on keeps the numbers that it began with.
+In: a run, its rows, free memory. Out: the same run with numbers, and the reason in words.
+Knows nothing about how a step is computed. A resumed run keeps the numbers that it began with.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def resolve_examples(setup: Setup) -> Resolved:
     free = free_bytes(choices.device)
     if free is None:
         raise UsageError(
-            "this machine does not say how much memory is free",
+            "this machine does not report how much memory is free",
             where="train.batch_size",
             received="auto",
             next_step="set train.batch_size to a number",
@@ -68,10 +68,10 @@ def resolve_examples(setup: Setup) -> Resolved:
             f"not even one example of {length} tokens fits",
             where="train.batch_size",
             received=f"auto, {file_size(free)} free",
-            next_step="keep less for the backward pass: --set model.recompute=block, or take shorter rows",
+            next_step="keep less for the backward pass: --set model.recompute=block, or use shorter rows",
         )
     tokens = max(run.train.token_budget, examples * group * length)
-    limit = "as many as there are" if examples == most < AUTO_LARGEST else f"at most {AUTO_LARGEST}"
+    limit = "all examples" if examples == most < AUTO_LARGEST else f"at most {AUTO_LARGEST}"
     raised = f"; train.token_budget raised to {tokens}" if tokens > run.train.token_budget else ""
     rows = "" if group == 1 else f"{group} rows of "
     return Resolved(

@@ -1,4 +1,4 @@
-"""Where a forecast of memory comes from: counted from shapes, or said by the compiler.
+"""Where a forecast of memory comes from: counted from shapes, or reported by the compiler.
 
 In: a run and facts about its network. Out: ``Forecast`` functions. No weight is allocated, no step is run.
 Knows nothing about budgets or tables.

@@ -1,7 +1,7 @@
-"""On what a run will compute, said without loading a backend.
+"""Where a run will compute, found without loading a backend.
 
-In: the settings, what the GPU's driver lists. Out: the same choices that the backend makes when it is there,
-and the run with them put in. Knows nothing about memory or networks.
+In: the settings, what the GPU's driver lists. Out: the same choices that the loaded backend makes,
+and the run with them filled in. Knows nothing about memory or networks.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""How much memory there is: of this machine, of this container, of a GPU.
+"""The available memory: of this machine, of this container, of a GPU.
 
-In: a device. Out: bytes. Knows nothing about networks or settings. No backend is loaded for it.
+In: a device. Out: bytes. Knows nothing about networks or settings. No backend is loaded.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def read_size(text: str) -> int:
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?\s*", text.upper())
     if found is None or found[2] not in _UNITS or not 0 < float(found[1]) < _NO_MACHINE:
         raise UsageError(
-            "no amount of memory",
+            "not an amount of memory",
             where="--budget",
             received=repr(text[:40]),
             allowed="a number with a unit: 24GB, 512MB, 16GiB",

@@ -1,6 +1,6 @@
-"""What a training step needs, counted from shapes: no backend, no weights, no step.
+"""The memory of a training step, counted from shapes: no backend, no weights, no step.
 
-In: a model's settings, rows, length. Out: bytes by what they are for. Knows nothing about devices or tables.
+In: a model's settings, rows, length. Out: bytes by purpose. Knows nothing about devices or tables.
 
 Counted is what the kernels in ``models/`` keep for the backward pass, tensor by tensor: ``Kept``. On top of
 it comes what a block needs while it is computed; those few factors (``PASSING``) were fitted to measured
@@ -100,7 +100,7 @@ class Network:
     Args:
         model: shape and options.
         weights: trainable numbers, a classification head's included.
-        vocab_size: rows of the word table.
+        vocab_size: rows of the token embeddings.
         labels: of the task.
         every_token: the head reads all tokens, so that the last block computes them all.
         span_tables: (length x length) tables of scores that the head makes of a row.
@@ -108,7 +108,7 @@ class Network:
         precision: ``float32`` or ``bfloat16``.
         backend: ``tensorflow`` or ``jax``.
         averaged: averaged weights are kept.
-        sparse: the word table's gradient is its touched rows alone.
+        sparse: the gradient of the token embeddings holds only the rows used.
     """
 
     model: EncoderShape
@@ -144,9 +144,9 @@ def require_encoder(run: Run) -> EncoderShape:
         return run.model
     scores = isinstance(run.model, EncoderShape)
     raise UsageError(
-        "memory is not forecast where positions add scores in every layer: what these need was not measured"
+        "memory is not forecast if positions add scores in every layer: their memory was not measured"
         if scores
-        else "memory is forecast for transformer encoders alone",
+        else "memory is forecast only for transformer encoders",
         where="model.family",
         received=run.model.family,
         next_step="train.token_budget limits what is computed at once; train.batch_size takes a number",
@@ -161,7 +161,7 @@ def network_of(
     Args:
         run: the settings.
         head: what the task's head adds.
-        vocab_size: rows of the word table.
+        vocab_size: rows of the token embeddings.
         labels: of the card; spans and choices count as one.
         precision: as resolved.
         on_gpu: it computes on a GPU.

@@ -1,4 +1,4 @@
-"""What fits: the largest batch for a budget, by length and recompute mode, and which setting to take.
+"""What fits: the largest batch for a budget, by length and recompute mode, and which setting to use.
 
 In: a forecast (mode, rows, length) -> ``Need``. Out: rows of a table, a recommendation.
 Knows nothing about where a forecast comes from.
@@ -122,7 +122,7 @@ def advise(run: Run, best: Sequence[Best], length: int, wanted: int, *, group: i
         )
     most = max(here.values())
     if most == 0:
-        return Advice((), "not even one example fits: take a smaller model, shorter rows or a larger budget")
+        return Advice((), "not even one example fits: use a smaller model, shorter rows or a larger budget")
     name = next(one for one, rows in here.items() if rows >= min(wanted, most))
     if here[name] >= wanted:
         return Advice(

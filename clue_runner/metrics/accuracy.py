@@ -1,4 +1,4 @@
-"""Accuracy, the chance score beside it, and its confidence interval, all in percent.
+"""Accuracy, the majority-class baseline, and the confidence interval, all in percent.
 
 In: two equally long sequences of labels. Out: floats. Knows nothing about files, ids or tensors.
 """

@@ -1,4 +1,4 @@
-"""Exact and fuzzy score of short answers against a record's own references, where no gold file is at hand.
+"""Exact and fuzzy score of short answers against a record's own references, without a gold file.
 
 In: answers and their references. Out: scores in percent, chance, intervals.
 Knows nothing about files. The rules are the SogouQA tool's without its list of punctuation: full width

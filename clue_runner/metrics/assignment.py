@@ -54,7 +54,7 @@ def _best_sum(scores: Scores) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def _best_first(scores: Scores) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the pairs found by taking the best score again and again; of equals the first blank's."""
+    """Return the pairs found by repeatedly taking the best score, of equal ones the first blank's."""
     left = scores.astype(np.float64, copy=True)
     pairs = []
     for _ in range(min(left.shape)):

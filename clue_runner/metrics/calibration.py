@@ -1,4 +1,4 @@
-"""How far the probabilities of answers can be believed: reliability bins and expected calibration error.
+"""How reliable the probabilities of answers are: reliability bins and expected calibration error.
 
 In: the probability of each answer, and whether it is right. Out: bins, the error.
 Knows nothing about tasks or pages.

@@ -1,4 +1,4 @@
-"""Confidence intervals: resample the examples, look at how far the score moves.
+"""Bootstrap confidence intervals: resample the examples and observe how the score varies.
 
 In: one row of counts per example, and the score as a function of their sum.
 Out: (low, high). Fixed seed, so that a score always comes with the same interval.

@@ -1,7 +1,7 @@
-"""What several seeds say together, and whether one model is better than another on the same records.
+"""Statistics over several seeds, and whether one model is better than another on the same records.
 
-In: scores of seeds; or what a score adds up from, a row per record, once for each of two models.
-Out: mean, deviation, intervals, the p value of a difference. Fixed seed, so that the same runs always get
+In: scores of seeds; or what a score adds up from, one row per record, once for each of two models.
+Out: mean, deviation, intervals, the p-value of a difference. Fixed seed, so that the same runs always get
 the same numbers. Knows nothing about tasks, models or files.
 """
 
@@ -109,7 +109,7 @@ def paired_draws(
     Every draw of records is scored by all runs, so that seeds of a model are no more records.
 
     Args:
-        first: runs of one model, a row a record each.
+        first: runs of one model, a row per record each.
         second: of the other; the same records in the same order.
         resamples: how many times the records are drawn again, with replacement.
         seed: of the draws.

@@ -146,7 +146,7 @@ def read_gold(folder: Path) -> SogouGold:
         canonical[columns[0]] = columns[1]
         variants[columns[0]] = accepted_variants(columns[2], punctuation)
     if problems:
-        raise DataError("the SogouQA gold file is broken", problems=problems)
+        raise DataError("the SogouQA gold file is damaged", problems=problems)
     return SogouGold(canonical, variants, punctuation)
 
 
@@ -161,11 +161,11 @@ def score_answers(
     unknown = [question for question, _ in answers if question not in gold.canonical]
     if unknown:
         raise DataError(
-            "answers to questions that the gold file does not hold",
+            "answers to questions that the gold file does not have",
             problems=[Problem("unknown question id", received=printable(name, 60)) for name in unknown],
         )
     if not answers:
-        raise DataError("no answers to score")
+        raise DataError("there are no answers to score")
     lines = [
         score_answer(answer, gold.canonical[question], gold.variants[question], gold.punctuation)
         for question, answer in answers

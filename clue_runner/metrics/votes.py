@@ -1,4 +1,4 @@
-"""From tag probabilities to answers: candidates of one passage, and the vote over all passages.
+"""Turns tag probabilities into answers: candidates of one passage, and the vote over all passages.
 
 In: probabilities of beginning and ending at each character. Out: candidates, votes, one answer with evidence.
 Knows nothing about networks or files. Rules: kexue.fm/archives/6906.
@@ -72,9 +72,7 @@ def gated_probabilities(
     """
     gate, start, end = (np.asarray(logits, np.float32) for logits in (gate, start, end))
     if not (np.isfinite(gate).all() and np.isfinite(start).all() and np.isfinite(end).all()):
-        raise NotFiniteError(
-            "the network's tags are not numbers", next_step="train again with a lower learning rate"
-        )
+        raise NotFiniteError("the network's tags are NaN", next_step="train again with a lower learning rate")
     is_open = _sigmoid(gate)[:, None]
     return is_open * _sigmoid(start), is_open * _sigmoid(end)
 

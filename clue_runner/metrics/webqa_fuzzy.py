@@ -1,4 +1,4 @@
-"""When WebQA's kit takes two answers for the same: rules on what may appear around a word, lists of names.
+"""When WebQA's kit treats two answers as equal: rules on what may appear around a word, lists of names.
 
 In: two plain answers; the folder of the kit's lists, which are research data and never ship. Out: yes or no.
 Knows nothing about scores. The kit's lists are Python 2 files: their strings are read, nothing is run.
@@ -140,7 +140,7 @@ def read_lists(folder: Path) -> FuzzyLists:
     """
     if not all((folder / name).exists() for name in FILES):
         raise DataError(
-            "not all lists of WebQA's kit are here",
+            "some lists of WebQA's kit are missing",
             where=printable(str(folder)),
             allowed=f"a folder with {', '.join(FILES[:-1])} and {FILES[-1]}",
         )
@@ -165,7 +165,7 @@ def _named(text: str, name: str, folder: Path) -> frozenset[str]:
     match = re.search(rf"^{name}\s*=\s*[\[({{](.*?)[\])}}]", text, re.MULTILINE | re.DOTALL)
     if match is None:
         raise DataError(
-            f"no list {name} here", where=str(folder / NAMES), next_step="name the kit's own folder"
+            f"no list {name} found", where=str(folder / NAMES), next_step="name the kit's own folder"
         )
     return frozenset(_strings(match[1]))
 

@@ -1,6 +1,6 @@
-"""Scores of written texts: Rouge-1, Rouge-2, Rouge-L and BLEU over characters.
+"""Scores of generated texts: Rouge-1, Rouge-2, Rouge-L and BLEU over characters.
 
-In: written texts and what should have been written. Out: percent. The libraries are imported when they are
+In: generated texts and their targets. Out: percent. The libraries are imported when they are
 needed. Knows nothing about tasks.
 
 Source: ``rouge-chinese`` (F of each measure, characters as words) and ``sacrebleu`` (corpus BLEU, ``zh``).

@@ -1,1 +1,1 @@
-"""Batches to tensors: the backbone and its parts. Knows nothing about text."""
+"""Networks on batches: the backbone and its parts. Knows nothing about text."""

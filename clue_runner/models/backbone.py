@@ -1,8 +1,8 @@
 """The encoder: embedded tokens, then the blocks, then the optional pooler.
 
 In: a mapping of token ids, segment ids and lengths, and what the tokens may see of each other.
-Out: one vector per token and one a row. Knows nothing about text, tasks, checkpoints or training; which parts
-an encoder is made of is said by its family.
+Out: one vector per token and one per row. Knows nothing about text, tasks or training; which parts
+an encoder has is decided by its family.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class Backbone(Part):
         elif key is None and not first_only:
             found, cache = run_cached(self.blocks, embedded, view, cache)
         else:
-            raise ValueError("a cache serves inference over all tokens alone")
+            raise ValueError("a cache works only for inference over all tokens")
         sequence = ops.reshape(found, (rows, 1 if first_only else length, self.width))
         pooled = self._pooled(sequence[:, 0]) if self.has_pooler else None
         return Encoded(sequence, pooled, None if cache is None else tuple(cache))

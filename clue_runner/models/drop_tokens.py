@@ -1,4 +1,4 @@
-"""DropToken: a training row loses a random share of its tokens; the others keep their positions.
+"""DropToken: a training row loses a random fraction of its tokens; the others keep their positions.
 
 In: a batch of padded rows, the share, the dropout key. Out: the same batch with shorter rows, and position
 ids. Knows nothing about heads or networks.

@@ -1,7 +1,7 @@
-"""Token ids to the vectors that the first block takes.
+"""Turns token ids into the input vectors of the first block.
 
 In: word ids, segment ids, positions. Out: (tokens, width). Knows nothing about blocks, text or checkpoints;
-which tables there are and where a narrow embedding is widened is said by the family.
+the family decides which tables there are and where a narrow embedding is widened.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ WORDS = "word_vectors"  # batch entry: read in place of the table's rows, (rows,
 
 
 def word_vectors(tokens: Mapping[str, Any], table: Any) -> Any:
-    """Return the rows of a word table for ``token_ids``; where the batch has ``WORDS``, these."""
+    """Return the token embeddings of ``token_ids``, or ``WORDS`` where the batch has them."""
     if WORDS in tokens:
         return tokens[WORDS]
     # .value: TensorFlow then reads the rows out of the variable instead of copying the table first
@@ -37,7 +37,7 @@ class Embeddings(Part):
         seed: source of the initial weights.
         dtype_policy: ``float32`` or ``mixed_bfloat16``.
         shape: sizes, rates and options.
-        vocab_size: rows of the word table.
+        vocab_size: rows of the token embeddings.
         positions: makes its tables here, and says what is added to the word vectors.
         widened: what is mapped where table and blocks differ in width: ``normed``, the normed sum, by a layer
             with a bias; ``words``, the word vectors before they are summed, by a matrix.

@@ -1,8 +1,8 @@
-"""Positions that nobody learned: sines and cosines that turn query and key, or stand for distances.
+"""Fixed positions: sines and cosines that rotate query and key, or encode distances.
 
-In: position ids. Out: turned queries and keys, scores, moves. Knows nothing about weights or families.
+In: position ids. Out: rotated queries and keys, scores, shifts. Knows nothing about weights or families.
 
-Rotary positions turn each pair of neighbouring numbers (2i, 2i + 1) of query and key by an angle of
+Rotary positions rotate each pair of neighbours (2i, 2i + 1) of query and key by an angle of
 place * 10000^(-2i/w), so that their product depends on the distance alone. Relative positions look a
 distance, cut at a limit, up in a table of sines (2i) and cosines (2i + 1); the row is added to the key and to
 the value that a query sees.

@@ -1,4 +1,4 @@
-"""First values of weights, the same on every backend: a function of seed and name alone.
+"""Initial values of weights, the same on every backend: a function of seed and name alone.
 
 In: seed, stable name, shape. Out: float32 numpy arrays.
 Knows nothing about backends. Truncated normal as in BERT: standard deviation 0.02, cut at two of them.

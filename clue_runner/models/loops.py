@@ -1,4 +1,4 @@
-"""One part after the other: a loop in which never more than one part is in memory.
+"""Loops over parts, of which only one is in memory at a time.
 
 In: a step, what it carries on, and tensors that are cut along their first axis. Out: what was carried to the
 end, and the steps' results. Knows nothing about what a step computes.

@@ -13,7 +13,7 @@ _LOOKUP = "_clue_lookup"
 
 
 def give_name(variable: Any, name: str, *, lookup: bool = False) -> None:
-    """Attach the stable ``name`` to a Keras variable; ``lookup``: a table read by row, few rows a step."""
+    """Attach the stable ``name`` to a Keras variable; ``lookup``: a table read by row, few rows per step."""
     setattr(variable, _ATTRIBUTE, name)
     setattr(variable, _LOOKUP, lookup)
 

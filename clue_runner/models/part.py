@@ -65,7 +65,8 @@ class Part(keras.layers.Layer):
                 value = DRAWN[start](self.seed, full, tuple(shape))
             else:
                 value = np.full(shape, float(start == "ones"), np.float32)
-            return keras.ops.cast(keras.ops.convert_to_tensor(value), self.variable_dtype)
+            # with its type named, JAX sends an array as it is; without, it compiles a program for each shape
+            return keras.ops.cast(keras.ops.convert_to_tensor(value, "float32"), self.variable_dtype)
 
         variable = self.add_weight(
             shape=shape,

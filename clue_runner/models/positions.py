@@ -1,12 +1,12 @@
 """How a network knows a token's position: added to the embedding, or inside attention.
 
-There it turns query and key, adds scores, or moves values.
-In: lengths or explicit position ids. Out: float32 vectors, turned queries and keys, scores, or moves.
+There it rotates query and key, adds scores, or shifts values.
+In: lengths or explicit position ids. Out: float32 vectors, rotated queries and keys, scores, or shifts.
 Knows nothing about words or how attention is computed.
 
 A family gives its network one ``Positions``; what it does not override costs nothing. Learned positions are
 one table of vectors. Stretched (hierarchical) positions give place k = i * n + j the vector
-p_j + a / (1 - a) * (p_i - p_0). It is linear in the table, so that a pretrained table is used and trained as
+p_j + a / (1 - a) * (p_i - p_0). It is linear in the table, so that a pre-trained table is used and trained as
 it is, and the first n places are the table's rows themselves. At a = 1/2 the places (i, j) and (j, i) would
 have one vector.
 

@@ -1,9 +1,9 @@
-"""Recomputation: part of a network keeps its inputs alone and runs again in the backward pass.
+"""Recomputation: part of a network keeps only its inputs and runs again in the backward pass.
 
 In: a function of tensors and its inputs. Out: what the function returns, with the same gradients.
 Knows nothing about layers or dropout.
 
-Right with dropout because masks are a function of a key (see ``dropout``) and the key is an input: the second
+Correct with dropout, since masks are a function of a key (see ``dropout``) that is an input: the second
 run sees the same key. Stateful random layers inside the function would draw anew; none exist here.
 """
 

@@ -1,4 +1,4 @@
-"""What the parts of an encoder ask of a family's shape: the sizes and options that they read, by name.
+"""The sizes and options that the parts of an encoder read from a family's shape, by name.
 
 In: nothing. Out: types alone. Knows nothing about families, tensors or settings' files; imports no Keras.
 """

@@ -2,7 +2,7 @@
 
 In: (rows * length, width) tokens. Out: the same shape, or the first token of each row.
 Knows nothing about embeddings, pooling or how many blocks there are. A block does not know its number either:
-where one block serves every layer, each call must draw masks of its own.
+if one block serves every layer, each call must draw its own masks.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The average-loss theorem of projected SGD, watched on a convex problem with real data."""
+"""The average-loss theorem of projected SGD, demonstrated on a convex problem with real data."""

@@ -1,4 +1,4 @@
-"""A schedule's walk beside the theorem: regret, bound, slopes, and whether the bound says anything.
+"""A schedule's trace compared with the theorem: regret, bound, slopes, and whether the bound is vacuous.
 
 In: a problem, its best point, a schedule's trace. Out: curves and one summary.
 Knows nothing about files or backends.

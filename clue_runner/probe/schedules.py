@@ -1,7 +1,7 @@
 """Step sizes of a probe: their names, how they are written, and the sizes themselves.
 
-In: ``NAME[:RATE[:FLOOR]]``, the number of steps, D and G. Out: one step size a step, never rising (the
-theorem asks for that, so there is no warm-up). Knows nothing about data or backends.
+In: ``NAME[:RATE[:FLOOR]]``, the number of steps, D and G. Out: one size per step, never rising (the
+theorem requires that, so there is no warm-up). Knows nothing about data or backends.
 """
 
 from __future__ import annotations
@@ -86,19 +86,19 @@ def parse_schedule(text: str) -> Schedule:
     if name not in NAMES:
         raise unknown_name("schedule", name, NAMES, list_command="clue probe --help", where="--schedule")
     if len(rest) > 2:
-        raise _wrong("a schedule has a rate and a floor at most", text)
+        raise _wrong("a schedule has at most a rate and a floor", text)
     rate, floor = ([*rest, "", ""])[:2]
     if rate and name == "optimal":
-        raise _wrong("optimal is D/(G sqrt T) and takes no rate: constant does", text)
+        raise _wrong("optimal is D/(G sqrt T) and takes no rate; constant does", text)
     if floor and name not in DECAYS:
         raise _wrong("only linear and cosine end at a floor", text)
     found = Schedule(
         text, name, _number(rate, text) if rate else None, _number(floor, text) if floor else 0.0
     )
     if found.rate is not None and not RATES[0] <= found.rate <= RATES[1]:
-        raise _wrong(f"a step size is from {RATES[0]:g} to {RATES[1]:g}", text)
+        raise _wrong(f"a step size lies between {RATES[0]:g} and {RATES[1]:g}", text)
     if not 0 <= found.floor <= 1:
-        raise _wrong("a floor is a share of the first step size, 0 to 1", text)
+        raise _wrong("a floor is a fraction of the first step size, from 0 to 1", text)
     return found
 
 
@@ -113,7 +113,7 @@ def _number(word: str, text: str) -> float:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise _wrong(f"{word!r} is no number", text)
+        raise _wrong(f"{word!r} is not a number", text)
     return number
 
 

@@ -26,7 +26,7 @@ from clue_runner.runs.events import remembered_data
 from clue_runner.runs.find import load_run
 from clue_runner.runs.folder import RunFolder
 from clue_runner.runs.results import RunResult
-from clue_runner.runs.states import VOCABULARY
+from clue_runner.runs.states import VOCABULARY, damaged_state, open_snapshot
 from clue_runner.tokens.rows import Rows
 from clue_runner.tokens.tokenizer import Tokenizer
 from clue_runner.training.prepare import encode_records
@@ -43,7 +43,7 @@ class Answered:
         adapter: the task's, bound to the run's settings.
         records: labelled.
         predictions: one a record.
-        lengths: tokens of each record's longest row; None: not known.
+        lengths: tokens of each record's longest row; None: unknown.
     """
 
     adapter: Adapter
@@ -99,7 +99,17 @@ def with_lengths(answered: Answered, folder: RunFolder, warn: Callable[[str], No
     adapter, state = answered.adapter, folder.best_state()
     if state is None or not exists(state / VOCABULARY):
         return answered
-    own = adapter.load_own_tokenizer(state / VOCABULARY)
+    try:
+        own = adapter.load_own_tokenizer(state / VOCABULARY)
+        known = None if own is None else open_snapshot(state).state.identity.vocabulary
+    except DataError as error:
+        warn(f"the page is without the records' lengths: {error}")
+        return answered
+    except DamagedFileError as error:
+        raise damaged_state(state, error) from error
+    if own is not None and known not in {None, own.sha256}:
+        warn("the page is without the records' lengths: the word vectors are not those of the training")
+        return answered
     tokenizer = own or Tokenizer(state / VOCABULARY, adapter.run.model.lowercase)
     rows = encode_records(adapter, answered.records, tokenizer, cache=adapter.run.data.cache, warn=warn)
     return replace(answered, lengths=record_lengths(rows, len(answered.records)))

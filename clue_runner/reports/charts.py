@@ -145,8 +145,10 @@ def _text(x: float, y: float, words: str, anchor: str, kind: str = "word") -> st
 
 
 def _widened(low: float, high: float) -> tuple[float, float]:
-    """Return a range that is not empty."""
-    return (low, high) if high > low else (low - 0.5, high + 0.5)
+    """Return a range that is not empty; no loss and no score is below 0."""
+    if high > low:
+        return low, high
+    return (max(low - 0.5, 0.0) if low >= 0 else low - 0.5), high + 0.5
 
 
 def _ticks(low: float, high: float, about: int = 4) -> list[float]:

@@ -75,7 +75,7 @@ class Confusion:
 
     @property
     def pairs(self) -> list[tuple[str | None, str | None, int, float]]:
-        """Return the commonest confusions: gold, predicted, how often, share of the gold label's."""
+        """Return the most frequent confusions: gold, predicted, count, fraction of the gold label."""
         totals: Counter[str | None] = Counter()
         for (gold, _), count in self.counts.items():
             totals[gold] += count

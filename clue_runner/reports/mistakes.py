@@ -1,4 +1,4 @@
-"""The list of mistakes as a page shows it: so many that the page stays small, each with what explains it.
+"""The list of mistakes on a page: limited so that the page stays small, each with its explanation.
 
 In: wrong answers in the order of the page. Out: entries with texts in pieces. Knows nothing about HTML.
 """

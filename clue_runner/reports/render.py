@@ -1,7 +1,7 @@
-"""Templates to pages: one file with everything in it, that asks nobody for anything.
+"""Renders templates to pages: one self-contained file without network access.
 
 In: a template's name, what it shows, a language. Out: HTML. Every value is escaped; the page's own script is
-named by its hash in the page's policy, so that a script in a text could not run even where one got in.
+named by its hash in the page's policy, so that a script in a text could not run even if one got in.
 Knows nothing about what is shown.
 """
 

@@ -1,6 +1,6 @@
-"""The page of one run: what went wrong first, then how it came about and what it cost.
+"""The page of one run: the mistakes first, then the training and its cost.
 
-In: what a run folder holds, and its dev answers where the data is at hand. Out: HTML and mistakes.jsonl.
+In: what a run folder holds, and its dev answers if the data is available. Out: HTML and mistakes.jsonl.
 Knows nothing about argv, or about single kinds of tasks.
 """
 

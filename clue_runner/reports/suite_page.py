@@ -95,13 +95,13 @@ def write_suite_page(table: Path, language: Language, output: Path | None = None
         page = suite_page(content, language)
     except FileNotFoundError:
         raise DataError(
-            "no table of a suite here", where=str(table), next_step="make one: clue bench collect SUITE"
+            "no table of a suite found", where=str(table), next_step="make one: clue bench collect SUITE"
         ) from None
     except (DamagedFileError, KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"the table cannot be read: {error}",
             where=str(table),
-            next_step="make it anew: clue bench collect SUITE",
+            next_step="make it again: clue bench collect SUITE",
         ) from error
     path = output or table.with_name(PAGE)
     make_folder(path.absolute().parent)

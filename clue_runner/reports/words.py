@@ -1,4 +1,4 @@
-"""The words of pages in each language: a YAML file a language beside this one, with the same keys.
+"""The words of pages in each language: one YAML file per language beside this one, with the same keys.
 
 In: a language, a key, values. Out: text. Knows nothing about what pages hold.
 """
@@ -34,7 +34,7 @@ def words(language: Language) -> dict[str, str]:
 def speaker(language: Language) -> Callable[..., str]:
     """Return ``say(key, **values)``, which gives the text of a key with its values in place.
 
-    A key that does not exist is a bug of ours, and fails.
+    A key that does not exist is our bug, and fails.
     """
     known = words(language)
 

@@ -1,4 +1,4 @@
-"""Writes the page of a run, and mistakes.jsonl beside it, each whole.
+"""Writes the page of a run, and mistakes.jsonl beside it, each atomically.
 
 In: a run folder. Out: the files. Knows nothing about argv.
 """

@@ -1,1 +1,1 @@
-"""The only place that knows what a run folder holds: settings, events, states, results, as types."""
+"""The only place that knows the content of a run folder: settings, events, states, results, as types."""

@@ -1,4 +1,4 @@
-"""Which program this is: its version, and one hash over the source that scores follow from.
+"""Which program this is: its version, and one hash over the source that affects scores.
 
 In: this package's own files. Out: a text such as ``0.1.0+3f9c0a12b7de``.
 Knows nothing about runs. A commit would not do: a wheel has none, and a changed working tree has an old one.
@@ -12,7 +12,7 @@ from functools import cache
 from clue_runner import __version__
 from clue_runner.config.shipped import PACKAGE
 
-# Rooms that no weight and no score follows from: what is printed, asked for, planned and drawn.
+# Packages that affect neither weights nor scores: printing, options, planning and drawing.
 INDIFFERENT = frozenset({"cli", "commands", "console", "memory", "reports", "suites", "_shipped"})
 
 

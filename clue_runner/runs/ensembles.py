@@ -1,4 +1,4 @@
-"""The folder of runs that answer together: who they are, by which weights, and how well they do.
+"""The folder of runs that answer together: their folders, their weights, and their scores.
 
 In: a folder. Out: ``ensemble.json`` as types, written and read. Knows nothing about records or networks.
 """
@@ -22,10 +22,10 @@ class EnsembleMember(Part):
     """One run of an ensemble.
 
     Args:
-        run: its folder as the user named it.
-        folder: its folder seen from the ensemble's, so that both can be moved together.
-        weights_sha256: of its best weights.
-        dev_score: of these weights, in percent.
+        run: its folder as named by the user.
+        folder: its folder relative to the ensemble's, so that both can be moved together.
+        weights_sha256: the hash of its best weights.
+        dev_score: the score of these weights, in percent.
     """
 
     run: str
@@ -35,7 +35,7 @@ class EnsembleMember(Part):
 
 
 class JointScore(Part):
-    """What the joint answers to the whole of dev score, in percent."""
+    """The scores of the joint answers to all of dev, in percent."""
 
     metric: str
     score: float
@@ -44,25 +44,25 @@ class JointScore(Part):
 
 
 class Ensemble(Part):
-    """What ``ensemble.json`` holds; ``dev`` is None until dev was answered."""
+    """The content of ``ensemble.json``; ``dev`` is None until dev was answered."""
 
     members: list[EnsembleMember]
     dev: JointScore | None = None
 
 
 def place_within(folder: Path, run: Path) -> str:
-    """Return where a run lies, seen from the ensemble's folder."""
+    """Return a run's path relative to the ensemble's folder."""
     return Path(os.path.relpath(run.absolute(), folder.absolute())).as_posix()
 
 
 def member_folder(folder: Path, member: EnsembleMember) -> Path:
-    """Return a member's folder: where it lay beside the ensemble, else as the user named it."""
+    """Return a member's folder: where it lay beside the ensemble, else as named by the user."""
     beside = None if member.folder is None else folder / member.folder
     return beside if beside is not None and beside.is_dir() else Path(member.run)
 
 
 def write_ensemble(folder: Path, ensemble: Ensemble) -> None:
-    """Write who answers together.
+    """Write which runs answer together.
 
     Raises:
         StorageError: the disk refused.
@@ -71,11 +71,11 @@ def write_ensemble(folder: Path, ensemble: Ensemble) -> None:
 
 
 def read_ensemble(folder: Path) -> Ensemble | None:
-    """Return who answers together here; None where this is no ensemble's folder.
+    """Return which runs answer together here; None if this is not an ensemble's folder.
 
     Raises:
         CheckpointError: the note is damaged.
-        StorageError: it cannot be read just now.
+        StorageError: it cannot be read now.
     """
     path = folder / NOTE
     if not exists(path):
@@ -83,9 +83,9 @@ def read_ensemble(folder: Path) -> Ensemble | None:
     try:
         return Ensemble.model_validate(parse_object(read_file(path)))
     except (DamagedFileError, ValidationError) as error:
-        said = str(error) if isinstance(error, DamagedFileError) else "fields are missing or of another type"
+        said = str(error) if isinstance(error, DamagedFileError) else "fields are missing or of a wrong type"
         raise CheckpointError(
-            "the note of an ensemble is damaged",
+            "ensemble.json is damaged",
             where=str(path),
             received=said,
             next_step="run clue predict with the same runs again",

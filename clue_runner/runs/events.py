@@ -1,16 +1,16 @@
-"""What happened in a run: one type for each kind of event, one JSON object per line.
+"""The events of a run: one type for each kind of event, one JSON object per line.
 
-In: events. Out: ``events.jsonl``, the same on stdout under ``--json``, and the events of a file that count.
-After a crash the steps since the last saved state are done again: a ``resume`` event says from where, and
-``read_events`` leaves out what it supersedes. Lines that are none of these are passed over: a later version
-may have written them, or a kill cut them off. Knows nothing about training.
+In: events. Out: ``events.jsonl``, the same on stdout with ``--json``, and the valid events of a file.
+After a crash the steps since the last saved state are repeated: a ``resume`` event says from where, and
+``read_events`` leaves out what it supersedes. Lines that are not events are skipped: a later version
+may have written them, or a kill truncated them. Knows nothing about training.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
@@ -39,7 +39,7 @@ class Event(Part):
 
 
 class Prepare(Event):
-    """The command was understood; files are being read. Only with ``--json``, never in ``events.jsonl``."""
+    """The options are valid; files are being read. Only with ``--json``, never in ``events.jsonl``."""
 
     event: Literal["prepare"] = "prepare"
     task: str
@@ -49,10 +49,10 @@ class Prepare(Event):
 
 
 class Sitting(Event):
-    """A process begins to work on the run."""
+    """A process starts to work on the run."""
 
     step: int
-    """Updates done before."""
+    """Updates done before this sitting."""
     task: str | None = None
     """Name of the task card."""
     card_version: str | None = None
@@ -64,7 +64,7 @@ class Sitting(Event):
     backend: str | None = None
     """tensorflow or jax."""
     data: str | None = None
-    """``--data`` as an absolute path, or "sample"; null where the default place was used."""
+    """``--data`` as an absolute path, or "sample"; null if the default place was used."""
     data_sha256: dict[str, str] = {}
     """Split -> SHA-256 of its file."""
     config_sha256: str | None = None
@@ -80,7 +80,7 @@ class Start(Sitting):
 
 
 class Resume(Sitting):
-    """The run goes on from a saved state: earlier events about later steps are superseded."""
+    """The run continues from a saved state: earlier events about later steps are superseded."""
 
     event: Literal["resume"] = "resume"
     reason: str | None = None
@@ -95,19 +95,19 @@ class Stepped(Event):
 
 
 class Step(Stepped):
-    """Means over the updates since the step event before; about 200 in a run."""
+    """Means over the updates since the previous step event; about 200 in a run."""
 
     event: Literal["step"] = "step"
     epoch: int
-    """From 1."""
+    """The epoch, from 1."""
     loss: float
     """Train loss, weighted by examples."""
     learning_rate: float
-    """Of this update."""
+    """Learning rate of this update."""
     gradient_norm: float
-    """Of this update, before clipping."""
+    """Global gradient norm of this update, before clipping."""
     examples_per_second: float | None = None
-    """Since the sitting began; null while the time is too short to tell."""
+    """Speed since the sitting began; null while the time is too short to tell."""
 
 
 class Evaluate(Stepped):
@@ -115,13 +115,13 @@ class Evaluate(Stepped):
 
     event: Literal["evaluate"] = "evaluate"
     epoch: int
-    """From 1."""
+    """The epoch, from 1."""
     score: float
     """The main score in percent."""
     scores: dict[str, float]
     """All scores in percent."""
     loss: float | None
-    """Train loss since the evaluation before."""
+    """Train loss since the previous evaluation."""
     best: bool
     """Whether it is the best so far."""
 
@@ -131,31 +131,31 @@ class Save(Stepped):
 
     event: Literal["save"] = "save"
     folder: str
-    """Its folder within the run folder."""
+    """Its folder, relative to the run folder."""
     best: bool
     """Whether it belongs to the best evaluation so far."""
 
 
 class Drop(Stepped):
-    """The best weights were put back and training goes on at a lower learning rate."""
+    """The best weights were restored and training continues at a lower learning rate."""
 
     event: Literal["drop"] = "drop"
     learning_rate: float | None
-    """From here on."""
+    """Learning rate from here on."""
 
 
 class Warned(Event):
-    """Something that the user was told and that did not stop the run."""
+    """A warning to the user that did not stop the run."""
 
     event: Literal["warning"] = "warning"
     message: str
-    """As it was said."""
+    """The text of the message."""
     step: int | None = None
-    """Updates done, where it is about one."""
+    """Updates done, if it is about one."""
     token_budget: int | None = None
-    """Tokens in a micro-batch that memory was found to hold."""
+    """Tokens in a micro-batch that were found to fit into memory."""
     evaluate_tokens: int | None = None
-    """Tokens in a prediction batch that memory was found to hold."""
+    """Tokens in a prediction batch that were found to fit into memory."""
 
 
 class Failed(Event):
@@ -163,13 +163,13 @@ class Failed(Event):
 
     event: Literal["error"] = "error"
     message: str
-    """As it was said."""
+    """The text of the message."""
     exit_code: int
-    """Of the process."""
+    """Exit code of the process."""
 
 
 class Result(RunResult):
-    """The run has ended: the fields of metrics.json."""
+    """The run has finished: the fields of metrics.json."""
 
     event: Literal["result"] = "result"
     time: str = ""
@@ -180,7 +180,7 @@ _EVENTS: TypeAdapter[AnyEvent] = TypeAdapter(Annotated[AnyEvent, Field(discrimin
 
 
 class EventSink(Protocol):
-    """Where else events go: the console, which prints them under ``--json``."""
+    """A further receiver of events: the console, which prints them with ``--json``."""
 
     def event(self, event: Mapping[str, object]) -> None:
         """Take one event."""
@@ -190,7 +190,7 @@ class EventLog(AbstractContextManager["EventLog"]):
     """Appends events to a file and passes them on; also a context manager."""
 
     def __init__(self, path: Path, sink: EventSink) -> None:
-        """Open the file, after cutting off a line that a kill left unfinished.
+        """Open the file, after removing a line that a kill left unfinished.
 
         Raises:
             CheckpointError: the path holds something other than a file.
@@ -207,7 +207,7 @@ class EventLog(AbstractContextManager["EventLog"]):
 
         Args:
             event: what happened.
-            echo: also pass it on; False for what the console has said itself.
+            echo: also pass it on; False for what the console has already printed.
 
         Raises:
             StorageError: the disk refused.
@@ -215,24 +215,24 @@ class EventLog(AbstractContextManager["EventLog"]):
         fields = event.model_dump(mode="json", by_alias=True, exclude_unset=not isinstance(event, Result))
         entry = {"event": event.event, "schema": SCHEMA, **fields, "time": utc_now()}
         line = json_bytes(entry)
-        with disk_faults(self.path):
+        with disk_faults(self.path, len(line)):
             self._file.write(line)
             self._file.flush()
         if echo:
             self._sink.event(entry)
 
     def __exit__(self, *raised: object) -> None:
-        """Close the file."""
-        with disk_faults(self.path):
+        """Close the file; a line that a full disk did not take is no second error."""
+        with suppress(OSError) if raised[0] is not None else disk_faults(self.path):
             self._file.close()
 
 
 def read_events(path: Path) -> list[AnyEvent]:
-    """Return the events that count, in order; superseded ones and lines that are no events are left out.
+    """Return the valid events, in order; superseded ones and other lines are left out.
 
     Raises:
         CheckpointError: the path holds something other than a file.
-        StorageError: it cannot be read just now.
+        StorageError: it cannot be read now.
     """
     events: list[AnyEvent] = []
     for line in _read(path).split(b"\n"):
@@ -245,7 +245,7 @@ def read_events(path: Path) -> list[AnyEvent]:
 
 
 def remembered_data(folder: Path) -> str | None:
-    """Return the ``--data`` of the last sitting in a run folder; None where it had none, or none is known.
+    """Return the ``--data`` of the last sitting in a run folder; None if it had none, or none is known.
 
     Raises:
         CheckpointError, StorageError: as ``read_events``.
@@ -253,14 +253,14 @@ def remembered_data(folder: Path) -> str | None:
     given = [
         event.data
         for event in read_events(folder / "events.jsonl")
-        # After an out-of-memory reload the sitting goes on, and its resume event says nothing about data.
+        # After an out-of-memory reload the sitting continues, and its resume event has no data field.
         if isinstance(event, Sitting) and "data" in event.model_fields_set
     ]
     return given[-1] if given else None
 
 
 def parse_event(line: bytes) -> AnyEvent | None:
-    """Return the event on a line; None for a line that is none."""
+    """Return the event on a line; None for any other line."""
     try:
         content = parse_object(line)
         if content.get("event") == "result":
@@ -277,7 +277,7 @@ def events_schema() -> dict[str, Any]:
 
 
 def _superseded(event: AnyEvent, step: int) -> bool:
-    """Return whether an event is done again by a run that goes on from a state saved at ``step``."""
+    """Return whether an event is repeated by a run that continues from a state saved at ``step``."""
     if isinstance(event, Drop):  # done between two updates, after the state of its step was saved
         return event.step >= step
     return isinstance(event, Stepped) and event.step > step
@@ -293,12 +293,12 @@ def _read(path: Path) -> bytes:
         raise CheckpointError(
             f"the list of events of this run {error}",
             where=str(path),
-            next_step="take it away, or train into another folder with --output",
+            next_step="move it away, or train into another folder with --output",
         ) from error
 
 
 def _drop_unfinished_line(path: Path) -> None:
-    """Cut the file after its last newline."""
+    """Truncate the file after its last newline."""
     content = _read(path)
     end = content.rfind(b"\n") + 1
     if end != len(content):

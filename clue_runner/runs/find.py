@@ -1,7 +1,7 @@
-"""Runs below a folder: which have ended, which of them last, and what a named one holds.
+"""Runs below a folder: the finished ones, the newest of them, and the content of a named one.
 
 In: a path. Out: run folders with their results, settings, the folder of the best state.
-A folder that ``--fresh`` has set aside is old on purpose and is never found, nor is anything below it.
+A folder that ``--fresh`` has moved aside is never found, nor is anything below it.
 Knows nothing about networks, or about what submission files should hold.
 """
 
@@ -26,7 +26,7 @@ SET_ASIDE = re.compile(r"\.old-[0-9]+$")
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A run that ended with a score; ``ended``: when, in nanoseconds of the disk's clock."""
+    """A run that finished with a score; ``ended``: the time, in nanoseconds of the disk's clock."""
 
     folder: RunFolder
     result: RunResult
@@ -36,12 +36,12 @@ class FinishedRun:
 def finished_runs(
     root: Path, task: str | None = None, *, warn: Callable[[str], None] = lambda text: None
 ) -> list[FinishedRun]:
-    """Return the runs below ``root`` that ended with a score, the last one first.
+    """Return the runs below ``root`` that finished with a score, the newest first.
 
     Args:
         root: may be a run folder itself, or absent.
-        task: name of the card; None: of any.
-        warn: told which results cannot be read; those runs are passed over.
+        task: name of the card; None: any.
+        warn: told which results cannot be read; those runs are skipped.
     """
     runs = []
     for path in _folders(root):
@@ -52,7 +52,7 @@ def finished_runs(
             result = folder.result()
             ended = folder.metrics.stat().st_mtime_ns
         except (ClueError, OSError) as error:
-            warn(f"passed over: {error}")
+            warn(f"skipped: {error}")
             continue
         if result is not None and result.ok and task in {None, result.task}:
             runs.append(FinishedRun(folder, result, ended))
@@ -62,15 +62,15 @@ def finished_runs(
 def newest_finished(
     root: Path, task: str | None = None, *, warn: Callable[[str], None] = lambda text: None
 ) -> FinishedRun:
-    """Return the run below ``root`` that ended last with a score.
+    """Return the newest run below ``root`` that finished with a score.
 
     Raises:
-        CheckpointError: there is none.
+        CheckpointError: there are none.
     """
     runs = finished_runs(root, task, warn=warn)
     if not runs:
         raise CheckpointError(
-            f"no finished run{f' of {task}' if task else ''} here",
+            f"no finished run{f' of {task}' if task else ''} found",
             where=str(root),
             next_step=f"clue train --task {task or 'NAME'}, or name a run folder with --run",
         )
@@ -99,19 +99,19 @@ def load_run(path: str | Path, sections: Sections) -> Run:
 
 
 def load_result(path: str | Path) -> RunResult:
-    """Return the result of the run in a folder; ``ok`` says whether it has a score.
+    """Return the result of the run in a folder; ``ok`` tells whether it has a score.
 
     Raises:
         DataError: no such folder.
-        CheckpointError: the run has not ended, or a damaged result.
+        CheckpointError: the run has not finished, or its result is damaged.
     """
     folder = open_run(path)
     result = folder.result()
     if result is None:
         raise CheckpointError(
-            "no run has ended in this folder",
+            "no run in this folder has finished",
             where=str(folder.path),
-            next_step="let it go on: the same clue train again",
+            next_step="continue it: run the same clue train command again",
         )
     return result
 

@@ -1,6 +1,6 @@
-"""The run folder: which file lies where, and what each holds.
+"""The run folder: the place and content of each file.
 
-In: a path. Out: settings, result and best state of the run in it. Nothing is locked or changed.
+In: a path. Out: settings, result and best state of the run in it. Nothing is locked or modified.
 Knows nothing about tensors, or about who may write.
 """
 
@@ -28,7 +28,7 @@ ReadT = TypeVar("ReadT")
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Paths of one run, and what its files hold."""
+    """Paths of one run, and the content of its files."""
 
     path: Path
 
@@ -43,12 +43,12 @@ class RunFolder:
 
     @property
     def events(self) -> Path:
-        """Return ``events.jsonl``: what happened."""
+        """Return ``events.jsonl``: the events of the run."""
         return self.path / "events.jsonl"
 
     @property
     def metrics(self) -> Path:
-        """Return ``metrics.json``: there only when the run has ended."""
+        """Return ``metrics.json``, which exists only when the run has finished."""
         return self.path / "metrics.json"
 
     @property
@@ -67,11 +67,11 @@ class RunFolder:
         return self.path / self.SUBMISSION
 
     def result(self) -> RunResult | None:
-        """Return what the run found; None where it has not ended.
+        """Return the result of the run; None if it has not finished.
 
         Raises:
             CheckpointError: the file is damaged.
-            StorageError: it cannot be read just now.
+            StorageError: it cannot be read now.
         """
         return read_result(self.metrics)
 
@@ -79,16 +79,16 @@ class RunFolder:
         """Return the settings of the run in this folder; None where there is none.
 
         Args:
-            sections: the settings that kinds of tasks and families of models have of their own.
+            sections: the settings specific to kinds of tasks and to families of models.
 
         Raises:
             CheckpointError: the file is damaged.
-            StorageError: it cannot be read just now.
+            StorageError: it cannot be read now.
         """
         return self._settings(lambda: load_resolved(self.settings, sections))
 
     def values(self) -> dict[str, object] | None:
-        """Return what ``run.yaml`` says by dotted key, unchecked; None where there is none.
+        """Return the values of ``run.yaml`` by dotted key, unchecked; None if there is none.
 
         Raises:
             CheckpointError, StorageError: as ``run``.
@@ -114,8 +114,8 @@ class RunFolder:
         """Return the folder of the best saved state, unchecked; None where none was kept yet.
 
         Raises:
-            CheckpointError: the file that names it is damaged, or names a folder that is not there.
-            StorageError: it cannot be read just now.
+            CheckpointError: the file that names it is damaged, or names a missing folder.
+            StorageError: it cannot be read now.
         """
         pointer = self.checkpoints / BEST
         try:
@@ -123,26 +123,26 @@ class RunFolder:
         except DamagedFileError as error:
             raise _damaged(pointer, str(error)) from error
         if best is not None and not exists(best):
-            raise _damaged(pointer, f"names {best.name}, which is not there")
+            raise _damaged(pointer, f"names {best.name}, which does not exist")
         return best
 
     @property
     def finished(self) -> bool:
-        """Return whether a run ended here with a score."""
+        """Return whether a run finished here with a score."""
         result = self.result()
         return result is not None and result.ok
 
 
 def seed_folder(output: Path, seed: int) -> RunFolder:
-    """Return the folder of one seed, where several are trained into one output."""
+    """Return the folder of one seed, when several are trained into one output."""
     return RunFolder(output / f"seed-{seed}")
 
 
 def write_settings(folder: RunFolder, run: Run, sections: Sections) -> None:
-    """Write ``run.yaml``; one that says the same stays as it is, with what the user has noted in it.
+    """Write ``run.yaml``; an equal one is left unchanged, with the user's comments in it.
 
     Raises:
-        UsageError: a path in the settings holds bytes that are no text.
+        UsageError: a path in the settings has bytes that are not UTF-8.
         CheckpointError, StorageError: as ``RunFolder.run``; or the disk refused.
     """
     if folder.run(sections) == run:
@@ -150,10 +150,10 @@ def write_settings(folder: RunFolder, run: Run, sections: Sections) -> None:
     odd = {key: value for key, value in flat(run).items() if isinstance(value, str) and not _is_text(value)}
     if odd:
         raise UsageError(
-            "a path in the settings holds bytes that are not UTF-8, so that run.yaml cannot name it",
+            "a path in the settings has bytes that are not UTF-8, so run.yaml cannot name it",
             where=", ".join(odd),
             received=", ".join(map(ascii, odd.values())),
-            next_step="give the folder or file another name, or a link with one",
+            next_step="rename the folder or file, or give it a link with another name",
         )
     write_atomic(folder.settings, dump_run(run).encode())
 
@@ -168,5 +168,5 @@ def _damaged(path: Path, reason: str) -> CheckpointError:
     return CheckpointError(
         f"a file of the run {reason}",
         where=str(path),
-        next_step="begin anew with --fresh (the old folder is kept), or take another folder with --output",
+        next_step="start over with --fresh (the old folder is kept), or use another folder with --output",
     )

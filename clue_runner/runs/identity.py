@@ -1,7 +1,7 @@
-"""What makes a run this run: data, vocabulary, pretrained weights, and what of its card decides answers.
+"""The identity of a run: data, vocabulary, pre-trained weights, and what in its card decides answers.
 
 In: hashes and a card as plain values. Out: an ``Identity`` that a saved state and a result keep, and what
-differs between two of them in the user's words. The settings are part of it too and lie in ``run.yaml``.
+differs between two of them, in words. The settings are part of it too and are in ``run.yaml``.
 Knows nothing about cards as types, files or engines.
 """
 
@@ -15,10 +15,10 @@ from pydantic import BaseModel, ConfigDict
 
 from clue_runner.errors import Problem
 
-RANDOM = "random"  # the pretrained weights of a run that has none
-# Splits that decide the weights. Test files do not: one that comes later changes nothing that was learnt.
+RANDOM = "random"  # the pre-trained weights of a run that has none
+# Splits that decide the weights. Test files do not: one added later changes nothing that was learned.
 SPLITS = ("train", "dev")
-# What of a card decides how records are read, what the network answers, and which evaluation is the best.
+# Parts of a card that decide how records are read, what the network answers, and which evaluation is best.
 CARD_KEYS = (
     "version",
     "adapter",
@@ -33,18 +33,18 @@ CARD_KEYS = (
     "script",
     "metric",
 )
-# Of these, what leaves the weights' answers as they are.
+# Of these, parts that do not change the answers.
 SCORING_KEYS = frozenset({"version", "metric"})
-LISTED = 12  # labels of a message; longer lists are cut
+LISTED = 12  # labels in a message; longer lists are shortened
 
 
 class Identity(BaseModel):
-    """What the weights and answers of a run follow from besides its settings; None and {}: not recorded.
+    """What the weights and answers of a run depend on besides its settings; None and {}: not recorded.
 
     Args:
         data: split -> SHA-256 of its file.
         vocabulary: SHA-256 of the vocabulary, word vectors included.
-        weights: one SHA-256 over all files of the pretrained checkpoint, or "random".
+        weights: one SHA-256 over all files of the pre-trained checkpoint, or "random".
         card: the task card's content under ``CARD_KEYS``; ``labels`` are the names in index order.
     """
 
@@ -57,7 +57,7 @@ class Identity(BaseModel):
 
 
 def card_content(card: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what of a card belongs to an identity.
+    """Return the parts of a card that belong to an identity.
 
     Args:
         card: the card as plain data, ``labels`` a list of mappings with ``name``.
@@ -68,7 +68,7 @@ def card_content(card: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def identity_differences(before: Identity, now: Identity) -> list[Problem]:
-    """Return one finding for each part that both know and that differs."""
+    """Return one finding for each part that both record and that differs."""
     problems = [
         Problem(f"the file has changed: {_hashes(before.data[split], now.data[split])}", f"data: {split}")
         for split in SPLITS
@@ -79,17 +79,17 @@ def identity_differences(before: Identity, now: Identity) -> list[Problem]:
         problems.append(Problem(f"the vocabulary has changed: {changed}", "model.vocab"))
     if before.weights and now.weights and before.weights != now.weights:
         changed = _hashes(before.weights, now.weights)
-        problems.append(Problem(f"the pretrained weights have changed: {changed}", "model.checkpoint"))
+        problems.append(Problem(f"the pre-trained weights have changed: {changed}", "model.checkpoint"))
     return problems + card_differences(before, now.card)
 
 
 def card_differences(before: Identity, card: Mapping[str, Any], *, scoring: bool = True) -> list[Problem]:
-    """Return one finding for each part of the card that differs from the one that a run was trained with.
+    """Return one finding for each part of the card that differs from the card that a run was trained with.
 
     Args:
-        before: of the run.
-        card: what ``card_content`` says of the card now.
-        scoring: also what changes how answers are scored, and not which they are.
+        before: the run's.
+        card: the present card's ``card_content``.
+        scoring: include parts that change only the scoring of answers.
     """
     return [
         Problem(_change(key, before.card[key], card[key]), f"task card: {key}")
@@ -107,7 +107,7 @@ def _change(key: str, before: Any, now: Any) -> str:
 
 
 def _listed(labels: Sequence[str]) -> str:
-    """Return labels in index order, a long list cut."""
+    """Return labels in index order, a long list shortened."""
     more = f", ... ({len(labels)} in all)" if len(labels) > LISTED else ""
     return ", ".join(labels[:LISTED]) + more
 
@@ -130,6 +130,6 @@ def _hashes(before: str, now: str) -> str:
 
 
 def _plain(value: Any) -> str:
-    """Return a value as JSON on one line, a long one cut."""
+    """Return a value as JSON on one line, a long one shortened."""
     text = json.dumps(value, ensure_ascii=False, sort_keys=True)
     return text if len(text) <= 160 else f"{text[:157]}..."

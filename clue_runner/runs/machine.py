@@ -1,4 +1,4 @@
-"""What the last bits of a run depend on besides settings and data: processor, cores, versions, environment.
+"""What the last bits of a result depend on besides settings and data: processor, cores, versions, variables.
 
 In: the backend's name, this machine. Out: plain values for a saved state, and what has changed since.
 Knows nothing about engines; no backend is imported.
@@ -19,7 +19,7 @@ PACKAGES = {
     "tensorflow": ("tensorflow", "tensorflow-cpu", "keras", "numpy"),
     "jax": ("jax", "jaxlib", "keras", "numpy"),
 }
-# Variables of these libraries choose kernels, threads and so the order of sums ...
+# Variables of these libraries choose kernels and threads, and so the order of sums ...
 DECIDING = (
     "OMP_",
     "KMP_",
@@ -38,7 +38,7 @@ DECIDING = (
     "CUDA_",
     "NVIDIA_TF32_",
 )
-# ... except these: what is logged, what is kept between processes, how memory is taken, which GPU it is.
+# ... except these: logging, caching between processes, memory allocation, choice of GPU.
 INDIFFERENT = (
     "TF_CPP_",
     "TF_GPU_ALLOCATOR",
@@ -55,6 +55,7 @@ INDIFFERENT = (
     "CUDA_PATH",
     "CUDA_VERSION",
 )
+SECRET = ("TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "API_KEY", "ACCESS_KEY", "PRIVATE_KEY")
 
 
 def machine(backend: str) -> dict[str, Any]:
@@ -79,7 +80,7 @@ def package_versions(backend: str) -> dict[str, str]:
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            continue  # the same backend comes under several names
+            continue  # the same backend is distributed under several names
     return versions
 
 
@@ -97,13 +98,13 @@ def processor_model() -> str:
 
 
 def processor_flags() -> frozenset[str]:
-    """Return the processor's feature flags as Linux names them; empty where it cannot be told."""
+    """Return the processor's feature flags as Linux names them; empty if unknown."""
     facts = _cpuinfo()
     return frozenset((facts.get("flags") or facts.get("Features") or "").split())
 
 
 def _cpuinfo() -> dict[str, str]:
-    """Return what Linux says of the first processor; nothing on other systems."""
+    """Return Linux's description of the first processor; nothing on other systems."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -113,18 +114,19 @@ def _cpuinfo() -> dict[str, str]:
 
 
 def deciding_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that choose kernels and threads."""
+    """Return the variables that choose kernels and threads; whatever looks like a secret is left out."""
     return {
         name: value
         for name, value in sorted(environment.items())
         if name.startswith(DECIDING) and not name.startswith(INDIFFERENT)
+        if not any(word in name.upper() for word in SECRET)
     }
 
 
 def machine_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return what has changed since a state was saved; equal results are then likely but not certain.
 
-    What one of the two did not record is not compared.
+    Values recorded by only one of the two are not compared.
     """
     changes = []
     for name in sorted(before.keys() & now.keys()):
@@ -137,7 +139,7 @@ def machine_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> li
 
 
 def _change(name: str, before: Any, now: Any) -> str:
-    """Return how a value has changed; empty where it has not."""
+    """Return how a value has changed; empty if it has not."""
     if before == now:
         return ""
     was, is_now = ("not set" if value is None else value for value in (before, now))

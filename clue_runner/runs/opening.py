@@ -1,6 +1,6 @@
-"""A run folder opened for writing: locked, swept, and known to hold this run or none.
+"""A run folder opened for writing: locked, cleaned of leftovers, and known to hold this run or none.
 
-In: a path, the settings and the identity now. Out: the folder and its lock, or what differs, in words.
+In: a path, the settings and the identity now. Out: the folder and its lock, or the differences, in words.
 Knows nothing about tensors or scores.
 """
 
@@ -21,7 +21,7 @@ from clue_runner.runs.identity import Identity, identity_differences
 from clue_runner.runs.snapshots import list_snapshots, sweep
 from clue_runner.runs.states import open_snapshot
 
-# Settings that change neither weights nor answers: a run may go on with other values.
+# Settings that change neither weights nor answers: a run may continue with other values.
 FREE_SETTINGS = frozenset({"data.cache", "train.save_minutes", "train.save_steps", "output.keep_checkpoints"})
 OWN_NAMES = frozenset(
     {
@@ -36,34 +36,34 @@ OWN_NAMES = frozenset(
         "lock",
     }
 )
-# The names that our own writers give, this version's and older ones'; a user's file may begin alike.
+# Names that our own writers use, in this version and older ones; a user's file may begin alike.
 LEFT_OVER = re.compile(re.escape(TEMPORARY) + r"([0-9a-f]{16}|[a-z0-9_]{8}|probe-[0-9]+)")
 
 
 def open_folder(
     path: Path, run: Run, identity: Identity, sections: Sections, *, fresh: bool
 ) -> tuple[RunFolder, FolderLock]:
-    """Return the folder of a run, locked, probed, swept, and known to hold this run or none.
+    """Return the folder of a run, locked, probed, cleaned, and known to hold this run or none.
 
     Args:
         path: ``--output`` or its default.
         run: the settings now.
-        identity: what the weights follow from besides.
-        sections: the settings that kinds of tasks and families have of their own.
-        fresh: move what is there aside first.
+        identity: what the weights depend on besides.
+        sections: the settings specific to kinds of tasks and to families.
+        fresh: move the existing content aside first.
 
     Raises:
         StorageError: it cannot be written.
         BusyError: another process writes it.
-        CheckpointError: another run began in it: other settings, data, weights, or another card.
-        UsageError: it is somebody else's folder.
+        CheckpointError: it holds another run: other settings, data, weights, or another card.
+        UsageError: it holds other files.
     """
     lock = FolderLock(path).acquire()
     try:
         _refuse_foreign(path)
         if fresh:
             lock = _move_aside(path, lock)
-        probe_folder(path)  # under the lock: whoever opens a folder sweeps what looks left over
+        probe_folder(path)  # under the lock: opening a folder removes what looks like leftovers
         folder = RunFolder(path)
         _refuse_difference(folder, run, identity, sections)
         sweep(folder.checkpoints)
@@ -76,11 +76,11 @@ def open_folder(
 
 
 def check_folder(path: Path, run: Run, identity: Identity, sections: Sections, *, fresh: bool) -> None:
-    """Refuse what ``open_folder`` would refuse about what lies in a folder; nothing is locked or written.
+    """Refuse what ``open_folder`` would refuse about a folder's content; nothing is locked or written.
 
     Raises:
         CheckpointError, UsageError: as ``open_folder``.
-        StorageError: it cannot be read just now.
+        StorageError: it cannot be read now.
     """
     with disk_faults(path):
         there = path.is_dir()
@@ -91,11 +91,11 @@ def check_folder(path: Path, run: Run, identity: Identity, sections: Sections, *
 
 
 def saved_identity(folder: RunFolder) -> Identity:
-    """Return what is known of the identity of the run in a folder: of its result, else of its newest state.
+    """Return the known identity of the run in a folder: from its result, else from its newest state.
 
     Raises:
         CheckpointError: a damaged result.
-        StorageError: a file cannot be read just now.
+        StorageError: a file cannot be read now.
     """
     result = folder.result()
     if result is not None and result.identity is not None:
@@ -104,18 +104,18 @@ def saved_identity(folder: RunFolder) -> Identity:
         try:
             return open_snapshot(path).state.identity
         except DamagedFileError:
-            continue  # it is dealt with when one is to be loaded
+            continue  # handled when one is to be loaded
     return Identity(data=result.data_sha256) if result is not None else Identity()
 
 
 def _refuse_foreign(path: Path) -> None:
-    """Refuse a folder that holds something and no run."""
+    """Refuse a folder that is not empty and holds no run."""
     with disk_faults(path):
         names = {entry.name for entry in path.iterdir() if not entry.name.startswith(TEMPORARY)}
     strangers = sorted(names - OWN_NAMES)
     if strangers and "run.yaml" not in names:
         raise UsageError(
-            "the output folder holds other files and no run",
+            "the output folder contains other files but no run",
             where=str(path),
             received=", ".join(strangers[:5]) + (", ..." if len(strangers) > 5 else ""),
             next_step="name a new or an empty folder with --output",
@@ -123,7 +123,7 @@ def _refuse_foreign(path: Path) -> None:
 
 
 def _refuse_difference(folder: RunFolder, run: Run, identity: Identity, sections: Sections) -> None:
-    """Refuse to go on as another run, each difference named."""
+    """Refuse to continue as another run; each difference is named."""
     old = folder.run(sections)
     if old is None:
         return
@@ -131,11 +131,11 @@ def _refuse_difference(folder: RunFolder, run: Run, identity: Identity, sections
     problems += identity_differences(saved_identity(folder), identity)
     if problems:
         raise CheckpointError(
-            "another run is in this folder",
+            "the folder contains another run",
             where=str(folder.path),
             problems=problems,
-            next_step="put back what differs, take another folder with --output or --name, "
-            "or begin anew with --fresh (the old one is kept)",
+            next_step="restore what differs, use another folder with --output or --name, "
+            "or start over with --fresh (the old folder is kept)",
         )
 
 
@@ -156,7 +156,7 @@ def _move_aside(path: Path, lock: FolderLock) -> FolderLock:
 
 
 def _sweep_files(folder: Path) -> None:
-    """Remove files that a killed writer left half done."""
+    """Remove files that a killed writer left unfinished."""
     with disk_faults(folder):
         for leftover in folder.glob(f"{TEMPORARY}*"):
             if LEFT_OVER.fullmatch(leftover.name) and leftover.is_file():

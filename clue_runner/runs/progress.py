@@ -1,7 +1,7 @@
-"""The progress of a run: everything the loop must know to go on as if it had never stopped.
+"""The progress of a run: everything the loop must know to continue as if it had never stopped.
 
 In: nothing, or a saved state. Out: numbers that go into ``state.json`` and back without loss.
-Data order and dropout are no state: they follow from (seed, epoch) and (seed, update, micro-batch).
+Data order and dropout are not state: they are functions of (seed, epoch) and (seed, update, micro-batch).
 Knows nothing about files, tensors or engines.
 """
 
@@ -19,11 +19,11 @@ from clue_runner.files.reading import DamagedFileError
 from clue_runner.runs.results import Evaluation, describe
 
 Count = Annotated[int, Field(ge=0)]
-ADDED = {"token_budget", "evaluate_tokens"}  # since the first states were written; their defaults fit those
+ADDED = {"token_budget", "evaluate_tokens"}  # later additions; defaults fit old states
 
 
 def _check_evaluation(entry: dict[str, Any]) -> dict[str, Any]:
-    """Refuse a history entry that is no evaluation."""
+    """Refuse a history entry that is not an evaluation."""
     Evaluation.model_validate(entry)
     return entry
 
@@ -35,20 +35,20 @@ class Progress:
     Args:
         step: updates done.
         epoch: epoch of the next update, from 0.
-        position: place of the next update within the epoch; equals the epoch's length between its last
+        position: index of the next update within the epoch; equals the epoch's length between its last
             update and its evaluation.
         best_step, best_epoch, best_score: the best evaluation so far; ties keep the earlier.
         evaluations_without_gain: counted against ``train.patience``.
-        history: one entry an evaluation: step, epoch, score, scores, loss.
+        history: one entry per evaluation: step, epoch, score, scores, loss.
         loss_sum, loss_weight: train loss since the last evaluation.
         last_loss: loss of the last update.
         examples: train examples seen.
-        real_tokens, computed_tokens: tokens in the train batches, and with padding.
-        seconds: spent in compile, train, evaluate and predict, over all sittings.
+        real_tokens, computed_tokens: tokens in the train batches, without and with padding.
+        seconds: time spent in compile, train, evaluate and predict, over all sittings.
         ended: why training is over; None while it is not.
-        drop_due: before the next update the weights go back to the best ones, once in a run.
+        drop_due: before the next update the best weights are restored, once in a run.
         dropped_at: the step at which they did.
-        token_budget, evaluate_tokens: what memory was found to hold, where the settings say more.
+        token_budget, evaluate_tokens: what was found to fit into memory, if the settings ask for more.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
@@ -76,7 +76,7 @@ class Progress:
 
     @property
     def mean_loss(self) -> float | None:
-        """Return the train loss since the last evaluation; None where nothing was read yet."""
+        """Return the train loss since the last evaluation; None if nothing was read yet."""
         return self.loss_sum / self.loss_weight if self.loss_weight else None
 
     @property
@@ -103,19 +103,19 @@ class Progress:
 
         Raises:
             CheckpointError: a field is missing or unknown: another version wrote it.
-            DamagedFileError: a value of a wrong type, or one that cannot be.
+            DamagedFileError: a value of the wrong type, or an impossible one.
         """
         names = {one.name for one in fields(cls)}
         if not isinstance(content, Mapping):
-            raise DamagedFileError("has a progress that is no object")
+            raise DamagedFileError("has a progress that is not an object")
         if set(content) | ADDED != names:
             odd = ", ".join(sorted(names.symmetric_difference(set(content) | ADDED)))
             raise CheckpointError(
                 f"the saved state is of another version of clue-runner (fields {odd})",
-                next_step="finish it with the version that began it, or start anew with --fresh",
+                next_step="finish it with the version that started it, or start over with --fresh",
             )
         try:
-            # As JSON, since exact types are asked for and a dataclass has no plain form in Python.
+            # Validated as JSON, since exact types are required and a dataclass has no plain form in Python.
             return _ADAPTER.validate_json(json.dumps(content))
         except ValidationError as error:
             raise DamagedFileError(f"has a progress that cannot be used: {describe(error)}") from None

@@ -1,7 +1,7 @@
-"""What a run found: ``RunResult``, the content of ``metrics.json``.
+"""The result of a run: ``RunResult``, the content of ``metrics.json``.
 
 In: plain values measured by a run, or the file. Out: one frozen type, scores in percent; the file.
-Schema 2 is written; schema 1 is read for ever. Knows nothing about how training was done, or about text.
+Schema 2 is written; schema 1 is read forever. Knows nothing about how training was done, or about text.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ Pair = Annotated[tuple[float, float], Field(strict=False)]  # JSON has lists alo
 
 
 class Part(BaseModel):
-    """Base of all parts: frozen, exact types, finite numbers; keys of a later version are passed over."""
+    """Base of all parts: frozen, exact types, finite numbers; keys of a later version are ignored."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore", allow_inf_nan=False)
 
 
 class PretrainedWeights(Part):
-    """The checkpoint that a run began from: its folder, and one hash over all its files."""
+    """The checkpoint that a run started from: its folder, and one hash over all its files."""
 
     path: str
     sha256: str | None
 
 
 class Evaluation(Part):
-    """One evaluation of dev: when, its scores, and the train loss since the one before."""
+    """One evaluation of dev: its time, its scores, and the train loss since the previous one."""
 
     step: int
     epoch: int
@@ -49,7 +49,7 @@ class Evaluation(Part):
 
 
 class SubmissionFile(Part):
-    """One official file: its path in the run folder, its answers, and what the checker said."""
+    """One official file: its path in the run folder, its answers, and the checker's verdict."""
 
     file: str
     split: str
@@ -59,7 +59,7 @@ class SubmissionFile(Part):
 
 
 class WrittenSubmissions(Part):
-    """All official files of a run; ``zip`` and ``note`` where answers to a sample were packed."""
+    """All official files of a run; ``zip`` and ``note`` if answers to a sample were packed."""
 
     files: list[SubmissionFile]
     ok: bool
@@ -76,7 +76,7 @@ class Failure(Part):
 
 
 class Scored(NamedTuple):
-    """What every finished run has: the main score with its interval, beside chance and the examples."""
+    """The main numbers of a finished run: score, interval, chance, examples."""
 
     score: float
     interval: tuple[float, float]
@@ -85,18 +85,18 @@ class Scored(NamedTuple):
 
 
 class RunResult(Part):
-    """The content of ``metrics.json``, there only when a run has ended; scores in percent.
+    """The content of ``metrics.json``, which exists only when a run has finished; scores in percent.
 
     Args:
-        ok: the run ended with a score; False: it failed, and ``error`` says why.
-        checkpoint: the pretrained weights; None where weights began random, or in results of schema 1.
-        split: what the scores are of, with the best weights.
-        chance: the score of the commonest answer.
-        notes: split -> what happened to its records or rows -> how many.
-        steps, best_step: updates; ``ended`` says why there were no more.
-        padding_share: share of the computed train tokens.
-        identity: what the weights follow from besides the settings; None in results of schema 1.
-        commit: of the program's own working tree; None where it was installed from a wheel.
+        ok: the run finished with a score; False: it failed, and ``error`` tells why.
+        checkpoint: the pre-trained weights; None if the weights started random, or in results of schema 1.
+        split: the split that was scored, with the best weights.
+        chance: the majority-class baseline: the score of always giving the most frequent answer.
+        notes: split -> what happened to its records or rows -> how often.
+        steps, best_step: updates; ``ended`` tells why there were no more.
+        padding_share: padding as a fraction of the computed train tokens.
+        identity: what the weights depend on besides the settings; None in results of schema 1.
+        commit: that of the program's working tree; None if it was installed from a wheel.
         code: the program's version and the hash of its source; None in results that did not record it.
     """
 
@@ -158,7 +158,7 @@ class RunResult(Part):
         """
         score, interval, chance, examples = self.score, self.confidence_interval, self.chance, self.examples
         if not self.ok or score is None or interval is None or chance is None or examples is None:
-            raise ValueError("a run that failed has no score")
+            raise ValueError("a failed run has no score")
         return Scored(score, interval, chance, examples)
 
     def to_json(self) -> dict[str, Any]:
@@ -185,10 +185,10 @@ def run_fields(
         task: the card's name.
         card_version: its version.
         metric: its main metric.
-        identity: what the weights follow from besides the settings.
+        identity: what the weights depend on besides the settings.
         data_sha256: split -> hash of its file.
         versions: package -> version.
-        commit: of the program.
+        commit: the program's.
         code: its version and the hash of its source.
     """
     began = None
@@ -215,7 +215,7 @@ def run_fields(
 
 
 def failed_result(fields: Mapping[str, Any], error: Exception) -> RunResult:
-    """Return the result of a run that failed: what ``run_fields`` gave, no score, the reason."""
+    """Return the result of a failed run: the ``run_fields``, no score, the reason."""
     code = error.exit_code if isinstance(error, ClueError) else 1
     failure = {"type": type(error).__name__, "message": str(error), "exit_code": code}
     return RunResult.model_validate({**fields, "ok": False, "error": failure})
@@ -234,8 +234,8 @@ def read_result(path: Path) -> RunResult | None:
     """Return the content of a ``metrics.json`` of this or an earlier version; None where there is no file.
 
     Raises:
-        CheckpointError: damaged, of a later version, or not what a result holds; names the file.
-        StorageError: it cannot be read just now.
+        CheckpointError: damaged, of a later version, or not a result; the error names the file.
+        StorageError: it cannot be read now.
     """
     try:
         content = read_object(path)
@@ -246,12 +246,12 @@ def read_result(path: Path) -> RunResult | None:
         raise CheckpointError(
             f"the result of this run {error}",
             where=str(path),
-            next_step="train again with --fresh (the old folder is kept), or take another one with --output",
+            next_step="train again with --fresh (the old folder is kept), or use another one with --output",
         ) from error
 
 
 def parse_result(content: Mapping[str, Any]) -> RunResult:
-    """Return a result from plain data of any schema that was ever written.
+    """Return a result from plain data of any schema ever written.
 
     Raises:
         DamagedFileError: it is not one.
@@ -283,5 +283,5 @@ def describe(error: ValidationError) -> str:
 
 
 def _from_schema_1(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a result of schema 1 as schema 2 writes it; what it did not record stays empty."""
+    """Return a result of schema 1 in the form of schema 2; what it did not record stays empty."""
     return {"init": None, "batch_size": None, **content, "schema": SCHEMA, "checkpoint": None, "notes": {}}

@@ -1,8 +1,8 @@
-"""From the saved states of a run to the one it goes on from.
+"""Chooses the saved state that a run continues from.
 
-In: the run folder. Out: the newest whole state with its tensors read, or none where nothing was ever saved.
-A damaged one is named, set aside, and the one before it is taken; where none is left the run stops, because
-beginning again in silence would throw work away. What cannot be read just now is not damaged: the run stops
+In: the run folder. Out: the newest complete state with its tensors read, or none if nothing was ever saved.
+A damaged one is named, set aside, and the one before it is used; if none is left the run stops, because
+silently starting over would throw work away. What cannot be read now is not damaged: the run stops
 and nothing is touched. Knows nothing about engines.
 """
 
@@ -31,13 +31,13 @@ from clue_runner.runs.states import (
 
 
 def newest_state(folder: RunFolder, warn: Callable[[str], None]) -> Snapshot | None:
-    """Return the newest whole state of a run; None where nothing was ever saved.
+    """Return the newest complete state of a run; None if nothing was ever saved.
 
-    A state counts only if the best state that it speaks of is whole as well: the run ends with that one.
+    A state counts only if the best state that it refers to is complete as well: the run ends with that one.
 
     Raises:
         CheckpointError: states were saved and none can be used, or they are of another version.
-        StorageError: a state cannot be read just now.
+        StorageError: a state cannot be read now.
     """
     root = folder.checkpoints
     _take_back_whole(root, warn)
@@ -72,15 +72,15 @@ def best_snapshot(folder: RunFolder) -> Snapshot:
     """Return the best saved state of a run after checking it.
 
     Raises:
-        CheckpointError: there is none yet, or it is damaged, or it is not the one that the result speaks of.
-        StorageError: it cannot be read just now.
+        CheckpointError: there is none yet, or it is damaged, or it is not the one that the result refers to.
+        StorageError: it cannot be read now.
     """
     path = folder.best_state()
     if path is None:
         raise CheckpointError(
             "the run has no best state yet",
             where=str(folder.path),
-            next_step="let it go on: the same clue train again",
+            next_step="continue it: run the same clue train command again",
         )
     try:
         snapshot = read_snapshot(path)
@@ -89,7 +89,7 @@ def best_snapshot(folder: RunFolder) -> Snapshot:
     result = folder.result()
     if result is not None and result.ok and result.best_step != snapshot.step:
         raise CheckpointError(
-            f"{BEST} names another state than the result",
+            f"{BEST} names a different state than the result",
             where=str(folder.checkpoints / BEST),
             received=path.name,
             allowed=f"{PREFIX}{result.best_step}",
@@ -103,7 +103,7 @@ def load_tensors(path: Path) -> State:
 
     Raises:
         CheckpointError: it is damaged.
-        StorageError: it cannot be read just now.
+        StorageError: it cannot be read now.
     """
     try:
         snapshot = open_snapshot(path)
@@ -114,7 +114,7 @@ def load_tensors(path: Path) -> State:
 
 
 def _take_back_whole(root: Path, warn: Callable[[str], None]) -> None:
-    """Look again at states that were set aside: one that proves whole was only unreadable for a while."""
+    """Check again states that were set aside: one that proves complete was only temporarily unreadable."""
     for aside in list_snapshots(root, CORRUPT + PREFIX):
         if aside.with_name(aside.name.removeprefix(CORRUPT)).exists():
             continue
@@ -122,17 +122,17 @@ def _take_back_whole(root: Path, warn: Callable[[str], None]) -> None:
             read_snapshot(aside)
         except (DamagedFileError, CheckpointError, StorageError):
             continue
-        warn(f"{aside} is whole: taken back as {take_back(aside).name}")
+        warn(f"{aside} is complete: restored as {take_back(aside).name}")
 
 
 def _refuse_older_version(folder: RunFolder, snapshot: Snapshot) -> None:
-    """Refuse to go on with updates that would draw other dropout masks than the ones before."""
+    """Refuse to continue with updates that would draw different dropout masks than before."""
     if snapshot.state.schema_ == SCHEMA or snapshot.state.progress.ended is not None:
         return
-    ask = f"clue predict --run {folder.path} answers with its best state so far"
+    ask = f"or predict with its best state so far: clue predict --run {folder.path}"
     raise CheckpointError(
-        f"an earlier version of clue-runner began this run and saved it at step {snapshot.step}: what came "
-        "after would be another run, since dropout is drawn by other keys now",
+        f"an earlier version of clue-runner saved this run at step {snapshot.step}; going on would make a "
+        "different run, since dropout masks are drawn with other keys now",
         where=str(snapshot.folder / STATE_FILE),
         received=f"schema {snapshot.state.schema_}",
         allowed=f"schema {SCHEMA}",
@@ -141,7 +141,7 @@ def _refuse_older_version(folder: RunFolder, snapshot: Snapshot) -> None:
 
 
 def _problem_of_best(root: Path, snapshot: Snapshot) -> Problem | None:
-    """Return what is wrong with the best state that a state speaks of."""
+    """Return the problem of the best state that a state refers to."""
     best = snapshot.state.progress.best_step
     if best is None or best == snapshot.step:
         return None
@@ -150,31 +150,31 @@ def _problem_of_best(root: Path, snapshot: Snapshot) -> Problem | None:
         if path.is_dir():
             read_snapshot(path)
             return None
-        reason = "it is not there"
+        reason = "it does not exist"
     except DamagedFileError as error:
         reason = str(error)
     return Problem(f"its best state, {path.name}, cannot be used: {reason}", where=str(snapshot.folder))
 
 
 def _say_gone(root: Path, snapshot: Snapshot, warn: Callable[[str], None]) -> None:
-    """Say that a newer state than the one that is left was saved."""
+    """Warn that a newer state than the remaining one was saved."""
     try:
         last = pointed(root, LAST)
     except DamagedFileError:
-        return  # it is written anew when the run goes on
+        return  # it is written again when the run continues
     if last is None or last.exists() or (root / f"{CORRUPT}{last.name}").exists():
         return
     if int(last.name.removeprefix(PREFIX)) > snapshot.step:
-        warn(f"{last} is gone; going on from {snapshot.folder.name}")
+        warn(f"{last} is gone; continuing from {snapshot.folder.name}")
 
 
 def _saved_before(folder: RunFolder) -> str | None:
-    """Return what says that this run has saved states; None where nothing does."""
+    """Return the evidence that this run has saved states; None if there is none."""
     for name in (LAST, BEST):
         if (folder.checkpoints / name).exists():
             return f"there is a file {folder.checkpoints / name}"
     steps = [event.step for event in read_events(folder.events) if isinstance(event, Save)]
     if steps:
-        return f"{folder.events} speaks of {PREFIX}{steps[-1]}"
+        return f"{folder.events} mentions {PREFIX}{steps[-1]}"
     aside = list_snapshots(folder.checkpoints, CORRUPT + PREFIX)
     return f"{aside[0]} was set aside" if aside else None

@@ -1,6 +1,6 @@
 """Saved states of a run: ``checkpoints/step-<n>/`` with a list of its files and their checksums.
 
-In: tensors and the loop's state. Out: folders that are whole or absent, and ``best`` and ``last``,
+In: tensors and the loop's state. Out: folders that are complete or absent, and ``best`` and ``last``,
 one-line files that name one of them. Order of a write: temporary folder beside the target, files,
 fsync, manifest last, rename, fsync of the parent. Knows nothing about networks or settings.
 """
@@ -55,14 +55,14 @@ def write_snapshot(
 ) -> Path:
     """Save a state as ``root/step-<step>``; one of the same step is replaced.
 
-    Nothing but files in ``root`` is touched, so that a thread may do it while the run goes on.
+    Only files in ``root`` are touched, so that a thread may do this while the run continues.
 
     Args:
         root: the run's ``checkpoints`` folder.
         tensors: weights, optimizer and averaged weights by name; nobody may change them meanwhile.
-        state: the content of ``state.json``; it says the step.
-        header: what the weight file says about its network.
-        files: other files to keep beside, such as the vocabulary.
+        state: the content of ``state.json``, including the step.
+        header: the weight file's description of its network.
+        files: other files to keep beside it, such as the vocabulary.
 
     Raises:
         NotFiniteError: a tensor holds NaN or infinity; nothing was written.
@@ -99,7 +99,7 @@ def list_snapshots(root: Path, prefix: str = PREFIX) -> list[Path]:
     """Return the folders of saved states, newest first, unchecked.
 
     Raises:
-        StorageError: the folder cannot be read just now.
+        StorageError: the folder cannot be read now.
     """
     try:
         names = [path.name for path in root.iterdir() if path.name.startswith(prefix)]
@@ -112,7 +112,7 @@ def list_snapshots(root: Path, prefix: str = PREFIX) -> list[Path]:
 
 
 def _is_step(text: str) -> bool:
-    """Return whether a text is a step as we write it: ``٣`` and ``007`` are digits too."""
+    """Return whether a text is a step in our notation: ``٣`` and ``007`` are digits too."""
     return text.isascii() and text.isdigit() and str(int(text[:18])) == text
 
 
@@ -126,7 +126,7 @@ def pointed(root: Path, name: str) -> Path | None:
 
     Raises:
         DamagedFileError: it names something else.
-        StorageError: it cannot be read just now.
+        StorageError: it cannot be read now.
     """
     try:
         text = read_file(root / name, limit=255).strip()
@@ -139,7 +139,7 @@ def pointed(root: Path, name: str) -> Path | None:
 
 
 def repoint(root: Path, snapshot: Snapshot, best_step: int | None) -> None:
-    """Make ``best`` and ``last`` agree with the state that a run goes on from."""
+    """Make ``best`` and ``last`` agree with the state that a run continues from."""
     point(root, "last", snapshot.folder)
     if best_step is not None:
         point(root, "best", root / f"{PREFIX}{best_step}")
@@ -149,7 +149,7 @@ def prune(root: Path, *, keep: int, best_step: int | None) -> None:
     """Remove all but the newest ``keep`` saved states and the best one."""
     for folder in list_snapshots(root)[keep:]:
         if folder.name != f"{PREFIX}{best_step}":
-            # Renamed first: a kill in the middle of the removal must not leave half a state.
+            # Renamed first: a kill during the removal must not leave half a state.
             doomed = root / f"{TEMPORARY}{folder.name}"
             with disk_faults(folder):
                 shutil.rmtree(doomed, ignore_errors=True)
@@ -158,7 +158,7 @@ def prune(root: Path, *, keep: int, best_step: int | None) -> None:
 
 
 def sweep(root: Path) -> None:
-    """Remove what killed writers left behind, and undo a replacement that did not end."""
+    """Remove what killed writers left behind, and undo an unfinished replacement."""
     make_folder(root)
     with disk_faults(root):
         for old in root.glob(f"{REPLACED}{PREFIX}*"):
@@ -187,7 +187,7 @@ def set_aside(folder: Path) -> Path:
 
 
 def take_back(aside: Path) -> Path:
-    """Give a state that was set aside and proved whole its name again; return its new place."""
+    """Rename a state that was set aside and proved complete; return its new place."""
     folder = aside.with_name(aside.name.removeprefix(CORRUPT))
     with disk_faults(aside):
         aside.rename(folder)
@@ -196,13 +196,13 @@ def take_back(aside: Path) -> Path:
 
 
 def _refuse_not_finite(tensors: State, step: int) -> None:
-    """Refuse a state that nobody could go on from, though the losses so far were finite."""
+    """Refuse a state that cannot be continued, although the losses so far were finite."""
     for name, values in tensors.items():
         # bfloat16 is no subtype of numpy's own floating types, and integers are always finite
         if values.dtype.kind in "fV" and not np.isfinite(values).all():
             count = int((~np.isfinite(values)).sum())
             raise NotFiniteError(
-                f"the state after step {step} is not a number: {name}",
+                f"the state after step {step} is not finite: {name}",
                 received=f"NaN or infinity in {count:,} of {values.size:,} values",
                 next_step="lower train.learning_rate or raise train.warmup_ratio; no bad state was saved",
             )

@@ -1,8 +1,8 @@
-"""One saved state of a run: ``checkpoints/step-<n>/``, a folder that is what its manifest lists.
+"""One saved state of a run: ``checkpoints/step-<n>/``, a folder that must match its manifest.
 
 In: a folder. Out: the loop's state as types, and tensors whose bytes were compared with the manifest while
-they were read. A file that the manifest does not list is no part of the state and is never opened.
-Knows nothing about networks, or about which state a run goes on from.
+they were read. A file that the manifest does not list is not part of the state and is never opened.
+Knows nothing about networks, or about which state a run continues from.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from clue_runner.runs.progress import Progress
 from clue_runner.runs.results import Part, describe
 
 MANIFEST_SCHEMA = 1
-SCHEMA = 2  # 1: dropout masks were drawn by other keys, so that such a run cannot go on here
+SCHEMA = 2  # 1: dropout masks were drawn with other keys, so such a run cannot continue here
 MANIFEST = "manifest.json"
 STATE_FILE = "state.json"
 WEIGHTS_FILE = "weights.safetensors"
@@ -41,7 +41,7 @@ VOCABULARY = "vocab.txt"
 PREFIX = "step-"
 CORRUPT = "corrupt-"
 TENSORS = ".safetensors"
-ANEW = "train anew with --fresh (the old folder is kept), or take another folder with --output"
+ANEW = "train again with --fresh (the old folder is kept), or use another folder with --output"
 
 
 class SavedState(Part):
@@ -49,14 +49,14 @@ class SavedState(Part):
 
     Args:
         progress: that of the loop.
-        identity: what the weights follow from; of states of schema 1 data and vocabulary alone.
+        identity: what the weights depend on; in states of schema 1 only data and vocabulary.
         config_sha256: hash of the settings.
-        buckets: lengths that batches are padded to; None: each batch to its own longest row.
+        buckets: lengths that batches are padded to; None: each batch to its longest row.
         machine: what the last bits depend on.
     """
 
     schema_: Annotated[int, Field(alias="schema")] = SCHEMA
-    progress: Annotated[Progress, AfterValidator(copy.deepcopy)]  # the loop goes on changing its own
+    progress: Annotated[Progress, AfterValidator(copy.deepcopy)]  # the loop keeps changing its own
     identity: Identity
     config_sha256: str | None = None
     buckets: list[int] | None = None
@@ -78,7 +78,7 @@ class ListedFile(Part):
 class Snapshot:
     """One saved state whose ``state.json`` and file sizes agree with its manifest.
 
-    ``check``, ``load`` or ``tensors`` compares the rest; until then a damaged weight file is not known.
+    ``check``, ``load`` or ``tensors`` compares the rest; until then a damaged weight file goes unnoticed.
     """
 
     folder: Path
@@ -92,14 +92,14 @@ class Snapshot:
 
         Raises:
             DamagedFileError: what is wrong, with the file's name.
-            StorageError: a file cannot be read just now.
+            StorageError: a file cannot be read now.
         """
         for name, listed in self.files.items():
             if name != STATE_FILE:
                 _compare(name, _hash(self.folder / name, name), listed)
 
     def load(self) -> None:
-        """Read the tensors and compare every listed byte, each file once; ``tensors`` then gives them away.
+        """Read the tensors and compare every listed byte, each file once; ``tensors`` then hands them over.
 
         Raises:
             DamagedFileError, StorageError: as ``check``.
@@ -110,11 +110,11 @@ class Snapshot:
         self._tensors = self._read()
 
     def tensors(self) -> State:
-        """Return weights, optimizer and averaged weights by name; what ``load`` has read is given away once.
+        """Return weights, optimizer and averaged weights by name; what ``load`` has read is handed over once.
 
         Raises:
             CheckpointError: a file is not the listed one.
-            StorageError: it cannot be read just now.
+            StorageError: it cannot be read now.
         """
         loaded, self._tensors = self._tensors, None
         try:
@@ -134,7 +134,7 @@ class Snapshot:
             except (CheckpointError, RefusedFileError) as error:
                 raise DamagedFileError(f"{name}: {error.headline.what}") from None
             _compare(name, file.sha256, listed)
-            if (step := file.meta.get("step", self.step)) != self.step:  # older versions did not say it
+            if (step := file.meta.get("step", self.step)) != self.step:  # older versions did not record it
                 raise DamagedFileError(f"{name} belongs to step {step}, not to step {self.step}")
             tensors.update(file.tensors)
         return tensors
@@ -157,7 +157,7 @@ def open_snapshot(folder: Path) -> Snapshot:
     Raises:
         DamagedFileError: what is wrong, with the file's name.
         CheckpointError: a later version wrote it.
-        StorageError: it cannot be read just now.
+        StorageError: it cannot be read now.
     """
     files = _manifest(folder)
     for name in sorted({STATE_FILE, WEIGHTS_FILE} - files.keys()):
@@ -184,14 +184,14 @@ def damaged_state(folder: Path, error: DamagedFileError) -> CheckpointError:
     return CheckpointError(
         f"the saved state is damaged: {error}",
         where=str(folder),
-        next_step=f"put a copy of it back where there is one, or {ANEW}",
+        next_step=f"restore a backup, or {ANEW}",
     )
 
 
 def listed_files(folder: Path) -> Mapping[str, ListedFile] | None:
     """Return file name -> size and sha256 of a state; None for a folder that has no manifest.
 
-    Weights that a user has copied into a folder of their own are whole without one.
+    Weights that a user has copied into another folder are complete without one.
 
     Raises:
         DamagedFileError, StorageError: as ``open_snapshot``.
@@ -232,10 +232,10 @@ def _parse_state(folder: Path, raw: bytes) -> SavedState:
                 where=str(folder),
                 received=f"schema {schema}",
                 allowed=f"up to {SCHEMA}",
-                next_step="go on with the version that began the run",
+                next_step="continue with the version that started the run",
             )
         progress = Progress.from_json(content["progress"])
-        if schema == 1:  # the hashes stood alone
+        if schema == 1:  # the hashes were separate fields
             known = {"data": content.get("data_sha256", {}), "vocabulary": content.get("vocabulary_sha256")}
             content = {"identity": known, **content}
         return SavedState.model_validate({**content, "schema": schema, "progress": progress})
@@ -249,7 +249,7 @@ def _parse_state(folder: Path, raw: bytes) -> SavedState:
 
 @contextmanager
 def _open(path: Path, name: str) -> Iterator[BufferedReader]:
-    """Open a listed file; what is wrong with it is said with its name."""
+    """Open a listed file; errors name it."""
     try:
         with open_file(path) as file:
             yield file

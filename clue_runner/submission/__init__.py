@@ -1,1 +1,1 @@
-"""Predictions to the exact bytes that the leaderboard accepts, and the check that explains a 0."""
+"""Turns predictions into the exact bytes that the leaderboard accepts, and explains scores of 0."""

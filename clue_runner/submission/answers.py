@@ -1,4 +1,4 @@
-"""The one reader of answers: what ``clue evaluate``, ``submit check`` and ``submit pack`` take for an answer.
+"""The only reader of answers, shared by ``clue evaluate``, ``submit check`` and ``submit pack``.
 
 In: a file's bytes, the card, and the form that the file may have. Out: answers, and findings about them.
 Knows nothing about scores, folders or zips.
@@ -25,9 +25,9 @@ AnswerKind = Literal["label", "entities", "index", "text"]
 
 
 def read_answers(raw: bytes, findings: Findings, form: Form) -> list[Answer]:
-    """Return the answers in file order; what is wrong with the file is noted in ``findings``.
+    """Return the answers in file order; the file's faults go into ``findings``.
 
-    Values are whatever JSON holds: ``check_values`` judges them.
+    Values may be any JSON: ``check_values`` judges them.
     """
     examples = {"object": ONE_OBJECT, "table": ONE_LINE}
     lines = read_lines(raw, findings, form, examples.get(form.shape or "", form.line))
@@ -42,7 +42,7 @@ def read_answers(raw: bytes, findings: Findings, form: Form) -> list[Answer]:
 
 
 def read_predictions(raw: bytes, name: str, form: Form) -> list[Answer]:
-    """Return the answers of a file that is to be scored.
+    """Return the answers of a file to score.
 
     Raises:
         DataError: it cannot be read; every kind of finding with its first file:line.
@@ -61,7 +61,7 @@ def refuse(findings: Findings, what: str, next_step: str | None = None) -> None:
 
 
 def answer_kind(card: Card) -> AnswerKind:
-    """Return what an answer to one of the card's records is."""
+    """Return the kind of answer to the card's records."""
     if card.layout == "cluener":
         return "entities"
     if card.labels:
@@ -76,13 +76,13 @@ def check_values(
     findings: Findings,
     submission: Submission | None = None,
 ) -> None:
-    """Note every answer that is none for this task.
+    """Note every answer that is invalid for this task.
 
     Args:
         answers: with the ids of their records.
         card: the task.
-        records: what was asked; None: not compared with texts and choices.
-        findings: where to note what is wrong.
+        records: the questions; None: not compared with texts and choices.
+        findings: where to note faults.
         submission: the leaderboard's file; None: the answers are to be scored, where digits in a string may
             stand for an index and a record's blanks may be answered together.
     """

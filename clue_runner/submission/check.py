@@ -1,6 +1,6 @@
-"""Would the leaderboard take this file? Every known cause of a score of 0, found and explained.
+"""Would the leaderboard accept this file? Finds and explains every known cause of a score of 0.
 
-In: a card, one of its submissions, the file's bytes, and the test records where they are at hand.
+In: a card, one of its submissions, the file's bytes, and the test records if available.
 Out: problems, each with its line, what was found, what is allowed, and the command that fixes it.
 Knows nothing about folders and zips (``gather``) or names (``names``).
 
@@ -38,16 +38,16 @@ def check_file(
     sample: bool = False,
     others: Mapping[str, Records[Any]] | None = None,
 ) -> list[Problem]:
-    """Return what is wrong with a submission file; an empty list means that it may be sent.
+    """Return the problems of a submission file; an empty list means that it may be submitted.
 
     Args:
         card: the task.
         submission: which of the card's files this is.
         raw: the file's bytes.
         records: the test records in file order; None: order and ids are not compared.
-        name: what the file is called in messages; the official name where not given.
+        name: the file's name in messages; default: the official name.
         sample: the records are the card's own sample, so the card's counts do not apply.
-        others: test records of the task's other versions, to tell a mix-up (split -> records).
+        others: test records of the task's other versions, to recognise a mix-up (split -> records).
     """
     findings = Findings(name or submission.file, fix=fixing_command(card))
     if len(raw) > MAX_BYTES:
@@ -61,7 +61,7 @@ def check_file(
         check_table(answers, records, findings)
         return findings.problems()
     is_object = submission.shape == "object"
-    # Every line counts, also one that is no answer.
+    # Every line counts, even one that is not an answer.
     count = len(answers) if is_object else count_answers(raw, submission.shape)
     _check_count(answers, count, card, submission, records, sample, findings)
     if is_object:
@@ -79,23 +79,23 @@ def fixing_command(card: Card) -> str:
 
 
 def expected_counts(card: Card, submission: Submission) -> list[int]:
-    """Return how many answers the card allows; empty where it does not know.
+    """Return how many answers the card allows; empty if unknown.
 
-    Cards count records. Where the file answers blanks, no source says how many there are: only the test
-    file itself can tell, and whether that is whole is said apart (``count_warning``).
+    Cards count records. If the file answers blanks, no source gives their number: only the test
+    file itself does, and ``count_warning`` reports whether that is complete.
     """
     answers_blanks = card.layout == "chid" and submission.shape == "object"
     return [] if answers_blanks else card.splits[submission.split].records
 
 
 def count_warning(card: Card, submission: Submission, records: Records[Any] | None) -> str | None:
-    """Return what to say where a file's count cannot tell that the test file is not the whole one."""
+    """Return the warning where a file's count cannot show that the test file is incomplete."""
     known = card.splits[submission.split].records
     if records is None or expected_counts(card, submission) or not known or records.total in known:
         return None
     return (
         f"{submission.file} answers every blank of {records.shown}, which has {records.total:,} records "
-        f"where the official one has {_either(known)}: the leaderboard wants all of them; "
+        f"where the official file has {_either(known)}: the leaderboard expects all of them; "
         f"clue data get {card.name}"
     )
 
@@ -127,7 +127,7 @@ def _check_count(
     for other in card.submissions:
         if other is not submission and count in expected_counts(card, other):
             findings.add(
-                f"{what}: that is the number of {other.split}, whose file is {other.file}",
+                f"{what}: that is the number for {other.split}, whose file is {other.file}",
                 fix=f"rename it to {other.file}, and clue predict --task {card.name} --split test",
             )
             return
@@ -145,7 +145,7 @@ def _refuse_sample(what: str, card: Card, findings: Findings) -> None:
 
 
 def _is_sample(answers: Sequence[Answer], card: Card, submission: Submission) -> bool:
-    """Return whether the ids are those of the sample, where no count can tell."""
+    """Return whether the ids are those of the sample, if the count cannot tell."""
     if card.sample is None or submission.split not in card.sample.records:
         return False
     records = read_records(card, locate(card, "sample"), submission.split)

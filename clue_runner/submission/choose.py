@@ -1,7 +1,7 @@
-"""Which run's file is taken where several runs have answered one test set, and whether it should be sent.
+"""Chooses the file to submit if several runs have answered one test set, and judges whether to submit it.
 
-In: the files that stand for one official file, with what is known of their runs. Out: one of them, and why.
-Knows nothing about what the files hold.
+In: the candidates for one official file, with the facts about their runs. Out: one of them, and why.
+Knows nothing about the files' content.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Allowed = Literal["random", "sample", "incomplete", "mixed"]
 
 @dataclass(frozen=True)
 class Choice:
-    """The file that is taken, in words why it and not another, and the files that were passed over."""
+    """The chosen file, the reason in words, and the files that were not chosen."""
 
     piece: Piece
     why: str | None = None
@@ -29,7 +29,7 @@ class Choice:
 
 
 def flaws(piece: Piece, allow: Collection[str] = ()) -> list[Problem]:
-    """Return why a run's answers should not go to the leaderboard, but for what was allowed."""
+    """Return why a run's answers should not go to the leaderboard, except for what was allowed."""
     return [
         problem(reason, piece.shown, fix=f"name another run, or --allow {kind}")
         for kind, reason in (piece.run.flaws if piece.run else ())
@@ -38,27 +38,27 @@ def flaws(piece: Piece, allow: Collection[str] = ()) -> list[Problem]:
 
 
 def of_model(pieces: Sequence[Piece], model: str) -> tuple[list[Piece], list[Piece]]:
-    """Return the files that runs of one model have made, and the others.
+    """Return the files from runs of one model, and the others.
 
     Raises:
-        DataError: there is none.
+        DataError: there are none.
     """
     made = [piece for piece in pieces if piece.run and piece.run.model == model]
     others = [piece for piece in pieces if not piece.run or piece.run.model != model]
     if pieces and not made:
         models = sorted({str(piece.run.model) for piece in pieces if piece.run})
         raise DataError(
-            f"no file here is from a run of {printable(model, 60)}",
+            f"none of the files is from a run of {printable(model, 60)}",
             where="--model",
-            allowed=printable(", ".join(models), 200) or "nothing: no file here is from a run",
+            allowed=printable(", ".join(models), 200) or "nothing: none of the files is from a run",
         )
     return made, others
 
 
 def choose(pieces: Sequence[Piece], allow: Collection[str] = ()) -> Choice:
-    """Return the file to take from several runs: without flaws, of the newest settings, of the median seed.
+    """Return the file to submit from several runs: without flaws, newest settings, median seed.
 
-    With an even number of seeds it is the lower one of the two in the middle: a run's file, not a mean.
+    With an even number of seeds it is the lower of the two in the middle: a run's file, not a mean.
     """
     sound = [piece for piece in pieces if not flaws(piece, allow)] or list(pieces)
     newest = max(sound, key=lambda piece: (piece.changed, piece.shown))
@@ -86,13 +86,13 @@ def same_settings(piece: Piece, other: Piece) -> bool:
 
 
 def why_not(piece: Piece, taken: Piece, allow: Collection[str]) -> str:
-    """Return in words why ``piece`` was passed over."""
+    """Return in words why ``piece`` was not chosen."""
     if piece.run and (reasons := [reason for kind, reason in piece.run.flaws if kind not in allow]):
         return "; ".join(reasons)
     if same_settings(piece, taken):
         is_other_seed = piece.run and taken.run and piece.run.seed != taken.run.seed
         return "another seed" if is_other_seed else "an older file"
-    return "a run of other settings, written earlier"
+    return "a run with other settings, written earlier"
 
 
 def mixed_models(pieces: Iterable[Piece]) -> Problem | None:
@@ -104,9 +104,9 @@ def mixed_models(pieces: Iterable[Piece]) -> Problem | None:
         return None
     received = ", ".join(f"{count} of {name}" for name, count in sorted(counts.items()))
     if len(counts) == 1:
-        received += f" with {len(weights)} different sets of pretrained weights"
-    what = "the files are answers of several models, which one entry of the leaderboard should not mix"
-    return problem(what, received=received, fix="--model NAME takes one of them, --allow mixed takes all")
+        received += f" with {len(weights)} different sets of pre-trained weights"
+    what = "the files come from several models, which one leaderboard entry should not mix"
+    return problem(what, received=received, fix="--model NAME selects one of them, --allow mixed accepts all")
 
 
 def _model(piece: Piece) -> tuple[str, str | None]:

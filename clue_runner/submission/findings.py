@@ -1,6 +1,6 @@
-"""Collects what is wrong with one file: the first line of each kind, and how many more there are.
+"""Collects the problems of one file: the first line of each kind, and how many more there are.
 
-In: single findings with line numbers. Out: one ``Problem`` per kind, in the order they were met.
+In: single findings with line numbers. Out: one ``Problem`` per kind, in order of occurrence.
 Knows nothing about tasks or formats. Text from files is shown with its control characters escaped.
 """
 
@@ -21,7 +21,7 @@ class _Kind:
 
 
 class Findings:
-    """Findings about the file ``name``; ``fix`` is the command shown where none is given; true if any."""
+    """Findings about the file ``name``; ``fix`` is the default command to show; true if there are any."""
 
     def __init__(self, name: str, fix: str | None = None) -> None:
         self.name = name
@@ -46,7 +46,7 @@ class Findings:
             received: what was found.
             allowed: what would be right.
             fix: a command or an instruction; None: the one given for the file.
-            where: the place, where it is in another file.
+            where: the place, if it is in another file.
         """
         known = self._kinds.get(what)
         if known:

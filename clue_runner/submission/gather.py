@@ -1,8 +1,8 @@
-"""Files, folders, runs and zips to the submission files in them.
+"""Collects the submission files in files, folders, runs and zips.
 
-In: paths that a user named. Out: pieces (name, where shown, bytes, which run made it) and what is wrong with
-the containers. Knows nothing about what the pieces should hold. Nothing is unpacked to disk.
-What cannot be read is a finding beside its name and hides nothing else.
+In: paths that a user named. Out: pieces (name, place, bytes, the run that made it) and the problems of
+the containers. Knows nothing about the pieces' expected content. Nothing is unpacked to disk.
+What cannot be read becomes a finding with its name and hides nothing else.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ class Piece:
     """One file that may be a submission.
 
     Args:
-        shown: what messages call it; of a zip, the member too.
-        raw: its bytes; one more than ``MAX_BYTES`` of a file that is too large.
-        named: the user named it, or a zip holds it.
-        searched: it was found in one of the runs below a folder that was named.
-        changed: when it was written, in nanoseconds of the disk's clock.
+        shown: its name in messages, with the member of a zip.
+        raw: its bytes; ``MAX_BYTES`` plus one if the file is too large.
+        named: the user named it, or a zip contains it.
+        searched: it was found in one of the runs below a named folder.
+        changed: the time of writing, in nanoseconds of the disk's clock.
         fault: why it cannot be read.
     """
 
@@ -65,7 +65,7 @@ class Gathered:
 
 
 def gather(paths: Sequence[str | Path], is_official: Callable[[str], bool]) -> Gathered:
-    """Return the submission files at ``paths``; none given: those of the runs under ``runs``.
+    """Return the submission files at ``paths``; without paths, those of the runs under ``runs``.
 
     Args:
         paths: files, folders, runs, zips.
@@ -73,7 +73,7 @@ def gather(paths: Sequence[str | Path], is_official: Callable[[str], bool]) -> G
 
     Raises:
         DataError: no path holds a file, or the only one cannot be read.
-        RefusedFileError: a zip built to harm.
+        RefusedFileError: a malicious zip.
     """
     gathered = Gathered()
     errors: list[ClueError] = []
@@ -83,7 +83,7 @@ def gather(paths: Sequence[str | Path], is_official: Callable[[str], bool]) -> G
             if location.is_dir():
                 _gather_folder(location, gathered, is_official)
             elif not location.exists():
-                what = "no such file or folder" if paths else "no runs here, so nothing to check"
+                what = "no such file or folder" if paths else "no runs here, so there is nothing to check"
                 advice = "clue train --task NAME, or name a folder, a file or a zip"
                 raise DataError(what, where=printable(str(path)), next_step=advice)
             elif location.suffix == ".zip" or (location.is_file() and zipfile.is_zipfile(location)):
@@ -96,7 +96,7 @@ def gather(paths: Sequence[str | Path], is_official: Callable[[str], bool]) -> G
         raise errors[0]
     gathered.unreadable = [as_problem(error) for error in errors]
     if not gathered.pieces:
-        raise DataError("none of these can be read", problems=gathered.unreadable)
+        raise DataError("none of these files can be read", problems=gathered.unreadable)
     return gathered
 
 
@@ -118,7 +118,7 @@ def _gather_folder(folder: Path, gathered: Gathered, is_official: Callable[[str]
         files, searched = (below, True) if below else (files, False)
     if not files:
         raise DataError(
-            "no submission file here",
+            "no submission file found",
             where=printable(str(folder)),
             next_step="clue train --task NAME writes one to runs/NAME/.../submission",
         )
@@ -130,7 +130,7 @@ def _gather_folder(folder: Path, gathered: Gathered, is_official: Callable[[str]
 
 
 def _files(folder: Path) -> list[Path]:
-    """Return what may be submission files, pipes and the like among them: reading says what they are."""
+    """Return what may be submission files, including pipes and the like, which reading reports."""
     try:
         return [path for path in entries(folder) if path.suffix in {".json", ".jsonl"} and not path.is_dir()]
     except OSError as error:
@@ -161,7 +161,7 @@ def _gather_zip(path: Path, gathered: Gathered) -> None:
         infos = [info for info in archive.infolist() if not info.is_dir()]
     gathered.problems += _layout_problems(path, infos)
     if not path.name.startswith("submit"):
-        what = "unusual zip name: an upload has been taken only after the zip was renamed"
+        what = "unusual zip name: an upload was accepted only after the zip was renamed"
         right = path.with_name(UPLOAD_NAME)
         fix = None if right.exists() else f"mv {quote(str(path))} {quote(str(right))}"
         allowed = f"{UPLOAD_NAME} or submit_<team>_<date>.zip"
@@ -174,7 +174,7 @@ def _gather_zip(path: Path, gathered: Gathered) -> None:
             continue
         gathered.pieces += [_read_member(path, name, member, sizes[member]) for member in places]
     if len(gathered.pieces) == before:
-        raise DataError("the zip holds no file", where=printable(str(path)), next_step="clue submit pack RUN")
+        raise DataError("the zip is empty", where=printable(str(path)), next_step="clue submit pack RUN")
 
 
 def _read_member(path: Path, name: str, member: str, size: int) -> Piece:
@@ -190,16 +190,16 @@ def _read_member(path: Path, name: str, member: str, size: int) -> Piece:
 
 
 def _layout_problems(path: Path, infos: Sequence[zipfile.ZipInfo]) -> list[Problem]:
-    """Return what is wrong with the zip apart from its files: folders and litter inside."""
+    """Return the problems of the zip apart from its files: folders and litter inside."""
     repack = f"clue submit pack {quote(str(path))} --output {UPLOAD_NAME}"
     names = [info.filename for info in infos]
     litter = [name for name in names if is_litter(name)]
     nested = [name for name in names if "/" in name and not is_litter(name)]
     problems = []
     if litter:
-        what = f"the zip holds {len(litter)} files that a file manager added"
-        problems.append(problem(what, str(path), litter[0], "submission files alone", repack))
+        what = f"the zip contains {len(litter)} files that a file manager added"
+        problems.append(problem(what, str(path), litter[0], "only submission files", repack))
     if nested:
-        what = "files lie in a folder inside the zip; zipped folders have scored 0 on every task"
+        what = "the files are in a folder inside the zip; zipped folders have scored 0 on every task"
         problems.append(problem(what, str(path), nested[0], nested[0].rsplit("/", 1)[1], repack))
     return problems

@@ -1,7 +1,7 @@
-"""Compares the ids of a submission with the test file: all there, in its order, each one once.
+"""Compares the ids of a submission with the test file: all present, in its order, each once.
 
-In: parsed answers, the test records where they are at hand. Out: findings.
-Knows nothing about answers, counts or files' names. Ids are compared as texts: 1 and "1" are one id.
+In: parsed answers, the test records if available. Out: findings.
+Knows nothing about answers, counts or files' names. Ids are compared as texts: 1 and "1" are the same id.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def check_keys(
     others: Mapping[str, Records[Any]],
     findings: Findings,
 ) -> None:
-    """Note ids of an object that are not asked for, and those that are asked for and have no answer."""
+    """Note unknown ids of an object, and expected ids without an answer."""
     if records is None:
         return
     wanted = asked_ids(records)
@@ -46,7 +46,7 @@ def check_keys(
 
 
 def check_id_types(answers: Sequence[Answer], submission: Submission, findings: Findings) -> None:
-    """Note ids that are texts where numbers are asked for, or the other way round."""
+    """Note ids that are strings where numbers are required, or the other way round."""
     wanted: type = int if submission.id_type == "int" else str
     allowed = "a number, as in 7" if wanted is int else 'a string, as in "7"'
     for answer in answers:
@@ -76,9 +76,9 @@ def check_ids(
     if sorted(ids) == sorted(wanted):
         what = f"the ids are right but not in the order of {records.shown}; the server compares line by line"
     elif ids == [str(number) for number in range(len(ids))]:
-        what = f"the ids are row numbers from 0; {records.shown} has ids of its own"
+        what = f"the ids are row numbers from 0, but {records.shown} has its own ids"
     elif ids == [str(number) for number in range(1, len(ids) + 1)]:
-        what = f"the ids are row numbers from 1; {records.shown} has ids of its own"
+        what = f"the ids are row numbers from 1, but {records.shown} has its own ids"
     else:
         absent, strange = len(set(wanted) - set(ids)), len(set(ids) - set(wanted))
         what = f"ids differ from {records.shown}: {absent:,} missing, {strange:,} unknown"
@@ -86,14 +86,14 @@ def check_ids(
 
 
 def note_repeats(answers: Sequence[Answer], ids: Sequence[str], findings: Findings) -> bool:
-    """Note duplicate ids and return whether there are any; ids that count within a batch are told apart."""
+    """Note duplicate ids and return whether there are any; ids that count within a batch are recognised."""
     repeated = repeats(ids)
     restarts = len(repeated) > 1 and repeated[0][1] == 0
     what = "duplicate id"
     if restarts:
-        what = "the ids restart: they count within a batch, not over the file"
+        what = "the ids restart: they count within each batch, not through the file"
     for place, first in repeated[:1] if restarts else repeated:
-        received = f"id {printable(ids[place], SHOWN)}, first seen in line {answers[first].line}"
+        received = f"id {printable(ids[place], SHOWN)}, first seen on line {answers[first].line}"
         findings.add(what, answers[place].line, received=received)
     return bool(repeated)
 

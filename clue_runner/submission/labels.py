@@ -1,4 +1,4 @@
-"""Are the labels of a file those of the card? Indices, descriptions and types are told apart.
+"""Checks that the labels of a file are the card's; recognises indices, descriptions and wrong types.
 
 In: parsed answers and the card's label list. Out: findings. Knows nothing about ids, counts or files.
 """
@@ -12,13 +12,13 @@ from clue_runner.data.cards import Card
 from clue_runner.submission.findings import Findings, shorten
 from clue_runner.submission.forms import Answer
 
-SHOWN = 20  # labels listed in a message before it is cut
+SHOWN = 20  # labels listed in a message before it is shortened
 
 LabelType = Literal["str", "int"]
 
 
 def check_labels(answers: Sequence[Answer], card: Card, label_type: LabelType, findings: Findings) -> None:
-    """Note labels of the wrong type, class indices in place of labels, and labels the card does not have."""
+    """Note labels of the wrong type, class indices in place of labels, and labels not in the card."""
     if not card.labels:
         return
     allowed = allowed_labels(card, label_type)
@@ -39,7 +39,7 @@ def check_labels(answers: Sequence[Answer], card: Card, label_type: LabelType, f
 
 
 def allowed_labels(card: Card, label_type: LabelType) -> str:
-    """Return the labels as they are in the file, a long list cut."""
+    """Return the labels as in the file, a long list shortened."""
     quote = '"' if label_type == "str" else ""
     names = [f"{quote}{name}{quote}" for name in card.label_names]
     if len(names) <= SHOWN:
@@ -66,12 +66,12 @@ def _check_indices(answers: Sequence[Answer], card: Card, allowed: str, findings
 
 
 def _spelling(label: object) -> str:
-    """Return how a scalar would be written; anything nested is spelt like no label."""
+    """Return how a scalar would be written; nested values match no label."""
     return str(label) if isinstance(label, str | int) else ""
 
 
 def _guesses(card: Card) -> Mapping[str, str]:
-    """Return what people write instead of a label -> what is wrong with it, made once for all answers."""
+    """Return frequent wrong spelling -> its fault, computed once for all answers."""
     guesses: dict[str, str] = {}
     for label in card.labels:
         what = f"a label's description instead of the label (write {label.name!r})"
@@ -83,7 +83,7 @@ def _guesses(card: Card) -> Mapping[str, str]:
 
 
 def _what(label: object, guesses: Mapping[str, str]) -> str:
-    """Return what is wrong with an unknown label, as exactly as can be told."""
+    """Return the fault of an unknown label, as precisely as possible."""
     if label is None:
         return "the label is null"
     if isinstance(label, str) and label == "-":

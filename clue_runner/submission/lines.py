@@ -1,4 +1,4 @@
-"""A file's bytes to lines, and lines of JSON to answers, every deviation explained.
+"""Turns a file's bytes into lines, and lines of JSON into answers; every deviation is explained.
 
 In: bytes and a place to note findings. Out: the answers of the lines that can be read.
 Knows the form of a file of answers, nothing about label lists, counts or other files.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from clue_runner.data.foreign.recognise import recognise_bytes
 from clue_runner.files.text import printable
 from clue_runner.submission.findings import Findings, shorten
 from clue_runner.submission.forms import Answer, Form
@@ -18,10 +19,16 @@ BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "UTF-8", b"\xff\xfe": "UTF-16", b"\xfe\xff"
 
 
 def read_lines(raw: bytes, findings: Findings, form: Form, example: str) -> list[str]:
-    """Return the file's lines without their ends; an empty list where it is not readable text.
+    """Return the file's lines without their ends; an empty list if it is not readable text.
 
-    ``form`` says whether a byte order mark and CR LF are faults, ``example`` what an empty file should hold.
+    ``form`` tells whether a byte order mark and CR LF are faults, ``example`` what a file should contain.
     """
+    seen = recognise_bytes(raw) if raw.strip() else None
+    if seen is not None:
+        findings.add(
+            f"the file is {seen.text}", allowed=example, fix=(seen.next_step or "").partition(";")[0]
+        )
+        return []
     for mark, encoding in BYTE_ORDER_MARKS.items():
         if raw.startswith(mark):
             if form.for_upload or encoding != "UTF-8":
@@ -56,7 +63,7 @@ def parse_answers(lines: list[str], findings: Findings, form: Form) -> list[Answ
 
 
 def is_one_object(lines: list[str], form: Form) -> bool:
-    """Return whether the file is one object from id to answer, though perhaps a broken one."""
+    """Return whether the file is one object from id to answer, perhaps a broken one."""
     if not lines[0].lstrip().startswith("{"):
         return False
     own_keys = {"id", *form.keys}
@@ -91,7 +98,7 @@ def is_other_shape(lines: list[str], findings: Findings, form: Form) -> bool:
 
 
 def _keys(text: str) -> frozenset[str] | None:
-    """Return the keys of one JSON object, repeated or not; None where the text is no JSON."""
+    """Return the keys of one JSON object, including duplicates; None if the text is not JSON."""
     try:
         value = load_json(text)
     except RepeatedKeyError as error:
@@ -102,7 +109,7 @@ def _keys(text: str) -> frozenset[str] | None:
 
 
 def _parse_line(line: str, number: int, findings: Findings, form: Form) -> Answer | None:
-    """Return one line's answer, or None after noting why there is none."""
+    """Return one line's answer, or None after noting why."""
     if not line.strip():
         if form.for_upload:
             findings.add("blank line", number, allowed=form.line)
@@ -127,7 +134,7 @@ def _parse_line(line: str, number: int, findings: Findings, form: Form) -> Answe
 
 
 def _load_record(line: str, number: int, findings: Findings, form: Form) -> dict[str, Any] | None:
-    """Return the object of one line, or None after noting what else it is."""
+    """Return the object of one line, or None after noting its real form."""
     received = shorten(line)
     try:
         record = load_json(line)
@@ -139,7 +146,7 @@ def _load_record(line: str, number: int, findings: Findings, form: Form) -> dict
     except RepeatedKeyError as error:
         what, received = "duplicate key in one line", printable(error.key, 60)
     except UnusableJsonError as error:
-        what = f"the line is not JSON that holds an answer: {error}"
+        what = f"the line is not JSON with an answer: {error}"
     except ValueError:
         what = "a table row, not JSON" if "\t" in line else "the line is not JSON"
     findings.add(what, number, received=received, allowed=form.line)
@@ -147,7 +154,7 @@ def _load_record(line: str, number: int, findings: Findings, form: Form) -> dict
 
 
 def _scored_line(record: dict[str, Any], key: str, number: int, findings: Findings) -> Answer | None:
-    """Return the answer of a line that is to be scored, its id and probability checked."""
+    """Return the answer of a line to score, with id and probability checked."""
     record_id, probability = record.get("id"), record.get("probability")
     if isinstance(record_id, bool) or not isinstance(record_id, int | str | None):
         findings.add("the id is neither an integer nor a string", number, received=shorten(record_id))

@@ -1,7 +1,7 @@
-"""File names of the leaderboard: which file this is, and what it should have been called.
+"""File names of the leaderboard: which file this is, and its correct name.
 
 In: a file's name and all cards. Out: the card and submission it stands for, or a problem.
-Knows nothing about what is in the file.
+Knows nothing about the file's content.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from clue_runner.data.cards import Card, Submission
 from clue_runner.errors import Problem
 from clue_runner.submission.findings import problem
 
-CLOSE = 0.85  # similarity from which a misspelt name is taken to mean the official one
-NEAR = 0.6  # similarity from which it is only suggested
+CLOSE = 0.85  # from this similarity on, a misspelt name is assumed to mean the official one
+NEAR = 0.6  # from this similarity on, it is only suggested
 
 
 @dataclass(frozen=True)
@@ -53,25 +53,25 @@ def recognise(name: str, cards: Mapping[str, Card]) -> Match:
     plain = _plain(name)
     spelt = tuple(file for file in known if _plain(file.submission.file) == plain)
     if spelt:
-        return Match(spelt, "the name must agree letter for letter")
+        return Match(spelt, "the name must match letter for letter")
     formed = tuple(file for file in known if plain in _formed(file.card.name))
     if formed:
-        return Match(formed, "no such file on the board: it scores 0")
+        return Match(formed, "the leaderboard knows no such file: it scores 0")
     return _similar(name, known)
 
 
 def name_problem(
     match: Match, name: str, shown: str, chosen: Known | None, *, taken: bool = False
 ) -> Problem | None:
-    """Return the problem of a wrong name with the right one and how to rename; None for a right name.
+    """Return the problem of a wrong name with the right one and how to rename; None for a correct name.
 
-    ``taken`` says that a file of the right name is there already: then nothing is to be moved onto it.
+    ``taken``: a file with the correct name already exists, so nothing may be moved onto it.
     """
     if match.problem is None:
         return None
     if chosen is None:
         names = ", ".join(known.submission.file for known in match.candidates)
-        return problem(f"not a file name of the leaderboard: {match.problem}", shown, name, names or None)
+        return problem(f"not a leaderboard file name: {match.problem}", shown, name, names or None)
     right = chosen.submission.file
     fix = f"clue predict --task {chosen.card.name} --split test"
     if ".zip:" not in shown and not taken:
@@ -85,14 +85,14 @@ def _similar(name: str, known: list[Known]) -> Match:
     best = max((ratio for ratio, _ in scored), default=0.0)
     if best >= CLOSE:
         meant = tuple(file for ratio, file in scored if ratio == best)
-        return Match(meant, "the name must agree letter for letter")
+        return Match(meant, "the name must match letter for letter")
     near = [file.submission.file for ratio, file in scored if ratio == best and ratio >= NEAR]
     hint = f"did you mean {' or '.join(near)}?" if near else "clue tasks lists the names"
     return Match((), hint)
 
 
 def _similarity(name: str, official: str) -> float:
-    """Return 0 to 1; below ``NEAR`` an upper bound is enough, which long strange names reach at once."""
+    """Return 0 to 1; below ``NEAR`` an upper bound is enough, which long unknown names reach at once."""
     matcher = difflib.SequenceMatcher(None, name, official)
     bound = min(matcher.real_quick_ratio(), matcher.quick_ratio())
     return bound if bound < NEAR else matcher.ratio()

@@ -1,7 +1,7 @@
-"""A file of answers that is one JSON object, from id to answer.
+"""A file of answers that is one JSON object, which maps ids to answers.
 
-In: the file's lines and a place to note findings. Out: answers, or none where it is something else.
-Knows nothing about which ids and answers are right.
+In: the file's lines and a place to note findings. Out: answers, or none if it is something else.
+Knows nothing about which ids and answers are correct.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ONE_OBJECT = '{"id": answer, ...}, one object in the whole file'
 
 
 def parse_object(lines: list[str], findings: Findings) -> list[Answer]:
-    """Return the answers of a file that should be one object; anything else is noted and gives none."""
+    """Return the answers of a file that should be one object; anything else is noted and yields none."""
     text = "\n".join(lines)
     try:
         whole = load_json(text)
@@ -37,7 +37,7 @@ def parse_object(lines: list[str], findings: Findings) -> list[Answer]:
     except json.JSONDecodeError as error:
         _note_broken(lines, error, findings)
     except ValueError as error:
-        findings.add(f"the file is not JSON that holds answers: {error}", 1, allowed=ONE_OBJECT)
+        findings.add(f"the file is not JSON with answers: {error}", 1, allowed=ONE_OBJECT)
     return []
 
 
@@ -54,10 +54,10 @@ def count_answers(raw: bytes, shape: str) -> int:
 
 
 def _note_repeats(text: str, key: str, findings: Findings) -> None:
-    """Note every id that has an answer already; a duplicate key further inside is noted without its line."""
+    """Note every duplicate id; a duplicate key further inside is noted without its line."""
     keys: list[str] = []
     lines: list[int] = []
-    with suppress(ValueError, RecursionError):  # broken further on: what was read so far is said
+    with suppress(ValueError, RecursionError):  # broken further on: report what was read so far
         for line, name, _ in entries(text):
             keys.append(name)
             lines.append(line)
@@ -69,7 +69,7 @@ def _note_repeats(text: str, key: str, findings: Findings) -> None:
 
 
 def _line_of_no_number(text: str) -> int | None:
-    """Return the line of the first answer that no JSON number stands for; None where it is nested."""
+    """Return the line of the first answer that is NaN or Infinity; None if it is nested."""
     with suppress(ValueError, RecursionError):  # broken further on
         for line, _, value in entries(text):
             if isinstance(value, float) and not math.isfinite(value):
@@ -88,5 +88,5 @@ def _note_broken(lines: list[str], error: json.JSONDecodeError, findings: Findin
         findings.add(what, 1, received=shorten(lines[0], 40), allowed=ONE_OBJECT)
         return
     cut = error.pos >= len(error.doc.rstrip()) or error.msg.startswith("Unterminated string")
-    what = "the file is cut in the middle" if cut else "the file is not JSON"
+    what = "the file is cut off in the middle" if cut else "the file is not JSON"
     findings.add(f"{what}: {error.msg}, column {error.colno}", error.lineno, allowed=ONE_OBJECT)

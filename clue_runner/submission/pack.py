@@ -1,8 +1,8 @@
-"""Checked submission files to one flat zip, the same bytes every time.
+"""Packs checked submission files into one flat zip, with the same bytes every time.
 
 In: a report without problems. Out: ``submit.zip``, or ``submit-sample.zip`` marked as not for upload.
-Knows nothing about how the files were made. A file that is in the way is never lost: a zip is set aside,
-anything else refused.
+Knows nothing about how the files were made. A file in the way is never lost: a zip is moved aside,
+anything else is refused.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from clue_runner.submission.report import FileReport, Report
 SAMPLE_ZIP = "submit-sample.zip"
 SAMPLE_TEXT = (
     "These are answers to the sample records that ship with the tasks, not to the official test sets.\n"
-    "Not for upload: the board would score them 0.\n"
+    "Not for upload: the leaderboard would score them 0.\n"
 )
 TIMESTAMP = (1980, 1, 1, 0, 0, 0)  # the zip format's first moment
 PERMISSIONS = 0o100644 << 16
@@ -39,9 +39,9 @@ class Packed:
     """The zip that was written.
 
     Args:
-        taken: the files in it, in its order.
-        left_out: named files that are not in it, each with the reason.
-        set_aside: where a zip that was in the way has gone.
+        taken: the files in it, in order.
+        left_out: other named files, each with the reason.
+        set_aside: the new path of a zip that was in the way.
     """
 
     path: Path
@@ -55,22 +55,22 @@ class Packed:
 def pack(report: Report, output: Path | None = None, allow: Collection[str] = ()) -> Packed:
     """Write the benchmark's files of ``report`` to ``output``.
 
-    Faults of a zip that was read (folders inside, litter) do not matter here: the new one has none.
+    Faults of a zip that was read (folders inside, litter) do not matter here: the new zip has none.
 
     Args:
-        report: what ``check_paths`` returned.
+        report: the result of ``check_paths``.
         output: the zip; default ``submit.zip``, for sample records ``submit-sample.zip``.
-        allow: flaws of runs that do not matter here, ``mixed`` models among them (``choose.Allowed``).
+        allow: flaws of runs to accept, including ``mixed`` models (``choose.Allowed``).
 
     Raises:
-        DataError: a file or its run has a problem, two files have one name, or there is nothing to pack.
+        DataError: a file or its run has a problem, two files have the same name, or there is nothing to pack.
         UsageError: a file that is not a zip is in the way.
         StorageError: the zip cannot be written.
     """
     chosen, left_out = _choose(report, allow)
     if not chosen:
         raise DataError(
-            f"no file of {report.benchmark} here",
+            f"no file of {report.benchmark} found",
             received=printable(", ".join(file.piece.shown for file in report.files)) or "nothing",
             next_step="clue train --task NAME, or --benchmark for another set",
         )
@@ -85,17 +85,17 @@ def pack(report: Report, output: Path | None = None, allow: Collection[str] = ()
 
 
 def mark_as_sample(members: Sequence[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
-    """Return the members with the note that makes ``check`` and people refuse the zip for upload."""
+    """Return the members with a note by which ``check`` and people recognise a zip not for upload."""
     return [*members, (SAMPLE_MARK, SAMPLE_TEXT.encode("utf-8"))]
 
 
 def zip_bytes(members: Sequence[tuple[str, bytes]]) -> bytes:
     """Return a flat zip of (name, bytes), times and permissions fixed.
 
-    Members are stored, not deflated: another zlib would give other bytes, and all files are small.
+    Members are stored, not deflated: another zlib version would give other bytes, and all files are small.
 
     Raises:
-        DataError: a name that is no plain file name.
+        DataError: a name that is not a plain file name.
     """
     buffer = BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
@@ -111,11 +111,11 @@ def zip_bytes(members: Sequence[tuple[str, bytes]]) -> bytes:
 
 
 def _write(path: Path, raw: bytes) -> Path | None:
-    """Write the zip; return where a zip of other content that was in the way has gone.
+    """Write the zip; return the new path of a zip with other content that was in the way.
 
     Raises:
         UsageError: something other than a zip is in the way.
-        StorageError: the disk refused; what was there still is.
+        StorageError: the disk refused; existing files are untouched.
     """
     make_folder(path.parent)
     if not path.exists() and not path.is_symlink():
@@ -128,7 +128,7 @@ def _write(path: Path, raw: bytes) -> Path | None:
         raise UsageError(
             "the output path holds a file that is not a zip",
             where=printable(str(path)),
-            next_step="name another --output",
+            next_step="choose another --output",
         )
     number = 1
     while (aside := path.with_name(f"{path.stem}.old-{number}{path.suffix}")).exists():
@@ -164,7 +164,7 @@ def _choose(report: Report, allow: Collection[str]) -> tuple[list[FileReport], t
         problems += [mix] if mix else []
     if problems:
         raise DataError(
-            "nothing packed: these files should not go to the leaderboard",
+            "nothing was packed: these files should not go to the leaderboard",
             problems=problems,
             next_step="clue submit check",
         )
@@ -173,7 +173,7 @@ def _choose(report: Report, allow: Collection[str]) -> tuple[list[FileReport], t
 
 def _conflict(name: str, first: FileReport, other: FileReport) -> Problem:
     allowed = "one of them, or runs that differ in their seed alone"
-    return problem(f"two files are {name}", other.piece.shown, f"also {first.piece.shown}", allowed)
+    return problem(f"there are two files for {name}", other.piece.shown, f"also {first.piece.shown}", allowed)
 
 
 def _belongs(file: FileReport, benchmark: str) -> bool:

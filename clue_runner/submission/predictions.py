@@ -1,8 +1,8 @@
-"""Brings the answers of a prediction file into the order of the gold records.
+"""Puts the answers of a prediction file into the order of the gold records.
 
 In: answers as ``answers.read_answers`` gives them, and labelled records.
-Out: one answer per record, and by what they were matched. Knows nothing about metrics.
-Ids are compared as texts: 1 and "1" are one id.
+Out: one answer per record, and how they were matched. Knows nothing about metrics.
+Ids are compared as texts: 1 and "1" are the same id.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Aligned:
     """One answer for every record in order.
 
     Args:
-        answers: None where the record has no answer, which only ``partial`` allows.
+        answers: None for a record without an answer, which only ``partial`` allows.
         by: how answers and records were matched.
         ignored: answers to ids that no record has.
     """
@@ -46,21 +46,21 @@ class Aligned:
 def align(answers: Sequence[Answer], records: Records[Any], name: str, *, partial: bool = False) -> Aligned:
     """Return the answers in the order of ``records``.
 
-    By id where the file's ids are the records' own; by row where the file numbers its lines or has no
+    By id if the file's ids are the records' own; by row if the file numbers its lines or has no
     ids. Rows of the gold file that are not scored (no agreed label) may have an answer: it is ignored.
 
     Args:
         answers: in file order.
         records: what they answer.
-        name: what the prediction file is called in messages.
+        name: the prediction file's name in messages.
         partial: records may be without an answer, and answers without a record; ids decide.
 
     Raises:
-        DataError: duplicate, missing or unknown ids, or another number of lines.
+        DataError: duplicate, missing or unknown ids, or a different number of lines.
     """
     if all(answer.id is None for answer in answers):
         if partial:
-            raise DataError("--partial matches answers by id, and these have none", where=printable(name))
+            raise DataError("--partial matches answers by id, but these have none", where=printable(name))
         return _by_row(answers, records, name, "row order, since the file has no ids")
     given = [str(answer.id) for answer in answers]
     if _answers_blanks(given, records):
@@ -90,7 +90,7 @@ def _answers_blanks(given: Sequence[str], records: Records[Any]) -> bool:
 def _by_id(
     answers: Sequence[Answer], given: Sequence[str], wanted: Sequence[str], records: Records[Any], name: str
 ) -> Aligned:
-    """Return the answers that there are; a file with none of the wanted ids belongs to other data."""
+    """Return the answers present; a file without any expected id belongs to other data."""
     by_id = dict(zip(given, answers, strict=True))
     known = by_id.keys() & set(wanted)
     if repeats(given) or not known:
@@ -103,7 +103,7 @@ def _by_tag(answers: Sequence[Answer], given: Sequence[str], records: Records[An
     """Return the answers of each record's blanks together, {tag: answer}.
 
     Raises:
-        DataError: a tag without an answer or with two, or an answer to a tag that is in no record.
+        DataError: a tag without an answer or with two, or an answer to an unknown tag.
     """
     by_tag = dict(zip(given, answers, strict=True))
     wanted = {tag: record for record in records.items for tag in record.tags}
@@ -111,7 +111,7 @@ def _by_tag(answers: Sequence[Answer], given: Sequence[str], records: Records[An
     problems = [_twice("tag", given[place], answers[place], answers[first], name) for place, first in twice]
     problems += [
         problem(
-            f"the tag {printable(tag, SHOWN)} is in no record of {records.shown}", f"{name}:{answer.line}"
+            f"the tag {printable(tag, SHOWN)} occurs in no record of {records.shown}", f"{name}:{answer.line}"
         )
         for tag, answer in by_tag.items()
         if tag not in wanted
@@ -173,9 +173,12 @@ def _mismatch(
             continue
         seen.add(text)
         if answer.id is None:
-            problems.append(problem("the line has no id, others have one", f"{name}:{answer.line}"))
+            problems.append(problem("the line has no id, but others have one", f"{name}:{answer.line}"))
         elif text not in known:
-            what = f"id {printable(text, SHOWN)} is not in {records.shown}"
+            shown = printable(text, SHOWN)
+            spaced = text.strip() in known  # nobody sees the blank that makes the difference
+            shown = f"{shown!r}, with blanks around it," if spaced else shown
+            what = f"id {shown} is not in {records.shown}"
             problems.append(problem(what, f"{name}:{answer.line}"))
     for record, text in zip(records.items, wanted, strict=True):
         if text not in there:
@@ -199,5 +202,5 @@ def _line(record: object) -> int | None:
 
 
 def _twice(kind: str, text: str, answer: Answer, first: Answer, name: str) -> Problem:
-    what = f"duplicate {kind} {printable(text, SHOWN)}, first in line {first.line}"
+    what = f"duplicate {kind} {printable(text, SHOWN)}, first on line {first.line}"
     return problem(what, f"{name}:{answer.line}")

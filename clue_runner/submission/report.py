@@ -1,7 +1,7 @@
-"""Checks all files that a user hands in, and says which file of a benchmark is missing.
+"""Checks all files of a submission, and reports which file of a benchmark is missing.
 
 In: paths, cards, ``--data``. Out: a ``Report``: one entry per file, problems, warnings, missing files.
-Knows nothing about the terminal or the zip that is made of it.
+Knows nothing about the terminal or the zip made from it.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from clue_runner.submission.testfiles import TestFiles
 
 @dataclass(frozen=True)
 class FileReport:
-    """What the checks say about one file.
+    """The results of the checks of one file.
 
     Args:
-        known: which official file it is; None where its name says nothing.
+        known: which official file it is; None if its name does not tell.
         lines: its answers: lines, or the keys of a file that is one object.
         compared_with: the test file whose ids were compared.
-        warning: what a user should know besides.
-        why: why this file was taken and not that of another run.
+        warning: a further message for the user.
+        why: why this file was chosen and not that of another run.
     """
 
     piece: Piece
@@ -44,7 +44,7 @@ class FileReport:
 
     @property
     def ok(self) -> bool:
-        """Return whether the file may be sent."""
+        """Return whether the file may be submitted."""
         return self.known is not None and not self.problems
 
     def as_dict(self) -> dict[str, object]:
@@ -71,7 +71,7 @@ class FileReport:
 
 @dataclass(frozen=True)
 class Report:
-    """All files, findings about zips and folders, and the benchmark's files that are not there."""
+    """All files, findings about zips and folders, and the benchmark's missing files."""
 
     benchmark: str
     files: tuple[FileReport, ...]
@@ -98,20 +98,20 @@ def check_paths(
     model: str | None = None,
     allow: Collection[str] = (),
 ) -> Report:
-    """Return what is right and wrong with every submission file at ``paths``.
+    """Return the findings about every submission file at ``paths``.
 
     Args:
         paths: files, folders, run folders or zips; empty: the runs under ``runs``. Where several runs found
-            below a folder have answered one test set, one of them is taken.
+            below a folder have answered one test set, one of them is chosen.
         cards: all shipped tasks by name; a user's own card is found through its run folder.
         data: where the test files are, as for ``--data``; None: ``$CLUE_HOME/data/<task>`` if there.
-        benchmark: whose missing files are named.
+        benchmark: the one whose missing files are named.
         model: only files of this model's runs.
-        allow: flaws of runs that do not matter here (``choose.Allowed``).
+        allow: flaws of runs to accept (``choose.Allowed``).
 
     Raises:
         DataError: no path can be read, or the data cannot.
-        RefusedFileError: a zip built to harm.
+        RefusedFileError: a malicious zip.
     """
     sample = data == "sample"
     allow = {"random", "sample", "incomplete"} if sample else allow
@@ -144,10 +144,10 @@ def check_paths(
 def _taken(
     matches: Sequence[tuple[Piece, Match]], allow: Collection[str]
 ) -> tuple[list[tuple[Piece, Match, str | None]], tuple[str, ...]]:
-    """Return the files to check with why each was taken, and which were left out with the reason.
+    """Return the files to check with the reason for each, and those left out with the reason.
 
-    Named files are all taken, and what cannot be read is always shown. Of the others, found in runs below a
-    folder, each official file is taken once.
+    All named files are checked, and unreadable ones always shown. Of the others, found in runs below a
+    folder, each official file is checked once.
     """
     taken: list[tuple[Piece, Match, str | None]] = []
     groups: dict[str, list[tuple[Piece, Match]]] = {}
@@ -167,7 +167,7 @@ def _taken(
 
 
 def _check_piece(piece: Piece, match: Match, tests: TestFiles, why: str | None) -> FileReport:
-    """Return the report of one file, compared with the test records where they are at hand."""
+    """Return the report of one file, compared with the test records if available."""
     known = _official(match.candidates, piece)
     target = None if known is None else Path(piece.shown).with_name(known.submission.file)
     wrong = name_problem(match, piece.name, piece.shown, known, taken=target is not None and target.exists())
@@ -183,7 +183,7 @@ def _check_piece(piece: Piece, match: Match, tests: TestFiles, why: str | None) 
         records = tests.records(card, submission.split)
         splits = {other.split for other in card.submissions} - {submission.split}
         others = {split: there for split in splits if (there := tests.records(card, split)) is not None}
-    except (DataError, StorageError) as error:  # one broken test file says nothing about other tasks
+    except (DataError, StorageError) as error:  # a broken test file must not affect other tasks
         return FileReport(piece, known, lines, problems=(*problems, as_problem(error)), why=why)
     sample = source is not None and source.is_sample
     problems += check_file(
@@ -195,7 +195,7 @@ def _check_piece(piece: Piece, match: Match, tests: TestFiles, why: str | None) 
 
 
 def _official(candidates: Sequence[Known], piece: Piece) -> Known | None:
-    """Return the candidate whose count the file has, else the first (the newest version)."""
+    """Return the candidate with the file's count, else the first (the newest version)."""
     fitting = [
         known
         for known in candidates
@@ -210,20 +210,20 @@ def _marks(gathered: Gathered) -> list[Problem]:
 
 
 def _warnings(files: Sequence[FileReport]) -> list[str]:
-    """Return what is not wrong with the files and should be known, and which could not be compared."""
+    """Return remarks on the files that are not faults, and which could not be compared."""
     warnings = [file.warning for file in files if file.warning]
     compared = [file for file in files if file.known and not file.piece.fault and not file.compared_with]
     blind = sorted({file.known.card.name for file in compared if file.known})
     if blind:
         warnings.append(
-            f"no test file at hand for {', '.join(blind)}: count and labels were checked, "
+            f"no test file found for {', '.join(blind)}: count and labels were checked, "
             f"ids and order were not; give --data DIR, or clue data get {blind[0]}"
         )
     return warnings
 
 
 def _own_cards(pieces: Sequence[Piece]) -> tuple[dict[str, Card], list[Problem]]:
-    """Return the cards that users wrote themselves, as their runs name them, and those that are broken."""
+    """Return the users' own cards named by their runs, and the broken ones."""
     cards: dict[str, Card] = {}
     broken: list[Problem] = []
     for task in sorted({piece.run.task for piece in pieces if piece.run and piece.run.task}):

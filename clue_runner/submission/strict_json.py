@@ -1,6 +1,6 @@
-"""JSON without the liberties that Python's reader takes, and the lines of an object's keys.
+"""JSON read more strictly than by Python's reader, and the lines of an object's keys.
 
-In: text. Out: values, or a ``ValueError`` whose type says what is wrong.
+In: text. Out: values, or a ``ValueError`` whose type tells the fault.
 Knows nothing about answers or files.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 MAX_DEPTH = 32  # no file of answers nests deeper than 4
-MAX_DIGITS = 1000  # of a whole number; Python itself refuses to convert more than 4,300
+MAX_DIGITS = 1000  # of an integer; Python itself refuses to convert more than 4,300
 SPACE = re.compile(r"[ \t\n\r]*")
 HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -23,7 +23,7 @@ class NotANumberError(ValueError):
 
 
 class UnusableJsonError(ValueError):
-    """Valid JSON that no answer can be; the message says why."""
+    """Valid JSON that cannot be an answer; the message tells why."""
 
 
 class RepeatedKeyError(ValueError):
@@ -45,8 +45,8 @@ def load_json(text: str) -> Any:
 
     Raises:
         JSONDecodeError: the text is not JSON.
-        NotANumberError: it holds NaN, Infinity or a number beyond them.
-        RepeatedKeyError: an object holds a key twice.
+        NotANumberError: it contains NaN, Infinity or a number out of range.
+        RepeatedKeyError: an object has a duplicate key.
         UnusableJsonError: nested too deeply, a number too long, or half a character.
     """
     try:
@@ -64,9 +64,9 @@ def load_json(text: str) -> Any:
 
 
 def entries(text: str) -> Iterator[tuple[int, str, Any]]:
-    """Yield (line, key, value) of every pair of the object that ``text`` is, in one pass over it.
+    """Yield (line, key, value) of every pair of the object in ``text``, in one pass.
 
-    Takes what Python's reader takes, duplicate keys included; whole numbers stay strings.
+    Accepts what Python's reader accepts, including duplicate keys; integers stay strings.
 
     Raises:
         ValueError, RecursionError: the text cannot be read as an object from here on.
@@ -87,7 +87,7 @@ def entries(text: str) -> Iterator[tuple[int, str, Any]]:
 
 
 def repeats(keys: Sequence[str]) -> list[tuple[int, int]]:
-    """Return (place, first place) of every key that stood before, in one pass."""
+    """Return (place, first place) of every duplicate key, in one pass."""
     first: dict[str, int] = {}
     places = ((place, first.setdefault(key, place)) for place, key in enumerate(keys))
     return [(place, earlier) for place, earlier in places if place != earlier]
@@ -140,4 +140,4 @@ _STRICT = json.JSONDecoder(
     parse_int=_integer,
     object_pairs_hook=_unique_keys,
 )
-_PLAIN = json.JSONDecoder(parse_int=str)  # 5,000 digits are no error here; values are only looked through
+_PLAIN = json.JSONDecoder(parse_int=str)  # 5,000 digits are no error here; values are only scanned

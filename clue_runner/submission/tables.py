@@ -30,7 +30,7 @@ def table(answers: Iterable[tuple[int | str, object]]) -> bytes:
 
 
 def parse_table(lines: Sequence[str], findings: Findings) -> list[Answer]:
-    """Return the answers of ``lines``; a line that has not exactly two columns is noted and left out."""
+    """Return the answers of ``lines``; a line without exactly two columns is noted and left out."""
     answers = []
     for number, line in enumerate(lines, start=1):
         columns = line.split("\t")
@@ -44,7 +44,7 @@ def parse_table(lines: Sequence[str], findings: Findings) -> list[Answer]:
 
 
 def check_table(answers: Sequence[Answer], records: Records[Any] | None, findings: Findings) -> None:
-    """Note duplicate ids, and ids that are missing or not asked for; the order is free."""
+    """Note duplicate ids, and ids that are missing or unknown; the order is free."""
     given = [str(answer.id) for answer in answers]
     note_repeats(answers, given, findings)
     if records is None:

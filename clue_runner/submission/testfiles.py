@@ -1,4 +1,4 @@
-"""The test records that a submission is compared with, found without ever downloading.
+"""Finds the test records to compare a submission with, without ever downloading.
 
 In: a card, what the user gave for ``--data``, the run a file came from. Out: records, or None.
 Knows nothing about submissions.
@@ -26,11 +26,11 @@ class TestFiles:
     Args:
         data: a folder, a zip, a folder of either for each task, or ``sample``; None: what the run used,
             else ``$CLUE_HOME/data/<task>``.
-        used: task being checked -> where the run of its file read its data, if that is known. Data that
-            does not say whose it is belongs to the only task.
+        used: task being checked -> where the run of its file read its data, if that is known. Data that does
+            not name its task belongs to the only one.
     """
 
-    __test__ = False  # not a test class, whatever its name says to pytest
+    __test__ = False  # not a test class for pytest, despite its name
 
     data: str | None
     used: Mapping[str, str | None]
@@ -38,13 +38,13 @@ class TestFiles:
     _records: dict[tuple[str, str], Records[Any] | None] = field(default_factory=dict)
 
     def source(self, card: Card) -> DataSource | None:
-        """Return where the task's files are, or None where they are not at hand."""
+        """Return the source of the task's files, or None if there is none."""
         if card.name not in self._sources:
             self._sources[card.name] = self._find(card)
         return self._sources[card.name]
 
     def records(self, card: Card, split: str) -> Records[Any] | None:
-        """Return the records of a test split in file order, or None where the file is not at hand."""
+        """Return the records of a test split in file order, or None if the file is not available."""
         key = (card.name, split)
         if key not in self._records:
             source = self.source(card)
@@ -69,7 +69,7 @@ class TestFiles:
         return None
 
     def _find_unnamed(self, card: Card) -> DataSource | None:
-        """Return the data that the run used, else what lies in the cache; None is said with the result."""
+        """Return the data that the run used, else the cache's; None is reported with the result."""
         used = self.used.get(card.name)
         if used == "sample":
             return None  # answers to the sample are refused by their count
@@ -77,5 +77,5 @@ class TestFiles:
             try:
                 return locate(card, place, offline=True)
             except DataError:
-                continue  # moved or deleted since
+                continue  # moved or deleted in the meantime
         return None

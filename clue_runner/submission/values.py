@@ -1,6 +1,6 @@
-"""Checks answers that are no labels: indices of choices, texts from passages, entities.
+"""Checks answers that are not labels: indices of choices, texts from passages, entities.
 
-In: parsed answers, and the records where they are at hand. Out: findings.
+In: parsed answers, and the records if available. Out: findings.
 Knows nothing about the order of ids, counts or other files.
 """
 
@@ -21,11 +21,11 @@ from clue_runner.submission.forms import Answer
 PLACEHOLDER = "FAKE_ANSWER"  # what published test files hold in place of answers
 ENTITIES = '{"type": {"surface": [[start, end]]}}, ends inclusive'
 N_BEST = re.compile(r"n[_-]?best[_-]|[_-]n[_-]?best")
-MOST_DIGITS = 9  # of an index that is written as a string
+MOST_DIGITS = 9  # of an index written as a string
 
 
 def asked_ids(records: Records[Any]) -> list[str]:
-    """Return the ids that a file from id to answer must hold, in file order: tags of blanks, else records."""
+    """Return the ids that a file of answers must have, in file order: tags of blanks, else records."""
     return [
         str(name)
         for record in records.items
@@ -37,7 +37,7 @@ def text_answer(value: object, record_id: object) -> str:
     """Return an answer that must be a string.
 
     Raises:
-        DataError: it is anything else; nothing is ever turned into a string to be scored or sent.
+        DataError: it is anything else; nothing is ever converted to a string to be scored or submitted.
     """
     if not isinstance(value, str):
         raise DataError(f"the answer to {shorten(record_id)} is not a string", received=shorten(value))
@@ -47,7 +47,7 @@ def text_answer(value: object, record_id: object) -> str:
 def check_indices(
     answers: Sequence[Answer], records: Records[Any] | None, findings: Findings, *, for_upload: bool = True
 ) -> None:
-    """Note answers that are not integers, and integers that name no choice of their question.
+    """Note answers that are not integers, and integers outside the choices of their question.
 
     Digits in a string, as some runners write them, are a number unless ``for_upload``.
     """
@@ -64,7 +64,7 @@ def check_indices(
                 what = f"a choice's text instead of its index (write {texts.index(value)})"
             findings.add(what, answer.line, received=shorten(value), allowed=f"an index from 0, {allowed}")
         elif value < 0 or (texts and value >= len(texts)):
-            findings.add("the index names no choice", answer.line, received=shorten(value), allowed=allowed)
+            findings.add("the index is not a choice", answer.line, received=shorten(value), allowed=allowed)
 
 
 def check_texts(answers: Sequence[Answer], findings: Findings) -> None:
@@ -87,13 +87,13 @@ def check_texts(answers: Sequence[Answer], findings: Findings) -> None:
 
 
 def is_n_best(value: object) -> bool:
-    """Return whether this is what reading tools write for one question in their n-best file."""
+    """Return whether this is an entry of the n-best file of reading tools."""
     items = value if isinstance(value, list) else []
     return bool(items) and all(isinstance(item, dict) and "text" in item for item in items)
 
 
 def single_best_name(name: str) -> str:
-    """Return what reading tools call the file of best answers that lies beside an n-best file."""
+    """Return the name of the file of best answers that reading tools write beside an n-best file."""
     best, marks = N_BEST.subn("", PurePath(name).name, count=1)
     return best if marks else "predictions.json"
 
@@ -101,7 +101,7 @@ def single_best_name(name: str) -> str:
 def check_entities(
     answers: Sequence[Answer], card: Card, records: Records[Any] | None, findings: Findings
 ) -> None:
-    """Note labels of another shape, unknown types, and spans that are not where the text has the surface.
+    """Note labels of another shape, unknown types, and spans that do not match their surface.
 
     Without ``records`` spans are not compared with texts.
     """
@@ -113,7 +113,7 @@ def check_entities(
             if fault.startswith("entity type"):
                 what, allowed = "an entity type is not one of the card's", ", ".join(card.label_names)
             elif fault.startswith("span"):
-                what = "a span does not hold its surface"
+                what = "a span does not match its surface"
             findings.add(what, answer.line, received=shorten(fault, 160), allowed=allowed)
 
 

@@ -1,4 +1,4 @@
-"""Answers to the bytes of a submission file, in the form that every known source accepts.
+"""Turns answers into the bytes of a submission file, in the form that every known source accepts.
 
 In: (id, answer) pairs in file order and the card's description of the file. Out: bytes.
 Knows nothing about where files are kept, tensors or scores.
@@ -18,10 +18,10 @@ def json_lines(answers: Iterable[tuple[int | str, object]], submission: Submissi
     """Return one compact JSON object per line: UTF-8, no BOM, ends with a newline.
 
     The server compares line by line, so the order given is the order kept; ids are the records' own.
-    Entities ({type: {surface: [[start, end]]}}) are written as they are.
+    Entities ({type: {surface: [[start, end]]}}) are written unchanged.
 
     Raises:
-        DataError: an id or a label is not of the type that the card asks for.
+        DataError: an id or a label is not of the type required by the card.
     """
     lines = []
     for number, (record_id, label) in enumerate(answers, start=1):
@@ -34,10 +34,10 @@ def json_lines(answers: Iterable[tuple[int | str, object]], submission: Submissi
 
 
 def json_object(answers: Iterable[tuple[int | str, object]], submission: Submission) -> bytes:
-    """Return one JSON object from id to answer, a pair per line in the order given; ends with a newline.
+    """Return one JSON object of ids and answers, one pair per line in the given order; ends with a newline.
 
     Raises:
-        DataError: a duplicate id, or an answer is not of the type that the card asks for.
+        DataError: a duplicate id, or an answer is not of the type required by the card.
     """
     pairs: dict[str, object] = {}
     for record_id, answer in answers:
@@ -52,7 +52,7 @@ def typed(value: object, kind: str, what: str, where: str) -> int | str:
     """Return ``value`` as ``kind`` ("int" or "str"): digits may stand for an int, an int id for a string.
 
     Raises:
-        DataError: it is anything else; nothing else is turned into a string to be sent.
+        DataError: it is anything else; nothing else is converted to a string to be submitted.
     """
     if kind == "str":
         if isinstance(value, str) or (what == "id" and type(value) is int):

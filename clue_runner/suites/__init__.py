@@ -1,1 +1,1 @@
-"""Whole benchmarks: many runs from one file, executed where they are missing, collected into one table."""
+"""Whole benchmarks: many runs from one file; missing ones are executed, all collected into one table."""

@@ -1,8 +1,8 @@
 """The one function that executes an item: all executors call it, wherever they run it.
 
 In: ``Work``, plain text. Out: a run folder with a result, and a record of every attempt. The run is a
-process of its own, ``clue train``, so that none that crashes takes another with it; the same call again
-continues. Nobody does an item twice: the kernel keeps its claim, and the lock of its run folder outlives a
+separate process, ``clue train``, so that a crash does not affect others; the same call again
+continues. No item runs twice: the kernel keeps its claim, and the lock of its run folder outlives a
 killed runner.
 Knows nothing about suites, executors or tables.
 """

@@ -1,8 +1,8 @@
 """``python -m clue_runner.suites.child PARENT ...``: a ``clue`` command that stops when its parent is gone.
 
 In: the parent's process id, and argv of ``clue``. Out: what the command does.
-A runner that was killed leaves nobody to wait for its runs, and a GPU that nobody counts: the system then
-sends this process SIGTERM, which saves the state. Where the system cannot (not Linux), the run goes on by
+A killed runner would leave its runs unattended and a GPU unaccounted for: the system therefore
+sends this process SIGTERM, which saves the state. Where the system cannot (not Linux), the run continues by
 itself, and the lock of its folder keeps others away. SIGUSR1 and SIGUSR2 are for the runner: SLURM sends them
 to every process of a job, and they would end this one. Knows nothing about what the command is.
 """

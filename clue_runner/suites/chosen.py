@@ -1,7 +1,7 @@
-"""Which point of a grid is run again: the one with the best mean dev score, the first of equals.
+"""Chooses the point of a grid to run again: the best mean dev score, the first among equals.
 
 In: the grid's items and their states. Out: the chosen point of each model and task, or why there is none
-yet. The best of many is higher than the truth, so its score is never reported. Knows nothing about files.
+yet. The best of many is biased upwards, so its score is never reported. Knows nothing about files.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """``Collected``: the one table of a suite, and the content of ``collected.json`` (``bench collect --json``).
 
-In: rows, one an item. Out: a frozen type as plain data: rows, scores by model and task, averages, gates.
+In: rows, one per item. Out: a frozen type as plain data: rows, scores by model and task, averages, gates.
 Knows nothing about run folders, planning or how a table is drawn.
 """
 
@@ -47,7 +47,7 @@ class Row(Part):
         elsewhere: trained outside the suite's own folder.
         code: version and hash of the program that trained it.
         data_sha256: split -> hash of its file.
-        weights: hash of the pretrained weights, or ``random``.
+        weights: hash of the pre-trained weights, or ``random``.
     """
 
     id: str
@@ -97,7 +97,7 @@ class Cell(Part):
         seeds, values: the finished rows of the stage ``score``, in the order of the suite.
         planned: how many there should be.
         mean, std: of ``values``; the deviation (n - 1) of one value is None.
-        chance: the commonest answer's score.
+        chance: the score of the most frequent answer.
         chosen: the grid's point that was run again on fresh seeds; None where there is no grid.
         best_of_grid: the mean score that made it the chosen one: higher than the truth, so never the score.
         published: what others report for this task: the same model's first, dev before test.
@@ -226,15 +226,15 @@ def read_collected(path: Path) -> Collected:
 
     Raises:
         DataError: missing or damaged.
-        StorageError: it cannot be read just now.
+        StorageError: it cannot be read now.
     """
     try:
         return parse_collected(read_object(path))
     except FileNotFoundError:
         raise DataError(
-            "no table of a suite here", where=str(path), next_step="make one: clue bench collect SUITE"
+            "no table of a suite found", where=str(path), next_step="make one: clue bench collect SUITE"
         ) from None
     except DamagedFileError as error:
         raise DataError(
-            f"the table {error}", where=str(path), next_step="make it anew: clue bench collect SUITE"
+            f"the table {error}", where=str(path), next_step="make it again: clue bench collect SUITE"
         ) from None

@@ -1,7 +1,7 @@
-"""What a suite asks for, spelt out: one ``Wish`` for each run of its first stage, and for the chosen setting.
+"""Expands a suite: one ``Wish`` for each run of its first stage, and for the chosen setting.
 
-In: a suite. Out: wishes in the order of the file. Values are compared by nobody here: two wishes that come to
-the same settings are found when they are planned. Knows nothing about cards, data or runs.
+In: a suite. Out: wishes in the order of the file. Values are not compared here: two wishes with
+the same settings are found during planning. Knows nothing about cards, data or runs.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""A work item: one run of a suite, named by a hash of everything that its result follows from.
+"""A work item: one run of a suite, named by a hash of everything that its result depends on.
 
-In: settings, what the weights follow from besides, the program, the precision. Out: a short hash, the same on
+In: settings, what the weights depend on besides, the program, the precision. Out: a short hash, the same on
 every machine; and ``Work``, what an executor needs to know. Knows nothing about suites' files or executors.
 """
 
@@ -30,7 +30,7 @@ def item_facts(run: Run, task: str, identity: Identity, *, code: str, precision:
     Args:
         run: the resolved settings.
         task: the card's name.
-        identity: data, vocabulary, pretrained weights and card.
+        identity: data, vocabulary, pre-trained weights and card.
         code: version and hash of the program.
         precision: what is computed in, ``auto`` resolved.
     """

@@ -1,6 +1,6 @@
-"""The table as JUnit XML, which every CI system shows as tests: one case an item, one a gate.
+"""The table as JUnit XML, which every CI system shows as tests: one case per item, one per gate.
 
-In: ``Collected``. Out: bytes in UTF-8. A missing item is an error: a suite that did not end has not passed.
+In: ``Collected``. Out: bytes in UTF-8. A missing item is an error: an unfinished suite has not passed.
 Knows nothing about run folders.
 """
 

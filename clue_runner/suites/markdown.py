@@ -26,7 +26,7 @@ def markdown(table: Collected) -> str:
     """Return the whole table: scores, averages, gates, what failed and what is missing."""
     lines = [f"## {_text(table.title)}", "", f"{summary(table)}."]
     if table.sample:
-        lines += ["", "**Trained on the records that ship: these scores mean nothing outside this project.**"]
+        lines += ["", "**Trained on the shipped sample: these scores mean nothing outside this project.**"]
     lines += ["", *_table(HEAD, [cell_row(cell) for cell in table.cells])]
     lines += ["", "Scores are in percent, of dev; std is the standard deviation over seeds (n - 1)."]
     notes = [average_words(one) for one in table.averages] + [gate_words(one) for one in table.gates]

@@ -1,4 +1,4 @@
-"""From a suite's file to a suite, or to every problem of the file at once.
+"""Reads a suite's file: returns the suite, or every problem of the file at once.
 
 In: a name in ``configs/suites`` or a YAML file. Out: a ``SuiteFile``; where the file is wrong, what can be
 understood of it, so that planning can say what else is wrong. Whether models, tasks and settings exist is for
@@ -84,7 +84,7 @@ def examine_suite(text: str) -> tuple[SuiteFile | None, list[Problem]]:
 
 
 def _understood(document: Document) -> tuple[Suite, Document] | None:
-    """Return the suite without what cannot be used, stand-ins in the place of what it cannot be without."""
+    """Return the suite without what cannot be used, with placeholders for required parts."""
     values, lines = deepcopy(document.values), dict(document.lines)
     for _ in range(MOST):
         try:
@@ -154,7 +154,7 @@ def _problem(place: KeyPath, found: Mapping[str, Any], document: Document) -> Pr
 
 
 def _keys_at(place: KeyPath) -> tuple[str, ...]:
-    """Return the keys that may stand beside the last one of a path."""
+    """Return the keys that may appear beside the last one of a path."""
     kinds: dict[str | int, type[Part]] = {
         "models": Entry,
         "tasks": Entry,
@@ -166,7 +166,7 @@ def _keys_at(place: KeyPath) -> tuple[str, ...]:
 
 
 def _cross_checks(suite: Suite, document: Document) -> list[Problem]:
-    """Return what is wrong with keys that are each allowed."""
+    """Return contradictions between keys that are valid on their own."""
     problems = []
     labels = [entry.label or Path(entry.name).name for entry in suite.models]
     for index, (label, entry) in enumerate(zip(labels, suite.models, strict=True)):
@@ -174,9 +174,7 @@ def _cross_checks(suite: Suite, document: Document) -> list[Problem]:
         if fault := name_fault(label):
             problems.append(Problem(f"a model's label becomes a folder: {fault}", where, label))
         if label in labels[:index]:
-            problems.append(
-                Problem(f"two models are called {label}, so that they would share a folder", where)
-            )
+            problems.append(Problem(f"two models are called {label} and would share a folder", where))
         problems += _unknown_tasks(suite, document, ("models", index, "tasks"), entry.tasks or ())
     names = [entry.name for entry in suite.tasks]
     problems += [
@@ -194,7 +192,7 @@ def _cross_checks(suite: Suite, document: Document) -> list[Problem]:
     for key in ("seeds", "fresh_seeds"):
         seeds = getattr(suite, key) or []
         problems += [
-            Problem(f"the seed {seed} appears twice, so that two runs would share a folder", where)
+            Problem(f"the seed {seed} appears twice, so two runs would share a folder", where)
             for index, seed in enumerate(seeds)
             if seed in seeds[:index] and (where := document.where((key, index)))
         ]
@@ -202,7 +200,7 @@ def _cross_checks(suite: Suite, document: Document) -> list[Problem]:
 
 
 def _grid_problems(suite: Suite, document: Document) -> list[Problem]:
-    """Return what is wrong with a grid and with what only a grid can have."""
+    """Return the problems of a grid and of the keys that need one."""
     problems = []
     for key, values in (suite.grid or {}).items():
         problems += [
@@ -232,5 +230,5 @@ def _unknown_tasks(
             guess = suggest(name, known)
             hint = f", did you mean {guess}?" if guess else ""
             where = document.where((*place, name if isinstance(names, Mapping) else index))
-            problems.append(Problem(f"{name} is no task of this suite{hint}", where))
+            problems.append(Problem(f"{name} is not a task of this suite{hint}", where))
     return problems

@@ -1,7 +1,7 @@
-"""What is known of an item: its run's result, and every attempt at it (``items/<id>/item.json``).
+"""The state of an item: its run's result, and every attempt at it (``items/<id>/item.json``).
 
 In: an item's folders. Out: its state; a record that whoever holds the item's claim writes.
-A result counts if it is this very item's, whoever wrote it. Knows nothing about how items are executed.
+A result counts if it belongs to this item, whoever wrote it. Knows nothing about how items are executed.
 """
 
 from __future__ import annotations
@@ -105,14 +105,14 @@ def held(folder: Path, name: str, code: str) -> Held:
         code: version and hash of the program that the item is for.
 
     Raises:
-        StorageError: it cannot be read just now.
+        StorageError: it cannot be read now.
     """
     place = RunFolder(folder)
     try:
         result = place.result()
         settings = place.run(SECTIONS) if result is not None and result.ok else None
     except CheckpointError as error:
-        return Held(other=f"what lies in its folder is damaged: {one_line(str(error.headline))}")
+        return Held(other=f"its folder is damaged: {one_line(str(error.headline))}")
     if result is None or not result.ok:
         return Held(result)
     if result.code != code:
@@ -149,9 +149,9 @@ def standing(item: Item, root: Path) -> Standing:
     record = ItemPlace(item.work(root).place).record()
     last = record.attempts[-1] if record and record.attempts else None
     if last is None:
-        return Standing("missing", reason="not begun")
+        return Standing("missing", reason="not started")
     if last.exit_code in {None, 0, 130, 143}:
-        return Standing("missing", reason="begun, not ended", exit_code=last.exit_code)
+        return Standing("missing", reason="started, not finished", exit_code=last.exit_code)
     return Standing("failed", None, last.reason, last.exit_code)
 
 

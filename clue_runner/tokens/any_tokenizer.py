@@ -1,6 +1,6 @@
-"""What every way of cutting text says about itself, WordPiece or characters.
+"""The interface of all tokenizers, WordPiece or characters.
 
-In: nothing. Out: a protocol. Knows nothing about how text is cut.
+In: nothing. Out: a protocol. Knows nothing about how text is tokenised.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Protocol
 
 
 class AnyTokenizer(Protocol):
-    """What every way of cutting text says about itself."""
+    """The interface of all tokenizers."""
 
     @property
     def vocab_size(self) -> int:
@@ -18,7 +18,7 @@ class AnyTokenizer(Protocol):
 
     @property
     def vocab_bytes(self) -> bytes:
-        """Return the vocabulary as a file holds it."""
+        """Return the vocabulary as the bytes of a file."""
 
     @property
     def sha256(self) -> str:
@@ -30,11 +30,11 @@ class AnyTokenizer(Protocol):
 
     @property
     def unk_id(self) -> int:
-        """Return the id of what the vocabulary does not hold."""
+        """Return the id of tokens outside the vocabulary."""
 
     @property
     def notices(self) -> Sequence[str]:
-        """Return what the user should know about the vocabulary."""
+        """Return notices about the vocabulary for the user."""
 
     @property
     def id_limits(self) -> Mapping[str, int]:

@@ -1,4 +1,4 @@
-"""Which rows go together, in which order, padded to which length.
+"""Batches: which rows go together, in which order, padded to which length.
 
 In: ``Rows`` and numbers (batch size, seed, token budgets). Out: plans (lists of row indices) and the
 padded arrays of one update or one prediction batch.
@@ -33,7 +33,7 @@ __all__ = [
 
 Value = TypeVar("Value")
 
-# Updates that are sorted by length together. A larger pool pads less, a smaller one mixes better.
+# Updates per pool for sorting by length. A larger pool pads less, a smaller one shuffles better.
 _POOL = 64
 # A small data set is still cut into several pools; in a single one every epoch would have the same updates.
 _POOLS_AT_LEAST = 4
@@ -189,7 +189,7 @@ def split_batch(
 def padding_share(
     rows: Rows, plan: Sequence[IntArray], shape: Callable[[IntArray], tuple[int, ...]]
 ) -> float:
-    """Return the share of computed tokens that are padding, 0 to 1.
+    """Return the fraction of computed tokens that are padding, 0 to 1.
 
     Args:
         rows: the encoded split.

@@ -29,7 +29,7 @@ import numpy as np
 from clue_runner.config.shipped import clue_home
 from clue_runner.tokens.rows import Array, GoldAnswers, Rows
 
-# To be raised when code in clue_runner/tokens or an adapter's encode changes the rows.
+# Increase this when code in clue_runner/tokens or an adapter's encode changes the rows.
 TOKENS_VERSION = 4
 LIBRARIES = ("tokenizers", "jieba", "opencc")  # another version may split or convert texts differently
 _ALWAYS = {"key", "sha256", "described", "offsets", "record", "group"}
@@ -67,10 +67,10 @@ def cached_rows(
         return _read(path, key, limits or {})
     except (FileNotFoundError, NotADirectoryError):
         pass
-    # The file may hold anything, and NumPy's parsers raise what they like; rows can always be made again.
+    # The file may hold anything, and NumPy's parsers may raise anything; rows can always be encoded again.
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        warn(f"{path}: cached rows cannot be used ({reason}); they are made again")
+        warn(f"{path}: cached rows cannot be used ({reason}); encoding them again")
     rows = make()
     try:
         _write(path, key, rows)
@@ -99,7 +99,7 @@ def _read(path: Path, key: bytes, limits: Mapping[str, int]) -> Rows:
 
     Raises:
         FileNotFoundError: there is none.
-        Exception: it cannot be read or trusted, for whatever reason.
+        Exception: it cannot be read or trusted, for any reason.
     """
     with _open(path) as file:
         _refuse_packed(file)
@@ -128,7 +128,7 @@ def _read(path: Path, key: bytes, limits: Mapping[str, int]) -> Rows:
 
 def _open(path: Path) -> IO[bytes]:
     """Open an entry for reading; a link, a pipe or another user's file is refused."""
-    # Without O_NONBLOCK, opening a pipe would wait for ever.
+    # Without O_NONBLOCK, opening a pipe would wait forever.
     file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
     status = os.fstat(file.fileno())
     problem = None

@@ -1,6 +1,6 @@
 """Characters as tokens, each with the word that it belongs to: the encoding of readers without WordPiece.
 
-In: texts to count, or a saved vocabulary; word vectors where there are some. Out: ids of characters and
+In: texts to count, or a saved vocabulary; word vectors if there are any. Out: ids of characters and
 words. Knows nothing about tasks or models. Every character is one token, so offsets are the text's own.
 
 File: one character per line from line 3 on; line 1 is padding (id 0), line 2 the unknown character (id 1).
@@ -115,7 +115,7 @@ def count_characters(texts: Iterable[str], min_count: int) -> list[str]:
     Ends of lines and halves of surrogate pairs are left out: the vocabulary file cannot hold them.
 
     Raises:
-        DataError: there is none.
+        DataError: there are none.
     """
     counts: Counter[str] = Counter()
     for text in texts:
@@ -128,9 +128,9 @@ def count_characters(texts: Iterable[str], min_count: int) -> list[str]:
     ]
     if not kept:
         raise DataError(
-            "an empty vocabulary: no character is frequent enough",
-            received=f"{len(counts):,} different characters, data.min_count {min_count}",
-            next_step="lower data.min_count (16 suits 30,000 questions, 2 a few thousand)",
+            "the vocabulary is empty: no character is frequent enough",
+            received=f"{len(counts):,} distinct characters, task.min_count {min_count}",
+            next_step="lower task.min_count (16 suits 30,000 questions, 2 a few thousand)",
         )
     return sorted(kept, key=lambda character: (-counts[character], character))
 
@@ -139,7 +139,7 @@ def read_characters(path: Path) -> list[str]:
     """Return a saved vocabulary.
 
     Raises:
-        CheckpointError: it is missing, empty, or no such file.
+        CheckpointError: it is missing, empty, or not such a file.
     """
     try:
         lines = path.read_text(encoding="utf-8").split("\n")[:-1]

@@ -1,10 +1,10 @@
-"""A smaller vocabulary for the same texts: pieces that cannot occur go, pieces for frequent words come.
+"""A smaller vocabulary for the same texts: without pieces that cannot occur, with pieces for frequent words.
 
 In: a tokenizer, ``model.keep_tokens`` and ``model.compound_tokens``. Out: a tokenizer over the pieces that
-stay, and which rows of the old word table each new row is made of. Knows nothing about weights or tasks.
+stay, and the old embedding rows that make up each new one. Knows nothing about weights or tasks.
 
-WordPiece takes the longest piece that matches. Without pieces that no text of the run ever took, each text is
-cut as before, so that a network whose table has the same rows answers the same. After keep_tokens,
+WordPiece takes the longest matching piece. Without pieces that no text of the run uses, each text is
+tokenised as before, so that a network with the same embeddings gives the same answers. After keep_tokens,
 compound_tokens and load_vocab(simplified=True) of bert4keras.
 """
 
@@ -24,18 +24,18 @@ from clue_runner.tokens.tokenizer import Tokenizer
 
 AUTO, SIMPLIFIED = "auto", "simplified"
 KEEP, COMPOUND = "model.keep_tokens", "model.compound_tokens"
-NEVER = "no text is cut so: ideographs, punctuation and spaces are tokens of their own, capitals become small"
+NEVER = "never a token: ideographs, punctuation and spaces are separate, capitals become lower-case"
 Rows = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
 class Trimmed:
-    """A vocabulary after the tricks.
+    """A vocabulary after trimming and compounding.
 
     Args:
-        tokenizer: over the pieces that are left.
-        rows: new id -> the old ids whose mean is its row; one old id: that row as it is.
-        note: what was done, in a sentence.
+        tokenizer: with the remaining pieces.
+        rows: new id -> the old ids whose mean is its row; with one old id, that row unchanged.
+        note: a sentence about the changes.
     """
 
     tokenizer: Tokenizer
@@ -49,14 +49,14 @@ def trim_vocabulary(
     """Return a vocabulary with pieces added and left out.
 
     Args:
-        tokenizer: of the checkpoint.
-        keep: ``auto``: pieces that the run's own texts take; ``simplified``: pieces that some text can take;
-            else a file with the pieces to keep, one a line; None: all.
-        compound: file of words that become one piece each, one a line; None: none.
+        tokenizer: the checkpoint's.
+        keep: ``auto``: pieces that the run's own texts use; ``simplified``: pieces that some text can use;
+            else a file with the pieces to keep, one per line; None: all.
+        compound: file of words that become one piece each, one per line; None: none.
         encode: called with a tokenizer, encodes all texts of the run with it.
 
     Raises:
-        UsageError: a file names pieces that are not there, or words that cannot be pieces.
+        UsageError: a file names unknown pieces, or words that cannot be pieces.
     """
     words = _lines(compound, COMPOUND) if compound is not None else []
     whole, rows = _with_words(tokenizer, words)
@@ -71,9 +71,9 @@ def trim_vocabulary(
     else:
         kept = sorted({*_named(whole, keep), *_reserved(whole)})
     note = f"vocabulary: {len(kept):,} of {len(tokenizer.vocabulary):,} pieces"
-    note += f", {len(words):,} of them made of several" if words else ""
+    note += f", {len(words):,} of them compounds" if words else ""
     if keep == AUTO:
-        note += "; in texts other than this run's, a piece that was left out is unknown"
+        note += "; in other texts than this run's, a dropped piece becomes unknown"
     pieces = [whole.vocabulary.pieces[index] for index in kept]
     return Trimmed(whole.with_pieces(pieces), tuple(rows[index] for index in kept), note)
 
@@ -86,7 +86,7 @@ def _with_words(tokenizer: Tokenizer, words: Sequence[str]) -> tuple[Tokenizer, 
         return tokenizer, rows
     parts = [tuple(int(index) for index in encoded.ids) for encoded in tokenizer.encode_texts(words)]
     problems = [
-        Problem("it is one piece already, or cannot be made of pieces", COMPOUND, repr(word))
+        Problem("it is already one piece, or cannot be made of pieces", COMPOUND, repr(word))
         for word, ids in zip(words, parts, strict=True)
         if len(ids) < 2 or tokenizer.unk_id in ids
     ]
@@ -106,7 +106,7 @@ def _with_words(tokenizer: Tokenizer, words: Sequence[str]) -> tuple[Tokenizer, 
 
 
 def _reserved(tokenizer: Tokenizer) -> list[int]:
-    """Return the ids of [CLS], [unused1] and their like, which are put into rows by their names."""
+    """Return the ids of [CLS], [unused1] and their like, which are inserted into rows by name."""
     return [index for piece, index in tokenizer.vocabulary.ids.items() if RESERVED.fullmatch(piece)]
 
 
@@ -118,8 +118,8 @@ def _named(tokenizer: Tokenizer, file: str) -> list[int]:
         raise UsageError(
             f"{len(unknown):,} pieces to keep are not in the vocabulary",
             where=f"{KEEP}={file}",
-            problems=[Problem("no such piece", received=repr(piece)) for piece in unknown],
-            next_step="name pieces of the checkpoint's own vocabulary, one a line",
+            problems=[Problem("unknown piece", received=repr(piece)) for piece in unknown],
+            next_step="name pieces of the checkpoint's own vocabulary, one per line",
         )
     return [tokenizer.vocabulary.ids[piece] for piece in pieces]
 
@@ -138,7 +138,7 @@ def _lines(file: str, setting: str) -> list[str]:
 
 
 def mean_rows(table: np.ndarray, rows: Rows) -> np.ndarray:
-    """Return a table's new rows: old ones as they are, or the mean of several.
+    """Return a table's new rows: old ones unchanged, or the mean of several.
 
     Examples:
         >>> mean_rows(np.array([[1.0], [2.0], [4.0]], np.float32), ((2,), (0, 1))).tolist()

@@ -1,10 +1,10 @@
-"""Pieces of a vocabulary that no text can produce, because text is cleaned and split before it is matched.
+"""Finds pieces of a vocabulary that no text can produce, because text is cleaned and split before matching.
 
 In: pieces, and the functions that clean a text and split it into words. Out: the pieces that cannot be made,
 by the reason. Knows nothing about files.
 
-A few of them mean nothing: Google's own Chinese vocabulary has four. Many mean a vocabulary of another
-tokenizer or of the other case, whose rows of the word table are then never used.
+A few of them are harmless: Google's own Chinese vocabulary has four. Many indicate a vocabulary of another
+tokenizer or of the other case, whose rows of the token embeddings are then never used.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ GOOGLES = frozenset({"<S>", "<T>", "...", "\u2028", "##\u2028"})  # in the 21,12
 
 BLANK = "with white space or control characters"
 IDEOGRAPHS = "with an ideograph beside other characters"
-CASE = "with capitals or accents, which lower-casing removes"
+CASE = "with capitals or accents, which lowercase=true removes"
 PUNCTUATION = "with punctuation beside other characters"
 SHOWN = 3
 
@@ -61,7 +61,7 @@ def unreachable_notice(unreachable: dict[str, list[str]], total: int, path: Path
     )
     capitals = any(character.isupper() for piece in unreachable.get(CASE, ()) for character in piece)
     cased = "; for a cased model: --set model.lowercase=false" if capitals else ""
-    return f"{path}: {count:,} of {total:,} pieces can never be made from a text: {'; '.join(parts)}{cased}"
+    return f"{path}: {count:,} of {total:,} pieces never occur in tokenised text: {'; '.join(parts)}{cased}"
 
 
 def _reason(word: str, words: Sequence[str], clean: Callable[[str], str]) -> str:

@@ -42,7 +42,7 @@ class GoldAnswers:
 
     @property
     def lost_share(self) -> float:
-        """Return the share of gold answers that are lost, 0 to 1; 0 where there are none."""
+        """Return the fraction of gold answers that are lost, 0 to 1; 0 if there are none."""
         return self.lost / self.total if self.total else 0.0
 
 
@@ -78,7 +78,7 @@ class Rows:
     draw: Draw | None = None
 
     def __post_init__(self) -> None:
-        """Refuse arrays that do not fit together here, before they become a NaN in the middle of a run."""
+        """Refuse inconsistent arrays here, before they cause a NaN in the middle of a run."""
         count = len(self.offsets) - 1
         if count < 0 or self.offsets[0] != 0:
             raise ValueError("offsets must begin with 0")

@@ -37,13 +37,13 @@ class _Table(dict[int, int]):
 
 @cache
 def _table() -> _Table:
-    """Return the one table; OpenCC is imported here because few tasks need it."""
+    """Return the shared table; OpenCC is imported here because few tasks need it."""
     try:
         from opencc import OpenCC
     except ImportError as error:
         raise UsageError(
             "texts in traditional characters need the package 'opencc'",
             received=str(error),
-            next_step="pip install opencc, or leave the texts as they are: --set data.simplify=false",
+            next_step="pip install opencc, or keep the texts unchanged: --set data.simplify=false",
         ) from None
     return _Table(OpenCC("t2s"))

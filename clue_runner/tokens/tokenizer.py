@@ -64,7 +64,7 @@ class Tokenizer:
     Args:
         vocab_path: a ``vocab.txt`` in UTF-8, one piece per line; the line's number from 0 is the id.
         lowercase: lower-case texts and strip accents first.
-        content: the vocabulary itself, where it is not the file's.
+        content: the vocabulary itself, if it differs from the file's.
 
     Raises:
         CheckpointError: the vocabulary cannot be used; see ``parse_vocabulary``.
@@ -98,24 +98,24 @@ class Tokenizer:
         self._seen: NDArray[np.bool_] | None = None
 
     def with_pieces(self, pieces: Sequence[str]) -> Tokenizer:
-        """Return a tokenizer that cuts in the same way over another vocabulary."""
+        """Return a tokenizer with the same settings and another vocabulary."""
         content = "".join(f"{piece}\n" for piece in pieces).encode("utf-8")
         return Tokenizer(self.vocab_path, self.lowercase, content)
 
     def recording(self) -> Tokenizer:
-        """Return a tokenizer that notes which ids it gives; ``seen_ids`` says them."""
+        """Return a tokenizer that records the ids it produces, for ``seen_ids``."""
         recorder = copy.copy(self)
         recorder._seen = np.zeros(self.vocab_size, np.bool_)
         return recorder
 
     def seen_ids(self) -> list[int]:
-        """Return the ids that a recording tokenizer has given."""
+        """Return the ids that a recording tokenizer has produced."""
         return [] if self._seen is None else [int(index) for index in np.flatnonzero(self._seen)]
 
     def reachable_ids(self) -> list[int]:
         """Return the ids of the pieces that some text can produce."""
         never = {piece for pieces in self._unreachable().values() for piece in pieces} | GOOGLES
-        # An ideograph is a word of its own, so that no piece goes on with one: ##中 is never taken.
+        # An ideograph is a separate word, so no piece continues with one: ##中 is never used.
         apart = {piece for piece in self._ids if piece.startswith(CONTINUING) and not self._continues(piece)}
         return [index for piece, index in self._ids.items() if piece not in never and piece not in apart]
 
@@ -130,7 +130,7 @@ class Tokenizer:
 
     @cached_property
     def notices(self) -> tuple[str, ...]:
-        """Return what the user should know about the vocabulary, in sentences."""
+        """Return notices about the vocabulary for the user."""
         notice = unreachable_notice(self._unreachable(), self.vocab_size, self.vocab_path)
         return (*self.vocabulary.notices, *([notice] if notice else []))
 
@@ -139,7 +139,7 @@ class Tokenizer:
         return unreachable_pieces(self._ids, self._backend.normalizer.normalize_str, self._words)
 
     def _note(self, ids: TokenArray) -> None:
-        """Remember ids that were given."""
+        """Remember ids that were produced."""
         if self._seen is not None:
             self._seen[ids] = True
 
@@ -156,7 +156,7 @@ class Tokenizer:
         """
         if piece not in self._ids:
             raise CheckpointError(
-                f"vocabulary has no piece {piece!r}",
+                f"the vocabulary has no piece {piece!r}",
                 where=str(self.vocab_path),
                 next_step="use a vocabulary that has it (model.vocab)",
             )
@@ -168,7 +168,7 @@ class Tokenizer:
         return [self.vocabulary.pieces[int(token)] for token in ids]
 
     def encode_texts(self, texts: Sequence[str]) -> list[Encoded]:
-        """Return each text's tokens with character offsets, without special tokens and uncut."""
+        """Return each text's tokens with character offsets, without special tokens or truncation."""
         encoded: list[Encoded] = []
         for chunk in self._chunks(texts, with_offsets=True):
             lengths, ids = _flat_ids(chunk)
@@ -193,12 +193,12 @@ class Tokenizer:
 
         Args:
             texts: one or more parts per row.
-            max_length: the most tokens in a row, special tokens included.
+            max_length: most tokens in one row, including special tokens.
             segments: ``real``: 0 for [CLS] A [SEP] and 1 for what follows; ``zero``: 0 throughout.
 
         Returns:
             offsets (rows + 1,) int64, token ids (total,) int32, segment ids (total,) int32, and the number
-            of rows that were cut.
+            of truncated rows.
 
         Raises:
             ValueError: a row has no part, or its special tokens alone do not fit.
@@ -250,7 +250,7 @@ class Tokenizer:
             try:
                 yield encode(chunk, add_special_tokens=False)
             except (UnicodeEncodeError, TypeError):
-                # JSON can hold half a surrogate pair, which is not valid Unicode. U+FFFD is as long, so that
+                # JSON can hold half a surrogate pair, which is not valid Unicode. U+FFFD is as long, so
                 # offsets stay right, and BERT's cleaning drops it.
                 yield encode([text.translate(_SURROGATES) for text in chunk], add_special_tokens=False)
 

@@ -1,10 +1,10 @@
 """A ``tokenizer.json``, as ``transformers`` saves it today: BERT's WordPiece is read, any other refused.
 
-In: the file. Out: pieces by id, whether texts are lower-cased, the tokens added beside the vocabulary; or
-every setting that would split texts in another way than ours, by its place. Knows nothing about weights.
+In: the file. Out: pieces by id, whether texts are lower-cased, the tokens added to the vocabulary; or
+every setting that would split texts differently, by its place. Knows nothing about weights.
 
 The file describes a whole program of steps (normaliser, splitter, model, special tokens). If one of them were
-passed over, the network would get other ids than it was trained on, without a word.
+ignored, the network would silently get other ids than it was trained on.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TOKENIZER_JSON = "tokenizer.json"
 LARGEST = 16 * 2**20  # bytes; 120,000 pieces of many languages have a fifth of it
 SPARE_IDS = 0.01  # ids without a piece, as a share of the pieces: a file with a repeated line has them
 KIND = "WordPiece"
-ADVICE = "take a checkpoint whose tokenizer is the WordPiece of Google's Chinese models"
+ADVICE = "use a checkpoint whose tokenizer is the WordPiece of Google's Chinese models"
 SHOWN = 80  # characters of a value in a message
 # Place -> the only value that our tokenizer follows. Files of 2020 do not name the type of the model.
 FIXED: Mapping[tuple[str, ...], object] = {
@@ -39,12 +39,12 @@ TEMPLATES = {"single": ["[CLS]", "A", "[SEP]"], "pair": ["[CLS]", "A", "[SEP]", 
 
 @dataclass(frozen=True)
 class TokenizerJson:
-    """What a file says.
+    """The content of a file.
 
     Args:
         pieces: every id's piece in order; "" where an id has none.
         lowercase: whether texts are lower-cased and accents removed.
-        added: tokens beside the vocabulary, or once more, with their ids.
+        added: tokens outside the vocabulary or repeated from it, with their ids.
     """
 
     pieces: tuple[str, ...]
@@ -58,12 +58,12 @@ class TokenizerJson:
 
 
 def read_tokenizer_json(path: Path) -> TokenizerJson:
-    """Return what a ``tokenizer.json`` says.
+    """Return the content of a ``tokenizer.json``.
 
     Raises:
         CheckpointError: missing, too large, damaged, or another tokenizer than BERT's; all settings that
             differ are named.
-        StorageError: it cannot be read just now.
+        StorageError: it cannot be read now.
     """
     content = _content(path)
     model = _object(content.get("model"))
@@ -87,13 +87,13 @@ def read_tokenizer_json(path: Path) -> TokenizerJson:
 
 
 def beside_lowercase(path: Path) -> bool | None:
-    """Return whether a ``tokenizer.json`` that is not in use lower-cases; None where it does not say so."""
+    """Return whether a ``tokenizer.json`` that is not in use lower-cases; None if it does not say."""
     lowercase = _object(_content(path).get("normalizer")).get("lowercase")
     return lowercase if isinstance(lowercase, bool) else None
 
 
 def beside_pieces(path: Path) -> Mapping[str, int] | None:
-    """Return the pieces of a ``tokenizer.json`` that is not in use; None where it has no such table."""
+    """Return the pieces of a ``tokenizer.json`` that is not in use; None if it has no such table."""
     pieces = _object(_content(path).get("model")).get("vocab")
     return pieces if isinstance(pieces, dict) else None
 
@@ -128,7 +128,7 @@ def _setting_problems(content: Mapping[str, Any]) -> Iterator[Problem]:
     normalizer = _object(content.get("normalizer"))
     lowercase, strip = normalizer.get("lowercase"), normalizer.get("strip_accents")
     if not isinstance(lowercase, bool):
-        yield Problem("not a truth value", "normalizer.lowercase", _shown(lowercase), "true, false")
+        yield Problem("not true or false", "normalizer.lowercase", _shown(lowercase), "true, false")
     elif strip is not None and not _same(strip, lowercase):
         allowed = f"null or {_shown(lowercase)}, the value of lowercase"
         yield Problem("not supported", "normalizer.strip_accents", _shown(strip), allowed)
@@ -174,23 +174,23 @@ def _pieces(vocab: object) -> tuple[list[str], list[Problem]]:
     rows = max(vocab.values()) + 1
     if rows > len(vocab) + max(1, SPARE_IDS * len(vocab)):
         what = f"{rows:,} ids for {len(vocab):,} pieces"
-        return [], [Problem("the ids have gaps", where, what, "one piece an id, from 0")]
+        return [], [Problem("the ids have gaps", where, what, "one piece per id, from 0")]
     pieces = [""] * rows
     for piece, index in vocab.items():
         if pieces[index]:
             what = f"{_shown(pieces[index])} and {_shown(piece)}"
-            return [], [Problem("two pieces with one id", where, f"{what}: {index}")]
+            return [], [Problem("two pieces share an id", where, f"{what}: {index}")]
         pieces[index] = piece
     # A run keeps its vocabulary as a vocab.txt, in which such a piece would be another one.
     for piece in (piece for piece in pieces if "\n" in piece or piece.endswith("\r") or not _is_text(piece)):
-        return [], [Problem("a piece that no vocab.txt can hold", where, _shown(piece))]
+        return [], [Problem("a piece that a vocab.txt cannot hold", where, _shown(piece))]
     if not pieces[-1].strip(" \t") or pieces[0].startswith("\ufeff"):
-        return [], [Problem("a piece at its border that no vocab.txt can hold", where)]
+        return [], [Problem("a first or last piece that a vocab.txt cannot hold", where)]
     return pieces, []
 
 
 def _added(listed: object) -> tuple[dict[str, int], list[Problem]]:
-    """Return the added tokens with their ids, and what is wrong with them."""
+    """Return the added tokens with their ids, and their problems."""
     added: dict[str, int] = {}
     for token in listed if isinstance(listed, list) else []:
         content, index = _object(token).get("content"), _object(token).get("id")

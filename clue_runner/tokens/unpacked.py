@@ -1,7 +1,7 @@
 """The bytes of a file that may be compressed: gzip, bzip2, xz, or a zip with one member.
 
-In: a path. Out: the plain bytes, and the hash of the file as it lies there. What it is follows from its first
-bytes, not from its name. A file that would unpack to far more than it holds is refused while it unpacks.
+In: a path. Out: the plain bytes, and the hash of the file on disk. Its format is recognised by its first
+bytes, not from its name. A file that would unpack to far more than its size is refused while it unpacks.
 Knows nothing about what the bytes mean.
 """
 
@@ -47,7 +47,7 @@ def read_unpacked(path: Path) -> tuple[bytes, str]:
     """Return the plain bytes of a file and the sha256 of the file.
 
     Raises:
-        DataError: missing, no regular file, damaged, encrypted, or a zip with several members.
+        DataError: missing, not a regular file, damaged, encrypted, or a zip with several members.
         RefusedFileError: it unpacks to more than any honest file of its size.
         StorageError: it cannot be read at the moment.
     """
@@ -63,7 +63,7 @@ def _unpacked(raw: bytes, path: Path) -> bytes:
             plain.write(chunk)
             if plain.tell() > limit:
                 raise RefusedFileError(
-                    "the file unpacks to far more than it holds",
+                    "the file unpacks to far more than its size",
                     where=str(path),
                     received=f"more than {limit:,} bytes from {len(raw):,}",
                     allowed=f"{MAX_RATIO} times",
@@ -71,7 +71,7 @@ def _unpacked(raw: bytes, path: Path) -> bytes:
                 )
     except _DAMAGED as error:
         raise DataError(
-            "the compressed file is damaged or cut short",
+            "the compressed file is damaged or truncated",
             where=str(path),
             received=str(error) or type(error).__name__,
             next_step="download or copy it again",
@@ -118,7 +118,7 @@ def _member(archive: zipfile.ZipFile, path: Path) -> IO[bytes]:
     if len(members) != 1:
         names = ", ".join(repr(member.filename) for member in members[:5]) or "none"
         raise DataError(
-            "a zip with one file is wanted",
+            "the zip must contain one file",
             where=str(path),
             received=f"{len(members):,} files: {names}",
             next_step="unpack it and name the file",

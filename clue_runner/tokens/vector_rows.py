@@ -1,4 +1,4 @@
-"""Rows of word vectors out of the bytes of a text or binary file; broken rows are set aside, not fatal.
+"""Reads rows of word vectors from the bytes of a text or binary file; broken rows are set aside, not fatal.
 
 In: bytes. Out: words, a table, and the rows that were left out with the reason of each.
 Knows nothing about files or about how many broken rows are too many.
@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 HEADER_LIMIT = 64
-WORD_LIMIT = 4096  # bytes of one word; a longer one means that this is no such file
-SAMPLED = 100  # rows looked at to learn how many numbers a row has
-BLANKS = frozenset(" \t\r\n\v\f")  # what parts the fields of a row, so that no word can hold it
+WORD_LIMIT = 4096  # bytes of one word; a longer one means that this is another kind of file
+SAMPLED = 100  # rows examined to find the number of values per row
+BLANKS = frozenset(" \t\r\n\v\f")  # separators of a row's fields, so that no word can contain them
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
 In: a file. Out: words and a float32 table. Knows nothing about texts or models.
 
-Both formats begin with a line "count size". Text: a word and ``size`` numbers a line. Binary: word, space,
+Both formats begin with a line "count size". Text: a word and ``size`` numbers per line. Binary: word, space,
 ``size`` little-endian float32, usually a newline. A text file without the first line (GloVe's) is read too.
-Published files hold a few broken rows among a million: such rows are left out and said.
+Published files hold a few broken rows among a million: such rows are left out and reported.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class WordVectors:
     Args:
         words: word -> row of ``table``, from 1.
         table: (words + 1, size) float32; row 0 is zeros and stands for every unknown word.
-        sha256: of the file.
-        notices: what was left out of the file, in sentences.
+        sha256: the file's hash.
+        notices: sentences about what was left out of the file.
     """
 
     words: dict[str, int]
@@ -63,9 +63,9 @@ def read_word_vectors(path: Path) -> WordVectors:
     """Return the vectors of a file; single broken rows are left out and noted.
 
     Raises:
-        DataError: missing, empty, cut, of another format, or more than 1 % of the rows are broken or missing;
+        DataError: missing, empty, truncated, of another format, or over 1 % of the rows broken or missing;
             text files with file:line.
-        RefusedFileError: a pickle, which can carry code, or a file that unpacks to far more than it holds.
+        RefusedFileError: a pickle, which can carry code, or a file that unpacks to far more than its size.
         StorageError: it cannot be read at the moment.
     """
     raw, sha256 = read_unpacked(path)
@@ -73,7 +73,7 @@ def read_word_vectors(path: Path) -> WordVectors:
     notices = []
     if raw.startswith(BYTE_ORDER_MARK):
         raw = raw.removeprefix(BYTE_ORDER_MARK)
-        notices.append(f"{path}: the byte order mark at its beginning was left out")
+        notices.append(f"{path}: the byte order mark at its beginning was ignored")
     header = read_header(raw)
     binary = header is not None and not is_text(raw, header)
     rows = read_binary(raw, header) if header and binary else read_text(raw, header)
@@ -81,7 +81,7 @@ def read_word_vectors(path: Path) -> WordVectors:
     notices += [*_broken_notices(rows, path, place), *_header_notices(rows, header, path)]
     if not rows.words or not rows.table.shape[1]:
         missing = "number" if rows.words else "word"
-        raise DataError(f"the word vectors hold no {missing}", where=str(path), next_step=NEXT_STEP)
+        raise DataError(f"the word vectors have no {missing}", where=str(path), next_step=NEXT_STEP)
     index: dict[str, int] = {}
     for row, word in enumerate(rows.words, 1):
         index.setdefault(word, row)
@@ -100,10 +100,10 @@ def write_word_vectors(path: Path, words: list[str], table: NDArray[np.float32])
 
 
 def _refuse_others(raw: bytes, path: Path) -> None:
-    """Refuse a pickle, and name other formats that are known by their first bytes."""
+    """Refuse a pickle, and name other formats recognised by their first bytes."""
     if raw.startswith(PICKLE):
         raise RefusedFileError(
-            "the word vectors are a pickle, which can carry code; it was not read",
+            "the word vectors are a pickle, which can execute code; it was not read",
             where=str(path),
             next_step=NEXT_STEP,
         )
@@ -115,7 +115,7 @@ def _refuse_others(raw: bytes, path: Path) -> None:
 
 
 def _broken_notices(rows: Rows, path: Path, place: str) -> list[str]:
-    """Return what to say about rows that were left out.
+    """Return notices about rows that were left out.
 
     Raises:
         DataError: more than 1 % of the rows.
@@ -140,7 +140,7 @@ def _broken_notices(rows: Rows, path: Path, place: str) -> list[str]:
 
 
 def _header_notices(rows: Rows, header: Header | None, path: Path) -> list[str]:
-    """Return what to say about a first line that disagrees with the rows.
+    """Return notices about a first line that disagrees with the rows.
 
     Raises:
         DataError: more than 1 % of the words that it announces are missing.
@@ -151,7 +151,7 @@ def _header_notices(rows: Rows, header: Header | None, path: Path) -> list[str]:
     size = rows.table.shape[1]
     if rows.total < header.count * (1 - BAD_SHARE):
         raise DataError(
-            "the word vectors are cut, or of another width than their first line says",
+            "the word vectors are truncated, or of another width than their first line states",
             where=str(path),
             received=f"{rows.total:,} words of {size:,} numbers",
             allowed=f"{header.count:,} words of {header.size:,}",
@@ -163,5 +163,5 @@ def _header_notices(rows: Rows, header: Header | None, path: Path) -> list[str]:
             f"but it holds {rows.total:,} of {size:,}"
         )
     if rows.unread:
-        notices.append(f"{path}: {rows.unread:,} bytes at its end are no whole row")
+        notices.append(f"{path}: {rows.unread:,} bytes at its end are not a complete row")
     return notices

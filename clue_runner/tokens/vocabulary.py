@@ -1,7 +1,7 @@
 """A vocabulary file: one piece per line, the line's number from 0 is the id.
 
-In: a ``vocab.txt``, or the ``tokenizer.json`` in its place. Out: pieces and ids, checked, and what is unusual
-about the file in sentences. Knows nothing about texts.
+In: a ``vocab.txt``, or the ``tokenizer.json`` in its place. Out: pieces and ids, checked, and notices about
+anything unusual in the file. Knows nothing about texts.
 
 Ids are line numbers, so no line is ever dropped. The last line of a repeated piece gives its id, as in BERT's
 own reader (ERNIE 3.0 has ``$`` twice); the id of an earlier line or an empty one is never used.
@@ -17,8 +17,8 @@ from clue_runner.files.reading import read_file
 from clue_runner.tokens.tokenizer_json import read_tokenizer_json
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-LARGEST = 64 * 2**20  # bytes; a million pieces have a fifth of it
-BAD_SHARE = 0.01  # lines that may be empty or repeated before the file is taken for something else
+LARGEST = 64 * 2**20  # bytes; a million pieces take a fifth of this
+BAD_SHARE = 0.01  # lines that may be empty or repeated before the file is refused as something else
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 FIX = "use the vocab.txt that belongs to the checkpoint"
@@ -31,7 +31,7 @@ class Vocabulary:
     Args:
         pieces: every line in order; "" where a line is empty.
         ids: piece -> id.
-        notices: what the user should know about the file, in sentences.
+        notices: sentences about the file for the user.
     """
 
     pieces: tuple[str, ...]
@@ -47,7 +47,7 @@ def read_vocabulary_file(path: Path) -> bytes:
     """Return the vocabulary's bytes, one piece per line; of a ``tokenizer.json`` those of its pieces.
 
     Raises:
-        CheckpointError: it is missing, no regular file, or far too large; a ``tokenizer.json`` of another
+        CheckpointError: it is missing, not a regular file, or far too large; a ``tokenizer.json`` of another
             tokenizer than BERT's.
         StorageError: it cannot be read at the moment.
     """
@@ -60,7 +60,7 @@ def read_vocabulary_file(path: Path) -> bytes:
     except ValueError as error:  # damage, or a path that cannot exist
         reason = str(error)
     raise CheckpointError(
-        f"vocabulary cannot be read: {reason}",
+        f"the vocabulary cannot be read: {reason}",
         where=str(path),
         next_step="name a vocab.txt with model.vocab, or put one into the checkpoint folder",
     )
@@ -75,13 +75,13 @@ def parse_vocabulary(raw: bytes, path: Path) -> Vocabulary:
     """
     lines, notices = _lines(raw, path)
     if not lines:
-        raise CheckpointError("vocabulary is empty", where=str(path), next_step=FIX)
+        raise CheckpointError("the vocabulary is empty", where=str(path), next_step=FIX)
     _refuse_numbered(lines, path)
     ids = {piece: index for index, piece in enumerate(lines) if piece}
-    missing = [Problem(f"no line {name}", where=str(path)) for name in SPECIAL_TOKENS if name not in ids]
+    missing = [Problem(f"no line with {name}", where=str(path)) for name in SPECIAL_TOKENS if name not in ids]
     if missing:
         raise CheckpointError(
-            "vocabulary cannot be used",
+            "the vocabulary cannot be used",
             where=str(path),
             received=_resembles(lines),
             problems=missing,
@@ -95,29 +95,29 @@ def _lines(raw: bytes, path: Path) -> tuple[list[str], list[str]]:
     notices = []
     if raw.startswith(UTF_16):
         raise CheckpointError(
-            "vocabulary is not UTF-8", where=str(path), received="UTF-16", next_step="save it as UTF-8"
+            "the vocabulary is not UTF-8", where=str(path), received="UTF-16", next_step="save it as UTF-8"
         )
     if raw.startswith(BYTE_ORDER_MARK):
-        notices.append(f"{path}: the byte order mark at its beginning was left out")
+        notices.append(f"{path}: the byte order mark at its beginning was ignored")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise CheckpointError("vocabulary is not UTF-8", where=f"{path}:{line}", next_step=FIX) from error
+        raise CheckpointError("the vocabulary is not UTF-8", where=f"{path}:{line}", next_step=FIX) from error
     # Not splitlines(): published vocabularies hold U+2028 as a piece.
     lines = text.split("\n")
     if lines[-1] == "":
         lines.pop()
     if any(line.endswith("\r") for line in lines):
         lines = [line.removesuffix("\r") for line in lines]
-        notices.append(f"{path}: its lines end with CRLF; the CR was left out")
+        notices.append(f"{path}: its lines end with CRLF; the CR was ignored")
     blank = 0
     # Only what is blank in ASCII: U+3000 and its like may be pieces.
     while lines and not lines[-1].strip(" \t"):
         lines.pop()
         blank += 1
     if blank and lines:
-        notices.append(f"{path}: {_count(blank, 'blank line')} at its end left out")
+        notices.append(f"{path}: {_count(blank, 'blank line')} at its end ignored")
     return lines, notices
 
 
@@ -132,7 +132,7 @@ def _refuse_numbered(lines: list[str], path: Path) -> None:
     else:
         fix = f"sort the lines by id, with a line for every id; line {wrong + 1} is the first out of order"
     raise CheckpointError(
-        "each line of the vocabulary is a piece, a tab and an id",
+        "the lines of the vocabulary consist of a piece, a tab and an id",
         where=str(path),
         received=repr(lines[0][:40]),
         allowed="one piece per line, the line's number from 0 being its id",
@@ -141,7 +141,7 @@ def _refuse_numbered(lines: list[str], path: Path) -> None:
 
 
 def _odd_lines(lines: list[str], ids: dict[str, int], path: Path) -> list[str]:
-    """Return what to say about repeated and empty lines.
+    """Return notices about repeated and empty lines.
 
     Raises:
         CheckpointError: there are too many of them.
@@ -159,7 +159,7 @@ def _odd_lines(lines: list[str], ids: dict[str, int], path: Path) -> list[str]:
             for index in repeated
         ]
         raise CheckpointError(
-            f"vocabulary cannot be used: {bad:,} of {len(lines):,} lines are empty or repeated",
+            f"the vocabulary cannot be used: {bad:,} of {len(lines):,} lines are empty or repeated",
             where=str(path),
             problems=problems,
             next_step=FIX,
@@ -167,7 +167,7 @@ def _odd_lines(lines: list[str], ids: dict[str, int], path: Path) -> list[str]:
     notices = []
     if repeated:
         first, last = repeated[0] + 1, ids[lines[repeated[0]]] + 1
-        more = f" (and so for {_count(len(repeated) - 1, 'more line')})" if len(repeated) > 1 else ""
+        more = f" (likewise for {_count(len(repeated) - 1, 'more line')})" if len(repeated) > 1 else ""
         notices.append(
             f"{path}:{first}: {lines[first - 1]!r} is repeated on line {last}; the last wins{more}"
         )
@@ -181,7 +181,7 @@ def _count(number: int, noun: str) -> str:
 
 
 def _resembles(lines: list[str]) -> str | None:
-    """Return what a file without BERT's special tokens seems to be; None where nothing is known."""
+    """Return what a file without BERT's special tokens appears to be; None if unknown."""
     first = lines[0].lstrip().lower()
     if first.startswith("version https://git-lfs"):
         return "a Git LFS pointer: the file itself was not downloaded (git lfs pull)"

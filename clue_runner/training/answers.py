@@ -1,6 +1,6 @@
-"""Predictions to files: ``predictions/<split>.jsonl`` and the leaderboard's files, checked.
+"""Writes predictions to files: ``predictions/<split>.jsonl`` and the leaderboard's files, checked.
 
-In: predictions and records. Out: files, and what the checker says about them.
+In: predictions and records. Out: files, and the checker's verdict on them.
 Knows nothing about networks or steps.
 """
 
@@ -22,7 +22,7 @@ from clue_runner.submission.objects import count_answers
 
 @dataclass(frozen=True)
 class WrittenSubmission:
-    """One official file and what is wrong with it; no problems: it may be sent."""
+    """One official file and its problems; without problems it may be submitted."""
 
     submission: Submission
     path: Path

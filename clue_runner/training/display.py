@@ -1,4 +1,4 @@
-"""What a user reads before a run and after it.
+"""The messages before and after a run.
 
 In: a run, its data, its machine, its result. Out: lines on the console.
 Knows nothing about files or tensors.
@@ -19,27 +19,27 @@ from clue_runner.training.prepare import SplitData
 
 
 def say_weights(console: Console, run: Run) -> None:
-    """Say where the weights come from; random ones must never be taken for a pretrained model."""
+    """Report where the weights come from; random ones must never be taken for a pre-trained model."""
     if run.model.init == "random":
-        console.say(f"model {run.model.name}: random weights, not a pretrained model")
+        console.say(f"model {run.model.name}: random weights, not a pre-trained model")
     else:
         console.say(f"model {run.model.name}: weights from {run.model.checkpoint}")
 
 
 def say_data(console: Console, card: Card, source: DataSource, data: SplitData) -> None:
-    """Say what the data is, and what is missing or unusual about it."""
+    """Report what the data is, and what is missing or unusual about it."""
     counts = " · ".join(f"{split} {len(records):,}" for split, records in data.records.items())
     console.say(f"data {source.label}: {counts}")
     if source.is_sample:
         console.say("sample records: scores are not comparable, submissions not for upload")
     for records in data.records.values():
         for reason, count in records.skipped.items():
-            console.say(f"{records.file}: {count:,} records left out ({reason})")
+            console.say(f"{records.shown}: {count:,} records left out ({reason})")
     for text in data.warnings:
         console.warn(text)
     for split, file in data.missing.items():
         console.warn(
-            f"no {file} here: training runs, but there will be no predictions of {split} and no submission"
+            f"no file {file}: training runs, but there will be no predictions of {split} and no submission"
         )
 
 
@@ -71,7 +71,7 @@ def say_result(console: Console, result: RunResult, card: Card, folder: Path) ->
     if others:
         console.say(f"  beside it  {'   '.join(others)}")
     if not result.data_complete:
-        console.say("  not comparable with published scores: a sample, a part, or not the card's data")
+        console.say("  not comparable with published scores: sample, partial or other data than the card's")
     for line in published_lines(card) if result.data_complete else ():
         console.say(f"  published  {line}")
     console.say(
@@ -81,7 +81,7 @@ def say_result(console: Console, result: RunResult, card: Card, folder: Path) ->
     if card.submissions:
         _say_submissions(console, result.submission, folder)
     else:
-        console.say("  submission none: no leaderboard takes this task")
+        console.say("  submission none: no leaderboard has this task")
     console.say(f"  results    {folder / 'metrics.json'}")
 
 

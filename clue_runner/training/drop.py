@@ -1,7 +1,7 @@
-"""Going back to the best weights once, and on from there at a smaller learning rate.
+"""Returns to the best weights once, and continues from there at a smaller learning rate.
 
 In: the train settings, the state of a run. Out: whether to go back, and the rate of an update.
-What is decided follows from the saved progress alone, so that a resumed run decides alike.
+The decision depends on the saved progress alone, so that a resumed run decides in the same way.
 Knows nothing about engines, files or tasks.
 
 Source: the recipe of the DGCNN reader, kexue.fm/archives/5409.

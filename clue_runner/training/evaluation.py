@@ -1,4 +1,4 @@
-"""Rows to answers: batches through the network without dropout, one prediction per record.
+"""Turns rows into answers: batches through the network without dropout, one prediction per record.
 
 In: an engine, rows, records. Out: predictions in file order; no full score tensor is ever kept.
 Knows nothing about run folders, training or what an answer means.
@@ -145,7 +145,7 @@ def answer_within_memory(
 
 def smaller_batches(name: str, tokens: int) -> str:
     """Return what is said where the batches of a split are made smaller."""
-    return f"out of memory while answering {name}: going on with at most {tokens:,} tokens in a batch"
+    return f"out of memory while answering {name}: continuing with at most {tokens:,} tokens in a batch"
 
 
 def _refuse_nan(outputs: dict[str, Any], file: str) -> None:
@@ -153,6 +153,6 @@ def _refuse_nan(outputs: dict[str, Any], file: str) -> None:
     for name, values in outputs.items():
         if np.issubdtype(values.dtype, np.floating) and np.isnan(values).any():
             raise NotFiniteError(
-                f"the network's answers to {file} are not numbers ({name})",
+                f"the network's answers to {file} are NaN or infinite ({name})",
                 next_step="lower train.learning_rate or raise train.warmup_ratio",
             )

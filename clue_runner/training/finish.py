@@ -1,7 +1,7 @@
 """After the last update: the best weights answer dev and test, and the results are written.
 
-In: a job whose training has ended. Out: predictions, submissions, ``metrics.json``.
-May be stopped and done again at any moment: each file is written whole, and always the same.
+In: a job whose training has finished. Out: predictions, submissions, ``metrics.json``.
+May be interrupted and repeated at any moment: each file is written atomically, and always the same.
 Knows nothing about the loop.
 """
 

@@ -1,6 +1,6 @@
 """One run at work: its setup, engine and folder bound together, and what the loop asks of them.
 
-In: what the stages before have made. Out: evaluations, saved states, the best weights put back.
+In: the results of the earlier stages. Out: evaluations, saved states, the best weights restored.
 Knows nothing about argv, or about how an update is computed.
 """
 
@@ -117,12 +117,12 @@ class Job:
     # ------------------------------------------------------------------------ weights and states
 
     def begin(self) -> None:
-        """Put in the weights that training begins with: pretrained ones over random ones."""
+        """Put in the weights that training begins with: pre-trained ones over random ones."""
         self.setup.start_engine(self.engine)
         self.load_pretrained()
 
     def load_pretrained(self) -> None:
-        """Put pretrained weights, where there are any, in place of the random ones."""
+        """Put pre-trained weights, where there are any, in place of the random ones."""
         setup = self.setup
         if setup.checkpoint is not None:
             for name in load_pretrained(self.engine, setup.checkpoint, setup.run.model, setup.tokenizer):

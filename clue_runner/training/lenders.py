@@ -1,4 +1,4 @@
-"""Tasks that use a head trained on another task: diagnostics, which have nothing to train on.
+"""Tasks that use a head trained on another task: diagnostics, which have no training data.
 
 In: cards. Out: a card that fits the other task's head, or why there is none.
 Knows nothing about runs, weights or files.
@@ -50,7 +50,7 @@ def answer_by_another(card: Card) -> str | None:
     if not others:
         return None
     return (
-        f"let a run of {' or '.join(others)} answer it: clue predict --run runs/{others[0]}/RUN "
+        f"answer it with a run of {' or '.join(others)}: clue predict --run runs/{others[0]}/RUN "
         f"--task {card.name} --split dev"
     )
 
@@ -73,7 +73,7 @@ def borrowed_card(wanted: Card, trained: Card) -> Card:
         received=trained.name,
         allowed=", ".join(dict.fromkeys([*names, *([wanted.name] if "train" in wanted.splits else [])]))
         or None,
-        next_step="leave --task out, since a run implies its task, or name a run of one of these tasks",
+        next_step="omit --task, since a run implies its task, or name a run of one of these tasks",
     )
 
 

@@ -1,9 +1,9 @@
 """The loop: evaluate, keep the best, save, stop, update, log.
 
 In: an engine, the train batches, and what to do at an evaluation and at a save. Out: a finished ``Progress``,
-or an error that says where it stopped. Between two updates the state is whole; only there it is saved,
+or an error that tells where it stopped. Between two updates the state is complete; only there it is saved,
 and only after every dispatched update has been read and found finite.
-Knows nothing about files, tasks, the meaning of scores, the terminal, or what to do when memory ends.
+Knows nothing about files, tasks, the meaning of scores, the terminal, or what to do when memory runs out.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class _Pending(Update):
 
 
 def total_updates(settings: TrainSettings, updates_per_epoch: int) -> int:
-    """Return how many updates a run has unless patience ends it."""
+    """Return how many updates the run has unless early stopping ends it."""
     total = settings.epochs * updates_per_epoch
     return min(total, settings.max_steps) if settings.max_steps else total
 
@@ -303,8 +303,8 @@ class Loop:
         if not result.finite:
             good = "there was none" if progress.last_loss is None else f"{progress.last_loss:.4g}"
             raise NotFiniteError(
-                f"the loss or its gradient is not a number at step {pending.step}, "
-                f"epoch {pending.epoch + 1} (last good loss: {good})",
+                f"the loss or its gradient became NaN or infinite at step {pending.step}, "
+                f"epoch {pending.epoch + 1} (last finite loss: {good})",
                 received=f"loss {result.loss}, gradient norm {result.gradient_norm}",
                 next_step="lower train.learning_rate or raise train.warmup_ratio; no bad state was saved",
             )

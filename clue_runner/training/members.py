@@ -1,4 +1,4 @@
-"""Finished runs as something to ask: which ones are meant, and their best weights at work.
+"""Opens finished runs for prediction: which ones are meant, and an engine with their best weights.
 
 In: run folders. Out: members with an engine that holds the best weights.
 Knows nothing about splits, files to write or argv.
@@ -51,7 +51,7 @@ def find_members(folders: Sequence[Path], task: str | None, console: Console) ->
     Args:
         folders: ``--run`` values.
         task: name of the card, or None.
-        console: told which run was taken, and which has not ended.
+        console: told which run is used, and which has not finished.
 
     Raises:
         DataError: a folder does not exist.
@@ -82,7 +82,7 @@ def open_member(path: Path, console: Console) -> Member:
     folder, run = open_run(path), load_run(path, SECTIONS)
     best = best_snapshot(folder)
     if not folder.finished:
-        console.warn(f"{path}: the run has not ended; its best state so far is used ({best.folder.name})")
+        console.warn(f"{path}: the run has not finished; its best state so far is used ({best.folder.name})")
     _refuse_another_card(folder, run, best)
     return Member(folder, run, best)
 
@@ -93,10 +93,10 @@ def _refuse_another_card(folder: RunFolder, run: Run, best: Snapshot) -> None:
     problems = card_differences(best.state.identity, card, scoring=False)
     if problems:
         raise CheckpointError(
-            "the task card is not the one that this run was trained with",
+            "the task card differs from the one that this run was trained with",
             where=str(folder.path),
             problems=problems,
-            next_step="put the card back as it was, or train again with this one: clue train --fresh",
+            next_step="restore the card, or train again with this one: clue train --fresh",
         )
 
 
@@ -111,9 +111,9 @@ def _tokenizer(member: Member, adapter: Adapter) -> AnyTokenizer:
         return Tokenizer(vocabulary, member.run.model.lowercase)
     if own.sha256 != (member.best.state.identity.vocabulary or own.sha256):
         raise CheckpointError(
-            "the files that make ids of texts are not those that this run was trained with",
+            "the files that map texts to ids differ from those that this run was trained with",
             where=str(member.folder.path),
-            next_step="put the file of word vectors back as it was, or train again: clue train --fresh",
+            next_step="restore the file of word vectors, or train again: clue train --fresh",
         )
     return own
 
@@ -128,7 +128,7 @@ class Asker:
             member: the run.
             card: its task.
             backend: of this process: weights are the same for all backends.
-            console: where to speak.
+            console: where to print.
         """
         run = without_kernel(member.run.model_copy(update={"backend": backend}))
         # What memory was found to hold in training, or here.

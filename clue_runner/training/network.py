@@ -1,6 +1,6 @@
 """From settings and rows to an engine that is ready to step.
 
-In: a setup. Out: on what it computes, and a started engine. The first line here that loads a backend; every
+In: a setup. Out: where it computes, and a started engine. This is the first place that loads a backend; every
 cheaper check has been made before. Knows nothing about steps, epochs or run folders.
 """
 

@@ -1,6 +1,6 @@
-"""Out of memory, told apart from every other failure.
+"""Recognises out-of-memory failures among all others.
 
-In: exceptions of any backend. Out: one error with advice, or the mark of an update that can be cut smaller.
+In: exceptions of any backend. Out: one error with advice, or the mark of an update that can be split further.
 Knows nothing about the loop, or about how much is needed.
 """
 
@@ -27,8 +27,8 @@ _TEXTS = (
 _TYPES = ("ResourceExhaustedError",)
 _SAY = "the device or this machine ran out of memory"
 _LESS = (
-    "a shorter --set data.max_length or a smaller --model; clue memory says what fits. Each needs --fresh: "
-    "another setting is another run"
+    "a shorter --set data.max_length or a smaller --model; clue memory shows what fits. Each needs --fresh: "
+    "other settings make another run"
 )
 
 
@@ -61,7 +61,7 @@ def memory_faults() -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         raise OutOfMemoryError(
-            _SAY, received=_received(error), next_step=f"free memory and run it again, or take {_LESS}"
+            _SAY, received=_received(error), next_step=f"free memory and run it again, or use {_LESS}"
         ) from error
 
 
@@ -84,7 +84,7 @@ def smallest_step_error(error: Exception, length: int, *, training: bool) -> Out
         length: the example's padded tokens.
         training: in an update, whose backward pass can keep less; False: in an evaluation.
     """
-    less = "keep less for the backward pass: --set model.recompute=block, or take" if training else "take"
+    less = "keep less for the backward pass: --set model.recompute=block, or use" if training else "use"
     return OutOfMemoryError(
         f"{_SAY} with one example of {length} tokens at a time",
         received=_received(error),

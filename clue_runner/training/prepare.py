@@ -1,6 +1,6 @@
-"""Files to rows: records of every split, and what the network reads of them.
+"""Turns files into rows: the records of every split, and what the network reads.
 
-In: an adapter, a data source, a vocabulary. Out: records, what is incomplete about them, encoded rows, and
+In: an adapter, a data source, a vocabulary. Out: records, warnings about them, encoded rows, and
 the padded lengths. Knows nothing about tensors or run folders.
 """
 
@@ -126,7 +126,7 @@ def encoding_warnings(rows: Mapping[str, Rows]) -> list[str]:
         notes = ", ".join(f"{count:,} {what}" for what, count in some.notes.items())
         if some.gold.lost:
             lost = f"{some.gold.lost:,} of {some.gold.total:,} gold answers ({some.gold.lost_share:.1%})"
-            warnings.append(f"{split}: {lost} cannot be given as rows hold them: {notes}")
+            warnings.append(f"{split}: {lost} cannot be represented in rows: {notes}")
         elif notes:
             warnings.append(f"{split}: {notes}")
     return warnings

@@ -1,7 +1,7 @@
 """One run from its setup to a checked submission: start or resume, train, predict, write results.
 
 In: a setup, a locked run folder. Out: the result, as ``metrics.json`` holds it.
-The same call again continues what was stopped. Knows nothing about argv, or about where settings came from.
+The same call continues an interrupted run. Knows nothing about argv, or about where settings came from.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Sitting:
     """What one process brings to a run, whether it begins or goes on.
 
     Args:
-        console: where to speak.
+        console: where to print.
         signals: asked between updates and batches.
         began: monotonic clock at the command's start.
         data_argument: what the user gave as ``--data``, for later commands.
@@ -127,7 +127,7 @@ def _resume(job: Job, snapshot: Snapshot) -> None:
     repoint(job.folder.checkpoints, snapshot, job.progress.best_step)
     now: Mapping[str, Any] = {**machine(job.setup.run.backend), **job.setup.choices.described()}
     for change in machine_differences(snapshot.state.machine, now):
-        job.warn(f"resuming elsewhere, the last bits of the result may differ: {change}")
+        job.warn(f"the machine has changed, so the last bits of the result may differ: {change}")
     where = (
         "after training" if job.progress.ended else f"at epoch {job.progress.epoch + 1}, step {snapshot.step}"
     )

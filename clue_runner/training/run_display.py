@@ -1,6 +1,6 @@
 """One line on the screen for all the work of a run: training, its evaluations, the last predictions.
 
-In: a setup, the loop's progress. Out: a bar whose time left holds all that is still to be done, and a line
+In: a setup, the loop's progress. Out: a bar whose time left covers all remaining work, and a line
 for each evaluation. Knows nothing about files or tensors.
 """
 

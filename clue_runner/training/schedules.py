@@ -1,4 +1,4 @@
-"""The learning rate of each update: warm-up from 0, then one of several ways down, or none.
+"""The learning rate of each update: warm-up from 0, then one of several decays, or none.
 
 In: the update's index, their total, the train settings. Out: one float.
 Knows nothing about optimizers; the engine gets the value as a number.

@@ -1,6 +1,6 @@
-"""Training through an exhausted memory: the update is cut into smaller micro-batches and done again.
+"""Recovers from an exhausted memory: the update is split into smaller micro-batches and repeated.
 
-In: a loop. Out: the same loop, run to its end. Every update keeps its examples; only the cut changes.
+In: a loop. Out: the same loop, run to its end. Every update keeps its examples; only the split changes.
 Knows nothing about what an update computes, or about how much memory there is.
 """
 
@@ -41,7 +41,7 @@ def _go_on_smaller(loop: Loop, problem: UpdateTooLargeError) -> None:
         loop.stand()
     loop.progress.token_budget = budget
     loop.hooks.warn(
-        f"out of memory at step {step}: going on from step {loop.progress.step} with at most {budget:,} "
+        f"out of memory at step {step}: continuing from step {loop.progress.step} with at most {budget:,} "
         "tokens in a micro-batch; every update keeps its examples",
         step=loop.progress.step,
         token_budget=budget,

@@ -123,7 +123,7 @@ def test_executors_that_cannot_be_used(
     monkeypatch.setattr(slurm, "find_spec", lambda name: object())
     monkeypatch.setattr(ray, "find_spec", lambda name: object())
     monkeypatch.setattr(slurm.shutil, "which", lambda name: None)
-    assert "no SLURM can be reached" in clue("bench", "run", path, "--executor", "slurm").stderr
+    assert "SLURM cannot be reached" in clue("bench", "run", path, "--executor", "slurm").stderr
     outcome = clue("bench", "run", path, "--executor", "ray")
     assert (outcome.exit_code, "no Ray cluster can be reached" in outcome.stderr) == (2, True)
     assert clue("bench", "run", path, "--index", "7").exit_code == 2

@@ -109,7 +109,7 @@ def test_answers_are_found_beside_the_gold_file_or_asked_for(
     ("change", "said"),
     [
         (lambda all: all[:-1], "no answer for id"),
-        (lambda all: [*all, all[0]], ", first in line 1"),
+        (lambda all: [*all, all[0]], ", first on line 1"),
         (
             lambda all: [{**all[0], "label": "2"}, *all[1:]],
             "1: the label is not one of the card's, got '2'",
@@ -178,7 +178,7 @@ def test_a_number_and_its_text_are_one_id(
     assert (result["score"], result["matched_by"]) == (100.0, "id")
     write(path, [*given, {"id": str(given[0]["id"]), "label": "1"}])
     twice = clue(*command)
-    assert twice.exit_code == 3 and "p.jsonl:4: duplicate id 7, first in line 1" in twice.stderr
+    assert twice.exit_code == 3 and "p.jsonl:4: duplicate id 7, first on line 1" in twice.stderr
 
 
 N_BEST = [{"text": "甲", "probability": 0.9}, {"text": "乙", "probability": 0.1}]

@@ -46,7 +46,7 @@ def test_other_weights_under_the_same_path_are_refused(train: Clue, tmp_path: Pa
         assert train(model, "--dry-run", "--fresh").exit_code == 0
         outcome = train(model)
         assert outcome.exit_code == 4, finished
-        assert "model.checkpoint: the pretrained weights have changed" in outcome.stderr
+        assert "model.checkpoint: the pre-trained weights have changed" in outcome.stderr
         assert metrics["checkpoint"]["sha256"][:12] in outcome.stderr
         assert "--output" in outcome.stderr and "--fresh" in outcome.stderr
         (tmp_path / "run" / "metrics.json").unlink(missing_ok=True)

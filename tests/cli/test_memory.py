@@ -104,7 +104,7 @@ def test_a_folder_is_looked_at_before_a_backend_is_loaded(
     (tmp_path / "thesis.tex").write_text("", encoding="utf-8")
     outcome = clue(*AUTO, "--output", tmp_path)
     assert outcome.exit_code == 2
-    assert "the output folder holds other files" in outcome.stderr
+    assert "the output folder contains other files" in outcome.stderr
 
 
 def test_a_gpu_that_is_not_here_is_planned_for(clue: Clue, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,7 +119,10 @@ def test_a_gpu_that_is_not_here_is_planned_for(clue: Clue, monkeypatch: pytest.M
 
 @pytest.mark.parametrize(
     ("arguments", "text"),
-    [(("--budget", "much"), "no amount of memory"), (("--task", "webqa"), "transformer encoders alone")],
+    [
+        (("--budget", "much"), "not an amount of memory"),
+        (("--task", "webqa"), "only for transformer encoders"),
+    ],
 )
 def test_mistakes(clue: Clue, arguments: tuple[str, ...], text: str) -> None:
     first = () if "--task" in arguments else ("--task", "afqmc")

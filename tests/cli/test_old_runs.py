@@ -108,7 +108,7 @@ def test_a_killed_run_is_refused_with_the_reason_and_can_be_asked(clue: Clue, fo
     assert {path: path.read_bytes() for path in (folder / "unfinished").rglob("*") if path.is_file()} == files
     outcome = clue("predict", "--run", "unfinished", "--split", "dev", "--data", "data")
     assert outcome.exit_code == 0, outcome.stderr
-    assert "the run has not ended" in outcome.stderr
+    assert "the run has not finished" in outcome.stderr
 
 
 def test_a_killed_run_is_set_aside_by_fresh(clue: Clue, folder: Path) -> None:

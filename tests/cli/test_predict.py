@@ -103,7 +103,7 @@ def test_ids_outside_the_tables_are_refused_as_in_training(
 
     monkeypatch.setattr(members, "encode_records", wrong)
     outcome = clue("predict", "--run", place / "runs/afqmc/test-1", "--split", "dev", "--output", "x.jsonl")
-    assert outcome.exit_code == 2 and "1 of 256 rows hold token_ids outside the table" in outcome.stderr
+    assert outcome.exit_code == 2 and "1 of 256 rows have token_ids outside the table" in outcome.stderr
     assert "train again" in outcome.stderr and "--set" not in outcome.stderr
     assert not (place / "x.jsonl").exists()
 

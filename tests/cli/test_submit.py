@@ -131,8 +131,10 @@ def test_pack_names_the_run_behind_each_file_and_refuses_what_should_not_be_sent
 ) -> None:
     refused = clue("submit", "pack")
     assert refused.exit_code == 3 and not Path("submit.zip").exists()
-    assert "random weights, no pretrained model; fix: name another run, or --allow random" in refused.stderr
-    assert "trained on cut data" in refused.stderr and "--allow incomplete" in refused.stderr
+    assert (
+        "random weights, not a pre-trained model; fix: name another run, or --allow random" in refused.stderr
+    )
+    assert "trained on limited data" in refused.stderr and "--allow incomplete" in refused.stderr
     assert clue("submit", "pack", "--allow", "random").exit_code == 3
     allowed = ("submit", "pack", "--allow", "random", "--allow", "incomplete")
     outcome = clue(*allowed)
@@ -150,7 +152,10 @@ def test_pack_takes_one_model(clue: Callable[..., Any], run: Path) -> None:
     allowed = ("submit", "pack", "--allow", "random", "--allow", "incomplete", "--model")
     assert clue(*allowed, "test").exit_code == 0
     other = clue(*allowed, "bert-base")
-    assert other.exit_code == 3 and "no file here is from a run of bert-base (allowed: test)" in other.stderr
+    assert (
+        other.exit_code == 3
+        and "none of the files is from a run of bert-base (allowed: test)" in other.stderr
+    )
     assert clue("submit", "pack", "--allow", "everything").exit_code == 2
 
 
@@ -160,7 +165,7 @@ def test_check_warns_of_what_pack_refuses(clue: Callable[..., Any], run: Path) -
         outcome.exit_code == 0
         and "warning: clue submit pack will refuse runs/afqmc/test-42/" in outcome.stderr
     )
-    assert "random weights, no pretrained model" in outcome.stderr
+    assert "random weights, not a pre-trained model" in outcome.stderr
 
 
 def test_nothing_that_is_in_the_way_is_lost(
@@ -343,8 +348,8 @@ LIST = json.dumps(["1"] * 3000).encode()
 # what is broken: (which file, how, what the message must say)
 FAULTS: dict[str, tuple[str, Spoil, str]] = {
     "sorted by id": ("csl_predict.json", sort_by_id, "1: the ids are right but not in the order"),
-    "row numbers": ("csl_predict.json", number_rows, "csl_public.zip:test.json has ids of its own"),
-    "row numbers, 1.0": ("cluewsc10_predict.json", number_rows, "test1.0.json has ids of its own"),
+    "row numbers": ("csl_predict.json", number_rows, "csl_public.zip:test.json has its own ids"),
+    "row numbers, 1.0": ("cluewsc10_predict.json", number_rows, "test1.0.json has its own ids"),
     "ids of each batch": ("afqmc_predict.json", restart_ids, "33: the ids restart"),
     "one short": ("afqmc_predict.json", edit(lambda all: all[:-1]), "3,860 lines instead of 3,861"),
     "sample length": ("afqmc_predict.json", edit(lambda all: all[:64]), "not for upload"),

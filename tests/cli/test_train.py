@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pickle
@@ -179,6 +180,19 @@ def test_output_under_a_file(train: Clue, tmp_path: Path) -> None:
     assert "--output" in outcome.stderr
 
 
+def test_output_that_may_not_be_written(train: Clue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, data: bytes) -> None:  # the modes of a folder do not bind root
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("clue_runner.files.atomic.write_synced", refuse)
+    outcome = train("--data", "sample", output=tmp_path / "locked" / "run")
+    assert outcome.exit_code == 8, outcome.stderr
+    assert f"{tmp_path / 'locked' / 'run'}: cannot write: Permission denied" in outcome.stderr
+    assert "a folder that you may write with --output" in outcome.stderr
+    assert "step" not in outcome.stdout  # before training, not after it
+    assert not [path for path in (tmp_path / "locked").rglob("*") if path.is_file()]
+
+
 def test_output_that_is_somebody_elses(train: Clue, tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "thesis.tex").write_text("", encoding="utf-8")
@@ -190,7 +204,7 @@ def test_output_that_is_somebody_elses(train: Clue, tmp_path: Path) -> None:
 def test_dry_run_says_the_plan_and_writes_nothing(train: Clue, tmp_path: Path) -> None:
     outcome = train("--data", "sample", "--dry-run")
     assert outcome.exit_code == 0
-    assert "random weights, not a pretrained model" in outcome.stdout
+    assert "random weights, not a pre-trained model" in outcome.stdout
     assert "at most 3" in outcome.stdout
     assert "nothing was run" in outcome.stdout
     assert not (tmp_path / "run").exists()
@@ -291,7 +305,7 @@ def test_the_same_command_shows_the_result(finished: tuple[Path, str], train: Cl
     before = {one: one.stat().st_mtime_ns for one in path.rglob("*") if one.is_file()}
     outcome = train("--data", "sample", output=path)
     assert outcome.exit_code == 0
-    assert outcome.stdout.startswith("model test: random weights, not a pretrained model\n")
+    assert outcome.stdout.startswith("model test: random weights, not a pre-trained model\n")
     assert "already finished" in outcome.stdout
     assert "chance" in outcome.stdout
     assert "  published  " not in outcome.stdout  # never under a sample's score

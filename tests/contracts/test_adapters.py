@@ -345,7 +345,7 @@ def test_the_sentence_names_label_and_meaning() -> None:
     assert adapter.degenerate(same, scores) == f"all 2 answers are the same: {adapter.label_words('0')}"
     mixed = [Prediction(0, "0"), Prediction(1, "1")]
     told = adapter.degenerate(mixed, scores)
-    assert told == "accuracy 69.00 is not above 69.00, what the commonest label gets"
+    assert told == "accuracy 69.00 is not above 69.00, the score of the most frequent label"
 
 
 # ---------------------------------------------------------------------------- what rows lost

@@ -32,7 +32,7 @@ def test_not_a_number(tmp_path: Path, train_here: Train) -> None:
     outcome = train_here(tmp_path / "r", train__learning_rate=1e20, train__warmup_ratio=0)
     assert outcome.exit_code == 6
     assert "step " in outcome.stderr
-    assert "last good loss" in outcome.stderr
+    assert "last finite loss" in outcome.stderr
     assert "train.learning_rate" in outcome.stderr
     metrics = json.loads((tmp_path / "r" / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["ok"] is False
@@ -106,7 +106,7 @@ def test_out_of_memory(tmp_path: Path, train_here: Train, monkeypatch: pytest.Mo
     monkeypatch.setattr(Predictor, "answer", exhaust)
     outcome = train_here(tmp_path / "r")
     assert outcome.exit_code == 7
-    assert "one example of" in outcome.stderr and "clue memory says what fits" in outcome.stderr
+    assert "one example of" in outcome.stderr and "clue memory shows what fits" in outcome.stderr
 
 
 def test_our_own_bug_is_exit_1_and_leaves_no_score(

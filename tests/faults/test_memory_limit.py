@@ -285,7 +285,7 @@ def test_training_goes_on_under_a_real_limit(tmp_path: Path, backend: str, cache
         check=False,
     )
     assert outcome.returncode == 0, outcome.stderr
-    assert "going on from step 0 with at most 2,048 tokens" in outcome.stderr
+    assert "continuing from step 0 with at most 2,048 tokens" in outcome.stderr
     progress = last_progress(tmp_path)
     assert (progress["step"], progress["examples"]) == (1, 256)
     assert progress["token_budget"] == budgets(tmp_path)[-1] <= 2048

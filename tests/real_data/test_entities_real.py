@@ -116,7 +116,7 @@ def test_a_perfect_network_misses_only_what_tokens_cannot_express(
     tokenizer = Tokenizer(real_data / "vocab" / "bert_chinese_21128.txt", lowercase=True)
     run = load_run(task="cluener", card_settings=recommended_settings(card), model="test")
     rows = load_adapter(card, run).encode(records, tokenizer)
-    assert rows.notes == {"entities no token border expresses": 4}
+    assert rows.notes == {"entities that do not end at token boundaries": 4}
     scores = load_adapter(card).score(answered(records, rows, card, 8192, head), records)
     assert scores.values["strict_precision"] == 100.0
     assert scores.values["strict_recall"] == pytest.approx(100 * 3068 / 3072)

@@ -1,4 +1,4 @@
-"""A text is written from one or two others: csl_title, cmrc_question.
+"""Generates a text from one or two others: csl_title, cmrc_question.
 
 In: a card, records, a tokenizer, a backbone.
 Out: rows (source and target in one stream), a network, one text per record, scores, the answers as lines.
@@ -47,16 +47,16 @@ class Settings(AdapterSettings):
     """How long targets are, and how answers are searched."""
 
     max_target_length: Positive = Field(
-        default=48, description="tokens of a target, its [SEP] counted; longer ones are cut"
+        default=48, description="most tokens of a target, including its [SEP]; longer ones are cut"
     )
     max_leading_length: Positive = Field(
-        default=48, description="tokens of a text before the last one, such as the answer that is asked for"
+        default=48, description="most tokens of each text before the last one, such as the answer to ask for"
     )
-    beam: Positive = Field(default=4, description="sequences that the search keeps; 1 is greedy and fastest")
+    beam: Positive = Field(default=4, description="beam width; 1 is greedy and fastest")
     length_penalty: float = Field(
-        default=1.0, description="a sequence's score is divided by its length to this power"
+        default=1.0, description="length penalty: a sequence's score is divided by its length to this power"
     )
-    min_target_length: Positive = Field(default=2, description="tokens of an answer at least")
+    min_target_length: Positive = Field(default=2, description="fewest tokens of an answer")
 
 
 class Written(NamedTuple):
@@ -79,7 +79,7 @@ class Generation(Adapter):
         """Return the tokenizer of the run.
 
         Raises:
-            RuntimeError: there is none yet (a bug of ours).
+            RuntimeError: there is none yet (our bug).
         """
         if self.tokenizer is None:
             raise RuntimeError(f"the adapter of {self.card.name} has no tokenizer to write with")
@@ -151,7 +151,7 @@ class Generation(Adapter):
         """Return one text per record in file order.
 
         Raises:
-            RuntimeError: a record has no row or a row has no record (a bug of ours).
+            RuntimeError: a record has no row or a row has no record (our bug).
         """
         require_all_rows(partials, len(records), records.file, "records")
         return [
@@ -191,7 +191,7 @@ class Generation(Adapter):
 
         Raises:
             DataError: the split has no targets, or an answer is not a text.
-            RuntimeError: predictions are not aligned with the records (a bug of ours).
+            RuntimeError: predictions are not aligned with the records (our bug).
         """
         require_answers(records, (record.target for record in records.items))
         require_order(predictions, records)
@@ -246,7 +246,7 @@ class Generation(Adapter):
 
 
 def _prediction(name: int | str, chances: Mapping[str, float]) -> Prediction:
-    """Return the best of several texts, of equals the first."""
+    """Return the best of several texts, the first among equals."""
     best = tuple(sorted(chances.items(), key=lambda item: -item[1]))
     text, chance = best[0] if best else ("", 0.0)
     return Prediction(name, text, chance, alternatives=best)

@@ -44,12 +44,12 @@ class Settings(AdapterSettings):
     """How tokens are masked."""
 
     masks: Literal["words", "tokens"] = Field(
-        default="words", description="what is masked as a whole: jieba's words, or single tokens"
+        default="words", description="unit of masking: whole words (jieba), or single tokens"
     )
     longest_run: Positive = Field(
-        default=1, description="words in a row that are masked together at most; shorter runs more often"
+        default=1, description="most consecutive words masked together; shorter spans are more frequent"
     )
-    mask_rate: float = Field(default=0.15, gt=0, lt=1, description="share of a row's tokens that is masked")
+    mask_rate: float = Field(default=0.15, gt=0, lt=1, description="fraction of a row's tokens to mask")
     drop_masked: bool = Field(
         default=False,
         description="as MAE: the encoder reads the other tokens alone, and one block more guesses",
@@ -59,7 +59,7 @@ class Settings(AdapterSettings):
 class MaskedTexts(Adapter):
     """Tokens that are guessed."""
 
-    chance_means = "the commonest token"
+    chance_means = "the most frequent token"
     pretrained: ClassVar[tuple[str, ...]] = ("masked_words",)
     settings_type = Settings
     settings: Settings
@@ -110,7 +110,7 @@ class MaskedTexts(Adapter):
 
     def _draw(self, rows: Rows) -> Draw:
         if not isinstance(rows.draw, Draw):
-            raise RuntimeError("rows without masks (a bug of ours)")
+            raise RuntimeError("rows without masks (our bug)")
         return rows.draw
 
     # ------------------------------------------------------------------------ build
@@ -141,7 +141,7 @@ class MaskedTexts(Adapter):
         """Return what was guessed of each row, in the order of the rows.
 
         Raises:
-            RuntimeError: a record has no row or a row has no record (a bug of ours).
+            RuntimeError: a record has no row or a row has no record (our bug).
         """
         require_all_rows(partials, len(records), records.file, "records")
         return [
@@ -192,9 +192,9 @@ class MaskedTexts(Adapter):
         """Refuse: no leaderboard takes guesses.
 
         Raises:
-            RuntimeError: the card has a submission (a bug of ours).
+            RuntimeError: the card has a submission (our bug).
         """
-        raise RuntimeError(f"{self.card.name} is handed in nowhere")
+        raise RuntimeError(f"{self.card.name} has no leaderboard")
 
     def show(self, record: int, prediction: Prediction) -> Shown:
         """Return how many masked tokens of a row were guessed; the row itself is neither right nor wrong."""

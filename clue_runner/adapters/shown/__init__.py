@@ -1,1 +1,1 @@
-"""How a page shows a record beside its answer: what each kind of task fills in."""
+"""How a page shows a record beside its answer: the part of each kind of task."""

@@ -54,7 +54,7 @@ PREDICTIONS: tuple[Row, ...] = (
     ("transform/norm/offset", "transform/LayerNorm/beta",  "LayerNorm.bias",   (E,)),
     ("output/bias",           "output_bias",               "bias",             (V,)),
 )
-# The other form: only the rows of the word table are narrow.
+# The other form: only the rows of the token embeddings are narrow.
 ZH_EMBEDDINGS: tuple[Row, ...] = (
     ("word_map", "word_embeddings_2", "", (E, H)),
     *((ours, google, "", axes if ours == "word" else tuple(H if axis == E else axis for axis in axes))
@@ -86,9 +86,9 @@ NAMES = NameTable(
         *rules("albert."),
         Rule("zh-mlm-head", "masked-word head of pre-training", head="zh_masked_words",
              google=("cls/predictions/",)),
-        Rule("tied-output", "the word table once more, as the output layer of the masked-word head",
+        Rule("tied-output", "the token embeddings again, as the output layer of the masked-word head",
              hugging_face=("predictions.decoder.weight",), same_as="backbone/embeddings/word"),
-        Rule("tied-bias", "the bias of that layer once more",
+        Rule("tied-bias", "the bias of that layer again",
              hugging_face=("predictions.decoder.bias",), same_as="head/masked_words/output/bias"),
         Rule("albert-mlm-head", "masked-word head of pre-training", head="masked_words",
              hugging_face=("predictions.",)),

@@ -35,7 +35,7 @@ class Shape(LearnedSizes):
         "ln_type": ("postln",),
     }
 
-    embedding_width: Positive = Field(default=128, description="width of a row of the word table")
+    embedding_width: Positive = Field(default=128, description="width of a row of the token embeddings")
     widened: Literal["normed", "words"] = Field(
         default="normed",
         description="what is mapped to hidden_dim: the normed embedding, or (albert_zh) the word vectors",
@@ -43,7 +43,7 @@ class Shape(LearnedSizes):
 
     @property
     def embedding_dim(self) -> int:
-        """Return the width of a row of the word table."""
+        """Return the width of a row of the token embeddings."""
         return self.embedding_width
 
     @property

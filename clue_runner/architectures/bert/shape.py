@@ -22,7 +22,7 @@ class Shape(LearnedSizes):
     """Sizes and options of BERT's encoder."""
 
     NAMELESS: ClassVar[bool] = True
-    ADVICE: ClassVar[str] = "take a BERT-shaped checkpoint: BERT, RoBERTa-wwm, MacBERT, LERT, RBT"
+    ADVICE: ClassVar[str] = "use a BERT-shaped checkpoint: BERT, RoBERTa-wwm, MacBERT, LERT, RBT"
     REFUSED: ClassVar[Mapping[str, Sequence[Any]]] = {
         **EncoderSizes.REFUSED,
         "position_embedding_type": ("absolute",),
@@ -32,7 +32,7 @@ class Shape(LearnedSizes):
     @classmethod
     def own_values(cls, config: RawConfig) -> dict[str, Any]:
         """Refuse an embedding of another width than the blocks."""
-        factorised = "not this family's: the embedding is factorised; another family's config says model_type"
+        factorised = "not of this family: the embedding is factorised; name the right family as model_type"
         config.require("embedding_size", (config.raw.get("hidden_size"),), factorised)
         return {}
 

@@ -43,16 +43,16 @@ class Shape(LearnedSizes):
         "attention_head_size": (),
     }
 
-    num_segments: Count = Field(default=0, description="rows of the segment table; 0: there is none")
-    absolute: bool = Field(default=False, description="a table of positions is added to the embedding too")
-    max_distance: Positive = Field(default=512, description="distance beyond which all are alike")
+    num_segments: Count = Field(default=0, description="rows of the segment table; 0: none")
+    absolute: bool = Field(default=False, description="add a position table to the embedding too")
+    max_distance: Positive = Field(default=512, description="distance beyond which all count as equal")
     buckets: Count = Field(
-        default=256, description="rows a side of the table of distances, far ones shared; 0: one a distance"
+        default=256, description="rows per side of the distance table, far ones shared; 0: one per distance"
     )
     shared_projections: bool = Field(
-        default=True, description="distances go through the projections of query and key"
+        default=True, description="project distances with the projections of query and key"
     )
-    distance_norm: bool = Field(default=True, description="the table of distances has a layer norm")
+    distance_norm: bool = Field(default=True, description="layer norm on the distance table")
     position_terms: Literal["both", "query", "key"] = Field(
         default="both", description="what is multiplied with distances: query (c2p), key (p2c), or both"
     )
@@ -85,7 +85,7 @@ class Shape(LearnedSizes):
         width = (config.raw.get("hidden_size"),)
         config.require("embedding_size", width, "not supported yet: an embedding of another width")
         if "relative_attention" not in config.raw:
-            what = "not supported: without it this is no disentangled attention"
+            what = "not supported: without it this is not disentangled attention"
             config.unsupported.append(Problem(what, "relative_attention", "nothing", "True"))
         given = {key: config.raw.get(key) for key in ("max_relative_positions", "position_buckets")}
         farthest = "max_relative_positions"
@@ -111,11 +111,11 @@ class Shape(LearnedSizes):
 
     @classmethod
     def length_checks(cls, values: Mapping[str, Any], origins: Mapping[str, str]) -> Iterator[Problem]:
-        """Yield what is wrong with the table of positions; without it rows may be of any length."""
+        """Yield the problems of the table of positions; without it rows may be of any length."""
         if values["model.absolute"]:
             yield from super().length_checks(values, origins)
         elif values["model.positions"] == "hierarchical":
-            what = "this model has no table of positions to stretch: its rows may be of any length"
+            what = "this model has no position table to extend: its rows may be of any length"
             yield Problem(what, "model.positions", "hierarchical", "learned", "remove model.positions")
 
 

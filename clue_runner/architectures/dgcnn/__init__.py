@@ -1,1 +1,1 @@
-"""DGCNN: a reader of gated dilated convolutions over characters, without pretrained weights."""
+"""DGCNN: a reader of gated dilated convolutions over characters, without pre-trained weights."""

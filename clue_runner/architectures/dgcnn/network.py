@@ -1,6 +1,6 @@
-"""DGCNN reading: a question, a passage, and where in it the answer begins and ends; no pretrained weights.
+"""DGCNN reading: a question, a passage, and where in it the answer begins and ends; no pre-trained weights.
 
-In: character ids (0 is padding) and word ids of questions and passages. Out: three logits a passage: is there
+In: character ids (0 is padding) and word ids of questions and passages. Out: three logits per passage: is
 an answer, does it begin here, does it end here. Knows nothing about text, votes or training.
 
 characters + words -> gated dilated convolutions -> question vector by attention, joined to every character of

@@ -27,13 +27,14 @@ class Shape(BaseShape):
     """Sizes and options of the reader."""
 
     SIZES: ClassVar[frozenset[str]] = frozenset({"num_layers", "hidden_dim"})
+    OWN_VOCABULARY: ClassVar[bool] = True
 
     num_layers: Literal[9] = Field(
         default=9, description="convolutions: 3 for the question, 6 for the passage"
     )
     hidden_dim: Positive = Field(default=128, description="width of a character's vector")
     max_positions: Positive = Field(
-        default=4096, description="longest passage; a convolution has no table of places"
+        default=4096, description="longest passage; convolutions have no position table"
     )
     dropout: Share = Field(default=0.1, description="dropout after the embedding")
     head_dropout: Share = Field(default=0.1, description="dropout on the logits of the gates")
@@ -46,7 +47,7 @@ class Shape(BaseShape):
     @classmethod
     def from_config(cls, config: RawConfig) -> Self:
         """Refuse: nobody publishes its weights; see ``BaseShape``."""
-        config.require("model_type", (), "published weights of this family are not known")
+        config.require("model_type", (), "no published weights of this family are known")
         config.finish(advice="train it: --task webqa")
         return cls(num_layers=9)
 

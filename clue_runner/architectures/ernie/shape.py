@@ -29,8 +29,8 @@ class Shape(LearnedSizes):
         "position_embedding_type": ("absolute",),
     }
 
-    num_task_types: Count = Field(default=0, description="rows of the table of task types; 0: there is none")
-    task_type: Count = Field(default=0, description="the row of it that every token gets")
+    num_task_types: Count = Field(default=0, description="rows of the task-type table; 0: none")
+    task_type: Count = Field(default=0, description="row of the task-type table added to every token")
 
     @property
     def absent_groups(self) -> frozenset[str]:

@@ -35,7 +35,7 @@ class DecoderEmbeddings(Part):
         seed: source of the initial weights.
         dtype_policy: as of every ``Part``.
         shape: the family's.
-        vocab_size: rows of the word table.
+        vocab_size: rows of the token embeddings.
     """
 
     def __init__(self, prefix: str, seed: int, dtype_policy: str, *, shape: Any, vocab_size: int) -> None:

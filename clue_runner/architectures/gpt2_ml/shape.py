@@ -56,7 +56,7 @@ class Shape(BaseShape):
     )
     dropout: Share = Field(default=0.1, description="dropout after attention and feed-forward")
     attention_dropout: Share = Field(default=0.0, description="dropout on attention probabilities")
-    positions: Literal["learned"] = Field(default="learned", description="one vector a position")
+    positions: Literal["learned"] = Field(default="learned", description="one vector per position")
     attention: AttentionForm = Field(
         default="auto",
         description="how attention is computed: whole scores, or a few queries at a time",
@@ -89,7 +89,7 @@ class Shape(BaseShape):
         if not config.problems and shape.hidden_dim % shape.num_heads:
             what = f"hidden_size {shape.hidden_dim} is not a multiple of it"
             config.problems.append(Problem(what, "num_attention_heads", str(shape.num_heads)))
-        config.finish(advice="take the config that came with the weights (configs/mega.json of the release)")
+        config.finish(advice="use the config that came with the weights (configs/mega.json of the release)")
         return shape
 
     def axes(self, vocab_size: int) -> Axes:
@@ -120,7 +120,7 @@ class Shape(BaseShape):
         yield from attention_problems(values)
         if values["model.attention"] == "fused":
             yield Problem(
-                "the fused kernel knows padding, and no causal mask",
+                "the fused kernel supports padding but no causal mask",
                 "model.attention",
                 "fused",
                 "auto, einsum, chunked",
@@ -128,7 +128,7 @@ class Shape(BaseShape):
             )
         if values["model.pooling"] not in POOLINGS:
             yield Problem(
-                "the first token of a decoder has seen nothing but itself",
+                "the first token of a decoder sees only itself",
                 "model.pooling",
                 str(values["model.pooling"]),
                 ", ".join(POOLINGS),

@@ -29,10 +29,10 @@ class Shape(EncoderSizes):
     }
 
     max_distance: Positive = Field(
-        default=FARTHEST, description="distance between tokens beyond which all are alike"
+        default=FARTHEST, description="distance between tokens beyond which all count as equal"
     )
     positions: Annotated[Literal["relative"], NoTable] = Field(
-        default="relative", description="a vector for each distance is added to keys and values"
+        default="relative", description="add a vector for each distance to keys and values"
     )
 
     @classmethod

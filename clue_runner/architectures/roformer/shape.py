@@ -29,7 +29,7 @@ class Shape(EncoderSizes):
         default=None, description="width of the embedded tokens; null: hidden_dim"
     )
     version: Literal["1", "2"] = Field(
-        default="1", description="2: no biases, norms that divide by the root mean square alone"
+        default="1", description="2: no biases, and norms that only divide by the root mean square"
     )
     positions: Annotated[Literal["rotary"], NoTable] = Field(
         default="rotary", description="query and key are rotated by the positions of their tokens"

@@ -1,1 +1,1 @@
-"""Formats of weight files, one reader each: data alone is read, and nothing in a file is ever run."""
+"""Formats of weight files, one reader each: only data is read, and nothing in a file is ever run."""

@@ -22,7 +22,7 @@ from clue_runner.files.litter import entries
 
 INDEX = ".index"
 SHARD = re.compile(r"\.data-(\d{5})-of-(\d{5})")
-# TensorFlow takes a path for a pattern.
+# TensorFlow treats a path as a pattern.
 PATTERN = frozenset("*?[]\\{}")
 
 
@@ -33,7 +33,7 @@ def write_google(prefix: Path, tensors: Mapping[str, NDArray[Any]]) -> None:
         CheckpointError: TensorFlow is not installed.
     """
     tf = _tensorflow(
-        "writing a TensorFlow checkpoint needs TensorFlow, which is not installed here",
+        "writing a TensorFlow checkpoint needs TensorFlow, which is not installed",
         prefix,
         "install tensorflow, or write a Hugging Face folder: --to huggingface",
     )
@@ -53,7 +53,7 @@ class GoogleReader:
         index: ``<prefix>.index``; the ``<prefix>.data-*`` files lie beside it.
 
     Raises:
-        CheckpointError: files are missing, are no files or unreadable, or TensorFlow is not installed.
+        CheckpointError: files are missing, not regular or unreadable, or TensorFlow is not installed.
     """
 
     def __init__(self, index: Path) -> None:
@@ -77,9 +77,9 @@ class GoogleReader:
         """Return one tensor's values.
 
         Raises:
-            CheckpointError: the data file is cut short or its checksum differs.
+            CheckpointError: the data file is truncated or its checksum differs.
         """
-        # TensorFlow reports damage with errors of its own (DataLossError, OutOfRangeError, ...), which
+        # TensorFlow reports damage with its own errors (DataLossError, OutOfRangeError, ...), which
         # share no base below Exception that can be named without importing it here.
         try:
             value: NDArray[Any] = self._reader.get_tensor(name)
@@ -92,11 +92,11 @@ class GoogleReader:
         return {path: digest_of(path) for path in self.files}
 
     def release(self) -> None:
-        """Let go of nothing: no value is kept."""
+        """Do nothing: no value is kept."""
 
 
 def _shards(prefix: Path) -> list[Path]:
-    """Return the files with the values, all that their names promise."""
+    """Return the files with the values, as many as their names announce."""
     found = {}
     for path in entries(prefix.parent):
         shard = (
@@ -110,7 +110,7 @@ def _shards(prefix: Path) -> list[Path]:
     missing = count - sum(total == count for total in found.values())
     if missing:
         raise CheckpointError(
-            f"the values are missing: {missing} of {count} {prefix.name}.data-* beside {prefix.name}{INDEX}",
+            f"data files are missing: {missing} of {count} {prefix.name}.data-* beside {prefix.name}{INDEX}",
             where=str(prefix.parent),
             next_step="copy all files of the checkpoint into the folder",
         )
@@ -134,9 +134,9 @@ def _literal(prefix: Path, files: tuple[Path, ...]) -> tuple[Any, bytes]:
 def _open(prefix: Path, literal: bytes) -> Any:
     """Return TensorFlow's reader of a checkpoint."""
     tf = _tensorflow(
-        "a Google TensorFlow checkpoint needs TensorFlow, which is not installed here",
+        "a Google TensorFlow checkpoint needs TensorFlow, which is not installed",
         prefix,
-        "install tensorflow, or take the model as a Hugging Face folder (config.json, vocab.txt, "
+        "install tensorflow, or use the model as a Hugging Face folder (config.json, vocab.txt, "
         "model.safetensors)",
     )
     # A damaged index raises IndexError, OpError, ... : whatever it is, it is the file's fault.

@@ -25,7 +25,7 @@ FILE = "tf_model.h5"
 MARK = b"\x89HDF\r\n\x1a\n"
 MOST_ENTRIES, DEEPEST = 20_000, 16
 OPTIMIZER = "optimizer_weights"  # of a whole Keras model, beside its own weights
-SAFE = "do not use this file; take the model as model.safetensors from its publisher"
+SAFE = "do not use this file; get the model as model.safetensors from its publisher"
 # Last part of a TensorFlow name -> of PyTorch's.
 LAST = {"kernel": "weight", "gamma": "weight", "beta": "bias", "embeddings": "weight"}
 SCOPE = re.compile(r"^[^/]*___(?=.)")  # "mlm___cls": the head's own name, and where it lies
@@ -56,11 +56,11 @@ class KerasReader:
     """One HDF5 file of weights.
 
     Args:
-        path: of the file.
+        path: the file.
 
     Raises:
-        CheckpointError: it is damaged, or holds no such weights.
-        RefusedFileError: it points to other files, or is made to fill the memory.
+        CheckpointError: it is damaged, or has no such weights.
+        RefusedFileError: it points to other files, or would exhaust the memory.
     """
 
     def __init__(self, path: Path) -> None:
@@ -71,15 +71,15 @@ class KerasReader:
             head = stream.read(512)
         refuse_stand_in(path, head)
         if not head.startswith(MARK):
-            raise _damaged(path, "it is no HDF5 file")
+            raise _damaged(path, "it is not an HDF5 file")
         self._tensors: dict[str, Tensor] = {}
         self._kept: dict[str, Bytes] = {}
         for name, tensor in _listed(path):
             if name in self._tensors:
-                raise _damaged(path, f"it holds {name} twice")
+                raise _damaged(path, f"it contains {name} twice")
             self._tensors[name] = tensor
         if not self._tensors:
-            raise _damaged(path, "it holds no tensors")
+            raise _damaged(path, "it contains no tensors")
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Return name -> shape of every tensor stored."""
@@ -105,7 +105,7 @@ class KerasReader:
         return {self._path: digest}
 
     def release(self) -> None:
-        """Let go of the values that are kept."""
+        """Release the values kept."""
         self._kept.clear()
 
 
@@ -150,7 +150,7 @@ def _datasets(path: Path, file: Any, h5py: Any) -> Iterator[tuple[str, Any]]:
                 raise _refused(path, "the file has more groups than a model can have", f"{prefix}{key}")
             if not isinstance(group.get(key, getlink=True), h5py.HardLink):
                 raise _refused(
-                    path, "the file holds a link, which may lead to another file", f"{prefix}{key}"
+                    path, "the file contains a link, which may lead to another file", f"{prefix}{key}"
                 )
             item = group[key]
             if isinstance(item, h5py.Dataset):
@@ -162,13 +162,13 @@ def _datasets(path: Path, file: Any, h5py: Any) -> Iterator[tuple[str, Any]]:
 def _place(path: Path, name: str, data: Any) -> Tensor:
     """Return where a dataset lies in the file."""
     if data.external is not None or data.is_virtual:
-        raise _refused(path, "the file takes its numbers from another file", name)
+        raise _refused(path, "the file reads its values from another file", name)
     kind = data.dtype
     if kind.kind not in "fiub" or kind.byteorder == ">":
-        raise _damaged(path, f"{name[:100]} has the type {kind.str}, which no weights have")
+        raise _damaged(path, f"{name[:100]} has the type {kind.str}, which weights never have")
     tensor = Tensor(data.id.get_offset() or 0, kind, tuple(data.shape), swapped=False)
     if tensor.size and (data.id.get_offset() is None or data.id.get_storage_size() != tensor.size):
-        raise _refused(path, "a tensor of the file is compressed or not stored whole", name)
+        raise _refused(path, "a tensor of the file is compressed or not stored contiguously", name)
     return tensor
 
 

@@ -1,4 +1,4 @@
-"""Byte ranges of a large file, read in one pass with the hash of the whole: a file of 400 MB is read once.
+"""Byte ranges of a large file, read in one pass that also hashes it: a file of 400 MB is read once.
 
 In: a path and the ranges that are wanted. Out: their bytes and the file's sha256.
 Knows nothing about what the bytes mean.
@@ -60,5 +60,5 @@ def _fill(stream: object, size: int, path: Path) -> Bytes:
     """Return the next bytes of a stream."""
     found: Bytes = np.empty(size, np.uint8)
     if size and stream.readinto(found.data) != size:  # type: ignore[attr-defined]
-        raise CheckpointError("the file became shorter while it was read", where=str(path), next_step=AGAIN)
+        raise CheckpointError("the file was truncated while it was read", where=str(path), next_step=AGAIN)
     return found

@@ -1,4 +1,4 @@
-"""Which files of a folder hold weights, and who reads them: told from the names.
+"""Which files of a folder hold weights, and which reader they need, by their names.
 
 In: names. Out: the weights in the order in which they are preferred, or an opened reader.
 Knows nothing about configs, tensors or single families.
@@ -16,15 +16,15 @@ from clue_runner.checkpoints.formats.safetensors_files import SHARD_INDEX, SINGL
 from clue_runner.checkpoints.formats.torch_files import reader as torch
 from clue_runner.checkpoints.formats.torch_files.reader import TorchReader
 
-# The same weights in several formats lie beside one another on the hub; the first that is there is taken.
+# On the hub the same weights exist in several formats side by side; the first one found is used.
 PREFERRED = (SINGLE, SHARD_INDEX, torch.SINGLE, torch.SHARD_INDEX, keras_h5.FILE)
-# Other files of these names are weights only where no file of the names above is there.
+# Other files with these names are weights only if there is no file with a name above.
 FREE = (".pt", ".pth")
 H5 = ".h5"
 
 
 def face_weights(names: Sequence[str]) -> list[str]:
-    """Return the file with weights under Hugging Face's names; several: nobody knows which."""
+    """Return the file with weights under Hugging Face's names; several: ambiguous."""
     preferred = [name for name in PREFERRED if name in names][:1]
     return preferred or [name for name in names if name.endswith(FREE)]
 

@@ -1,4 +1,4 @@
-"""Weights that one of our runs saved, as a checkpoint that another run can begin from.
+"""Weights that one of our runs saved, as a checkpoint that another run can start from.
 
 In: a saved state's folder (weights.safetensors with a header, vocab.txt, perhaps ema.safetensors). Out: what
 the header says, and names, shapes and values under our own names; averaged weights where the run kept them,
@@ -8,6 +8,7 @@ Knows nothing about other layouts or about what else lies in the folder.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,9 @@ from numpy.typing import NDArray
 from clue_runner.architectures.settings import from_header
 from clue_runner.checkpoints.files import digest_of, require_file
 from clue_runner.errors import CheckpointError
-from clue_runner.files.reading import DamagedFileError
+from clue_runner.files.reading import DamagedFileError, parse_object, read_file
 from clue_runner.files.tensors import NativeReader, read_safetensors
-from clue_runner.runs.states import ListedFile, listed_files
+from clue_runner.runs.states import STATE_FILE, ListedFile, listed_files
 
 WEIGHTS = "weights.safetensors"
 AVERAGED = "ema.safetensors"
@@ -82,12 +83,32 @@ class RunReader:
             listed = (self._listed or {}).get(path.name)
             if listed is not None and listed.sha256 != digest:
                 self._kept.clear()
-                raise _damaged(self._folder, f"{path.name} is not the file that its manifest lists")
+                raise _damaged(self._folder, f"{path.name} is not the file listed in its manifest")
         self._digests = found
         return found
 
+    @property
+    def ids_sha256(self) -> str | None:
+        """Return the hash of all that made the ids of the run's texts; None: the state does not say it.
+
+        Raises:
+            CheckpointError: the state is damaged.
+        """
+        if not (self._folder / STATE_FILE).exists():
+            return None
+        try:
+            raw = read_file(self._folder / STATE_FILE)
+            identity = parse_object(raw).get("identity")
+        except DamagedFileError as error:
+            raise _damaged(self._folder, f"{STATE_FILE}: {error}") from error
+        listed = (self._listed or {}).get(STATE_FILE)
+        if listed is not None and listed.sha256 != hashlib.sha256(raw).hexdigest():
+            raise _damaged(self._folder, f"{STATE_FILE} is not the file that its manifest lists")
+        found = identity.get("vocabulary") if isinstance(identity, dict) else None
+        return found if isinstance(found, str) else None
+
     def release(self) -> None:
-        """Let go of the values that are kept."""
+        """Release the values kept."""
         self._kept.clear()
 
 
@@ -103,5 +124,5 @@ def _damaged(folder: Path, reason: str) -> CheckpointError:
     return CheckpointError(
         f"the saved state is damaged: {reason}",
         where=str(folder),
-        next_step="put a copy of it back where there is one, or train it again",
+        next_step="restore a backup, or train it again",
     )

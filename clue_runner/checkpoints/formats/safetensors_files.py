@@ -42,7 +42,7 @@ class SafetensorsReader:
         weights: ``model.safetensors``, or the index of its shards.
 
     Raises:
-        CheckpointError: a shard is missing, a file is no file, or index and shards disagree.
+        CheckpointError: a shard is missing, a file is not regular, or index and shards disagree.
         RefusedFileError: a file is malformed, or the index points out of the folder.
     """
 
@@ -96,7 +96,7 @@ class SafetensorsReader:
     def digests(self) -> Mapping[Path, str]:
         """Return the sha256 of each of its files; the values are read with it and kept for ``read``.
 
-        A run asks for the hash before it loads: so a file of 400 MB is read once.
+        A run asks for the hash before it loads: so a file of 400 MB is read only once.
         """
         found = {}
         for path in self.files:
@@ -110,13 +110,13 @@ class SafetensorsReader:
         return found
 
     def release(self) -> None:
-        """Let go of the values that are kept."""
+        """Release the values kept."""
         self._kept.clear()
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    """Open a safetensors file; a type that the library does not know is no attack."""
+    """Open a safetensors file; a type unknown to the library is not an attack."""
     try:
         with open_safetensors(path) as file:
             yield file
@@ -125,7 +125,7 @@ def _opened(path: Path) -> Iterator[Any]:
         if unknown is None:
             raise
         raise CheckpointError(
-            "a tensor has a type that is not supported",
+            "a tensor has an unsupported type",
             where=str(path),
             received=unknown.group(1),
             allowed="F32, F16, BF16",

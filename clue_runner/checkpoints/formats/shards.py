@@ -1,6 +1,6 @@
 """The index of a model in several files, as Hugging Face writes it for safetensors and for PyTorch alike.
 
-In: an index (``*.index.json``). Out: the files that it names, or why they are not taken.
+In: an index (``*.index.json``). Out: the files that it names, or why they are refused.
 Knows nothing about what is in the files.
 """
 
@@ -19,11 +19,11 @@ def shard_files(index: Path) -> tuple[Path, ...]:
     """Return the files that an index names, all of which are there.
 
     Raises:
-        CheckpointError: a file is missing, or the index is none.
+        CheckpointError: a file is missing, or the index is invalid.
         RefusedFileError: a name leads out of the folder.
     """
     names = shard_names(index)
-    # looked up in a listing: a name out of a file may be one that no path can have
+    # looked up in a listing: a name from a file may be impossible as a path
     present = {entry.name for entry in index.parent.iterdir()}
     missing = [name for name in names if name not in present]
     if missing:
@@ -40,7 +40,7 @@ def shard_names(index: Path) -> list[str]:
     """Return the names of the files that an index names.
 
     Raises:
-        CheckpointError: the index is none.
+        CheckpointError: the index is invalid.
         RefusedFileError: a name leads out of the folder.
     """
     names = sorted(set(_weight_map(index).values()))
@@ -58,7 +58,7 @@ def shard_names(index: Path) -> list[str]:
 
 
 def compare_shards(index: Path, home: Mapping[str, Path]) -> None:
-    """Refuse an index that does not say what its files hold.
+    """Refuse an index that disagrees with its files.
 
     Args:
         index: its path.

@@ -1,1 +1,1 @@
-"""Models by their names on the Hugging Face hub: fetched once, pinned by commit and sha256, offline after."""
+"""Models by name from the Hugging Face hub: downloaded once, pinned by commit and SHA-256, then offline."""

@@ -1,10 +1,10 @@
-"""Fetch a model of the hub: the files that are needed, each compared with its hash, and nothing twice.
+"""Download a model from the hub: only the files needed, each verified by its hash, and nothing twice.
 
 In: a name. Out: its pin, with a folder that holds the files. Downloads are those of ``huggingface_hub``: its
 cache, its resumption, its variables (HF_ENDPOINT, HF_HOME, HF_TOKEN, HF_HUB_OFFLINE).
 Knows nothing about what the files hold.
 
-A name that was fetched once is never asked for again: a branch that moves on, or a file that was replaced
+A model downloaded once is never looked up again: a branch that moves on, or a file that was replaced
 under the same name, would make the same command train another model.
 """
 
@@ -41,15 +41,15 @@ class Listing:
 
 
 def fetch(name: HubName, *, update: bool = False) -> Pin:
-    """Return the pin of a model whose files are all at hand.
+    """Return the pin of a model after downloading what is missing.
 
     Args:
-        name: of the model.
-        update: ask the hub what the revision means now, in place of what it meant at first.
+        name: the model's.
+        update: look the revision up again instead of using the pinned commit.
 
     Raises:
         CheckpointError: the hub does not answer or has no such model, the model has no weights that can be
-            read, or a file is not the one that was pinned or promised.
+            read, or a file is not the pinned or announced one.
         StorageError: the disk refused.
     """
     pin = None if update else read_pin(name)
@@ -97,7 +97,7 @@ def _compare(name: HubName, pin: Pin, *, small: bool) -> None:
     for file, digest in pin.files.items():
         path = pin.folder / file
         if (not small or path.stat().st_size <= MAX_JSON_BYTES) and digest_of(path) != digest:
-            different.append(Problem("it is not the file that was pinned", file, allowed=f"sha256 {digest}"))
+            different.append(Problem("this is not the pinned file", file, allowed=f"sha256 {digest}"))
     if different:
         raise other_files(name, pin, different)
 
@@ -105,23 +105,23 @@ def _compare(name: HubName, pin: Pin, *, small: bool) -> None:
 def other_files(name: HubName, pin: Pin, problems: Sequence[Problem]) -> CheckpointError:
     """Return the error for files that are not the pinned ones."""
     return CheckpointError(
-        f"files of {name} have changed since they were first fetched",
+        f"files of {name} have changed since they were first downloaded",
         where=str(pin.folder),
         problems=problems,
-        next_step=f"delete that folder and run the same command again; to take other files on purpose: "
+        next_step=f"delete that folder and run the same command again; to update on purpose: "
         f"clue models get {name} --update",
     )
 
 
 def _listing(library: Any, name: HubName, revision: str) -> Listing:
-    """Ask the hub what a revision holds; where it does not answer, take what its library has kept."""
+    """Ask the hub what a revision holds; if it does not answer, use the library's cache."""
     if is_offline():
         kept = _kept(name, revision)
         if kept is None:
             raise CheckpointError(
-                f"{name} was not fetched yet, and downloads are off",
+                f"{name} is not downloaded yet, and downloads are disabled",
                 where="CLUE_OFFLINE",
-                next_step=f"fetch it where there is a network: clue models get {name}",
+                next_step=f"download it with a network connection: clue models get {name}",
             )
         return kept
     endpoint = os.environ.get("HF_ENDPOINT")
@@ -168,7 +168,7 @@ def cache_folder() -> Path:
 
 
 def _download(library: Any, name: HubName, listing: Listing, file: str) -> tuple[Path, str]:
-    """Return a file's path and sha256; one that is not what the hub promised is fetched once more."""
+    """Return a file's path and sha256; one that differs from the hub's hash is downloaded again."""
     promised = listing.files[file]
     found = ""
     for again in (False, True):
@@ -187,11 +187,11 @@ def _download(library: Any, name: HubName, listing: Listing, file: str) -> tuple
             return Path(path), found
     Path(path).resolve().unlink(missing_ok=True)
     raise CheckpointError(
-        f"{file} is not the file that the hub announces",
+        f"{file} is not the file announced by the hub",
         where=str(name),
         received=f"sha256 {found}",
         allowed=f"sha256 {promised}",
-        next_step="the transfer or the mirror is at fault: try again, or another HF_ENDPOINT",
+        next_step="the transfer or the mirror is at fault: try again, or use another HF_ENDPOINT",
     )
 
 
@@ -206,7 +206,7 @@ def _library(name: HubName) -> Any:
         import huggingface_hub
     except ImportError as error:
         raise CheckpointError(
-            "models of the hub need huggingface_hub, which is not installed here",
+            "models from the hub need huggingface_hub, which is not installed",
             received=str(name),
             next_step=f"{EXTRA}, or download the model's files into a folder and name that",
         ) from error
@@ -224,7 +224,7 @@ def _told(name: HubName) -> Iterator[None]:
         if error.errno is not None and error.filename is not None:
             raise StorageError(f"cannot write: {error.strerror}", where=str(error.filename)) from error
         raise _unreached(name, error) from error
-    # The library raises errors of its own and of the client below it, which share no base.
+    # The library raises its own errors and those of its HTTP client, which share no base class.
     except Exception as error:
         raise _unreached(name, error) from error
 
@@ -232,17 +232,17 @@ def _told(name: HubName) -> Iterator[None]:
 def _unreached(name: HubName, error: Exception) -> CheckpointError:
     reason = str(error).strip().partition("\n")[0][:300]
     return CheckpointError(
-        f"{name} cannot be fetched: {type(error).__name__}",
+        f"{name} cannot be downloaded: {type(error).__name__}",
         received=reason or None,
-        next_step="check the name and the network; a mirror is named with HF_ENDPOINT=https://..., a model "
-        "behind a login needs HF_TOKEN; or download its files elsewhere and name their folder",
+        next_step="check the name and the network; set a mirror with HF_ENDPOINT=https://...; a model "
+        "behind a login needs HF_TOKEN; or download the files elsewhere and name their folder",
     )
 
 
 def _no_weights(name: HubName, listing: Listing) -> CheckpointError:
     return CheckpointError(
-        f"{name} has no config and weights that can be read",
+        f"{name} has no readable config and weights",
         received=", ".join(sorted(listing.files)[:20]),
         allowed="config.json with model.safetensors, pytorch_model.bin or tf_model.h5",
-        next_step="take another model, or convert this one where it was made",
+        next_step="use another model, or convert this one with the program that made it",
     )

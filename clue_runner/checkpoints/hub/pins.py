@@ -1,4 +1,4 @@
-"""A model's name on the hub, and what was fetched under it: one pin file a name, kept in $CLUE_HOME.
+"""A model's name on the hub, and what was downloaded under it: one pin file per name, kept in $CLUE_HOME.
 
 In: ``hf:OWNER/NAME[@REVISION]``. Out: the name, and its pin: commit, folder, the sha256 of each file.
 Knows nothing about networks or about what the files hold.
@@ -44,10 +44,10 @@ class HubName:
 
 @dataclass(frozen=True)
 class Pin:
-    """What was fetched under a name.
+    """What was downloaded under a name.
 
     Args:
-        commit: that the revision meant when it was first asked for.
+        commit: the one that the revision meant when it was first looked up.
         folder: where the files lie.
         files: name -> sha256.
     """
@@ -61,7 +61,7 @@ def parse_name(text: str) -> HubName:
     """Return the model that a text names.
 
     Raises:
-        CheckpointError: it names none.
+        CheckpointError: it is not a valid name.
     """
     found = NAME.fullmatch(text)
     if found is None or ".." in text or found["repository"].endswith((".git", ".ipynb")):
@@ -69,17 +69,17 @@ def parse_name(text: str) -> HubName:
             "not the name of a model on the Hugging Face hub",
             received=text,
             allowed="hf:OWNER/NAME or hf:OWNER/NAME@REVISION",
-            next_step="write it as the address of its page has it: hf:hfl/chinese-macbert-base",
+            next_step="use the name in the URL of its page: hf:hfl/chinese-macbert-base",
         )
     return HubName(found["repository"], found["revision"] or MAIN)
 
 
 def read_pin(name: HubName) -> Pin | None:
-    """Return what was fetched under a name; None: nothing yet.
+    """Return what was downloaded under a name; None: nothing yet.
 
     Raises:
-        CheckpointError: the pin file is damaged; to take what the hub says now must be the user's decision.
-        StorageError: it cannot be read just now.
+        CheckpointError: the pin file is damaged; replacing it must be the user's decision.
+        StorageError: it cannot be read now.
     """
     try:
         content = read_object(name.pin_path)
@@ -98,12 +98,12 @@ def read_pin(name: HubName) -> Pin | None:
             f"the pin of {name} is damaged",
             where=str(name.pin_path),
             received=str(error),
-            next_step=f"take what the hub has now: clue models get {name} --update",
+            next_step=f"replace it by the hub's current version: clue models get {name} --update",
         ) from error
 
 
 def write_pin(name: HubName, pin: Pin) -> None:
-    """Keep what was fetched under a name.
+    """Record what was downloaded under a name.
 
     Raises:
         StorageError: it cannot be written.

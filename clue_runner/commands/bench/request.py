@@ -62,7 +62,7 @@ class BenchRequest:
         return file, absolute_path(self.output or ROOT / file.name)
 
     def _as_it_counts(self, file: SuiteFile) -> SuiteFile:
-        """Return the suite with what the command line says in the place of what it says."""
+        """Return the suite with what the command line says in place of what it says."""
         suite = file.suite
         if self.model:
             suite = suite.model_copy(update={"models": _replaced(suite.models, self.model)})

@@ -1,1 +1,1 @@
-"""What pre-training leaves behind: a checkpoint folder and its card."""
+"""The outcome of pre-training: a checkpoint folder and its card."""

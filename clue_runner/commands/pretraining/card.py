@@ -1,4 +1,4 @@
-"""The card of a pre-trained checkpoint: what it learnt from, how long, how well it guesses, whose licence.
+"""The card of a pre-trained checkpoint: its texts, training time, masked-word accuracy and licence.
 
 In: facts as plain values. Out: Markdown. Knows nothing about files or networks.
 """
@@ -24,7 +24,7 @@ class Licence:
     @property
     def words(self) -> str:
         """Return it for the card; a checkpoint without one says so."""
-        return self.text or "not stated: ask whoever made this checkpoint, and mind the licences of the texts"
+        return self.text or "not stated: ask this checkpoint's author, and mind the licences of the texts"
 
 
 def facts_of(

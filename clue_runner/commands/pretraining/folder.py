@@ -58,7 +58,7 @@ def refuse_taken(wish: CheckpointWish, run: RunFolder, *, fresh: bool) -> None:
     folder, output = wish.folder.resolve(), run.path.resolve()
     if folder == output:
         raise UsageError(
-            "the checkpoint needs a folder of its own",
+            "the checkpoint needs a separate folder",
             where=OPTION,
             received=str(wish.folder),
             next_step=f"{OPTION} {wish.folder / 'model'}",
@@ -94,7 +94,7 @@ def write_checkpoint(
     if before is not None:
         if before.get("run_id") != facts["run_id"]:
             raise UsageError(
-                "another checkpoint is in this folder",
+                "the folder contains another checkpoint",
                 where=OPTION,
                 received=str(wish.folder),
                 next_step="name a new folder, or remove the old checkpoint",
@@ -103,7 +103,7 @@ def write_checkpoint(
         return wish.folder
     best = pointed(folder.checkpoints, BEST)
     if best is None:
-        raise RuntimeError(f"{folder.path}: a finished run without a best state (a bug of ours)")
+        raise RuntimeError(f"{folder.path}: a finished run without a best state (our bug)")
     name = wish.folder.resolve().name if wish.folder.name != "model" else run.model.name
     beside = {README: card_text(name, facts).encode(), FACTS: json_bytes(facts, indent=2)}
     written = export(best, wish.folder, "huggingface", OPTION, number_type=wish.number_type, beside=beside)

@@ -122,15 +122,15 @@ def resolve(request: PretrainRequest) -> tuple[Card, Run]:
     family = load_architecture(run.model.family)
     if HEAD not in {group.name for group in family.names.groups} or family.shape.WRITES:
         raise UsageError(
-            "this kind of network guesses no masked words",
+            "this kind of network has no masked-word head",
             where="--model",
             received=f"{run.model.name}, which is of the family {run.model.family}",
-            next_step="take an encoder with a masked-word head; all models: clue models",
+            next_step="use an encoder with a masked-word head; all models: clue models",
         )
     for name in ("keep_tokens", "compound_tokens", "mlm_correction"):
         if run.model.model_dump()[name] is not None:
             raise UsageError(
-                "pre-training takes a checkpoint and its vocabulary as they are",
+                "pre-training starts from an unmodified checkpoint and vocabulary",
                 where=f"model.{name}",
                 received=str(run.model.model_dump()[name]),
                 allowed="null",
@@ -146,13 +146,13 @@ def resolve(request: PretrainRequest) -> tuple[Card, Run]:
         )
     if run.train.drop_tokens:
         raise UsageError(
-            "masked tokens are asked for, so that none may be dropped by lot",
+            "masked tokens are predicted, so none may be dropped at random",
             where="train.drop_tokens",
             received=str(run.train.drop_tokens),
             allowed="0",
             next_step="to leave the masked ones out of the encoder: --set task.drop_masked=true",
         )
-    # tokens are kept as files of their own; encoded rows would be the same once more
+    # tokens are kept as files of their own; encoded rows would be the same again
     return card, run.model_copy(update={"data": run.data.model_copy(update={"cache": False})})
 
 
@@ -184,7 +184,7 @@ def make_source(corpus: Corpus, run: Run, console: Console) -> TokenSource:
 
     def make(folder: Path) -> Any:
         began = time.monotonic()
-        console.say(f"cutting {label} into tokens, once; they are kept in {folder}")
+        console.say(f"tokenising {label}, once; the tokens are kept in {folder}")
         with console.progress(None, "characters") as bar:
             found = make_token_files(corpus, tokenizer, length, folder, lambda done, _: bar.update(done))
         tokens = sum(split["tokens"] for split in found.values())
@@ -226,7 +226,7 @@ def _refuse_contradictions(request: PretrainRequest) -> None:
             next_step="clue pretrain --texts FILE.txt --model tiny",
         )
     if request.data is not None and request.task is None:
-        raise UsageError("--data is where a task's files are", where="--data", next_step="give --task too")
+        raise UsageError("--data names a task's files", where="--data", next_step="give --task too")
     if request.heldout and request.heldout_share is not None:
         raise UsageError("--heldout and --heldout-share exclude each other", next_step="give one of them")
     if request.output is not None and request.name is not None:

@@ -32,7 +32,7 @@ LINE = 64 << 20  # bytes of one JSON line at most
 PACKED = (".gz", ".xz")
 LINES = (".jsonl", ".json")
 KINDS = (".txt", *LINES)
-ALLOWED = ".txt, .jsonl or .json (one object a line), each as it is or packed as .gz or .xz"
+ALLOWED = ".txt, .jsonl or .json (one object per line), each as it is or packed as .gz or .xz"
 
 
 class Texts(Protocol):
@@ -66,11 +66,11 @@ class FileTexts:
         """Refuse a name that does not say what the file is."""
         if self._kind not in KINDS:
             raise UsageError(
-                "not a file of running text by its name",
+                "the file name is not that of running text",
                 where=str(self.path),
                 received=self.path.name,
                 allowed=ALLOWED,
-                next_step="rename it, or write its text into a .txt file: a line a paragraph",
+                next_step="rename it, or write its text into a .txt file: one paragraph per line",
             )
 
     @property
@@ -89,7 +89,7 @@ class FileTexts:
 
         Raises:
             DataError: it is missing or no file.
-            StorageError: it cannot be read just now.
+            StorageError: it cannot be read now.
         """
         with open_regular(self.path) as stream, self._faults():
             digest = hashlib.sha256()

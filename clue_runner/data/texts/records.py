@@ -1,6 +1,6 @@
 """A record of any task as a document: what pre-training on a task's own texts reads.
 
-In: a record of a type in ``data/records.py``. Out: its texts as paragraphs, no answer that stands
+In: a record of a type in ``data/records.py``. Out: its texts as paragraphs, no answer that is
 beside them. Knows nothing about files, tokens or which split a record is of.
 """
 
@@ -26,7 +26,7 @@ def record_texts(record: Any) -> list[str]:
     """Return the texts of a record in reading order.
 
     Raises:
-        TypeError: a type of record that this module does not know (a bug of ours).
+        TypeError: a type of record that this module does not know (our bug).
     """
     if isinstance(record, TextRecord | TargetRecord):
         return list(record.texts)
@@ -44,7 +44,7 @@ def record_texts(record: Any) -> list[str]:
 
 
 def task_texts(records: Records[Any]) -> ListedTexts:
-    """Return the records of a split as documents; a document that several records share stands once."""
+    """Return the records of a split as documents; a document that several records share occurs once."""
     documents: dict[tuple[str, ...], None] = {}
     for record in records.items:
         if paragraphs := tuple(text for text in record_texts(record) if text.strip()):

@@ -24,7 +24,7 @@ class TokenSplit:
     Args:
         rows: how many.
         sha256: hash of the texts that it was made from, and of which of them are in it.
-        counts: figures: tokens, documents, and how often the commonest token stands there.
+        counts: figures: tokens, documents, and the count of the most frequent token.
     """
 
     rows: int
@@ -34,7 +34,7 @@ class TokenSplit:
 
 @dataclass(frozen=True)
 class TokenSource:
-    """Token files in the place of a task's files; names are those of the card's splits."""
+    """Token files in place of a task's files; names are those of the card's splits."""
 
     label: str
     folder: Path

@@ -1,4 +1,4 @@
-"""AdaFactor as bert4keras has it: steps in proportion to a weight's size, a first moment, factors optional.
+"""AdaFactor as in bert4keras: steps in proportion to a weight's size, a first moment, factoring optional.
 
 Knows nothing about engines. Sources: Shazeer and Stern 2018, "Adafactor"; bert4keras' ``AdaFactor``.
 The CLUE baselines (kexue.fm/archives/8739) use it with a first moment of 0.9 and without factors.
@@ -21,15 +21,15 @@ Small = Annotated[float, Field(gt=0)]
 class AdaFactorSettings(Section):
     """How steps are smoothed, bounded and scaled."""
 
-    beta_1: Share = Field(0.9, description="decay of the first moment, a mean of steps; 0: none is kept")
+    beta_1: Share = Field(0.9, description="decay of the first moment, a mean of steps; 0: off")
     beta_2_power: Share = Field(0.8, description="the second moment's decay at update t is 1 - t^-power")
     epsilon: Small = Field(1e-30, description="added to the square of the gradient")
     factor_from: Positive | None = Field(
-        None, description="keep means of rows and columns where both are as long as this; null: of no weight"
+        None, description="keep only means of rows and columns if both are at least this long; null: never"
     )
-    step_rms: Small | None = Field(1.0, description="root mean square of an unscaled step at most; null: any")
-    scaled: bool = Field(True, description="scale a step by the root mean square of its weight")
-    scale_floor: Small = Field(1e-3, description="the scale of a small weight's step")
+    step_rms: Small | None = Field(1.0, description="limit of an unscaled step's RMS; null: none")
+    scaled: bool = Field(True, description="scale each step by the root mean square of its weight")
+    scale_floor: Small = Field(1e-3, description="minimum of that scale")
 
 
 class Size(NamedTuple):

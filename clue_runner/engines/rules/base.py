@@ -1,4 +1,4 @@
-"""What an update rule is: how one weight moves when its gradient is known.
+"""Update rules: how one weight changes, given its gradient.
 
 In: a weight, its gradient, what the rule keeps for it. Out: the next values.
 Knows nothing about networks, clipping, averages, micro-batches or where tensors live.

@@ -18,7 +18,7 @@ from clue_runner.engines.rules.base import Shape, Slots, UpdateRule
 class LionSettings(Section):
     """How the gradient is smoothed."""
 
-    beta_1: Share = Field(0.9, description="share of the moment in what a step's sign is taken of")
+    beta_1: Share = Field(0.9, description="weight of the moment in the value whose sign is the step")
     beta_2: Share = Field(0.99, description="decay of the moment")
 
 

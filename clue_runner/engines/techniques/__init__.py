@@ -1,4 +1,4 @@
-"""Techniques of training, one file each: the file's name is the technique's, and its setting is its switch.
+"""Training techniques, one file each: the file's name is the technique's, and the setting that turns it on.
 
 In: settings. Out: the ``Technique``s that are on, the outermost first.
 Knows nothing about any technique: a new one is a new file in this folder. Keras is not imported.
@@ -76,7 +76,7 @@ def make_techniques(values: Mapping[str, object]) -> tuple[Technique, ...]:
         raise UsageError(
             f"{' and '.join(names)} cannot be combined",
             where=", ".join(f"{SETTING}.{name}" for name in names),
-            problems=[Problem("each computes the loss from passes of its own through the network")],
+            problems=[Problem("each computes the loss from its own passes through the network")],
             next_step=f"set all but one of them to null, e.g. --set {SETTING}.{names[-1]}=null",
         )
     return tuple(sorted(on, key=lambda technique: (technique.changes_loss, technique.calls_network)))

@@ -1,11 +1,11 @@
-"""What a technique is: something that changes the network, the loss of a micro-batch, or its gradients.
+"""Techniques: changes to the network, the loss of a micro-batch, or its gradients.
 
 In: a network once; a loss or a pass, one micro-batch, its dropout key. Out: a loss; ``Gradients``.
 Knows nothing about backends, sums over micro-batches or update rules. Keras is imported when something is
 computed, not before.
 
-A technique works row by row: what it does to a row may not depend on the other rows. Micro-batches are summed
-around it, so that an update then gives the same result however it is split.
+A technique works row by row: its effect on a row may not depend on other rows. Micro-batches are summed
+around it, so that an update gives the same result however it is split.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Loss(Protocol):
     def slope(self, batch: Mapping[str, Any], key: Any) -> tuple[Any, Any, Any]:
         """Return loss, weight, and the loss's gradient with respect to noise added to the embedded tokens.
 
-        The gradient, (rows, length, width) float32, can be differentiated once more.
+        The gradient, (rows, length, width) float32, can be differentiated again.
         """
 
 
@@ -131,7 +131,7 @@ def refuse(technique: str, reason: str | None) -> None:
     """
     if reason is not None:
         raise UsageError(
-            f"this run cannot have {technique}: {reason}",
+            f"this run cannot use {technique}: {reason}",
             where=f"train.{technique}",
             next_step=f"leave it out (--set train.{technique}=null), or choose another head or model",
         )
@@ -140,7 +140,7 @@ def refuse(technique: str, reason: str | None) -> None:
 def immovable(network: Any) -> str | None:
     """Return why the network's embedded tokens cannot be moved; None: they can."""
     if network.noise_width is None:
-        return "the network has no backbone whose embedded tokens could be moved"
+        return "the network has no backbone whose embedded tokens could be perturbed"
     return None
 
 

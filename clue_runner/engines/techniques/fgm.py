@@ -1,9 +1,9 @@
-"""Adversarial training (FGM): embedded tokens are moved towards a higher loss, and that loss is trained on.
+"""Adversarial training (FGM): embedded tokens are perturbed to raise the loss, which is then minimised.
 
-Each row is moved by a step of one length along its own gradient, so that its step does not depend on the rows
+Each row is moved by a fixed length along its own gradient, so that the step does not depend on the rows
 beside it. Both passes draw the same dropout masks.
 Sources: Miyato and others 2017, "Adversarial Training Methods for Semi-Supervised Text Classification";
-kexue.fm/archives/7234, whose code moves the table of all tokens by one step a batch and trains on the moved
+kexue.fm/archives/7234, whose code moves the whole embedding table once per batch and trains on the moved
 pass alone.
 """
 
@@ -24,9 +24,9 @@ class FgmSettings(Section):
     """How far tokens are moved."""
 
     fgm: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="adversarial training: length of the step of a row's embedded tokens; null: off"
+        None, description="adversarial training: norm of the step of a row's embedded tokens; null: off"
     )
-    fgm_clean: bool = Field(False, description="adversarial training: train on the unmoved rows as well")
+    fgm_clean: bool = Field(False, description="adversarial training: train on the unperturbed rows as well")
 
 
 class Fgm(Technique):

@@ -1,4 +1,4 @@
-"""Focal loss: an example that is known already counts less, by (1 - p)^gamma of its class.
+"""Focal loss: an easy example counts less, by (1 - p)^gamma of its class.
 
 Equal to ``keras.losses.CategoricalFocalCrossentropy(alpha=1)``, label smoothing included.
 Source: Lin and others 2017, "Focal Loss for Dense Object Detection".
@@ -18,7 +18,7 @@ class FocalSettings(Section):
     """How fast examples lose their weight."""
 
     focal: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="focal loss: gamma, the power of 1 - p that weighs each class; null: off"
+        None, description="focal loss: gamma, the power of 1 - p that weights each class; null: off"
     )
 
 

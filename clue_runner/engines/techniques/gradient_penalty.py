@@ -1,7 +1,7 @@
-"""Gradient penalty: the squared length of the loss's gradient with respect to the embedded tokens is added.
+"""Gradient penalty: adds the squared norm of the loss's gradient with respect to the embedded tokens.
 
-The length is each row's own. Sources: kexue.fm/archives/7234 (the first-order effect of adversarial
-training), bert4keras ``task_iflytek_gradient_penalty.py``, where it is that of the table of all tokens.
+The norm is taken per row. Sources: kexue.fm/archives/7234 (the first-order effect of adversarial
+training), bert4keras ``task_iflytek_gradient_penalty.py``, where it is that of the whole embedding table.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class GradientPenaltySettings(Section):
     """How much the penalty counts."""
 
     gradient_penalty: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="half of this times each row's squared gradient of its tokens is added; null: off"
+        None, description="add half of this times the squared gradient norm of each row's tokens; null: off"
     )
 
 

@@ -18,7 +18,7 @@ class LabelSmoothingSettings(Section):
     """How much is spread."""
 
     label_smoothing: Annotated[float, Field(gt=0, lt=1)] | None = Field(
-        None, description="share of a target that is spread evenly over all classes; null: off"
+        None, description="fraction of a target spread evenly over all classes; null: off"
     )
 
 

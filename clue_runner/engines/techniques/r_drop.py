@@ -1,4 +1,4 @@
-"""R-Drop: two passes with different dropout masks, whose answers are drawn together.
+"""R-Drop: two passes with different dropout masks, whose outputs are pulled together.
 
 The loss is the mean of both passes' losses plus alpha / 4 of their symmetric divergence, as in
 kexue.fm/archives/8496; in the notation of Liang and others 2021, "R-Drop", that is half of all.
@@ -20,7 +20,7 @@ class RDropSettings(Section):
 
     r_drop: Annotated[float, Field(gt=0)] | None = Field(
         None,
-        description="R-Drop: a quarter of this counts the symmetric divergence of two passes; null: off",
+        description="R-Drop: add a quarter of this times the symmetric divergence of two passes; null: off",
     )
 
 

@@ -1,9 +1,9 @@
-"""TeaForN: several passes over a target, each reading what the one before it wrote, not the true tokens.
+"""TeaForN: several passes over a target, each reading the outputs of the previous one, not the true tokens.
 
 The first pass is ordinary training. Each later one reads the outputs of the pass before it, one place later;
 the source stays as it is embedded, and positions are added in every pass. All predict the same target by the
 same layers, gradients flow through all passes, and the loss is the weighted sum of theirs, not divided by the
-weights. An output is the vector that the word table is multiplied with: as wide as a word's vector.
+weights. An output is the vector that the token embeddings are multiplied by: as wide as one of them.
 
 Source: Goodman, Ding and Soricut 2020, "TeaForN"; kexue.fm/archives/7818, whose form this is: inputs are
 shifted, and every pass predicts the whole target.
@@ -30,17 +30,17 @@ class TeaForNSettings(Section):
     """How many passes, what each counts, and what they read."""
 
     teaforn: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="TeaForN: passes, each but the first reading what the one before wrote; null: off"
+        None, description="TeaForN: passes, each but the first reading the previous outputs; null: off"
     )
     teaforn_weights: Annotated[str, Field(pattern=WEIGHTS, examples=["1,0.5,0.25", "1,1"])] | None = Field(
-        None, description="TeaForN: what each pass's loss counts; null: 1, then half of the one before"
+        None, description="TeaForN: weight of each pass's loss; null: 1, then half of the previous one"
     )
     teaforn_input: str = Field(
         "hidden",
         pattern=r"^(hidden|softmax|topk:[1-9]\d*)$",
         examples=["hidden", "topk:4", "softmax"],
-        description="TeaForN: what a pass reads: outputs (hidden), or the mean vector of the k likeliest "
-        "words (topk:k) or of all (softmax) by their probabilities",
+        description="TeaForN: input of a pass: outputs (hidden), or the mean vector of the k most likely "
+        "tokens (topk:k) or of all (softmax), weighted by their probabilities",
     )
 
 
@@ -58,15 +58,15 @@ class TeaForN(Technique):
 
     def prepare(self, network: Any) -> None:
         """Refuse heads that write nothing, and vocabularies with fewer words than are to be averaged."""
-        refuse("teaforn", None if network.writes else "its head writes no text whose words could be fed back")
+        refuse("teaforn", None if network.writes else "its head generates no text to feed back")
         likeliest, words = _likeliest(self.settings), int(network.scores.word.shape[0])
         if likeliest is not None and likeliest > words:
             raise UsageError(
-                "more words are to be averaged than the vocabulary has",
+                "topk exceeds the size of the vocabulary",
                 where="train.teaforn_input",
                 received=self.settings.teaforn_input,
                 allowed=f"topk:1 to topk:{words}",
-                next_step="take fewer, or softmax for all",
+                next_step="use fewer, or softmax for all",
             )
 
     def loss(self, inner: Loss, batch: Tensors, key: Any) -> tuple[Any, Any]:
@@ -151,11 +151,11 @@ def _weights(settings: TeaForNSettings) -> tuple[float, ...]:
     weights = [float(part) for part in settings.teaforn_weights.split(",")]
     if len(weights) != passes or not any(weights) or not all(map(math.isfinite, weights)):
         raise UsageError(
-            "each pass needs a weight that is a number, and not all can be 0",
+            "each pass needs a numeric weight, and not all may be 0",
             where="train.teaforn_weights",
             received=settings.teaforn_weights,
             problems=[Problem(f"there are {passes} passes and {len(weights)} weights", "train.teaforn")],
-            next_step="give as many as passes, e.g. --set train.teaforn=2 --set train.teaforn_weights=1,0.5",
+            next_step="give one per pass, e.g. --set train.teaforn=2 --set train.teaforn_weights=1,0.5",
         )
     while not weights[-1]:
         weights.pop()  # nothing reads what these passes would write

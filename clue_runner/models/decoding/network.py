@@ -38,7 +38,7 @@ def next_logits(backbone: Any, token_ids: Any, cache: tuple[KeyValues, ...]) -> 
     """Return (float32 logits (rows, vocabulary) of the token after these, the cache with them).
 
     Args:
-        backbone: whose tokens see none that come later; its word table is its output layer too.
+        backbone: causal; its token embeddings are its output layer too.
         token_ids: (rows, length) int32.
         cache: keys and values of the tokens before them.
     """
@@ -50,7 +50,7 @@ def next_logits(backbone: Any, token_ids: Any, cache: tuple[KeyValues, ...]) -> 
 
 
 def word_logits(backbone: Any, vectors: Any) -> Any:
-    """Return (tokens, vocabulary) float32 scores of vectors (tokens, width) by the word table itself."""
+    """Return (tokens, vocabulary) float32 scores of vectors (tokens, width), by the token embeddings."""
     table = ops.cast(backbone.embeddings.word, vectors.dtype)
     return ops.cast(ops.matmul(vectors, ops.transpose(table)), "float32")
 

@@ -92,7 +92,7 @@ def softmax(logits: Floats) -> Floats:
 
 
 def by_rank(chances: Floats) -> NDArray[np.intp]:
-    """Return places by falling probability, of equals the first."""
+    """Return places by falling probability, the first among equals."""
     return np.argsort(-chances, kind="stable")
 
 

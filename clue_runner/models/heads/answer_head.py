@@ -32,7 +32,7 @@ class AnswerHead(ScoredHead):
     """What both forms have in common: vectors of all tokens, and classes that most texts do not have."""
 
     refused = dict.fromkeys(
-        ("label_smoothing", "focal"), "its classes are places in a text, most of which can be no answer"
+        ("label_smoothing", "focal"), "its classes are places in a text, most of which cannot be the answer"
     )
 
     def vectors(self, batch: Mapping[str, Any], key: Any | None) -> Any:
@@ -145,7 +145,7 @@ class BorderAnswerHead(AnswerHead):
 
 
 def best_spans(scores: Any, text: Any, longest: int | None) -> dict[str, Any]:
-    """Return the ``CANDIDATES`` best spans of each row, best first, of equals the earlier one.
+    """Return the ``CANDIDATES`` best spans of each row, best first, the earlier one among equals.
 
     Args:
         scores: (rows, length, length) float32, first token, then last.

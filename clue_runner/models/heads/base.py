@@ -1,4 +1,4 @@
-"""What every task's network offers: a loss to train on and answers to predict with.
+"""The interface of heads: a loss to train on and answers to predict with.
 
 In: a batch of tensors. Out: the loss as (sum, weight), or named answers. The two are separate methods: what
 a loss reads (scores of all spans) and what leaves the device (the best few) differ.
@@ -41,7 +41,7 @@ class Head(Part):
 
     def reason_against(self, technique: str) -> str | None:
         """Return why the network cannot have a technique that looks into its loss; None: it can."""
-        return "its loss is its own and cannot be looked into"
+        return "its loss is opaque to techniques"
 
     def loss(self, batch: Mapping[str, Any], key: Any | None = None) -> tuple[Any, Any]:
         """Return (sum of example losses, sum of example weights), both float32 scalars.

@@ -1,6 +1,6 @@
 """The head that scores choices: one number per row, a softmax over the rows of a group.
 
-In: a backbone and a batch in which the rows of a group follow each other. Out: a score a row, and the loss
+In: a backbone and a batch in which the rows of a group follow each other. Out: a score per row, and the loss
 as (sum, weight). Knows nothing about questions, choices' texts or how answers are decoded.
 """
 

@@ -1,7 +1,7 @@
-"""A linear-chain conditional random field: how probable a sequence of tags is.
+"""A linear-chain conditional random field: the probability of a sequence of tags.
 
 In: a score for each token and tag, transition scores, sequences of tags. Out: log-likelihoods.
-Knows nothing about what tags mean. The best sequence is found in ``tokens/layouts/tags.py``, without tensors.
+Knows nothing about tags' meaning. The best sequence is found in ``tokens/layouts/tags.py``, without tensors.
 """
 
 from __future__ import annotations

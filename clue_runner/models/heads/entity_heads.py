@@ -1,4 +1,4 @@
-"""Task layers that find spans of several types in a text: pointers over all spans, or one tag a token.
+"""Task layers that find spans of several types in a text: pointers over all spans, or one tag per token.
 
 In: a backbone and a batch of tensors. Out: scores of spans or tags, and the loss as (sum, weight).
 Knows nothing about types' names, characters or metrics.
@@ -18,8 +18,8 @@ from clue_runner.models.heads.scored import ScoredHead, softmax_losses
 from clue_runner.models.heads.span_scorer import SpanScorer, multilabel_loss
 from clue_runner.models.kernels import dense
 
-NO_CLASSES = "its loss ranks spans against a bound: there are no classes among which one is right"
-CHAIN = "a chain of tags is scored as a whole: no token has a distribution of its own"
+NO_CLASSES = "its loss ranks spans against a threshold: there are no classes of which one is correct"
+CHAIN = "a chain of tags is scored as a whole: tokens have no separate distributions"
 
 
 class PointerHead(ScoredHead):

@@ -1,4 +1,4 @@
-"""The tokens that stood at the masked places: masked language modelling.
+"""Masked language modelling: predicts the original tokens at the masked places.
 
 In: a backbone and a batch whose rows say which places are masked and what stood there. Out: the loss, or for
 each row how many were guessed. Scores over the vocabulary are computed at the masked places alone.

@@ -1,6 +1,6 @@
-"""Heads that score first and take a loss of the scores: techniques can then look at the scores.
+"""Heads that score first and compute the loss from the scores, so that techniques can use the scores.
 
-In: a backbone's vectors. Out: scores, the loss as (sum, weight), how far two passes' scores are apart.
+In: a backbone's vectors. Out: scores, the loss as (sum, weight), the divergence of two passes' scores.
 Knows nothing about techniques' settings, records or metrics.
 """
 

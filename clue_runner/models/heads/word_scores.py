@@ -1,4 +1,4 @@
-"""Scores of all words from a token's vector, by the word table itself, as a masked-word head makes them.
+"""Scores of the vocabulary from a token's vector, by tied token embeddings, as in a masked-word head.
 
 In: vectors. Out: float32 logits. Knows nothing about which words are right.
 
@@ -19,7 +19,7 @@ from clue_runner.models.transformer import ACTIVATIONS
 
 
 class WordScores(Part):
-    """Logits over the vocabulary; the output matrix is the word table of the backbone.
+    """Logits over the vocabulary; the output matrix is the token embeddings of the backbone.
 
     Args:
         backbone: whose ``embeddings.word`` is the table.
@@ -46,7 +46,7 @@ class WordScores(Part):
         return self.scored(self.mapped(vectors))
 
     def mapped(self, vectors: Any) -> Any:
-        """Return (tokens, width of the word table): what the table is multiplied with."""
+        """Return (tokens, width of the token embeddings): what the table is multiplied by."""
         if not self.transform:
             return vectors
         inner = self.activation(dense(vectors, self.cast(self.kernel), self.cast(self.bias)))

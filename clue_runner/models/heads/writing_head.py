@@ -1,4 +1,4 @@
-"""A target is written after its source, in one stream: UniLM's mask in training, beam search to answer.
+"""Generates a target after its source, in one sequence: UniLM's mask in training, beam search to answer.
 
 In: a backbone and a batch whose rows are sources, with or without a target behind them.
 Out: the loss of the target's tokens, or the best sequences. Knows nothing about text.
@@ -74,7 +74,7 @@ class WritingHead(Head):
         return self.loss_of(self.outputs(batch, key), batch)
 
     def outputs(self, batch: Mapping[str, Any], key: Any | None) -> Any:
-        """Return (rows, longest, width of a word's vector): what the word table scores at each place.
+        """Return (rows, longest, width of an embedding): what the token embeddings score at each place.
 
         Place 0 is the last source token. The compute type.
         """
@@ -138,7 +138,7 @@ class WritingHead(Head):
     def answer(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Return ``tokens`` (rows, beams, longest) int32, best first, and ``scores`` (rows, beams)."""
         if self.writing is None:
-            raise ValueError("a network without a vocabulary's own tokens cannot write")
+            raise ValueError("a network with a foreign vocabulary cannot generate text")
         writing, inside = self.writing, self.backbone.embeddings.positions.in_attention
         width, table = writing.beam.width, _Table(batch, writing)
         cache = empty_cache(self.backbone, table.rows, table.length)

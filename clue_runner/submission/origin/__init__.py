@@ -1,1 +1,1 @@
-"""Which run has made a submission file."""
+"""Finds the run that made a submission file."""

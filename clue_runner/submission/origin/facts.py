@@ -1,6 +1,6 @@
-"""What a run's folder says about its submission files: model, seed, score, data, and what is against them.
+"""The facts of a run's folder about its submission files: model, seed, score, data, and flaws.
 
-In: folders of runs and ensembles. Out: ``RunFacts``. Knows nothing about what the files hold.
+In: folders of runs and ensembles. Out: ``RunFacts``. Knows nothing about the files' content.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ ReadT = TypeVar("ReadT")
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What a run's folder says about the files that the run has made; None where it does not say.
+    """The facts of a run's folder about the files that the run made; None: unknown.
 
     Args:
-        task: a shipped name, or the folder of a card of one's own.
-        weights: hash of the pretrained weights.
+        task: a shipped name, or the folder of a user's card.
+        weights: hash of the pre-trained weights.
         settings: hashes of all settings but the seed, and of the data: runs that share them differ in their
             seed alone.
-        score: dev score of ``metric`` in percent; None: the run has not ended with one.
-        data: ``--data`` of the run; None: the task's own place.
+        score: dev score of ``metric`` in percent; None: the run has not finished with one.
+        data: ``--data`` of the run; None: the task's default.
         flaws: why its answers should not go to the leaderboard, each with its reason in words.
     """
 
@@ -56,9 +56,9 @@ def facts_of(folder: Path) -> RunFacts | None:
 
 
 def run_facts(folder: Path) -> RunFacts | None:
-    """Return what the run or the ensemble in ``folder`` says about itself; None where there is none.
+    """Return the facts of the run or ensemble in ``folder``; None if there is none.
 
-    The one place where submissions ask a run folder. What cannot be read is a flaw, not an error.
+    The only place where submissions read a run folder. What cannot be read is a flaw, not an error.
     """
     broken: list[str] = []
     ensemble = _attempt(lambda: read_ensemble(folder), broken)
@@ -68,7 +68,7 @@ def run_facts(folder: Path) -> RunFacts | None:
 
 
 def _single_facts(folder: Path) -> RunFacts | None:
-    """Return what one run says about itself; None where there is no run."""
+    """Return the facts of one run; None if there is no run."""
     place = RunFolder(folder)
     if not (place.settings.exists() or place.metrics.exists()):
         return None
@@ -78,13 +78,13 @@ def _single_facts(folder: Path) -> RunFacts | None:
     init = run["model.init"] if run else result.init if result else None
     flaws: list[tuple[Flaw, str]] = [("incomplete", printable(reason)) for reason in broken]
     if init == "random":
-        flaws.append(("random", "random weights, no pretrained model"))
+        flaws.append(("random", "random weights, not a pre-trained model"))
     if data == "sample":
         flaws.append(("sample", "trained on the sample records that ship with the card"))
     elif result and result.data_complete is False:
-        flaws.append(("incomplete", "trained on cut data, or on other data than the card's"))
+        flaws.append(("incomplete", "trained on limited data, or on data other than the card's"))
     if not broken and (result is None or not result.ok):
-        flaws.append(("incomplete", "the run has failed" if result else "the run has not ended"))
+        flaws.append(("incomplete", "the run has failed" if result else "the run has not finished"))
     hashes = [result.data_sha256.get(split, "") for split in ("train", "dev")] if result else []
     named = str(run["model.name"]) if run else result.model if result else None
     return RunFacts(
@@ -107,9 +107,9 @@ def _ensemble_facts(folder: Path, ensemble: Ensemble) -> RunFacts:
     members: list[RunFacts] = []
     for one in ensemble.members:
         place = member_folder(folder, one)
-        facts = _single_facts(place)  # an ensemble of ensembles is none, and one of itself would not end
+        facts = _single_facts(place)  # an ensemble may not contain ensembles; one of itself would never end
         if facts is None:
-            flaws.append(("incomplete", printable(f"{one.run}, a member of the ensemble, is not there")))
+            flaws.append(("incomplete", printable(f"{one.run}, a member of the ensemble, does not exist")))
             continue
         members.append(facts)
         flaws += [
@@ -131,7 +131,7 @@ def _ensemble_facts(folder: Path, ensemble: Ensemble) -> RunFacts:
 
 
 def _each_once(values: Iterable[str | None]) -> list[str]:
-    """Return what is known, each value once, sorted."""
+    """Return the known values, each once, sorted."""
     return sorted({value for value in values if value is not None})
 
 

@@ -1,1 +1,1 @@
-"""Who works on items: processes here, SLURM, or Ray. All call ``attempt``; results are read from the disk."""
+"""What executes items: local processes, SLURM, or Ray. All call ``attempt``; results are read from disk."""

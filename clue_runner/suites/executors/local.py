@@ -1,6 +1,6 @@
-"""Items on this machine: one process for each GPU, else one after another; ``--workers`` says how many.
+"""Items on this machine: one process for each GPU, else one after another; ``--workers`` sets the number.
 
-In: work. Out: results on disk. Threads only wait: each item is a process of its own.
+In: work. Out: results on disk. Threads only wait: each item is a separate process.
 Knows nothing about suites or tables.
 """
 

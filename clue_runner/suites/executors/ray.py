@@ -1,6 +1,6 @@
-"""Items as tasks of a Ray cluster: each takes CPUs and GPUs, and is tried again where a node dies.
+"""Items as tasks of a Ray cluster: each takes CPUs and GPUs, and is retried if a node dies.
 
-In: work. Out: results on a disk that every node sees. Ray's job interface runs code of whoever reaches it:
+In: work. Out: results on a disk that every node sees. Ray's job interface runs anyone's code:
 for closed networks only. Knows nothing about suites' contents or tables.
 """
 

@@ -1,8 +1,8 @@
-"""Items as jobs of SLURM, by submitit: an array, a time limit, and the queue again where one is cut short.
+"""Items as jobs of SLURM, by submitit: an array with a time limit; an interrupted job is queued again.
 
 In: work. Out: results on a disk that every node sees. ``cluster: local`` starts the same jobs as processes
-here. A job that runs out of time or is pushed aside saves its state and goes back into the queue.
-submitit hands jobs over as pickles in ``<suite>/slurm``: whoever can write there can run code as the user.
+here. A job that times out or is preempted saves its state and is queued again.
+submitit passes jobs as pickles in ``<suite>/slurm``: anyone who can write there can execute code as the user.
 Knows nothing about suites' contents or tables.
 """
 
@@ -41,7 +41,7 @@ def require(settings: SlurmSettings) -> None:
         )
     if settings.cluster == "slurm" and (shutil.which("sbatch") is None or shutil.which("srun") is None):
         raise UsageError(
-            "no SLURM can be reached from this machine: it has no sbatch and srun",
+            "SLURM cannot be reached from this machine: it has no sbatch and srun",
             where="--executor",
             received="slurm",
             next_step="run it on a login node, or with --executor local",

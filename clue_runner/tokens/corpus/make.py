@@ -1,4 +1,4 @@
-"""Texts to token files: read as a stream, cut into tokens, dealt to two splits, packed into rows.
+"""Turns texts into token files: read as a stream, tokenised, assigned to two splits, packed into rows.
 
 In: texts, what is held out, a tokenizer. Out: the files of two splits. Memory does not grow with the text.
 Knows nothing about runs, masks or where the files lie.
@@ -145,14 +145,14 @@ def _require_rows(corpus: Corpus, split: str, rows: int, documents: int) -> None
     if split == TRAIN or corpus.held_out:
         empty = corpus.texts if split == TRAIN else corpus.held_out
         raise DataError(
-            "no text to train on" if split == TRAIN else "no text in what is held out",
+            "no text to train on" if split == TRAIN else "no text in the held-out documents",
             where=", ".join(one.label for one in empty),
             received="only empty lines, or none",
-            next_step="name files with text: a line a paragraph, an empty line between documents",
+            next_step="name files with text: one paragraph per line, an empty line between documents",
         )
     raise DataError(
         "nothing is held out: no document was chosen",
         where="--heldout-share",
         received=f"{corpus.share:g} of {documents:,} documents",
-        next_step="hold out a larger share, or a file of its own: --heldout FILE",
+        next_step="hold out a larger share, or a separate file: --heldout FILE",
     )

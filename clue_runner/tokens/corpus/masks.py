@@ -1,4 +1,4 @@
-"""Which tokens of a row are masked, and what stands in their place.
+"""Which tokens of a row are masked, and what replaces them.
 
 In: padded rows with marks where words begin. Out: the rows as the network reads them, the masked places, and
 what stood there. Everything is drawn from (seed, epoch, row). Knows nothing about texts or networks.

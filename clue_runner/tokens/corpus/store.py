@@ -1,7 +1,7 @@
 """The folder of token files of some texts: made once, found by a hash over all that decides it.
 
 In: a key, and what makes the files. Out: the folder with a manifest, and rows that are mapped into memory.
-A folder is whole when its manifest is there, and trusted when its files have the hashes that stand in it.
+A folder is complete when its manifest exists, and trusted when its files have the hashes listed there.
 Knows nothing about texts, tokenizers or masks.
 """
 
@@ -69,10 +69,10 @@ def _read(folder: Path, key: Mapping[str, Any], say: Callable[[str], None]) -> M
                     raise DamagedFileError(f"lists another {split}.{kind}")
     except FileNotFoundError as error:
         if error.filename != str(folder / MANIFEST):
-            say(f"{folder}: {error.filename} is gone; the tokens are made again")
+            say(f"{folder}: {error.filename} is gone; tokenising again")
         return None
     except (DamagedFileError, KeyError, TypeError, AttributeError) as error:
-        say(f"{folder / MANIFEST} {error}; the tokens are made again")
+        say(f"{folder / MANIFEST} {error}; tokenising again")
         return None
     return splits
 

@@ -1,1 +1,1 @@
-"""How records of each kind lie in rows of tokens, and how what a network gives leads back to text."""
+"""How records of each kind become rows of tokens, and how a network's outputs become text again."""

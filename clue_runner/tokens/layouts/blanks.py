@@ -1,11 +1,11 @@
-"""Passages with blanks to rows: one for each candidate of a blank, ``[CLS] candidate [SEP] text [SEP]``.
+"""Passages with blanks as rows: one for each candidate of a blank, ``[CLS] candidate [SEP] text [SEP]``.
 
 In: records, a tokenizer, limits. Out: ``Rows``. Knows nothing about tensors, or how answers are decoded.
 
 Rows lie in the order of records, tags and candidates; a blank is a group. Other blanks of the passage are
 four [MASK]; the window is centred on the blank and the same for all its candidates. A vocabulary without
-``[unused1]`` marks the blank by one [MASK], which is noted. Columns: ``choice`` int32, the candidate's index;
-``label`` int32, 1 on the right one, 0 on the others, -1 without answers.
+``[unused1]`` marks the blank with [MASK], which is noted. Columns: ``choice`` int32, the candidate's index;
+``label`` int32, 1 for the correct one, else 0, -1 without answers.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from clue_runner.tokens.tokenizer import TokenArray, Tokenizer
 BLANK = "[unused1]"  # marks where the candidate is missing, as in CLUE-bert4keras
 OTHER_BLANK = 4  # [MASK] tokens in place of another blank: an idiom has four characters
 CHUNK = 2048  # records whose texts are encoded at a time
-INDISTINCT = "right choices whose tokens are another choice's too"
+INDISTINCT = "correct choices with the same tokens as another choice"
 NO_BLANK_PIECE = f"blanks marked by [MASK], the vocabulary has no {BLANK}"
 
 
@@ -91,7 +91,7 @@ def _encode_candidates(items: Sequence[ClozeRecord], tokenizer: Tokenizer) -> di
 
 
 def _indistinct_answers(items: Sequence[ClozeRecord], candidates: Mapping[str, TokenArray]) -> int:
-    """Return how many right candidates have the same tokens as another candidate of their record."""
+    """Return how many correct candidates have the same tokens as another candidate of their record."""
     count = 0
     for record in items:
         tokens = [candidates[text].tobytes() for text in record.candidates]
@@ -115,7 +115,7 @@ def _contexts(
         longest = [max(len(candidates[text]) for text in record.candidates) for record in chunk]
         if max(longest) + 4 >= max_length:  # [CLS], two [SEP], the mark
             raise UsageError(
-                "data.max_length leaves no room for a text beside a candidate",
+                "data.max_length leaves no room for text beside a candidate",
                 received=str(max_length),
                 allowed=f"{max(longest) + 5} or more",
             )
@@ -152,6 +152,6 @@ def _join(pieces: Sequence[TokenArray], masked: TokenArray) -> TokenArray:
 
 
 def _centre(left: int, right: int, room: int) -> tuple[int, int]:
-    """Return the tokens kept on both sides: as even as the text allows, the odd one on the left."""
+    """Return the tokens kept on both sides: as balanced as the text allows, the odd one on the left."""
     kept_right = min(right, max(room // 2, room - left))
     return min(left, room - kept_right), kept_right

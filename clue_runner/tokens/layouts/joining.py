@@ -1,6 +1,6 @@
-"""Pieces to text: Chinese characters side by side, words of letters apart, one piece after the other.
+"""Joins pieces to text: Chinese without spaces, words of letters with spaces, one piece after the other.
 
-In: pieces as they are written. Out: what each adds to the text, so that a text can be shown while it grows.
+In: pieces as they are generated. Out: what each adds to the text, so that a text can be shown while it grows.
 Knows nothing about ids or networks.
 
 WordPiece forgets where spaces were. Here one is put between two pieces of letters or digits that are not

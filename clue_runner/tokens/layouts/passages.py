@@ -36,8 +36,8 @@ class Sampling:
     """How an epoch draws.
 
     Args:
-        crop: the most characters of a passage; None takes it whole.
-        negative_share: share of draws that take another question's passage, one without the answer.
+        crop: the most characters of a passage; None: the whole passage.
+        negative_share: fraction of draws that use another question's passage, one without the answer.
     """
 
     crop: int | None
@@ -51,7 +51,7 @@ def encode_passages(
     max_length: int,
     max_question_length: int,
 ) -> Rows:
-    """Return one row per passage; a question without passages has none."""
+    """Return one row per passage; a question without passages has no rows."""
     passages = [passage for item in items for passage in item.passages]
     texts = [passage.text[:max_length] for passage in passages]
     counts = np.array([len(item.passages) for item in items], np.int64)

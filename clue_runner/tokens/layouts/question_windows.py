@@ -1,4 +1,4 @@
-"""A question with each window of its text to a row: ``[CLS] question [SEP] window [SEP]``.
+"""Turns a question with each window of its text into a row: ``[CLS] question [SEP] window [SEP]``.
 
 In: records, a tokenizer, limits. Out: ``Rows``. Knows nothing about tensors, or how answers are decoded.
 
@@ -30,7 +30,7 @@ UNKNOWN = (-1, -1)  # nothing to train on
 
 
 class QuestionLimits(NamedTuple):
-    """How questions and texts are cut.
+    """How questions and texts are truncated or windowed.
 
     Args:
         max_length: tokens in a row at most.
@@ -82,9 +82,9 @@ def encode_questions(
     Args:
         records: the questions.
         tokenizer: gives tokens, [CLS] and [SEP].
-        limits: how questions and texts are cut.
+        limits: how questions and texts are truncated or windowed.
         segments: as ``assemble`` takes it.
-        change: what texts go through before they are cut into tokens; it keeps the number of characters.
+        change: applied to texts before tokenisation; it keeps the number of characters.
     """
     notes: Counter[str] = Counter()
     items = _items(records, tokenizer, limits, change, notes)
@@ -113,7 +113,7 @@ def _items(
     change: Callable[[str], str],
     notes: Counter[str],
 ) -> list[_Item]:
-    """Return each record's tokens; a text that several questions share is cut into tokens once."""
+    """Return each record's tokens; a text shared by several questions is tokenised once."""
     contexts = list(dict.fromkeys(record.context for record in records))
     texts = dict(zip(contexts, tokenizer.encode_texts([change(text) for text in contexts]), strict=True))
     most = min(limits.question, (limits.max_length - SPECIAL) // 2)
@@ -142,7 +142,7 @@ def _item(
         notes["answers without a token, left out of training"] += 1
         return _Item(question, tokens, None, has_gold=True)
     is_too_long = longest is not None and span[1] - span[0] >= longest
-    notes["answers no token border expresses, trained on the tokens they touch"] += exact is None
+    notes["answers that do not end at token boundaries, trained on the tokens they touch"] += exact is None
     notes[f"answers of more than {longest} tokens, which are never predicted"] += is_too_long
     return _Item(question, tokens, span, has_gold=True, is_exact=exact is not None and not is_too_long)
 

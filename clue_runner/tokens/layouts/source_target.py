@@ -1,4 +1,4 @@
-"""One stream of a source and what is written after it: [CLS] A [SEP] (B [SEP]) target [SEP].
+"""One stream of a source and its target: [CLS] A [SEP] (B [SEP]) target [SEP].
 
 In: records, a tokenizer, lengths. Out: ``Rows`` with the number of source tokens in the column ``source``.
 Knows nothing about networks or how a target is found.
@@ -20,7 +20,7 @@ from clue_runner.tokens.rows import GoldAnswers, Rows
 from clue_runner.tokens.tokenizer import Encoded, TokenArray, Tokenizer
 
 SOURCE = "source"
-LEAST = 2  # tokens that stand for a text and a target at least
+LEAST = 2  # minimum of tokens for a text and a target
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
-"""Scores of spans or tags to spans of characters, a bounded number for each row.
+"""Turns scores of spans or tags into spans of characters, a bounded number for each row.
 
-In: what a network gave for a batch, and the characters that its tokens cover. Out: scored spans.
+In: a network's outputs for a batch, and the characters that its tokens cover. Out: scored spans.
 Knows nothing about types' names, records or tensors.
 """
 
@@ -37,7 +37,7 @@ def decode_spans(outputs: Mapping[str, Array], batch: Mapping[str, Array], most:
             ``tag_scores`` (rows, length, tags), perhaps with a chain's ``transitions``, ``start`` and
             ``end``: the best legal sequence is taken.
         batch: ``starts``, ``ends``, ``owned`` and ``lengths`` as ``span_windows`` makes them.
-        most: spans of a row at most; the highest scores stay.
+        most: maximum number of spans per row; those with the highest scores stay.
     """
     scored = _pointed(outputs["span_scores"]) if "span_scores" in outputs else _tagged(outputs, batch)
     starts, ends, owned = (np.asarray(batch[name], np.int64) for name in ("starts", "ends", "owned"))
@@ -51,7 +51,7 @@ def decode_spans(outputs: Mapping[str, Array], batch: Mapping[str, Array], most:
 
 
 def best_spans(spans: IntTable, scores: NDArray[np.float32], most: int, left_out: int = 0) -> RowSpans:
-    """Return the ``most`` spans with the highest scores, of equals the earlier ones, in their order."""
+    """Return the ``most`` spans with the highest scores, the earlier ones among equals, in their order."""
     if len(spans) <= most:
         return RowSpans(spans, scores, left_out)
     kept = np.sort(np.argsort(-scores, kind="stable")[:most])

@@ -1,4 +1,4 @@
-"""Texts with typed spans to rows: one for each text, or for each window of a text that is too long.
+"""Turns texts with typed spans into rows: one for each text, or for each window of a long text.
 
 In: encoded texts, the spans of their tokens, a size. Out: ``Rows``. Knows nothing about types' names, records
 or tensors.
@@ -27,11 +27,11 @@ FILLER = -1  # type of the entries that fill a row's list of spans
 
 @dataclass
 class SpanWindows:
-    """Rows while they grow, a text at a time.
+    """Rows under construction, one text at a time.
 
     Args:
         tokenizer: gives [CLS] and [SEP].
-        max_length: tokens in a row at most, [CLS] and [SEP] counted.
+        max_length: most tokens in one row, including [CLS] and [SEP].
         by_tags: the head learns tags, which cannot hold spans that share a token.
     """
 
@@ -94,7 +94,7 @@ class SpanWindows:
             self._record.append(record)
         overlapping = len(whole - tagged) if self.by_tags else 0
         longer = len(set(spans) - whole)
-        self._note("entities no token border expresses", lost)
+        self._note("entities that do not end at token boundaries", lost)
         self._note("entities longer than a window's part of the text", longer)
         self._note("overlapping entities that tags cannot hold", overlapping)
         self._total += len(set(spans)) + lost

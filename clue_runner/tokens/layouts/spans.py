@@ -32,7 +32,7 @@ def chars_to_tokens(encoded: Encoded, first: int, last: int) -> tuple[int, int] 
 def covering_tokens(encoded: Encoded, first: int, last: int) -> tuple[int, int] | None:
     """Return the first and last token that touch these characters; None where no token does.
 
-    The result of ``chars_to_tokens`` where it has one, else the nearest span that can be learnt.
+    The result of ``chars_to_tokens`` where it has one, else the nearest span that can be learned.
     """
     first_token = int(np.searchsorted(encoded.ends, first, side="right"))
     last_token = int(np.searchsorted(encoded.starts, last, side="right")) - 1

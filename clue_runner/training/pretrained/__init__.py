@@ -1,1 +1,1 @@
-"""Pretrained weights on their way into a network."""
+"""Loads pre-trained weights into a network."""

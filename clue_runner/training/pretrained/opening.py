@@ -1,4 +1,4 @@
-"""Open the pretrained checkpoint that a run names.
+"""Open the pre-trained checkpoint that a run names.
 
 In: a run's settings. Out: a ``Checkpoint``, every tensor accounted for. Knows nothing about networks.
 """
@@ -15,7 +15,7 @@ from clue_runner.training.pretrained.weights import correctable_table
 
 
 def open_checkpoint(run: Run, heads: Sequence[str] = ()) -> Checkpoint | None:
-    """Return the pretrained checkpoint of a run, every tensor accounted for; None for random weights.
+    """Return the pre-trained checkpoint of a run, every tensor accounted for; None for random weights.
 
     Args:
         run: its settings.

@@ -1,4 +1,4 @@
-"""Puts a checkpoint's weights into an engine, corrected for pre-training's masks where that is asked for.
+"""Puts a checkpoint's weights into an engine, corrected for masked-word pre-training if asked for.
 
 In: an engine, an opened checkpoint, settings. Out: the engine's weights changed.
 Knows nothing about steps, epochs or run folders.
@@ -50,7 +50,7 @@ def correctable_table(checkpoint: Checkpoint) -> str:
 def load_pretrained(
     engine: Engine, checkpoint: Checkpoint, model: ModelSettings, tokenizer: AnyTokenizer
 ) -> list[str]:
-    """Put a checkpoint's weights into a network, corrected once where ``model.mlm_correction`` is set.
+    """Load a checkpoint's weights into a network, corrected once if ``model.mlm_correction`` is set.
 
     A run that goes on puts a state back instead, which holds the corrected table or what became of it.
 

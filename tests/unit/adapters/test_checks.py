@@ -103,7 +103,7 @@ def test_rows_whose_numbers_are_in_no_table_are_refused(
     holder[column] = np.array(holder[column])
     holder[column][cell] = value
     broken = replace(rows, **{"tokens" if column in rows.tokens else "columns": holder})
-    with pytest.raises(DataError, match=f"1 rows hold a {name} that is in no table, got {value}") as caught:
+    with pytest.raises(DataError, match=f"1 rows have a {name} outside its table, got {value}") as caught:
         adapter.check_rows(broken, records)
     assert "train" in str(caught.value.headline.where)
 
@@ -142,7 +142,7 @@ def test_entities_that_rows_lose(tokenizer: Tokenizer) -> None:
     inside = entity("iphone", "phon")
     assert gold("cluener", tokenizer, inside, entity("张三", "张三")) == (
         GoldAnswers(2, 1),
-        {"entities no token border expresses": 1},
+        {"entities that do not end at token boundaries": 1},
     )
     found, notes = gold("cluener", tokenizer, entity(LONG, LONG[:60], LONG[3:5]))
     assert found == GoldAnswers(2, 1) and notes["entities longer than a window's part of the text"] == 1
@@ -167,7 +167,7 @@ def test_answers_that_rows_lose(tokenizer: Tokenizer) -> None:
     fine = asked("甲乙丙", Answer("乙丙", 1))
     assert gold("cmrc2018", tokenizer, fine, asked("甲")) == (GoldAnswers(1, 0), {})
     inside = asked("于1984年", Answer("984", 2))
-    what = "answers no token border expresses, trained on the tokens they touch"
+    what = "answers that do not end at token boundaries, trained on the tokens they touch"
     assert gold("cmrc2018", tokenizer, fine, inside) == (GoldAnswers(2, 1), {what: 1})
     blank = asked("甲 乙", Answer(" ", 1))
     what = "answers without a token, left out of training"
@@ -187,7 +187,7 @@ def test_answers_that_rows_lose(tokenizer: Tokenizer) -> None:
 def test_choices_that_rows_cannot_tell_apart(tokenizer: Tokenizer) -> None:
     twice = ChoiceRecord(0, ("文",), "问？", ("龘靐", "齉龘", "甲"), 0, 0)
     other = ChoiceRecord(1, ("文",), "问？", ("龘靐", "齉龘", "甲"), 2, 1)
-    what = "right choices whose tokens are another choice's too"
+    what = "correct choices with the same tokens as another choice"
     unknown = tokenizer.encode_texts(["龘靐", "齉龘"])
     assert unknown[0].ids.tolist() == unknown[1].ids.tolist()
     assert gold("c3", tokenizer, twice, other) == (GoldAnswers(2, 1), {what: 1})
@@ -258,7 +258,7 @@ def test_a_train_split_of_which_tokens_express_no_answer_is_refused(
     adapter = adapter_of(task)
     records = records_of(record)
     rows = adapter.encode(records, sample_tokenizer(adapter, tokenizer))
-    with pytest.raises(DataError, match="none of the 1 answers can be expressed") as caught:
+    with pytest.raises(DataError, match="none of the 1 answers can be represented") as caught:
         adapter.check_rows(rows, records)
     assert caught.value.exit_code == 3
     assert caught.value.next_step and all(what in str(caught.value) for what in rows.notes)

@@ -199,7 +199,7 @@ def test_score_beside_the_mean_of_one_over_choices(card: Card) -> None:
 
 @pytest.mark.parametrize("wrong", [4, -1, "甲", None, True, 1.0])
 def test_an_answer_that_is_no_index_is_refused(card: Card, wrong: Any) -> None:
-    with pytest.raises(DataError, match="dev.json, id 10: the answer is no index"):
+    with pytest.raises(DataError, match="dev.json, id 10: the answer is not an index"):
         load_adapter(card).score([Prediction(10, wrong)], questions(4))
 
 

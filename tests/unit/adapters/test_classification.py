@@ -126,7 +126,7 @@ def test_ensemble_averages_probabilities(card: Card) -> None:
 
 def test_ensemble_refuses_other_records_and_bare_labels(card: Card, records: Records[TextRecord]) -> None:
     full = merged(card, {index: row(card, "100") for index in range(3)}, records)
-    with pytest.raises(DataError, match="run 2 of the ensemble answers other records"):
+    with pytest.raises(DataError, match="run 2 of the ensemble answers records other"):
         load_adapter(card).ensemble([full, list(reversed(full))], records)
     with pytest.raises(DataError, match="run 1 of the ensemble has no probabilities"):
         load_adapter(card).ensemble([with_labels(records, ["100"] * 3)], records)

@@ -180,7 +180,7 @@ def test_score_is_per_blank(card: Card) -> None:
     one = Prediction(0, {"#idiom000001#": 0, "#idiom000002#": "1", "#idiom000003#": 0})
     found = load_adapter(card).score([one], records_of(item))
     assert found.score == pytest.approx(200 / 3) and found.chance == pytest.approx(100 / 3)
-    with pytest.raises(DataError, match="no index of a choice"):
+    with pytest.raises(DataError, match="not an index of a choice"):
         load_adapter(card).score([Prediction(0, {"#idiom000001#": 3})], records_of(item))
 
 
@@ -242,7 +242,7 @@ def test_fewclue_layout_through_a_card(tmp_path: Path, tokenizer: Tokenizer) -> 
     assert raw == b'{"id":3002,"answer":2}\n{"id":3000,"answer":0}\n{"id":3001,"answer":1}\n'
     assert check_file(few, few.submissions[0], raw, test) == []
     (problem,) = check_file(few, few.submissions[0], raw.replace(b'"answer":2', b'"answer":7'), test)
-    assert problem.what == "the index names no choice" and problem.allowed == "0 to 6"
+    assert problem.what == "the index is not a choice" and problem.allowed == "0 to 6"
 
 
 def test_several_blanks_do_not_fit_lines(card: Card) -> None:

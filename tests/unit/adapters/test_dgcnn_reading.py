@@ -128,7 +128,7 @@ def test_the_vocabulary_is_trains_alone_and_reads_back(tmp_path: Any) -> None:
     path.write_bytes(tokenizer.vocab_bytes)
     again = adapter.load_own_tokenizer(path)
     assert again is not None and again.sha256 == tokenizer.sha256
-    with pytest.raises(DataError, match="an empty vocabulary"):
+    with pytest.raises(DataError, match="the vocabulary is empty"):
         load_adapter(CARD, settings("data.min_count=1000000")).own_tokenizer(splits)
 
 

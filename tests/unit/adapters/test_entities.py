@@ -132,7 +132,7 @@ def test_an_entity_without_token_border_stays_in_gold_and_counts_as_missed(
     tokenizer = Tokenizer(vocabulary, lowercase=True)
     records = records_of(("玩iPhone7吧", [("game", "iPho"), ("name", "玩")]))
     rows = load_adapter(card, run_with()).encode(records, tokenizer)
-    assert rows.notes == {"entities no token border expresses": 1}
+    assert rows.notes == {"entities that do not end at token boundaries": 1}
     assert len(records.items[0].entities or ()) == 2
     predictions = [Prediction(0, found_in(records, card, tokenizer, "pointers")[0])]
     scores = load_adapter(card).score(predictions, records)
@@ -237,7 +237,7 @@ def test_an_ensemble_keeps_what_more_than_half_found(card: Card) -> None:
     ]
     (joint,) = load_adapter(card).ensemble(members, records)
     assert joint.prediction == {"name": {"张三": [[0, 1]]}}
-    with pytest.raises(DataError, match="run 2 of the ensemble answers other records"):
+    with pytest.raises(DataError, match="run 2 of the ensemble answers records other"):
         load_adapter(card).ensemble([members[0], [Prediction(5, {})]], records)
 
 
@@ -290,7 +290,7 @@ def test_submission_lines(card: Card) -> None:
     ("label", "message"),
     [
         ({"goverment": {"张三": [[0, 1]]}}, "an entity type is not one of the card's"),
-        ({"name": {"张三": [[0, 2]]}}, "a span does not hold its surface"),
+        ({"name": {"张三": [[0, 2]]}}, "a span does not match its surface"),
         ({"name": {"张三": [[0, "1"]]}}, "the label is not a set of entities"),
         ("name", "the label is not a set of entities"),
     ],

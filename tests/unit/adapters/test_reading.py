@@ -152,7 +152,7 @@ def test_an_answer_inside_a_token_is_trained_on_the_tokens_it_touches(
     rows = load_adapter(card, settings()).encode(records, tokenizer)
     found = [one.prediction for one in answers_of(rows, records, card, oracle(rows))]
     assert found[0].endswith("984年") and found[1] == "三人"
-    assert rows.notes == {"answers no token border expresses, trained on the tokens they touch": 2}
+    assert rows.notes == {"answers that do not end at token boundaries, trained on the tokens they touch": 2}
 
 
 def test_questions_without_an_answer_in_the_text_are_left_out_of_training(
@@ -277,7 +277,7 @@ def test_ensemble_averages_the_listed_answers(card: Card, three: Records[Reading
     joint = load_adapter(card).ensemble([member(甲=0.6, 乙=0.3), member(丙=0.5, 乙=0.45)], three)
     assert [one.prediction for one in joint] == ["乙"] * 3
     assert joint[0].probability == pytest.approx(0.375)
-    with pytest.raises(DataError, match="run 2 of the ensemble answers other records"):
+    with pytest.raises(DataError, match="run 2 of the ensemble answers records other"):
         load_adapter(card).ensemble([member(甲=1.0), member(甲=1.0)[::-1]], three)
 
 

@@ -138,7 +138,7 @@ def test_headers_of_earlier_versions_are_read() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"family": "xlnet"}, "a family of models that this version does not know, got 'xlnet'"),
+        ({"family": "xlnet"}, "a model family unknown to this version, got 'xlnet'"),
         ({"model": None}, "model.hidden_dim: missing"),
         ({"vocab_size": "77"}, "vocab_size: missing or of the wrong type, got '77'"),
         ({"model": {"rotary": True}}, "model.rotary"),

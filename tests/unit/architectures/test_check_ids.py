@@ -37,10 +37,10 @@ GOOD = rows([[2, 5, 3], [2, 9]], segment_ids=[[0, 0, 0], [0, 0]])
     [
         (
             rows([[2, 5, 3], [2, 9]], segment_ids=[[0, 0, 1], [0, 0]]),
-            ["dev: 1 of 2 rows hold segment_ids", "0 to 1", "0 to 0", "--set model.segments=zero"],
+            ["dev: 1 of 2 rows have segment_ids", "0 to 1", "0 to 0", "--set model.segments=zero"],
         ),
         (rows([[2, 10]], segment_ids=[[0, 0]]), ["token_ids", "2 to 10", "0 to 9", "vocab.txt"]),
-        (rows([[2, -1], [1]], segment_ids=[[0, 0], [0]]), ["1 of 2 rows hold token_ids", "-1 to 2"]),
+        (rows([[2, -1], [1]], segment_ids=[[0, 0], [0]]), ["1 of 2 rows have token_ids", "-1 to 2"]),
         (
             rows([[2] * 7], segment_ids=[[0] * 7]),
             ["1 of 1 rows have more tokens than model.max_positions", "up to 7", "data.max_length=N"],
@@ -64,11 +64,11 @@ def test_stretched_positions_reach_further() -> None:
 
 def test_columns_that_are_no_tokens_and_lookups_of_others() -> None:
     questions = rows([[2], [3]], question_ids=np.array([[1, 2], [1, 30]], np.int32))
-    with pytest.raises(UsageError, match=r"1 of 2 rows hold question_ids .*got 1 to 30 \(allowed: 0 to 9\)"):
+    with pytest.raises(UsageError, match=r"1 of 2 rows have question_ids .*got 1 to 30 \(allowed: 0 to 9\)"):
         check_ids(make_shape("dgcnn"), 10, {"train": questions})
     words = rows([[2], [3]], word_ids=[[4], [0]])
     check_ids(make_shape("dgcnn"), 10, {"train": words}, {"word_ids": 5, "question_words": 5})
-    with pytest.raises(UsageError, match="1 of 2 rows hold word_ids .*got 0 to 4 .*allowed: 0 to 3"):
+    with pytest.raises(UsageError, match="1 of 2 rows have word_ids .*got 0 to 4 .*allowed: 0 to 3"):
         check_ids(make_shape("dgcnn"), 10, {"train": words}, {"word_ids": 4, "question_words": 4})
 
 

@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("keras")
 
 from keras import ops
+from support.programs import one_program
 
 from clue_runner.architectures.base import load_architecture, parameter_count
 from clue_runner.architectures.dgcnn.focal import focal_loss, gated_probability
@@ -126,12 +127,13 @@ def test_padding_changes_no_probability(hybrid: bool) -> None:
     if hybrid:  # whatever stands under padding must not matter
         long["word_ids"][:, 40:] = 7
         long["question_words"][:, 9:] = 8
-    first, second = chances(head.answer(short)), chances(head.answer(long))[..., :40]
+    answer = one_program(head.answer)
+    first, second = chances(answer(short)), chances(answer(long))[..., :40]
     assert np.abs(first - second).max() < 1e-6
 
 
 def test_no_tag_is_more_probable_than_the_gate() -> None:
-    outputs = reader(2).answer(batch())
+    outputs = one_program(reader(2).answer)(batch())
     gate = 1 / (1 + np.exp(-ops.convert_to_numpy(outputs["gate"])))
     assert (chances(outputs).max(axis=(0, 2)) <= gate + 1e-6).all()
 
@@ -141,7 +143,8 @@ def test_a_character_moves_tags_within_32_characters_only() -> None:
     one = batch(rows=1, passage=120)
     other = {**one, "token_ids": one["token_ids"].copy()}
     other["token_ids"][0, 60] = one["token_ids"][0, 60] % 49 + 1
-    first, second = numpy(head.answer(one)), numpy(head.answer(other))
+    answer = one_program(head.answer)
+    first, second = numpy(answer(one)), numpy(answer(other))
     for name in ("start", "end"):
         moved = np.flatnonzero(np.abs(first[name] - second[name])[0] > 0)
         assert moved.min() >= 60 - 32 and moved.max() <= 60 + 32
@@ -150,16 +153,17 @@ def test_a_character_moves_tags_within_32_characters_only() -> None:
 
 
 def test_bfloat16_stays_near_float32() -> None:
-    exact = chances(reader(6).answer(batch()))
-    rough = chances(reader(6, "bfloat16").answer(batch()))
+    exact = chances(one_program(reader(6).answer)(batch()))
+    rough = chances(one_program(reader(6, "bfloat16").answer)(batch()))
     assert np.abs(exact - rough).max() < 0.02
 
 
 def test_dropout_follows_its_key() -> None:
     head = reader(6)
     keys = update_keys(1, 0, 2)
-    same = [numpy(head.logits(batch(), ops.convert_to_tensor(keys[0])))["start"] for _ in range(2)]
-    other = numpy(head.logits(batch(), ops.convert_to_tensor(keys[1])))["start"]
+    logits = one_program(head.logits)
+    same = [numpy(logits(batch(), ops.convert_to_tensor(keys[0])))["start"] for _ in range(2)]
+    other = numpy(logits(batch(), ops.convert_to_tensor(keys[1])))["start"]
     assert (same[0] == same[1]).all() and (same[0] != other).any()
 
 
@@ -168,8 +172,9 @@ def test_loss_counts_real_positions() -> None:
     one = batch(rows=2)
     one["token_ids"][1, 25:] = 0
     one["weight"] = np.array([1.0, 0.0], np.float32)
-    total, weight = head.loss(one)
+    loss = one_program(head.loss)
+    total, weight = loss(one)
     assert float(ops.convert_to_numpy(weight)) == 40
     alone = {name: values[:1] for name, values in one.items()}
-    again, _ = head.loss(alone)
+    again, _ = loss(alone)
     assert float(ops.convert_to_numpy(total)) == pytest.approx(float(ops.convert_to_numpy(again)), rel=1e-5)

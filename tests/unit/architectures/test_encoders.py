@@ -280,7 +280,7 @@ def test_a_table_of_positions_is_stretched(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["nezha", "roformer"])
 def test_what_is_no_table_is_not_stretched(kind: str) -> None:
-    with pytest.raises(ValueError, match="no table of positions to stretch: its rows may be of any length"):
+    with pytest.raises(ValueError, match="no position table to extend: its rows may be of any length"):
         shape_of(kind, positions="hierarchical")
     assert shape_of(kind).position_limit > 10**9
 

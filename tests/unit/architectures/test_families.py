@@ -117,7 +117,7 @@ def test_tensors_under_another_family_s_names_are_told(tmp_path: Path) -> None:
     # NEZHA and RoFormer store the same: neither is guessed
     for golden, said in (("roformer-bert4keras", ["nezha", "roformer"]), ("roformer-v2", ["roformer_v2"])):
         folder = renamed(golden, tmp_path / golden, "bert_config.json")
-        with pytest.raises(CheckpointError, match=f"are those of {' or '.join(said)}, and") as caught:
+        with pytest.raises(CheckpointError, match=f"are the tensors of {' or '.join(said)}, but") as caught:
             read_checkpoint(folder)
         for one in said:
             assert f'"model_type": "{one}"' in str(caught.value)

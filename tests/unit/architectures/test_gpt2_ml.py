@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
+from support.programs import one_program
 
 from clue_runner.api import load_backbone
 from clue_runner.architectures.base import load_architecture, parameter_count
@@ -49,12 +51,18 @@ def network(precision: str = "float32", **options: Any) -> Any:
     return layer
 
 
-def run(layer: Any, token_ids: Any, **options: Any) -> Any:
-    """What the network gives; plain tensors stand in for the variables, as outside a graph they must."""
-    values = [(weight, keras.ops.stop_gradient(weight.value)) for weight in layer.weights]
-    options.setdefault("mask", np.ones(token_ids.shape, bool))
-    with keras.StatelessScope(state_mapping=values):
-        return layer({"token_ids": token_ids}, **options)
+def runner(layer: Any) -> Callable[..., Any]:
+    """What calls the network; plain tensors stand in for the variables, as outside a graph they must."""
+
+    def run(token_ids: Any, mask: Any, cache: Any) -> Any:
+        values = [(weight, keras.ops.stop_gradient(weight.value)) for weight in layer.weights]
+        with keras.StatelessScope(state_mapping=values):
+            return layer({"token_ids": token_ids}, mask=mask, cache=cache)
+
+    program = one_program(run)
+    return lambda token_ids, mask=None, cache=None: program(
+        token_ids, np.ones(token_ids.shape, bool) if mask is None else mask, cache
+    )
 
 
 def array(tensor: Any) -> Any:
@@ -64,7 +72,7 @@ def array(tensor: Any) -> Any:
 @pytest.mark.parametrize("form", ["auto", "chunked"])
 def test_it_is_the_peer_s(form: str) -> None:
     layer = network(attention=form)
-    hidden = array(run(layer, GOLDEN["token_ids"]).sequence)
+    hidden = array(runner(layer)(GOLDEN["token_ids"]).sequence)
     assert np.abs(hidden - GOLDEN["hidden"]).max() < 1e-5
     logits = hidden @ STORED["newslm/embeddings/word_embed"].T
     assert np.abs(logits - GOLDEN["logits"]).max() < 1e-4
@@ -72,15 +80,15 @@ def test_it_is_the_peer_s(form: str) -> None:
 
 @pytest.mark.parametrize("wiring", ["bert", "gpt2"])
 def test_other_wirings_are_something_else(wiring: str) -> None:
-    hidden = array(run(network(), GOLDEN["token_ids"]).sequence)
+    hidden = array(runner(network())(GOLDEN["token_ids"]).sequence)
     assert np.abs(hidden - GOLDEN[f"wirings/{wiring}"]).max() > 0.1
 
 
 def test_a_later_token_changes_nothing_before_it() -> None:
-    layer, token_ids = network(), GOLDEN["token_ids"].copy()
-    before = array(run(layer, token_ids).sequence)
+    run, token_ids = runner(network()), GOLDEN["token_ids"].copy()
+    before = array(run(token_ids).sequence)
     token_ids[:, 7] = (token_ids[:, 7] + 1) % VOCABULARY
-    after = array(run(layer, token_ids).sequence)
+    after = array(run(token_ids).sequence)
     assert np.array_equal(before[:, :7], after[:, :7])
     assert (np.abs(before[:, 7:] - after[:, 7:]).max(axis=(1, 2)) > 1e-3).all()
 
@@ -88,12 +96,13 @@ def test_a_later_token_changes_nothing_before_it() -> None:
 @pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-5), ("bfloat16", 0.15)])
 def test_steps_with_a_cache_are_the_whole_forward(precision: str, tolerance: float) -> None:
     layer, token_ids = network(precision), GOLDEN["token_ids"]
+    run = runner(layer)
     rows, length = token_ids.shape
-    whole = array(run(layer, token_ids).sequence)
+    whole = array(run(token_ids).sequence)
     cache = empty_cache(layer, rows, length)
     found = []
     for start, end in ((0, 5), *((place, place + 1) for place in range(5, length))):
-        encoded = run(layer, token_ids[:, start:end], mask=np.ones((rows, length), bool), cache=cache)
+        encoded = run(token_ids[:, start:end], mask=np.ones((rows, length), bool), cache=cache)
         cache = encoded.cache
         found.append(array(encoded.sequence))
     assert np.abs(np.concatenate(found, axis=1) - whole).max() < tolerance

@@ -65,7 +65,7 @@ def test_what_must_not_be_corrected_is_refused() -> None:
     good = load_architecture(masked[0])
     assert require_correctable(good, trained_by_us=False, heads=()) == good.shape.MASKED
     for architecture, trained_by_us, heads, words in (
-        (load_architecture(others[0]), False, (), "not pre-trained to find masked words"),
+        (load_architecture(others[0]), False, (), "not pre-trained on masked words"),
         (good, True, (), "come from a run"),
         (good, False, ("masked_words",), "still the output layer of masked_words"),
         (replace(good, name="other"), True, (), "come from a run"),

@@ -89,7 +89,7 @@ CRF = {"crf.transitions": ZERO, "crf.start": ZERO, "dense.weight": ZERO, "bert.a
 
 def test_a_foreign_head_is_left_out_by_name(folders, tmp_path):
     tensors = {**folders.face_weights("bert."), **CRF}
-    error = refused(folders, tmp_path / "x", tensors, "the network is whole, but 4 tensors beside it")
+    error = refused(folders, tmp_path / "x", tensors, "the network is complete, but 4 tensors beside it")
     assert error.next_step.endswith("--set model.ignore=bert.adapter,crf.,dense.")
     checkpoint = read_checkpoint(tmp_path / "x", ignore=["bert.adapter", "crf.", "dense."])
     assert left_out(checkpoint) == dict.fromkeys(CRF, "model.ignore")
@@ -120,7 +120,7 @@ def test_nothing_of_the_network_can_be_ignored(folders, tmp_path):
         read_checkpoint(tmp_path / "x", ignore=["pooler.dense.bias"])
     assert "pooler.dense.bias: model.ignore leaves out a tensor of the network" in str(caught.value)
     checkpoint = read_checkpoint(tmp_path / "x", ignore=["lstm."])
-    assert checkpoint.notices == ("model.ignore: the checkpoint has nothing called lstm.",)
+    assert checkpoint.notices == ("model.ignore: the checkpoint has no tensor called lstm.",)
 
 
 @pytest.mark.parametrize("prefix", ["module.", "model.", "encoder.", "module.bert.", "model.encoder.bert."])
@@ -129,7 +129,7 @@ def test_a_common_prefix_is_stripped_and_said(folders, tmp_path, prefix):
     tensors = {**folders.face_weights(prefix), f"{head}classifier.weight": ZERO}
     checkpoint = read_checkpoint(folders.write_face(tmp_path / "x", tensors))
     stripped = prefix.removesuffix("bert.")
-    assert checkpoint.notices == (f"all tensors are named below {stripped}, which was left out",)
+    assert checkpoint.notices == (f"all tensor names begin with {stripped}, which was removed",)
     assert left_out(checkpoint) == {f"{head}classifier.weight": "task-head"}
     for name, value in folders.our_weights().items():
         np.testing.assert_array_equal(checkpoint.weights[name], value, err_msg=name)
@@ -142,7 +142,7 @@ def test_a_common_prefix_of_a_tensorflow_checkpoint(folders, tmp_path):
     tensors = {f"student/{name}": value for name, value in folders.google_weights().items()}
     tensors |= {"student/bert/pooler/dense/bias/Adam": ZERO, "global_step": np.asarray(3, np.int64)}
     checkpoint = read_checkpoint(folders.write_google(tmp_path / "x", tensors))
-    assert checkpoint.notices == ("all tensors are named below student/, which was left out",)
+    assert checkpoint.notices == ("all tensor names begin with student/, which was removed",)
     assert left_out(checkpoint) == {
         "student/bert/pooler/dense/bias/Adam": "optimizer-slot",
         "global_step": "step-counter",
@@ -156,7 +156,7 @@ def test_a_prefix_and_a_foreign_head_are_both_told(folders, tmp_path):
         folders,
         tmp_path / "x",
         tensors,
-        "the names begin with module., and without that: the network is whole, but 1 tensor beside it",
+        "the names begin with module.; without it: the network is complete, but 1 tensor beside it",
     )
     assert "model.ignore=crf." in error.next_step
     assert len(error.problems) == 1
@@ -222,7 +222,7 @@ def test_a_table_of_another_length_than_the_config_says(folders, tmp_path, key, 
 
 def test_other_sizes_are_no_shorter_table(folders, tmp_path):
     error = refused(folders, tmp_path / "x", None, "does not fit its config.json", intermediate_size=64)
-    assert "take the config.json that belongs to these weights" in error.next_step
+    assert "use the config.json that belongs to these weights" in error.next_step
 
 
 def test_tensors_of_another_program(folders, tmp_path):

@@ -112,7 +112,7 @@ def test_damaged_and_ambiguous_checkpoints(folders, tmp_path):
     data.write_bytes(bytes(flipped))
     refused(folder, "cannot be read")
     data.unlink()
-    refused(folder, "values are missing", "bert_model.ckpt.data-*")
+    refused(folder, "data files are missing", "bert_model.ckpt.data-*")
     data.write_bytes(whole)
     index = folder / "bert_model.ckpt.index"
     shutil.copy(index, folder / "model.ckpt-7.index")

@@ -67,7 +67,7 @@ def test_nor_is_it_given_to_tensorflow(folders, tmp_path, file, content):
 def test_other_formats_under_the_name_of_weights(folders, tmp_path, head, what):
     folder = folders.write_face(tmp_path / "x")
     (folder / "model.safetensors").write_bytes(head + bytes(100))
-    refused(folder, folder / "model.safetensors", "not what its name says", what)
+    refused(folder, folder / "model.safetensors", "does not match its name", what)
 
 
 @pytest.mark.parametrize("file", ["config.json", "model.safetensors", "vocab.txt", "tokenizer_config.json"])

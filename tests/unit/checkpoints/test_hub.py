@@ -179,7 +179,7 @@ def test_a_broken_transfer_is_resumed(folders: Any, hub: Hub, monkeypatch: pytes
 
 def test_a_file_other_than_announced_is_refused_and_not_pinned(hub: Hub, clue_home: Path) -> None:
     hub.announced["model.safetensors"] = "0" * 64
-    with pytest.raises(CheckpointError, match="not the file that the hub announces") as caught:
+    with pytest.raises(CheckpointError, match="not the file announced by the hub") as caught:
         read_checkpoint(NAME)
     assert caught.value.exit_code == 4 and hub.sha256("model.safetensors") in str(caught.value)
     assert hub.fetched().count("model.safetensors") == 2  # once more, in case the transfer was at fault
@@ -207,14 +207,14 @@ def test_a_damaged_or_replaced_cache_is_noticed(folders: Any, hub: Hub) -> None:
     raw = bytearray(weights.read_bytes())
     raw[-1] ^= 1
     weights.resolve().write_bytes(bytes(raw))
-    with pytest.raises(CheckpointError, match="changed since they were first fetched"):
+    with pytest.raises(CheckpointError, match="changed since they were first downloaded"):
         _ = read_checkpoint(NAME).sha256
-    with pytest.raises(CheckpointError, match="changed since they were first fetched"):
+    with pytest.raises(CheckpointError, match="changed since they were first downloaded"):
         load_into({name: Slot(v.shape) for name, v in folders.our_weights().items()}, read_checkpoint(NAME))
     shutil.rmtree(folder.parents[1])  # as the message advises
     assert read_checkpoint(NAME).sha256
     config.resolve().write_bytes(config.read_bytes() + b" ")
-    with pytest.raises(CheckpointError, match=r"config.json: it is not the file"):
+    with pytest.raises(CheckpointError, match=r"config.json: this is not the pinned file"):
         read_settings(NAME)
 
 
@@ -224,7 +224,7 @@ def test_a_cache_that_is_gone_is_fetched_again_as_pinned(hub: Hub) -> None:
     assert fetch(parse_name(NAME)).folder == folder
     shutil.rmtree(folder.parents[1])
     hub.files["vocab.txt"] += b"x\n"  # replaced under the same commit: only a liar can
-    with pytest.raises(CheckpointError, match=r"vocab.txt: it is not the file that was pinned"):
+    with pytest.raises(CheckpointError, match=r"vocab.txt: this is not the pinned file"):
         fetch(parse_name(NAME))
 
 
@@ -254,15 +254,15 @@ def test_what_other_programs_left_in_the_cache_is_taken_where_the_hub_is_silent(
     (model / "refs").mkdir(exist_ok=True)
     (model / "refs/main").write_text(hub.commit, encoding="utf-8")
     assert read_checkpoint(NAME).sha256 == first
-    with pytest.raises(CheckpointError, match="cannot be fetched"):
+    with pytest.raises(CheckpointError, match="cannot be downloaded"):
         read_checkpoint("hf:someone/else")
 
 
 def test_models_that_are_not_there_or_hold_nothing(hub: Hub) -> None:
-    with pytest.raises(CheckpointError, match="cannot be fetched: RepositoryNotFound"):
+    with pytest.raises(CheckpointError, match="cannot be downloaded: RepositoryNotFound"):
         read_checkpoint("hf:nobody/nothing")
     del hub.files["model.safetensors"], hub.files["tf_model.h5"]
-    with pytest.raises(CheckpointError, match="no config and weights that can be read"):
+    with pytest.raises(CheckpointError, match="no readable config and weights"):
         read_checkpoint(NAME)
 
 
@@ -288,7 +288,7 @@ def test_what_is_no_name(text: str) -> None:
 
 def test_downloads_that_are_off(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLUE_OFFLINE", "1")
-    with pytest.raises(CheckpointError, match="was not fetched yet, and downloads are off"):
+    with pytest.raises(CheckpointError, match="is not downloaded yet, and downloads are disabled"):
         read_checkpoint(NAME)
     assert hub.requests == []
     monkeypatch.delenv("CLUE_OFFLINE")

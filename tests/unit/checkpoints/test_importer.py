@@ -220,7 +220,7 @@ def test_code_in_a_pickle_never_runs(folders, tmp_path):
     weights = folder / "pytorch_model.bin"
     weights.write_bytes(pickle.dumps(Attack()))
     for path in (folder, weights):
-        refused(path, "carries code", "io.open", "nothing of it was run", "model.safetensors", code=5)
+        refused(path, "carries code", "io.open", "nothing was run", "model.safetensors", code=5)
     assert not marker.exists()
 
 
@@ -239,7 +239,7 @@ def test_what_is_not_a_checkpoint(folders, tmp_path):
         "config.json",
     )
     (tmp_path / "empty").mkdir()
-    refused(tmp_path / "empty", "the folder holds no checkpoint", "an empty folder")
+    refused(tmp_path / "empty", "the folder contains no checkpoint", "an empty folder")
     folder = folders.write_face(tmp_path / "face")
     refused(folder / "vocab.txt", "a checkpoint is a folder", f"name the folder: {folder}")
     assert read_checkpoint(folder / "model.safetensors").sha256 == read_checkpoint(folder).sha256
@@ -282,8 +282,8 @@ def test_two_checkpoints_in_a_folder_are_ambiguous(folders, tmp_path):
         ),
         ({"hidden_dropout_prob": 1.0, "layer_norm_eps": True}, ["hidden_dropout_prob", "layer_norm_eps"]),
         ({"vocab_size": None}, ["vocab_size: missing key"]),
-        ({"num_hidden_layers": 3}, ["the weights hold 2 blocks, and config.json promises 3"]),
-        ({"num_hidden_layers": 1}, ["the weights hold 2 blocks, and config.json promises 1"]),
+        ({"num_hidden_layers": 3}, ["the weights have 2 blocks, but config.json says 3"]),
+        ({"num_hidden_layers": 1}, ["the weights have 2 blocks, but config.json says 1"]),
         (
             {"intermediate_size": 64},
             ["encoder.layer.0.intermediate.dense.weight: wrong shape, got [48, 32] (allowed: [64, 32])"],
@@ -309,7 +309,7 @@ def test_broken_json_is_named(folders, tmp_path, text):
 def test_vocabulary_and_word_table(folders, tmp_path):
     folder = folders.write_face(tmp_path / "x")
     folders.write_vocab(folder, [*folders.PIECES, "extra"])
-    refused(folder, "vocabulary is longer than the word table", "41 lines", "up to 40")
+    refused(folder, "vocabulary is longer than the token embeddings", "41 lines", "up to 40")
     folders.write_vocab(folder, folders.PIECES[:-3])
     (notice,) = read_checkpoint(folder).notices
     assert "37 lines" in notice and "40 rows" in notice

@@ -47,7 +47,7 @@ def test_a_single_config_beside_an_index_is_taken_and_said(folders, tmp_path, na
     folders.write_json(folder / "tokenizer_config.json", {"do_lower_case": True})
     checkpoint = read_checkpoint(folder)
     same(checkpoint, folders)
-    assert checkpoint.notices == (f"{name} in {folder} is taken for the config of the weights",)
+    assert checkpoint.notices == (f"{name} in {folder} is used as the config of the weights",)
     assert folder / name in checkpoint.files
     assert read_settings(folder)["num_layers"] == 2
 
@@ -95,7 +95,7 @@ def test_an_inner_folder_is_taken_and_said(folders, tmp_path, layout):
     assert checkpoint.notices == (f"the checkpoint lies in {inner}",)
     assert checkpoint.require_vocab() == find_vocab(tmp_path / "archive")[0] == inner / "vocab.txt"
     folders.write_face(tmp_path / "archive" / "other")
-    refused(tmp_path / "archive", "several folders in here", inner.name, "name the one you want")
+    refused(tmp_path / "archive", "several folders in this one", inner.name, "name the one you want")
 
 
 def hub_model(folders, root, revisions=("abc",), main="abc"):
@@ -185,7 +185,7 @@ def test_what_is_missing_of_a_tensorflow_checkpoint(folders, tmp_path):
     refused(folder, "the list of tensors is missing", "bert_model.ckpt.index")
     shutil.copy(tmp_path / index.name, folder)
     (folder / "bert_model.ckpt.data-00000-of-00001").rename(folder / "bert_model.ckpt.data-00000-of-00002")
-    refused(folder, "the values are missing: 1 of 2")
+    refused(folder, "data files are missing: 1 of 2")
 
 
 def test_what_is_missing_of_a_hugging_face_folder(folders, tmp_path):

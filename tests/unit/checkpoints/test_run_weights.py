@@ -45,7 +45,7 @@ def test_weights_that_the_manifest_does_not_list_are_refused(folders: Any, state
     save_weights(state / "weights.safetensors", other, header(folders.SHAPE, 40, lowercase=True))
     checkpoint = read_checkpoint(state)
     with pytest.raises(
-        CheckpointError, match=r"damaged: weights.safetensors is not the file that its manifest lists"
+        CheckpointError, match=r"damaged: weights.safetensors is not the file listed in its manifest"
     ):
         _ = checkpoint.sha256 if hashed else checkpoint.weights[word]
     sign(state)

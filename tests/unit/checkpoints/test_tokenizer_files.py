@@ -187,11 +187,11 @@ def test_another_file_beside_the_weights_is_refused_unless_trusted(
     with pytest.raises(CheckpointError, match="differs from the checkpoint's own vocab.txt") as caught:
         take(other, folder)
     message = str(caught.value)
-    assert f"2 pieces that differ, such as {swapped[-1]!r}: id 38 there, 39 here" in message
+    assert f"2 pieces differ, such as {swapped[-1]!r}: id 38 there, 39 here" in message
     assert "model.vocab_trust=true" in message and str(other) in message and caught.value.exit_code == 4
     take(other, folder, trusted=True)
     folders.write_vocab(tmp_path, [*folders.PIECES, "多"])
-    with pytest.raises(CheckpointError, match="longer than the word table"):
+    with pytest.raises(CheckpointError, match="longer than the token embeddings"):
         take(other, folder, trusted=True)
 
 
@@ -253,7 +253,7 @@ def test_the_word_table_may_be_longer_by_ordinary_padding(
     if fits:
         take(tmp_path / "vocab.txt", tmp_path, rows=rows)
         return
-    with pytest.raises(CheckpointError, match="too short for the word table") as caught:
+    with pytest.raises(CheckpointError, match="too short for these token embeddings") as caught:
         take(tmp_path / "vocab.txt", tmp_path, rows=rows)
     assert f"{lines:,} lines" in str(caught.value) and f"{rows:,}" in str(caught.value)
     take(tmp_path / "vocab.txt", tmp_path, rows=rows, trusted=True)

@@ -26,7 +26,7 @@ def test_tables_of_pieces_alone_change(folders: Any, tmp_path: Path) -> None:
     np.testing.assert_allclose(small.weights[word][3], ours[word][5:7].mean(axis=0), rtol=1e-6)
     for name in set(ours) - {word}:
         np.testing.assert_array_equal(small.weights[name], ours[name])
-    with pytest.raises(ValueError, match="heads of pre-training"):
+    with pytest.raises(ValueError, match="pre-training heads"):
         trim(read_checkpoint(tmp_path / "x", heads=("masked_words",)), rows)
 
 

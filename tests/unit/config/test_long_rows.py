@@ -51,7 +51,7 @@ def test_positions_that_are_computed_cannot_be_stretched_and_reach_any_length(go
     model = {"task": "iflytek", "card_settings": {}, "model": str(folder), "checkpoint_reader": read_settings}
     run = load_run(**model, overrides=["data.max_length=900"])
     assert run.model.position_limit > 10**9
-    with pytest.raises(UsageError, match="no table of positions to stretch: its rows may be of any length"):
+    with pytest.raises(UsageError, match="no position table to extend: its rows may be of any length"):
         load_run(**model, overrides=[HIERARCHICAL])
 
 

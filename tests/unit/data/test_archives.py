@@ -168,7 +168,7 @@ def test_a_gzip_that_packs_well_is_read() -> None:
         (b'{"a": 1}\n', "a JSON file"),
         (b"", "an empty file"),
         (b"\x00\x01", "something else"),
-        (b"PK\x03\x04rest", "damaged or cut short"),
+        (b"PK\x03\x04rest", "damaged or truncated"),
     ],
 )
 def test_what_is_no_zip_is_named(content: bytes, said: str, tmp_path: Path) -> None:

@@ -196,7 +196,7 @@ def test_a_folder_without_a_card_is_said(
         ("  dev:", "  ../../dev:", 11, "splits.../../dev"),
         ("  dev:", "  Train: {file: a.json}\n  dev:", 11, "splits.Train: another split's name differs only"),
         ("file: dev.json", "file: nul.json", 11, "splits.dev.file: the name is reserved"),
-        ("file: dev.json", "file: dev.json~", 11, "splits.dev.file: the name is one of a hidden file"),
+        ("file: dev.json", "file: dev.json~", 11, "splits.dev.file: the name is that of a hidden file"),
         ("file: dev.json", f"file: {'n' * 101}", 11, "splits.dev.file: a name has at most 100"),
         ("file: dev.json", "file: dev.json, answers: {file: /dev/zero}", 11, "splits.dev.answers.file"),
         (

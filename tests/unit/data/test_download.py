@@ -133,7 +133,7 @@ def test_what_is_not_the_official_zip_never_gets_its_name(
     assert caught.value.exit_code == 3 and files_in(card) == []
     found = [str(problem).split(": ", 1)[1] for problem in caught.value.problems]
     assert found[0] == "the transfer broke off"
-    assert found[1].startswith("the zip is damaged or cut short")
+    assert found[1].startswith("the zip is damaged or truncated")
     assert found[2] == "not a zip, got a web page, as a server sends instead of a file"
     assert found[3] == "the server refused, got status 503"
     assert found[4] == "unknown hash, and train has the wrong number of records, got 1"

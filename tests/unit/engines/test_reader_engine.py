@@ -1,22 +1,16 @@
-"""The reader under the engine: bit-equal after a resume, learning, and both backends alike."""
+"""The reader under the engine: bit-equal after a resume, and learning."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from support.engines import BACKEND, settings, start
-from support.xla import fast_flags
+from support.engines import settings, start
 
 from clue_runner.architectures.base import load_architecture
 from clue_runner.architectures.settings import make_shape
 
-TESTS = Path(__file__).parents[2]
 VECTORS = np.random.default_rng(9).normal(size=(12, 6)).astype(np.float32)
 
 
@@ -58,12 +52,16 @@ def train(one: Any, first: int, last: int, **options: Any) -> list[float]:
 
 @pytest.mark.parametrize(("precision", "micro", "hybrid"), [("float32", 1, True), ("bfloat16", 2, False)])
 def test_a_resumed_run_is_bit_equal(precision: str, micro: int, hybrid: bool) -> None:
-    whole, second = (engine(precision, hybrid=hybrid) for _ in range(2))
+    whole = engine(precision, hybrid=hybrid)
     train(whole, 0, 3, micro=micro, hybrid=hybrid)
-    second.set_state(whole.get_state())
-    train(whole, 3, 7, micro=micro, hybrid=hybrid)
-    train(second, 3, 7, micro=micro, hybrid=hybrid)
-    one, other = whole.get_state(), second.get_state()
+    state = whole.get_state()
+    train(whole, 3, 6, micro=micro, hybrid=hybrid)
+    one = whole.get_state()
+    # an engine of its own where that is cheap, the same one at another place in its life where it is not
+    second = engine(precision, hybrid=hybrid) if micro == 1 else whole
+    second.set_state(state)
+    train(second, 3, 6, micro=micro, hybrid=hybrid)
+    other = second.get_state()
     assert one.keys() == other.keys()
     assert all(np.array_equal(one[name], other[name]) for name in one)
     assert not any("vectors" in name for name in one)  # frozen vectors are no weights
@@ -78,34 +76,3 @@ def test_it_learns_and_the_average_follows() -> None:
     assert (raw != averaged).any()
     kinds = batch["token_ids"] == 7
     assert averaged[kinds].mean() > averaged[~kinds].mean() + 1
-
-
-PROGRAM = """
-import sys, numpy as np
-sys.path[:0] = sys.argv[2:]
-import test_reader_engine as t
-one = t.engine(hybrid=True, dropout=0.0)
-outputs = one.evaluate({k: v[0] for k, v in t.update(5, hybrid=True).items()}, averaged=False)
-losses = t.train(one, 0, 3, hybrid=True)
-np.savez(sys.argv[1], losses=losses, **outputs)
-"""
-
-
-@pytest.mark.skipif(BACKEND != "tensorflow", reason="compared once, from the TensorFlow side")
-def test_both_backends_agree(tmp_path: Path) -> None:
-    other = "jax"
-    pytest.importorskip(other)
-    environment = {**os.environ, "KERAS_BACKEND": other, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    environment["XLA_FLAGS"] = fast_flags(other)
-    target = tmp_path / "other.npz"
-    subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(target), str(Path(__file__).parent), str(TESTS)],
-        env=environment,
-        check=True,
-    )
-    theirs = np.load(target)
-    one = engine(hybrid=True, dropout=0.0)
-    mine = one.evaluate({name: values[0] for name, values in update(5, hybrid=True).items()}, averaged=False)
-    for name in ("gate", "start", "end"):
-        np.testing.assert_allclose(mine[name], theirs[name], atol=1e-5)
-    np.testing.assert_allclose(train(one, 0, 3, hybrid=True), theirs["losses"], rtol=1e-4)

@@ -149,6 +149,6 @@ def test_rates_fall_with_depth() -> None:
 def test_rates_by_pattern_are_multiplied() -> None:
     found = rate_factors(NAMES, 0.5, (("head/*", 10.0), ("*kernel", 0.1), ("*/word", 0.0)))
     assert list(found.values()) == pytest.approx([1.0, 0.1, 0.0, 0.025, 0.5])
-    with pytest.raises(UsageError, match="no weight has such a name") as refused:
+    with pytest.raises(UsageError, match="no weight matches this name") as refused:
         rate_factors(NAMES, None, (("heads/*", 2.0),))
     assert "heads/*" in str(refused.value) and refused.value.exit_code == 2

@@ -49,7 +49,13 @@ def test_a_made_up_rule_and_technique_train(clue: Callable[..., Any], tmp_path: 
     """Their settings are taken, written down, part of what a run is, and they change what it learns."""
     command = ["train", "--task", "afqmc", "--data", "sample", "--model", "test", "--json"]
     command += ["--backend", BACKEND]
-    sets = ["train.max_steps=2", "train.batch_size=4", "data.max_length=16", "train.optimizer=momentum_sgd"]
+    sets = [
+        "model.num_layers=1",
+        "train.max_steps=2",
+        "train.batch_size=4",
+        "data.max_length=16",
+        "train.optimizer=momentum_sgd",
+    ]
     states = {}
     for name, more in {
         "plain": [],

@@ -245,7 +245,9 @@ def test_it_learns_and_goes_on_bit_for_bit(precision: str, read: str) -> None:
 
 def test_what_cannot_have_it_says_why() -> None:
     body = head().backbone
-    with pytest.raises(UsageError, match=r"(?s)cannot have teaforn: its head writes no text.*train.teaforn"):
+    with pytest.raises(
+        UsageError, match=r"(?s)cannot use teaforn: its head generates no text.*train.teaforn"
+    ):
         technique().prepare(ClassificationHead(body, 3, pooling="first"))
     technique().prepare(head())
     with pytest.raises(UsageError, match="topk:24 .*topk:1 to topk:23"):
@@ -253,7 +255,7 @@ def test_what_cannot_have_it_says_why() -> None:
     with pytest.raises(UsageError, match="r_drop and teaforn cannot be combined"):
         make_techniques({"teaforn": 2, "r_drop": 4.0})
     for wrong in ("1", "1,0.5,0.25", "0,0", "1,1e999"):
-        with pytest.raises(UsageError, match=r"(?s)each pass needs a weight.*there are 2 passes"):
+        with pytest.raises(UsageError, match=r"(?s)each pass needs a numeric weight.*there are 2 passes"):
             technique(teaforn_weights=wrong)
     for wrong in ({"teaforn": 0}, {"teaforn_weights": "1,-1"}, {"teaforn_input": "topk:0"}):
         with pytest.raises(pydantic.ValidationError):

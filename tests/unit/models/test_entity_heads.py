@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
 from keras import ops
+from support.programs import one_program
 
 from clue_runner.adapters.sections import load_run
 from clue_runner.architectures.settings import build_backbone
@@ -19,17 +19,17 @@ HEADS = ("globalpointer", "efficient", "crf", "softmax")
 
 
 class Network:
-    """A head on a small backbone, its loss compiled once for each shape, as the engines do."""
+    """A head on a small backbone, its loss compiled once for each shape on JAX."""
 
     def __init__(self, kind: str, precision: str = "float32") -> None:
-        run = load_run(task="cluener", card_settings={}, model="test", configs=[], overrides=[], flags={})
+        run = load_run(task="cluener", card_settings={}, model="test", overrides=["model.num_layers=1"])
         backbone = build_backbone(run.model, 50, precision=precision, seed=1, pooler=False)
         if kind in {"crf", "softmax"}:
             self.head: Any = TagHead(backbone, 1 + 2 * TYPES, chain=kind == "crf", seed=1)
         else:
             self.head = PointerHead(backbone, TYPES, head_size=8, efficient=kind == "efficient", seed=1)
         self.kind = kind
-        self.run = in_graph(self.head.loss)
+        self.run = one_program(self.head.loss)
 
     def losses(self, batch: dict[str, Any], key: Any = None) -> tuple[float, float]:
         """Return (loss, weight)."""
@@ -37,16 +37,6 @@ class Network:
         loss, weight = self.run(tensors, key)
         assert keras.backend.standardize_dtype(loss.dtype) == "float32"
         return float(loss), float(weight)
-
-
-def in_graph(run: Callable[..., Any]) -> Callable[..., Any]:
-    if keras.backend.backend() == "jax":
-        import jax
-
-        return cast(Callable[..., Any], jax.jit(run))
-    import tensorflow as tf
-
-    return cast(Callable[..., Any], tf.function(run, autograph=False))
 
 
 @pytest.fixture(scope="module", params=HEADS)

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from support.programs import one_program
 
 from clue_runner.models import kernels
 from clue_runner.models.dropout import Mask
@@ -29,9 +30,10 @@ def gradients(function: Callable[..., Any], values: list[Any], weight: np.ndarra
     if keras.backend.backend() == "jax":
         import jax
 
-        found = jax.grad(
+        slopes = jax.grad(
             lambda *given: ops.sum(function(*given) * weight), argnums=tuple(range(len(values)))
-        )(*[ops.convert_to_tensor(value) for value in values])
+        )
+        found = jax.jit(slopes)(*map(np.asarray, values))
         return [np.asarray(one) for one in found]
     import tensorflow as tf
 
@@ -40,6 +42,10 @@ def gradients(function: Callable[..., Any], values: list[Any], weight: np.ndarra
         tape.watch(tensors)
         total = tf.reduce_sum(function(*tensors) * weight)
     return [one.numpy() for one in tape.gradient(total, tensors)]
+
+
+def tensors(values: list[Any]) -> list[Any]:
+    return [ops.convert_to_tensor(value) for value in values]
 
 
 def plain_gelu(x: Any) -> Any:
@@ -87,8 +93,7 @@ def test_values_and_gradients_equal_the_plain_formula(
 ) -> None:
     values = [normal(*shape) for shape in shapes]
     weight = normal(*out)
-    expected = ops.convert_to_numpy(plain(*[ops.convert_to_tensor(value) for value in values]))
-    found = ops.convert_to_numpy(own(*[ops.convert_to_tensor(value) for value in values]))
+    expected, found = (ops.convert_to_numpy(one_program(one)(*tensors(values))) for one in (plain, own))
     np.testing.assert_allclose(found, expected, atol=2e-6)
     for mine, theirs in zip(gradients(own, values, weight), gradients(plain, values, weight), strict=True):
         np.testing.assert_allclose(mine, theirs, atol=1e-5)
@@ -103,7 +108,8 @@ def test_the_gradient_of_gelu_by_hand() -> None:
 def test_a_row_that_is_all_padding_gives_numbers(normal: Normal) -> None:
     bias = kernels.bias_of(kernels.padding_mask(ops.convert_to_tensor(np.array([0, 2], np.int32)), 3))
     values = [ops.convert_to_tensor(normal(2, 1, 3, 4)) for _ in range(3)]
-    found = ops.convert_to_numpy(kernels.attend(*values, bias, None))
+    attend = one_program(lambda *given: kernels.attend(*given, bias, None))
+    found = ops.convert_to_numpy(attend(*values))
     assert np.isfinite(found).all()
     mean = ops.convert_to_numpy(values[2])[0].mean(axis=1, keepdims=True)
     np.testing.assert_allclose(found[0], np.broadcast_to(mean, found[0].shape), atol=1e-6)
@@ -111,9 +117,14 @@ def test_a_row_that_is_all_padding_gives_numbers(normal: Normal) -> None:
 
 def test_bfloat16_stays_close_to_float32(normal: Normal) -> None:
     values = [normal(2, 3, 4, 6), normal(2, 3, 5, 6), normal(2, 3, 5, 6)]
-    exact = ops.convert_to_numpy(own_attention(*[ops.convert_to_tensor(value) for value in values]))
-    half = [ops.cast(value, "bfloat16") for value in values]
-    drop = Mask(ops.cast(KEEP, "bfloat16"), 1.25)
-    found = kernels.attend(*half, ops.convert_to_tensor(BIAS), drop)
+    exact = ops.convert_to_numpy(one_program(own_attention)(*tensors(values)))
+
+    def half(*given: Any) -> Any:
+        drop = Mask(ops.cast(KEEP, "bfloat16"), 1.25)
+        return kernels.attend(
+            *(ops.cast(one, "bfloat16") for one in given), ops.convert_to_tensor(BIAS), drop
+        )
+
+    found = one_program(half)(*tensors(values))
     assert keras.backend.standardize_dtype(found.dtype) == "bfloat16"
     np.testing.assert_allclose(ops.convert_to_numpy(ops.cast(found, "float32")), exact, atol=5e-2)

@@ -19,6 +19,7 @@ from clue_runner.data.cards import find_card
 from clue_runner.data.locate import locate
 from clue_runner.data.records import Records, TextRecord
 from clue_runner.errors import DataError
+from clue_runner.reports import charts
 from clue_runner.reports.answers import Answered
 from clue_runner.reports.run_page import PageOptions, make_run_page
 from clue_runner.reports.words import LANGUAGES, Language, default_language, words
@@ -205,3 +206,8 @@ def test_lengths_are_tokens_where_the_run_kept_its_vocabulary(tmp_path: Path) ->
     assert (
         line["length"] == characters + 3 and line["at_limit"] is False
     )  # all unknown, and [CLS], [SEP] twice
+
+
+def test_a_score_of_nothing_has_no_axis_below_it() -> None:
+    chart = charts.curve([(20, 0.0)], title="F1", x_title="updates")
+    assert ">-" not in chart and ">0<" in chart and ">0.2<" in chart

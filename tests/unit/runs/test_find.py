@@ -105,7 +105,7 @@ def test_a_run_by_its_path(tmp_path: Path, put: Put, make_run: Callable[..., Run
     with pytest.raises(CheckpointError, match="no run in this folder"):
         load_run(tmp_path, SECTIONS)
     (path / "metrics.json").unlink()
-    with pytest.raises(CheckpointError, match="no run has ended"):
+    with pytest.raises(CheckpointError, match="no run in this folder has finished"):
         load_result(path)
 
 

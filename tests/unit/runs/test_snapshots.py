@@ -340,7 +340,7 @@ def test_the_pointer_to_the_best_state_agrees_with_the_result(
     snapshots.write_atomic(folder.metrics, json.dumps(make_result(best_step=20).to_json()).encode())
     assert best_snapshot(folder).step == 20
     point(root, "best", root / "step-10")
-    with pytest.raises(CheckpointError, match="another state than the result"):
+    with pytest.raises(CheckpointError, match="a different state than the result"):
         best_snapshot(folder)
 
 
@@ -467,7 +467,7 @@ def test_a_newest_state_that_is_gone_is_said(root: Path, tensors: State) -> None
     found = newest_state(root, warned.append)
     assert found is not None
     assert found.step == 1
-    assert "step-2 is gone; going on from step-1" in warned[0]
+    assert "step-2 is gone; continuing from step-1" in warned[0]
 
 
 # ---------------------------------------------------------------------------- unreadable is not corrupt
@@ -553,7 +553,7 @@ def test_a_whole_state_that_was_set_aside_is_taken_back(root: Path, tensors: Sta
     assert found is not None
     assert found.step == 2
     assert found.folder == root / "step-2"
-    assert "is whole: taken back" in warned[0]
+    assert "is complete: restored" in warned[0]
     assert names(root) == ["last", "step-1", "step-2"]
 
 

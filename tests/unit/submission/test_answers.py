@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -136,7 +138,7 @@ def test_each_shape_is_read_alike(shaped: Shaped) -> None:
         (b'{"a": "NaN",\n"b": NaN}', "p:2: NaN or Infinity is not JSON"),
         (b'{"a": "x",\n"b": 1e999}', "p:2: NaN or Infinity is not JSON, got 1e999"),
         (b'{"id": 1, "label": 1e999}\n{"id": 2, "label": 0}\n', "p:1: NaN or Infinity"),
-        (b'{"a": "x"', "the file is cut in the middle"),
+        (b'{"a": "x"', "the file is cut off in the middle"),
         (b'{"id": 1, "label": "a"}\n{"id": 2, "lab', "p:2: the line is not JSON"),
         (b'{"id": ' + b"1" * 5000 + b', "label": "a"}\n' * 2, "a number of more than 1,000 digits"),
         (b'{"a": ' + b"1" * 5000 + b"}", "a number of more than 1,000 digits"),
@@ -190,10 +192,10 @@ def test_answers_are_judged_with_their_records() -> None:
     )
     text = Records("dev", [EntityRecord(0, "北京", (), 1)], "dev.json", "", 1)
     cases: list[tuple[str, Records[Any], Any, Any, str]] = [
-        ("c3", choice, "1-1", 2, "the index names no choice, got 2 (allowed: 0 to 1)"),
+        ("c3", choice, "1-1", 2, "the index is not a choice, got 2 (allowed: 0 to 1)"),
         ("c3", choice, "1-1", "乙", "write 1"),
-        ("chid", cloze, 0, {"#idiom1#": 2}, "the index names no choice"),
-        ("cluener", text, 0, {"address": {"南京": [[0, 1]]}}, "a span does not hold its surface"),
+        ("chid", cloze, 0, {"#idiom1#": 2}, "the index is not a choice"),
+        ("cluener", text, 0, {"address": {"南京": [[0, 1]]}}, "a span does not match its surface"),
     ]
     for task, records, name, value, says in cases:
         findings = Findings("p")
@@ -211,3 +213,25 @@ def test_the_samples_own_gold_is_always_an_answer() -> None:
         findings = Findings("p")
         check_values(answers, card, records, findings)
         assert not findings, task
+
+
+@pytest.mark.parametrize(
+    ("raw", "says"),
+    [
+        (gzip.compress(b'{"id": 0, "label": "0"}\n'), "a gzip file; fix: unpack it: gunzip"),
+        (b"PK\x03\x04" + b"\x00" * 30, "a zip; fix: unpack it"),
+        (b"PK\x03\x04" + b"\x00" * 26 + b"[Content_Types].xml", "a spreadsheet or office file"),
+        (b"\n<!DOCTYPE html><html>404</html>\n", "a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a git-lfs pointer"),
+        (b"\x80\x04\x95\x00", "a pickle, which is never opened"),
+        (b"\x93NUMPY\x01\x00", "a NumPy array"),
+    ],
+)
+@pytest.mark.parametrize("shape", [None, "lines", "object", "table"])
+def test_a_file_that_is_no_text_is_named_as_what_it_is(raw: bytes, says: str, shape: Any) -> None:
+    findings = Findings("p")
+    allowed = f" (allowed: {Form().line})" if shape in {None, "lines"} else ""
+    assert read_answers(raw, findings, Form(shape=shape)) == []
+    (problem,) = findings.problems()
+    said = str(problem).replace(allowed, "") if allowed else re.sub(r" \(allowed: .*\)", "", str(problem))
+    assert said.startswith("p: the file is ") and says in said

@@ -74,7 +74,7 @@ BROKEN: dict[str, tuple[bytes, str, int]] = {
     "id twice": (lines([7, 5, 5, 0]), "duplicate id", 3),
     "other id": (lines([7, 5, 9, 8]), "1 missing, 1 unknown", 4),
     "text id": (lines(["7", "5", "9", "0"]), "the id has the wrong type", 1),
-    "one id as number and text": (lines([7, "7", 9, 0]), "duplicate id, got id 7, first seen in", 2),
+    "one id as number and text": (lines([7, "7", 9, 0]), "duplicate id, got id 7, first seen on", 2),
     "true as id": (lines([7, 5, 9, True]), "the id has the wrong type", 4),
 }  # fmt: skip
 
@@ -109,7 +109,7 @@ def test_true_without_quotes_is_told_from_an_unknown_label(card: Card) -> None:
 
 def test_the_other_version_is_recognised_by_count(card: Card, records: Records[Any]) -> None:
     messages = found(card, lines([1, 2, 3], LABELS[:3]), records)
-    assert "that is the number of test1.0, whose file is topics10_predict.json" in messages[0]
+    assert "that is the number for test1.0, whose file is topics10_predict.json" in messages[0]
 
 
 def test_the_other_version_is_recognised_by_ids(

@@ -49,7 +49,7 @@ def test_folder_is_compared_with_the_test_files(card: Card, data: Path, folder: 
 def test_without_test_file_it_says_what_was_not_checked(card: Card, folder: Path) -> None:
     report = check(card, folder)
     assert report.all_problems == []
-    assert "no test file at hand for topics" in report.warnings[0]
+    assert "no test file found for topics" in report.warnings[0]
 
 
 def test_data_of_a_run_is_found_again(card: Card, data: Path, make_run: MakeRun) -> None:
@@ -74,7 +74,7 @@ def test_of_several_settings_the_newest_counts(card: Card, tmp_path: Path, make_
     assert [file.piece.run.folder for file in report.files if file.piece.run] == [newest]
     assert report.all_problems == []
     (line,) = report.left_out
-    assert line.endswith("topics11_predict.json: a run of other settings, written earlier")
+    assert line.endswith("topics11_predict.json: a run with other settings, written earlier")
 
 
 def test_missing_files_of_the_benchmark_are_named_and_do_not_block(card: Card, folder: Path) -> None:
@@ -103,7 +103,7 @@ def test_other_json_of_a_folder_is_left_alone_but_a_named_one_is_not(card: Card,
     assert report.all_problems == [] and report.left_out == (
         f"{folder / 'metrics.json'}: not a file of the leaderboard",
     )
-    assert "not a file name of the leaderboard" in str(check(card, folder / "metrics.json").all_problems[0])
+    assert "not a leaderboard file name" in str(check(card, folder / "metrics.json").all_problems[0])
 
 
 def test_flat_zip_is_accepted(card: Card, tmp_path: Path) -> None:
@@ -114,13 +114,13 @@ def test_flat_zip_is_accepted(card: Card, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("members", "expected"),
     [
-        ({"submit/topics11_predict.json": GOOD_11}, "files lie in a folder inside the zip"),
+        ({"submit/topics11_predict.json": GOOD_11}, "the files are in a folder inside the zip"),
         (
             {"topics11_predict.json": GOOD_11, "__MACOSX/._topics11_predict.json": b"x"},
             "a file manager added",
         ),
         ({"topics11_predict.json": GOOD_11, ".DS_Store": b"x"}, "a file manager added"),
-        ({"topics11_predict.json": GOOD_11, "notes.json": b"{}"}, "not a file name of the leaderboard"),
+        ({"topics11_predict.json": GOOD_11, "notes.json": b"{}"}, "not a leaderboard file name"),
         ({"topics_predict.json": GOOD_11}, "wrong file name"),
         ({"topics11_predict.json": GOOD_11, "NOT-FOR-UPLOAD.txt": b"x"}, "not for upload"),
     ],
@@ -190,7 +190,7 @@ def test_pack_refuses_two_files_of_one_name(card: Card, folder: Path, tmp_path: 
     other = tmp_path / "other"
     other.mkdir()
     (other / "topics11_predict.json").write_bytes(GOOD_11)
-    with pytest.raises(DataError, match="two files are topics11_predict.json"):
+    with pytest.raises(DataError, match="there are two files for topics11_predict.json"):
         pack(check(card, folder, other), tmp_path / "submit.zip")
 
 
@@ -230,7 +230,7 @@ def test_names_in_the_zip_are_plain(name: str) -> None:
 
 
 def test_nothing_of_the_benchmark(card: Card, folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no file of cluener here"):
+    with pytest.raises(DataError, match="no file of cluener found"):
         pack(check(card, folder, benchmark="cluener"), tmp_path / "submit.zip")
 
 

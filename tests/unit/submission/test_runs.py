@@ -66,8 +66,8 @@ def test_the_origin_of_each_file_is_named(card: Card, make_run: MakeRun, output:
 FLAWS: dict[str, tuple[dict[str, Any], str, str]] = {
     "random weights": ({"init": "random"}, "random weights", "random"),
     "the sample": ({"data": "sample", "complete": False}, "trained on the sample records", "sample"),
-    "cut data": ({"complete": False}, "trained on cut data", "incomplete"),
-    "unfinished": ({"score": None}, "the run has not ended", "incomplete"),
+    "cut data": ({"complete": False}, "trained on limited data", "incomplete"),
+    "unfinished": ({"score": None}, "the run has not finished", "incomplete"),
     "failed": ({"score": None, "ok": False}, "the run has failed", "incomplete"),
 }
 
@@ -153,7 +153,7 @@ def test_other_settings_are_no_seeds(card: Card, make_run: MakeRun, runs: Path, 
     (file,) = packed(card, runs, output=output).taken
     assert file.piece.run is not None and file.piece.run.folder == two
     problems = refused(card, one, two, output=output.with_name("other.zip"))
-    assert any(f"two files are {NAME}" in problem for problem in problems)
+    assert any(f"there are two files for {NAME}" in problem for problem in problems)
 
 
 @pytest.mark.parametrize("other", [{"train": "u" * 64}, {"weights": "v" * 64}])
@@ -185,7 +185,7 @@ def test_a_model_can_be_asked_for(card: Card, make_run: MakeRun, runs: Path, out
     assert file.piece.run is not None and file.piece.run.model == "bert-base"
     (line,) = check_paths([runs], {card.name: card}, model="bert-base").left_out
     assert line == f"{newer / 'submission' / NAME}: not of a run of bert-base"
-    with pytest.raises(DataError, match=r"no file here is from a run of gpt.*bert-base, lert-base"):
+    with pytest.raises(DataError, match=r"none of the files is from a run of gpt.*bert-base, lert-base"):
         check_paths([runs], {card.name: card}, model="gpt")
 
 
@@ -212,7 +212,7 @@ def pair(make_run: MakeRun) -> Callable[..., Path]:
     ("second", "says"),
     [
         ({"model": "lert-base"}, "1 of bert-base, 1 of lert-base"),
-        ({"weights": "v" * 64}, "2 of bert-base with 2 different sets of pretrained weights"),
+        ({"weights": "v" * 64}, "2 of bert-base with 2 different sets of pre-trained weights"),
     ],
 )
 def test_models_are_not_mixed_unless_told(
@@ -220,7 +220,7 @@ def test_models_are_not_mixed_unless_told(
 ) -> None:
     cards = {name: find_card(name) for name in ("afqmc", "ocnli")}
     root = pair(**second)
-    with pytest.raises(DataError, match="answers of several models") as caught:
+    with pytest.raises(DataError, match="files come from several models") as caught:
         pack(check_paths([root], cards), output)
     assert says in str(caught.value) and "--allow mixed" in str(caught.value)
     assert pack(check_paths([root], cards), output, ("mixed",)).files == (
@@ -288,7 +288,7 @@ def test_each_path_that_cannot_be_read_is_said(
     for path in bad:
         assert any(str(path) in text for text in said), path
     refused(card, folder, *bad, output=output)
-    with pytest.raises(DataError, match="none of these can be read"):
+    with pytest.raises(DataError, match="none of these files can be read"):
         check_paths([broken, empty], {card.name: card})
 
 
@@ -423,7 +423,7 @@ def test_members_are_found_where_the_folders_were_moved_to(
     assert packed(card, moved, output=output).files == (NAME,)
     shutil.rmtree(moved.parent / "a")
     (problem,) = refused(card, moved, output=output.with_name("second.zip"))
-    assert "topics/a, a member of the ensemble, is not there" in problem
+    assert "topics/a, a member of the ensemble, does not exist" in problem
 
 
 @pytest.mark.parametrize("note", ["", "[]", "{}", '{"members": 3}', '{"members": [{"run": 1}]}', "\xff"])
@@ -433,7 +433,7 @@ def test_a_damaged_note_of_an_ensemble_is_a_flaw(
     folder = make_ensemble(make_run("topics/a"))
     (folder / "ensemble.json").write_bytes(note.encode("latin-1"))
     (problem,) = refused(card, folder, output=output)
-    assert "the note of an ensemble is damaged" in problem and "ensemble.json" in problem
+    assert "ensemble.json is damaged" in problem and "ensemble.json" in problem
 
 
 def test_an_ensemble_that_names_itself_comes_to_an_end(
@@ -441,4 +441,4 @@ def test_an_ensemble_that_names_itself_comes_to_an_end(
 ) -> None:
     folder = make_ensemble(make_run("topics/a"), runs / "topics" / "ensemble-a+b-0123abcd")
     (problem,) = refused(card, folder, output=output)
-    assert "is not there" in problem
+    assert "does not exist" in problem

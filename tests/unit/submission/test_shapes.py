@@ -71,8 +71,8 @@ def test_the_other_version_is_recognised() -> None:
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        (3, "chid11_predict.json:3: the index names no choice, got 3 (allowed: 0 to 2)"),
-        (-1, "the index names no choice, got -1"),
+        (3, "chid11_predict.json:3: the index is not a choice, got 3 (allowed: 0 to 2)"),
+        (-1, "the index is not a choice, got -1"),
         ("1", "the answer is not a number, got '1'"),
         ("目瞪口呆", "a choice's text instead of its index (write 1)"),
         (True, "the answer is not a number"),
@@ -93,7 +93,7 @@ def test_wrong_answers(value: object, expected: str) -> None:
         (b"{}", "the object has no answers"),
         (b'{"id": 0, "label": 1}\n{"id": 1, "label": 1}\n', "2 lines of records, not one object"),
         (b'{"id": 0, "label": 1}\n', "a single line of id and label"),
-        (b'{\n"#idiom000002#": 1,\n"#idiom0', "chid11_predict.json:3: the file is cut in the middle"),
+        (b'{\n"#idiom000002#": 1,\n"#idiom0', "chid11_predict.json:3: the file is cut off in the middle"),
         (b'{\n"#idiom000002#": 1,\n"#idiom000002#": 2}', "json:3: an id has two answers, got #idiom000002#"),
         (b'{"#idiom000002#": NaN}', "NaN or Infinity is not JSON"),
         (b"\xef\xbb\xbf" + json.dumps(GOOD).encode(), "byte order mark"),
@@ -172,7 +172,7 @@ CHOICES = Records(
         ('{"id":0,"label":1}\n{"id":1,"label":5}\n', None),
         (
             '{"id":0,"label":2}\n{"id":1,"label":5}\n',
-            ":1: the index names no choice, got 2 (allowed: 0 to 1)",
+            ":1: the index is not a choice, got 2 (allowed: 0 to 1)",
         ),
         ('{"id":0,"label":1}\n{"id":1,"label":"5"}\n', ":2: the answer is not a number"),
         ('{"id":0,"label":"乙"}\n{"id":1,"label":5}\n', "a choice's text instead of its index (write 1)"),
@@ -250,10 +250,10 @@ def test_a_tag_that_is_answered_twice_is_refused() -> None:
     lines = [{"id": tag, "label": index} for tag, index in (*GOOD.items(), ("#idiom000001#", 1))]
     raw = "".join(json.dumps(line) + "\n" for line in lines).encode()
     answers = read_predictions(raw, "p.jsonl", Form())
-    with pytest.raises(DataError, match="p.jsonl:4: duplicate tag #idiom000001#, first in line 2"):
+    with pytest.raises(DataError, match="p.jsonl:4: duplicate tag #idiom000001#, first on line 2"):
         align(answers, CHID, "p.jsonl")
     strange = read_predictions(b'{"id": "?", "label": 0}\n' + raw, "p.jsonl", Form())
-    with pytest.raises(DataError, match=r"p.jsonl:1: the tag \? is in no record of test1.1.json"):
+    with pytest.raises(DataError, match=r"p.jsonl:1: the tag \? occurs in no record of test1.1.json"):
         align(strange, CHID, "p.jsonl")
 
 

@@ -52,7 +52,7 @@ def test_smoke_has_every_kind_of_task() -> None:
         ("grid: {train.epochs: [1, 1]}\n", ":5: train.epochs: 1 appears twice"),
         ("grid: {a: [1, 2]}\nsettings: {a: 1}\n", ":5: a is also given in settings"),
         ("settings: {train: {epochs: 1}}\n", ":5: settings.train has an invalid value, got a mapping"),
-        ("gates: {afqcm: 1}\n", ":5: afqcm is no task of this suite, did you mean afqmc?"),
+        ("gates: {afqcm: 1}\n", ":5: afqcm is not a task of this suite, did you mean afqmc?"),
         ("fresh_seeds: [2]\n", ":5: fresh_seeds are for suites with a grid"),
         ("grid: {a: [1, 2]}\nfresh_seeds: [1]\n", ":6: the grid has already seen these seeds, got [1]"),
         ("folds: 1\n", ":5: folds: input should be greater than or equal to 2"),
@@ -69,8 +69,8 @@ def test_mistakes_have_their_line(tmp_path: Path, more: str, found: str) -> None
 @pytest.mark.parametrize(
     ("old", "new", "found"),
     [
-        ("seeds: [1]", "seeds: [1, 1]", ":4: the seed 1 appears twice, so that two runs would share"),
-        ("models: [test]", "models: [a/x, b/x]", ":2: two models are called x, so that they would share"),
+        ("seeds: [1]", "seeds: [1, 1]", ":4: the seed 1 appears twice, so two runs would share"),
+        ("models: [test]", "models: [a/x, b/x]", ":2: two models are called x and would share"),
         ("models: [test]", "models: [{name: test, label: a/b}]", ":2: a model's label becomes a folder"),
         ("tasks: [afqmc]", "tasks: [afqmc, afqmc]", ":3: the task afqmc appears twice"),
         ("models: [test]", "models: []", ":2: models is empty"),

@@ -126,7 +126,7 @@ def test_a_broken_entry_is_said_and_made_again(tmp_path: Path, damage: Callable[
     assert make.calls == 1
     assert len(said) == 1
     assert path.name in said[0]
-    assert "made again" in said[0]
+    assert "encoding them again" in said[0]
     cached_rows(KEY, make, folder=tmp_path, warn=refuse)
     assert make.calls == 1
 
@@ -150,7 +150,7 @@ def test_pickles_are_not_loaded(tmp_path: Path) -> None:
         np.savez(file, key=np.array([object()], dtype=object))
     said: list[str] = []
     cached_rows(KEY, Maker(), folder=tmp_path, warn=said.append)
-    assert "made again" in said[0]
+    assert "encoding them again" in said[0]
 
 
 def refill(path: Path, **changes: np.ndarray) -> None:
@@ -216,7 +216,7 @@ def test_a_link_or_a_pipe_is_not_an_entry(tmp_path: Path) -> None:
     path = entry(folder)
     path.rename(tmp_path / "elsewhere.npz")
     path.symlink_to(tmp_path / "elsewhere.npz")
-    assert "made again" in made_again(folder)
+    assert "encoding them again" in made_again(folder)
     path.unlink()
     os.mkfifo(path)
     assert "not a regular file" in made_again(folder)

@@ -107,8 +107,8 @@ def test_final_newline_and_line_separator_pieces(tmp_path: Path, end: str) -> No
     [
         (b"", "empty"),
         (b"\n", "empty"),
-        ("\n".join(PIECES[1:]).encode(), r"no line \[PAD\]"),
-        ("\n".join(PIECES).encode("gb18030"), "vocab.txt:6: vocabulary is not UTF-8"),
+        ("\n".join(PIECES[1:]).encode(), r"no line with \[PAD\]"),
+        ("\n".join(PIECES).encode("gb18030"), "vocab.txt:6: the vocabulary is not UTF-8"),
     ],
 )
 def test_vocabulary_that_cannot_be_used(tmp_path: Path, raw: bytes, message: str) -> None:
@@ -121,7 +121,7 @@ def test_vocabulary_that_cannot_be_used(tmp_path: Path, raw: bytes, message: str
 
 
 def test_vocabulary_that_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"nowhere\.txt: vocabulary cannot be read"):
+    with pytest.raises(CheckpointError, match=r"nowhere\.txt: the vocabulary cannot be read"):
         Tokenizer(tmp_path / "nowhere.txt", lowercase=True)
 
 

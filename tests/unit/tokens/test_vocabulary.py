@@ -57,7 +57,7 @@ def test_an_empty_line_keeps_its_number(tmp_path: Path) -> None:
 def test_many_bad_lines_are_another_kind_of_file(tmp_path: Path) -> None:
     many = [*PIECES, *[f"w{number}" for number in range(400)]]
     repeated = [*many, *many[5:9]]
-    assert "and so for 3 more lines" in notices(write(tmp_path, repeated))[0]
+    assert "likewise for 3 more lines" in notices(write(tmp_path, repeated))[0]
     repeated = [*many, *many[5:10]]
     with pytest.raises(CheckpointError, match="5 of 425 lines are empty or repeated") as caught:
         Tokenizer(write(tmp_path, repeated), lowercase=True)
@@ -146,10 +146,10 @@ def test_any_bytes_give_a_vocabulary_or_one_message() -> None:
 def test_pieces_that_can_never_be_made_are_counted_by_reason(tmp_path: Path) -> None:
     odd = ["中国", "##北京", "New", "##É", "a b", "x\ty", "C++", "[unused1]", "##的", "A"]
     [notice] = notices(write(tmp_path, [*PIECES, *odd]))
-    assert f"7 of {len(PIECES) + len(odd)} pieces can never be made from a text" in notice
+    assert f"7 of {len(PIECES) + len(odd)} pieces never occur in tokenised text" in notice
     assert "2 with white space or control characters ('a b', 'x\\ty')" in notice
     assert "2 with an ideograph beside other characters ('##北京', '中国')" in notice
-    assert "2 with capitals or accents, which lower-casing removes ('##É', 'New')" in notice
+    assert "2 with capitals or accents, which lowercase=true removes ('##É', 'New')" in notice
     assert "1 with punctuation beside other characters ('C++')" in notice
     assert "model.lowercase=false" in notice
     [cased] = notices(write(tmp_path, [*PIECES, *odd]), lowercase=False)

@@ -52,7 +52,7 @@ def test_the_best_state_of_an_unfinished_run_is_used_and_said(
 ) -> None:
     console = fake.Console()
     assert open_member(folder.path, console).best.step == 3
-    assert "has not ended" in console.warned[0]
+    assert "has not finished" in console.warned[0]
 
 
 def test_labels_swapped_in_the_card_are_refused(folder: RunFolder, card: Path, fake: SimpleNamespace) -> None:

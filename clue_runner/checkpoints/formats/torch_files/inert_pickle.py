@@ -1,10 +1,10 @@
 """A pickle read as data: an interpreter of its opcodes that imports nothing and calls nothing.
 
-In: bytes. Out: numbers, texts, lists, mappings and records of tensors. Names of functions are texts here:
+In: bytes. Out: numbers, texts, lists, mappings and records of tensors. Names of functions are mere text here:
 those that a state dict needs are understood, every other one ends the reading before what follows it is
 looked at. Knows nothing about files.
 
-The library's own reader is not used even with a filter: what it never sees it cannot run.
+The library's own reader is not used, not even with a filter: what it never sees it cannot run.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class CodeError(ValueError):
 
 
 class PickleError(ValueError):
-    """Bytes that are no pickle, or one that holds something else than weights; the text says how."""
+    """Bytes that are not a pickle, or one with something other than weights; the text says how."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def read_pickle(stream: io.BytesIO) -> tuple[Any, dict[str, Storage]]:
 
     Raises:
         CodeError: it would run code.
-        PickleError: it is damaged, too long, or holds what weights do not.
+        PickleError: it is damaged, too long, or holds something other than weights.
     """
     machine = Machine()
     try:
@@ -83,21 +83,21 @@ def read_pickle(stream: io.BytesIO) -> tuple[Any, dict[str, Storage]]:
         raise PickleError(f"it describes {error}") from error
     except (ValueError, LookupError, TypeError, OverflowError, AttributeError) as error:
         raise PickleError("it is damaged") from error
-    raise PickleError("it is cut short")
+    raise PickleError("it is truncated")
 
 
 class Machine:
     """The stack and the memory of one pickle."""
 
     def __init__(self) -> None:
-        """Begin with nothing."""
+        """Start empty."""
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
         self.storages: dict[str, Storage] = {}
         self.copied = 0
 
     def step(self, name: str, argument: Any) -> None:
-        """Do what one opcode says, as far as it makes data."""
+        """Execute one opcode, as far as it makes data."""
         if name in VALUES:
             self.stack.append(argument)
         elif name in CONSTANTS:
@@ -154,7 +154,7 @@ class Machine:
     def _extend(self, values: list[Any]) -> None:
         """Append to the list on the stack."""
         if not isinstance(self.stack[-1], list):
-            raise PickleError("it appends to something else than a list")
+            raise PickleError("it appends to something other than a list")
         self.stack[-1].extend(values)
 
     def _fill(self, values: list[Any]) -> None:
@@ -171,7 +171,7 @@ class Machine:
         """Understand what a known function would have made of its arguments."""
         function, arguments = self._last(2)
         if not isinstance(function, Function) or not isinstance(arguments, tuple):
-            raise PickleError("it calls something else than a function")
+            raise PickleError("it calls something other than a function")
         if function.name == ORDERED and arguments and isinstance(arguments[0], list):
             self.copied += len(arguments[0])
         if self.copied > MOST_COPIED:
@@ -199,10 +199,10 @@ class Machine:
 def _put(target: object, values: list[Any]) -> None:
     """Put alternating keys and values into a mapping."""
     if not isinstance(target, dict) or len(values) % 2:
-        raise PickleError("it fills something else than a mapping")
+        raise PickleError("it fills something other than a mapping")
     for key, value in zip(values[::2], values[1::2], strict=True):
         if not isinstance(key, KEYS):
-            raise PickleError("a mapping has keys that are no names")
+            raise PickleError("a mapping has keys that are not names")
         target[key] = value
 
 
@@ -220,7 +220,7 @@ def _made(name: str, arguments: tuple[Any, ...]) -> Any:
         for pair in arguments[0] if arguments else ():
             _put(made, list(pair) if isinstance(pair, tuple | list) and len(pair) == 2 else [pair])
         return made
-    raise PickleError(f"it calls {name} in a way that makes no weights")
+    raise PickleError(f"it calls {name} in a way that does not make weights")
 
 
 STEPS: Mapping[str, Callable[[Machine], Any]] = {

@@ -31,11 +31,11 @@ LARGEST_DIRECTORY = 16 * 2**20  # bytes of a ZIP's directory; 400 storages have 
 END, END_SIZE, NO_SIZE = b"PK\x05\x06", 22, 0xFFFFFFFF
 END_64_BEFORE = 76  # bytes before the end, where a large archive has the record with its sizes
 TAIL = 66_000  # last bytes of a ZIP, which hold the end of its directory
-BYTE_ORDER = "the numbers in the file are stored with the other byte order"
-DAMAGED = "the archive is broken or cut short"
-ODD = "the archive has members that no program of PyTorch's writes"
+BYTE_ORDER = "the numbers in the file have the other byte order"
+DAMAGED = "the archive is damaged or truncated"
+ODD = "the archive has members that PyTorch never writes"
 PICKLE, STORAGE, ORDER = "data.pkl", "data/", "byteorder"
-SAFE = "do not use this file; take the model as model.safetensors from its publisher"
+SAFE = "do not use this file; get the model as model.safetensors from its publisher"
 ELSEWHERE = (
     "convert it with the program that wrote it: transformers' save_pretrained writes model.safetensors"
 )
@@ -58,7 +58,7 @@ def read_contents(path: Path, stream: BinaryIO) -> Contents:
     """Return what a file holds; no storage is read.
 
     Raises:
-        CheckpointError: it is no PyTorch file, of a layout that is not read, or damaged.
+        CheckpointError: it is not a PyTorch file, in an unsupported layout, or damaged.
         RefusedFileError: it carries code, or contradicts itself.
     """
     head = stream.read(512)
@@ -70,7 +70,7 @@ def read_contents(path: Path, stream: BinaryIO) -> Contents:
     what = next((what for mark, what in OTHER_FORMATS if head.startswith(mark)), "something else")
     if head[TAR_PLACE : TAR_PLACE + len(TAR_MARK)] == TAR_MARK:
         what = "a tar archive, as PyTorch wrote before 0.1.10"
-    raise CheckpointError("not a file of PyTorch's", where=str(path), received=what, next_step=ELSEWHERE)
+    raise CheckpointError("not a PyTorch file", where=str(path), received=what, next_step=ELSEWHERE)
 
 
 def _understood(path: Path, pickle: io.BytesIO) -> tuple[Any, dict[str, Storage]]:
@@ -79,10 +79,10 @@ def _understood(path: Path, pickle: io.BytesIO) -> tuple[Any, dict[str, Storage]
         return read_pickle(pickle)
     except CodeError as error:
         raise RefusedFileError(
-            "the file carries code: its pickle asks for something that no weights need",
+            "the file carries code: its pickle asks for a function that weights do not need",
             where=str(path),
             received=str(error),
-            next_step=f"nothing of it was run; {SAFE}",
+            next_step=f"nothing was run; {SAFE}",
         ) from None
     except PickleError as error:
         raise CheckpointError(
@@ -105,7 +105,7 @@ def _archive(path: Path, stream: BinaryIO) -> Contents:
         raise _refused(path, ODD, (odd or pickles)[0])
     if not pickles:
         raise CheckpointError(
-            f"the archive holds no {PICKLE}", where=str(path), received="another ZIP archive", next_step=AGAIN
+            f"the archive has no {PICKLE}", where=str(path), received="another ZIP archive", next_step=AGAIN
         )
     root = pickles[0].removesuffix(PICKLE)
     if any(name.startswith(f"{root}code/") or name == f"{root}constants.pkl" for name in names):
@@ -133,7 +133,7 @@ def _archive(path: Path, stream: BinaryIO) -> Contents:
         if key not in found or found[key][1] != storage.bytes:
             received = f"{found[key][1]:,} bytes" if key in found else "nothing"
             raise CheckpointError(
-                f"storage {key[:40]!r} is not as long as the pickle says",
+                f"storage {key[:40]!r} differs in length from what the pickle says",
                 where=str(path),
                 received=received,
                 allowed=f"{storage.bytes:,} bytes",
@@ -143,7 +143,7 @@ def _archive(path: Path, stream: BinaryIO) -> Contents:
 
 
 def _require_directory(path: Path, stream: BinaryIO) -> None:
-    """Refuse a directory that would fill the memory before a name of it can be looked at."""
+    """Refuse a directory that would exhaust the memory before its names can be checked."""
     length = stream.seek(0, io.SEEK_END)
     stream.seek(max(0, length - TAIL))
     tail = stream.read(TAIL)
@@ -159,7 +159,7 @@ def _require_directory(path: Path, stream: BinaryIO) -> None:
 
 
 def _place(path: Path, stream: BinaryIO, member: zipfile.ZipInfo) -> tuple[int, int]:
-    """Return where a member's bytes lie; it is stored as it is."""
+    """Return where a member's bytes lie; it is stored uncompressed."""
     if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
         raise _refused(path, "a member of the archive is compressed or encrypted", member.filename)
     if member.header_offset < 0:  # counted from the end, where bytes are missing before the directory
@@ -180,7 +180,7 @@ def _stream(path: Path, stream: BinaryIO) -> Contents:
     head = io.BytesIO(stream.read(LARGEST))
     if _understood(path, head)[0] != MAGIC or _understood(path, head)[0] != PROTOCOL:
         raise CheckpointError(
-            "a pickle that is not PyTorch's", where=str(path), next_step=f"nothing of it was run; {SAFE}"
+            "a pickle not written by PyTorch", where=str(path), next_step=f"nothing was run; {SAFE}"
         )
     system, _ = _understood(path, head)
     if not isinstance(system, dict) or system.get("little_endian") is not True:
@@ -201,7 +201,7 @@ def _stream(path: Path, stream: BinaryIO) -> Contents:
         place += 8 + storage.bytes
         if count != storage.count or place > end:
             raise CheckpointError(
-                "the file is cut short, or its storages are not as long as its pickle says",
+                "the file is truncated, or its storages differ in length from what its pickle says",
                 where=str(path),
                 received=f"{end:,} bytes",
                 next_step=AGAIN,
@@ -216,4 +216,4 @@ def _bytes(stream: BinaryIO, place: tuple[int, int]) -> bytes:
 
 def _refused(path: Path, what: str, received: str) -> RefusedFileError:
     shown = received[:100].encode("ascii", "backslashreplace").decode()
-    return RefusedFileError(what, where=str(path), received=shown, next_step=f"nothing of it was run; {SAFE}")
+    return RefusedFileError(what, where=str(path), received=shown, next_step=f"nothing was run; {SAFE}")

@@ -24,7 +24,7 @@ from clue_runner.files.names import open_regular
 SINGLE = "pytorch_model.bin"
 SHARD_INDEX = "pytorch_model.bin.index.json"
 SUFFIXES = (".pt", ".pth", ".bin")
-# Where a training script keeps the weights beside other things.
+# Keys under which training scripts keep the weights beside other things.
 NESTED = ("state_dict", "model_state_dict", "model", "module")
 
 
@@ -57,7 +57,7 @@ class TorchReader:
         )
 
     def _read_pickle(self, path: Path) -> None:
-        """Take in what one file says."""
+        """Take in the content of one file."""
         with open_regular(path, error_type=CheckpointError) as stream:
             contents = read_contents(path, stream)
         self._places[path] = contents.places
@@ -86,7 +86,7 @@ class TorchReader:
         if place not in self._kept:
             self._kept[place] = read_range(path, *self._places[path][record.storage.key])
         self._users[place] -= 1
-        # Tied tensors share a storage; the last of them that is asked for takes it along.
+        # Tied tensors share a storage, which is released with the last of them.
         numbers = self._kept[place] if self._users[place] > 0 else self._kept.pop(place)
         return record.view(numbers)
 
@@ -102,7 +102,7 @@ class TorchReader:
         return found
 
     def release(self) -> None:
-        """Let go of the values that are kept."""
+        """Release the values kept."""
         self._kept.clear()
 
 
@@ -115,7 +115,7 @@ def _tensors(path: Path, value: Any) -> dict[str, TensorRecord]:
             if found and all(isinstance(name, str) for name in found):
                 return found
     raise CheckpointError(
-        "the file holds no mapping of names to tensors",
+        "the file has no mapping of names to tensors",
         where=str(path),
         received=type(value).__name__,
         next_step="save the weights alone: torch.save(model.state_dict(), FILE)",

@@ -1,4 +1,4 @@
-"""What a PyTorch file says about its tensors: storages, and views on them, checked before any is read.
+"""A PyTorch file's description of its tensors: storages, and views of them, checked before any is read.
 
 In: the arguments that a pickle gives for a tensor. Out: a record, or why it is refused.
 Knows nothing about pickles' opcodes or where storages lie.
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MOST_AXES = 8
-# The class of a storage -> how its numbers lie in the file, little-endian.
+# The class of a storage -> the type of its numbers in the file, little-endian.
 STORAGES: Mapping[str, Any] = {
     "torch.FloatStorage": "<f4",
     "torch.HalfStorage": "<f2",
@@ -31,7 +31,7 @@ STORAGES: Mapping[str, Any] = {
 
 
 class RecordError(ValueError):
-    """Arguments that describe no tensor; the text says how."""
+    """Arguments that do not describe a tensor; the text says why."""
 
 
 @dataclass(frozen=True)
@@ -87,10 +87,10 @@ def make_storage(persistent: object, classes: Mapping[str, Any] = STORAGES) -> S
         classes: name of a class -> type.
 
     Raises:
-        RecordError: it is none, or a view on another storage, as before PyTorch 0.4.
+        RecordError: it is invalid, or a view of another storage, as before PyTorch 0.4.
     """
     if not isinstance(persistent, tuple) or len(persistent) not in {5, 6} or persistent[0] != "storage":
-        raise RecordError("a reference to something else than a storage")
+        raise RecordError("a reference to something other than a storage")
     _, name, key, _, count, *further = persistent
     if not isinstance(name, str) or name not in classes:
         raise RecordError("a storage of a class that is not supported")
@@ -105,7 +105,7 @@ def make_tensor(arguments: Sequence[Any]) -> TensorRecord:
     """Return the tensor of ``_rebuild_tensor_v2``'s arguments, every element a number of its own.
 
     Raises:
-        RecordError: sizes, strides or places that leave the storage, or by which two elements share a number:
+        RecordError: sizes, strides or offsets outside the storage, or by which two elements share a number:
             a few bytes would stand for a tensor of any size.
     """
     if len(arguments) < 4:
@@ -115,23 +115,21 @@ def make_tensor(arguments: Sequence[Any]) -> TensorRecord:
         raise RecordError("a tensor without a storage")
     sizes, steps = _numbers(shape), _numbers(strides)
     if sizes is None or steps is None or len(sizes) != len(steps) or not _whole(start):
-        raise RecordError("a tensor whose place, sizes or strides are no numbers")
+        raise RecordError("a tensor whose offset, sizes or strides are not numbers")
     if 0 not in sizes:
         last = start + sum((size - 1) * step for size, step in zip(sizes, steps, strict=True))
         if last >= storage.count:
-            raise RecordError(
-                f"a tensor of the shape {list(sizes)} that leaves its {storage.count:,} numbers"
-            )
+            raise RecordError(f"a tensor of shape {list(sizes)} outside its {storage.count:,} numbers")
         reach = 0
         for step, size in sorted((step, size) for size, step in zip(sizes, steps, strict=True) if size > 1):
             if step <= reach:
-                raise RecordError(f"a tensor of the shape {list(sizes)} whose elements share numbers")
+                raise RecordError(f"a tensor of shape {list(sizes)} whose elements share numbers")
             reach += (size - 1) * step
     return TensorRecord(storage, start, sizes, steps)
 
 
 def _numbers(value: object) -> tuple[int, ...] | None:
-    """Return a tuple of whole numbers from 0; None where it is none."""
+    """Return a tuple of whole numbers from 0; None if it is not one."""
     if not isinstance(value, tuple) or len(value) > MOST_AXES or not all(map(_whole, value)):
         return None
     return value
