@@ -29,7 +29,7 @@ def command(ctx: click.Context, json: bool) -> None:
         console.event({"event": "model", **facts})
         state = {"random": "random weights", "published": "no checkpoint here"}[preset.kind]
         millions = f"{facts['parameters'] / 1e6:.1f} M"
-        state = "checkpoint at hand" if facts["local"] else state
+        state = "checkpoint available" if facts["local"] else state
         scores = [f"{one['task']} {one['score']:.2f} ({one['split']})" for one in facts["scores"][:1]]
         known = f"{scores[0]}, {len(facts['scores'])} in all" if scores else ""
         source = preset.huggingface or (f"github: {preset.github}" if preset.github else "")
