@@ -176,7 +176,7 @@ def test_vocabularies_networks_and_settings_that_do_not_fit_are_refused(
     taken.mkdir()
     (taken / "notes.txt").write_text("mine", encoding="utf-8")
     wanted = ("--texts", text, "--model", "test", "--output", tmp_path / "run")
-    assert "something is there already" in refused(clue, 2, *wanted, "--checkpoint", taken)
+    assert "nothing is overwritten" in refused(clue, 2, *wanted, "--checkpoint", taken)
     (taken / "pretraining.json").write_text("{}", encoding="utf-8")
     assert "another run's checkpoint" in refused(clue, 2, *wanted, "--checkpoint", taken)
     assert "a folder of its own" in refused(clue, 2, *wanted, "--checkpoint", tmp_path / "run")
