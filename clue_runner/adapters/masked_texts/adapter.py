@@ -90,11 +90,11 @@ class MaskedTexts(Adapter):
         """Return the rows, mapped into memory; the masks of a held-out row are the same whenever it is read.
 
         Raises:
-            RuntimeError: the records are no numbers of rows (a bug of ours).
+            RuntimeError: the records are not numbers of rows (our bug).
         """
         numbers = records.items
         if not isinstance(numbers, RowNumbers):
-            raise RuntimeError(f"{records.shown}: {type(numbers).__name__} in the place of rows")
+            raise RuntimeError(f"{records.shown}: {type(numbers).__name__} in place of rows")
         length = self.run.data.max_length
         rows = mapped_rows(numbers.folder, numbers.split, len(numbers), length, tokenizer.vocab_size)
         self.tokenizer = tokenizer
