@@ -50,6 +50,7 @@ class BaseShape(Section):
         NAMELESS: configs and saved weights that name no family are of this one.
         WRITES: tokens see none that come later, so that the network can go on with a text.
         MODEL_TYPES: what configs call the family; empty: by the name of its folder.
+        OWN_VOCABULARY: its ids are not those of word pieces; the adapter that uses it reads its vocabulary.
         MASKED: the token table of families that are pre-trained to find masked words; None: another way.
     """
 
@@ -59,6 +60,7 @@ class BaseShape(Section):
     NAMELESS: ClassVar[bool] = False
     WRITES: ClassVar[bool] = False
     MODEL_TYPES: ClassVar[tuple[str, ...]] = ()
+    OWN_VOCABULARY: ClassVar[bool] = False
     MASKED: ClassVar[str | None] = None
 
     num_layers: Positive

@@ -61,6 +61,10 @@ class Entry:
         """Return the shape in our layout."""
         return tuple(axes[axis] for axis in self.axes)
 
+    def shape_beside(self, axes: Axes, stored: Sequence[int]) -> tuple[int, ...]:
+        """Return the shape in our layout; an axis that the network's shape does not decide is as stored."""
+        return self.shape({**dict(zip(self.axes, stored, strict=False)), **axes})
+
 
 @dataclass(frozen=True)
 class Group:
@@ -127,7 +131,9 @@ class Rule:
 
     def covers(self, name: str, layout: Layout) -> bool:
         """Return whether the rule leaves ``name`` out."""
-        patterns = {"google": self.google, "huggingface": self.hugging_face, "native": ()}[layout]
+        if layout == "native":
+            return False
+        patterns = self.google if layout == "google" else self.hugging_face
         return any(below(name, pattern) for pattern in patterns)
 
 

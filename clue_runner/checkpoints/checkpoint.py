@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes  # noqa: F401  (gives numpy the type bfloat16)
 import numpy as np
 from numpy.typing import NDArray
 
@@ -41,7 +42,15 @@ class Weights(Mapping[str, NDArray[np.float32]]):
         Raises:
             CheckpointError: float32 cannot represent its type exactly, or not all values are finite.
         """
-        return np.ascontiguousarray(self.exact(name), dtype=np.float32)
+        return self.typed(name, np.float32)
+
+    def typed(self, name: str, kind: Any) -> NDArray[Any]:
+        """Return one tensor in our layout and in a type; where it is stored in that, no number is touched.
+
+        Raises:
+            CheckpointError: as ``__getitem__``.
+        """
+        return np.ascontiguousarray(self.exact(name), dtype=kind)
 
     def exact(self, name: str) -> NDArray[Any]:
         """Return one tensor in our layout and in the type that it is stored in.
@@ -115,6 +124,7 @@ class Checkpoint:
         notices: messages for the user.
         files: every file that decides the result.
         heads: pre-training heads that were asked for.
+        ids_sha256: of all that made the ids of its texts, where it is known; word vectors included.
         pinned: file -> sha256 that it must have, for models from the hub.
     """
 
@@ -132,6 +142,7 @@ class Checkpoint:
     notices: tuple[str, ...]
     files: tuple[Path, ...] = field(repr=False)
     heads: tuple[str, ...] = ()
+    ids_sha256: str | None = None
     pinned: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property

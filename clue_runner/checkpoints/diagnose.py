@@ -207,7 +207,7 @@ def _table(case: Case) -> Finding | None:
     said = []
     for ours, source in case.plan.sources.items():
         entry, stored = entries[ours], case.found[source.name]
-        expected = entry.shape(case.wanted.axes)
+        expected = entry.shape_beside(case.wanted.axes, stored)
         if entry.axes[0] in keys and stored != expected and stored[1:] == expected[1:]:
             said.append((keys[entry.axes[0]], source.name, stored[0], expected[0]))
     if not said or len(said) != len(case.plan.problems):
@@ -226,6 +226,12 @@ def _nothing(case: Case) -> Finding | None:
     if case.plan.sources:
         return None
     examples = ", ".join(sorted(case.found)[:SHOWN])
+    if not case.found:
+        return Finding(
+            "the weights hold no tensor at all",
+            "copy or download the checkpoint again",
+            case.plan.problems[:SHOWN],
+        )
     return Finding(
         f"none of the {len(case.found)} tensors has a name of {case.family}; they are {examples}, ...",
         f"name a checkpoint of {case.family}, or one whose {case.config} gives its model_type",

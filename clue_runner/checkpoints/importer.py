@@ -27,6 +27,8 @@ from clue_runner.errors import CheckpointError
 
 NO_POOLER_NOTICE = "the checkpoint has no pooler: with pooling 'pooler' a new one starts from random weights"
 
+MOST_TENSORS = 5_000  # 48 blocks with three slots of an optimizer for each weight have 3,100
+
 
 @dataclass(frozen=True)
 class _Opened:
@@ -35,6 +37,7 @@ class _Opened:
     reader: TensorReader
     described: Described
     lowercase: bool | None = None
+    ids_sha256: str | None = None
 
 
 def read_checkpoint(path: str | Path, *, heads: Sequence[str] = (), ignore: Sequence[str] = ()) -> Checkpoint:
@@ -63,7 +66,15 @@ def read_checkpoint(path: str | Path, *, heads: Sequence[str] = (), ignore: Sequ
         tuple(heads),
         tuple(ignore),
     )
-    plan = make_plan(opened.reader.shapes(), wanted, located.layout)
+    shapes = opened.reader.shapes()
+    if len(shapes) > MOST_TENSORS:
+        raise CheckpointError(
+            "the file holds more tensors than any network that is known",
+            where=str(located.weights),
+            received=f"{len(shapes):,}",
+            allowed=f"{MOST_TENSORS:,} at most",
+        )
+    plan = make_plan(shapes, wanted, located.layout)
     _refuse(plan, wanted, located, opened)
     notices = [*located.notices, *_notices(plan, wanted)]
     lowercase = opened.lowercase
@@ -72,7 +83,8 @@ def read_checkpoint(path: str | Path, *, heads: Sequence[str] = (), ignore: Sequ
     vocab = vocabulary_file(folder)
     if vocab:
         require_file(vocab)
-        notices += vocabulary_notices(vocab, described.vocab_size)
+        if not described.shape.OWN_VOCABULARY:
+            notices += vocabulary_notices(vocab, described.vocab_size)
     own = (folder / name for name in DECISIVE_FILES)
     files = dict.fromkeys((*opened.reader.files, located.config, *own, vocab))
     return Checkpoint(
@@ -90,6 +102,7 @@ def read_checkpoint(path: str | Path, *, heads: Sequence[str] = (), ignore: Sequ
         notices=tuple(notices),
         files=tuple(file for file in files if file is not None and file.exists()),
         heads=tuple(heads),
+        ids_sha256=opened.ids_sha256,
         pinned=located.pinned,
     )
 
@@ -128,9 +141,15 @@ def _open(located: Located) -> _Opened:
     if located.config is None:
         reader = RunReader(located.folder)
         saved = reader.saved
-        return _Opened(reader, Described(saved.architecture, saved.shape, saved.vocab_size), saved.lowercase)
+        described = Described(saved.architecture, saved.shape, saved.vocab_size)
+        return _Opened(reader, described, saved.lowercase, _ids_of(reader))
     described = read_config(located.config)
     return _Opened(open_weights(located.weights), described)
+
+
+def _ids_of(reader: RunReader) -> str | None:
+    """Return the hash of what made the ids of a run's texts, where they are not word pieces."""
+    return reader.ids_sha256 if reader.saved.shape.OWN_VOCABULARY else None
 
 
 def _settings(described: Described, lowercase: bool) -> dict[str, Any]:

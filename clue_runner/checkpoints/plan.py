@@ -199,8 +199,10 @@ def _check_entry(
 ) -> list[Problem]:
     """Return the problems of a tensor: its shape, or that it is stored twice."""
     there = [name for name in names if name in found]
-    expected = entry.shape(axes)
-    expected = expected[::-1] if entry.transposed(layout) else expected
+    turned = entry.transposed(layout)
+    stored = found[there[0]]
+    expected = entry.shape_beside(axes, stored[::-1] if turned else stored)
+    expected = expected[::-1] if turned else expected
     problems = [
         Problem("wrong shape", name, str(list(found[name])), str(list(expected)))
         for name in there

@@ -16,13 +16,13 @@ from pathlib import Path
 from clue_runner.console import Console
 from clue_runner.data.cards import CARD_FILE, load_card
 from clue_runner.data.division import divide
-from clue_runner.data.foreign.columns import Columns, Example, choose_columns, examples_of
+from clue_runner.data.foreign.columns import Columns, Example, as_label, choose_columns, examples_of
 from clue_runner.data.foreign.grid import Grid, read_grid
 from clue_runner.data.foreign.splits import split_files
 from clue_runner.data.layouts import read_records
 from clue_runner.data.locate import open_source
 from clue_runner.data.new_folder import require_new, write_new_folder
-from clue_runner.data.own_card import card_text, max_length, task_name
+from clue_runner.data.own_card import card_text, max_length, task_name, tokens_of
 from clue_runner.errors import DataError, Problem, UsageError
 from clue_runner.files.names import read_regular, user_path
 
@@ -99,22 +99,40 @@ def _read_files(request: NewTaskRequest) -> dict[str, ReadFile]:
     paths = split_files(source) if source.is_dir() else {"all": source}
     files: dict[str, ReadFile] = {}
     for name, path in paths.items():
-        grid = read_grid(read_regular(path), str(path), delimiter=request.delimiter, header=request.header)
-        columns = choose_columns(
-            grid, str(path), texts=request.text, label=request.label, labelled=name != "test"
+        first = next(iter(files.values()), None)
+        known = first.grid.columns if first is not None and first.grid.has_header else ()
+        grid = read_grid(
+            read_regular(path),
+            str(path),
+            delimiter=request.delimiter,
+            header=request.header,
+            known=known,
+            single=name == "test",
         )
-        if name == "test" and files and columns.label is not None and request.label is None:
-            columns = _like_train(columns, grid, files)
+        columns = _columns(name, grid, str(path), request, first)
         files[name] = ReadFile(str(path), grid, columns, *examples_of(grid, columns, str(path)))
     return files
 
 
-def _like_train(columns: Columns, grid: Grid, files: Mapping[str, ReadFile]) -> Columns:
-    """Return the test file's columns, its label only where the column is named as in train."""
-    train = next(iter(files.values()))
-    wanted = None if train.columns.label is None else train.grid.columns[train.columns.label]
-    same = columns.label is not None and grid.columns[columns.label] == wanted
-    return columns if same else Columns(columns.texts, None)
+def _columns(name: str, grid: Grid, path: str, request: NewTaskRequest, first: ReadFile | None) -> Columns:
+    """Return which columns of a file hold what: a file after the first calls them as the first does.
+
+    A test file may lack the label, or leave its cells empty.
+    """
+    texts, label, labelled = request.text, request.label, name != "test"
+    if first is not None and first.grid.has_header and grid.has_header:
+        named = [first.grid.columns[place] for place in first.columns.texts]
+        texts = texts or (named if set(named) <= set(grid.columns) else ())
+        of_first = None if first.columns.label is None else first.grid.columns[first.columns.label]
+        label = label or (of_first if of_first in grid.columns else None)
+    if not labelled and label is not None and label not in grid.columns and not label.isdecimal():
+        label = None
+    columns = choose_columns(grid, path, texts=texts, label=label, labelled=labelled)
+    if labelled or first is None or columns.label is None:
+        return columns
+    empty = not any(as_label(value) for value in grid.column(columns.label))
+    guessed = label is None and grid.columns[columns.label] != first.grid.columns[first.columns.label or 0]
+    return Columns(columns.texts, None) if empty or guessed else columns
 
 
 def _label_list(files: Mapping[str, ReadFile]) -> list[str]:
@@ -133,7 +151,11 @@ def _label_list(files: Mapping[str, ReadFile]) -> list[str]:
         if example.label not in counts
     ]
     if problems:
-        raise DataError("labels that cannot be learned", problems=problems)
+        raise DataError(
+            "labels that cannot be learned",
+            problems=problems,
+            next_step=f"fix those rows, or add examples of these labels to {first.path}",
+        )
     column = first.grid.columns[first.columns.label or 0]
     if len(counts) < 2:
         raise DataError(
@@ -235,7 +257,13 @@ def _say_written(
     console.say(f"labels  {len(labels)}: {listed}{', ...' if len(labels) > SHOWN else ''}")
     sizes = ", ".join(f"{split} {len(rows):,}" for split, rows in splits.items())
     console.say(f"splits  {sizes} (seed {request.seed} where one file is split)")
-    console.say(f"length  {length} tokens, enough for 99 of 100 records")
+    longer = sum(tokens_of(example.texts) > length for rows in splits.values() for example in rows)
+    cut = (
+        f"{longer:,} of {counts.total():,} records are longer and are cut"
+        if longer
+        else "no record is longer"
+    )
+    console.say(f"length  {length} tokens, about one a character; {cut}")
     rare = [shown(label) for label in labels if not any(row.label == label for row in splits["dev"])]
     if rare:
         console.warn(f"dev has no record for {len(rare)} labels: {', '.join(rare[:SHOWN])}")

@@ -17,9 +17,14 @@ from clue_runner.files.names import name_fault
 SHORTEST, LONGEST, STEP = 16, 512, 16  # tokens
 
 
+def tokens_of(texts: Sequence[str]) -> int:
+    """Return roughly how many tokens each record has: one per character, one after each text, one before."""
+    return sum(map(len, texts)) + len(texts) + 1
+
+
 def max_length(texts: Sequence[Sequence[str]]) -> int:
-    """Return a length in tokens that 99 of 100 records fit into: a Chinese character is one token."""
-    lengths = sorted(sum(map(len, parts)) + len(parts) + 1 for parts in texts)
+    """Return a length in tokens that 99 of 100 records fit in, as far as networks have positions."""
+    lengths = sorted(map(tokens_of, texts))
     needed = -(-percentile(lengths, 99) // STEP) * STEP
     return max(SHORTEST, min(needed, LONGEST))
 

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -32,22 +33,41 @@ _ADVICE = {
 }
 
 
-def storage_error(error: OSError, path: Path) -> StorageError:
-    """Return the user's message for a failed disk operation at ``path``."""
+def storage_error(error: OSError, path: Path, needed: int | None = None) -> StorageError:
+    """Return the user's message for a failed disk operation at ``path``.
+
+    Args:
+        error: what the system said.
+        path: where.
+        needed: bytes that were to be written, where that is known.
+    """
     reason = error.strerror or str(error)
     next_step = _ADVICE.get(
         error.errno or 0, "check the disk and its permissions; then run the same command again"
     )
-    return StorageError(f"cannot write: {reason}", where=str(path), next_step=next_step)
+    received = None if needed is None else room(error, path, needed)
+    return StorageError(f"cannot write: {reason}", where=str(path), received=received, next_step=next_step)
+
+
+def room(error: OSError, path: Path, needed: int) -> str:
+    """Return how many bytes were to be written and, of a full disk, how many are free."""
+    text = f"{needed:,} bytes to write"
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        with suppress(OSError):
+            text += f", {shutil.disk_usage(path.parent).free:,} free on the disk"
+    return text
 
 
 @contextmanager
-def disk_faults(path: Path) -> Iterator[None]:
-    """Turn every ``OSError`` inside into a ``StorageError`` that names ``path``; impossible paths too."""
+def disk_faults(path: Path, needed: int | None = None) -> Iterator[None]:
+    """Turn every ``OSError`` inside into a ``StorageError`` that names ``path``; so too what is no path.
+
+    ``needed`` is how many bytes were to be written, where that is known.
+    """
     try:
         yield
     except OSError as error:
-        raise storage_error(error, path) from error
+        raise storage_error(error, path, needed) from error
     except ValueError as error:
         if not isinstance(error, UnicodeEncodeError) and "null byte" not in str(error):
             raise
@@ -104,7 +124,7 @@ def write_atomic(path: Path, data: bytes) -> None:
     Raises:
         StorageError: the disk refused; the old content is still there.
     """
-    with disk_faults(path), temporary_beside(path) as (descriptor, temporary):
+    with disk_faults(path, len(data)), temporary_beside(path) as (descriptor, temporary):
         with open(descriptor, "wb", closefd=False) as file:
             file.write(data)
             file.flush()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
@@ -215,15 +215,15 @@ class EventLog(AbstractContextManager["EventLog"]):
         fields = event.model_dump(mode="json", by_alias=True, exclude_unset=not isinstance(event, Result))
         entry = {"event": event.event, "schema": SCHEMA, **fields, "time": utc_now()}
         line = json_bytes(entry)
-        with disk_faults(self.path):
+        with disk_faults(self.path, len(line)):
             self._file.write(line)
             self._file.flush()
         if echo:
             self._sink.event(entry)
 
     def __exit__(self, *raised: object) -> None:
-        """Close the file."""
-        with disk_faults(self.path):
+        """Close the file; a line that a full disk did not take is no second error."""
+        with suppress(OSError) if raised[0] is not None else disk_faults(self.path):
             self._file.close()
 
 
@@ -284,7 +284,7 @@ def _superseded(event: AnyEvent, step: int) -> bool:
 
 
 def _read(path: Path) -> bytes:
-    """Return the file's bytes; none where there is no file."""
+    """Return the file's bytes; none if there is no file."""
     try:
         return read_file(path, LIMIT)
     except FileNotFoundError:

@@ -55,6 +55,7 @@ INDIFFERENT = (
     "CUDA_PATH",
     "CUDA_VERSION",
 )
+SECRET = ("TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "API_KEY", "ACCESS_KEY", "PRIVATE_KEY")
 
 
 def machine(backend: str) -> dict[str, Any]:
@@ -113,11 +114,12 @@ def _cpuinfo() -> dict[str, str]:
 
 
 def deciding_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that choose kernels and threads."""
+    """Return the variables that choose kernels and threads; whatever looks like a secret is left out."""
     return {
         name: value
         for name, value in sorted(environment.items())
         if name.startswith(DECIDING) and not name.startswith(INDIFFERENT)
+        if not any(word in name.upper() for word in SECRET)
     }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from clue_runner.data.foreign.recognise import recognise_bytes
 from clue_runner.files.text import printable
 from clue_runner.submission.findings import Findings, shorten
 from clue_runner.submission.forms import Answer, Form
@@ -22,6 +23,12 @@ def read_lines(raw: bytes, findings: Findings, form: Form, example: str) -> list
 
     ``form`` tells whether a byte order mark and CR LF are faults, ``example`` what a file should contain.
     """
+    seen = recognise_bytes(raw) if raw.strip() else None
+    if seen is not None:
+        findings.add(
+            f"the file is {seen.text}", allowed=example, fix=(seen.next_step or "").partition(";")[0]
+        )
+        return []
     for mark, encoding in BYTE_ORDER_MARKS.items():
         if raw.startswith(mark):
             if form.for_upload or encoding != "UTF-8":

@@ -175,7 +175,10 @@ def _mismatch(
         if answer.id is None:
             problems.append(problem("the line has no id, but others have one", f"{name}:{answer.line}"))
         elif text not in known:
-            what = f"id {printable(text, SHOWN)} is not in {records.shown}"
+            shown = printable(text, SHOWN)
+            spaced = text.strip() in known  # nobody sees the blank that makes the difference
+            shown = f"{shown!r}, with blanks around it," if spaced else shown
+            what = f"id {shown} is not in {records.shown}"
             problems.append(problem(what, f"{name}:{answer.line}"))
     for record, text in zip(records.items, wanted, strict=True):
         if text not in there:

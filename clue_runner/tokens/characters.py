@@ -129,8 +129,8 @@ def count_characters(texts: Iterable[str], min_count: int) -> list[str]:
     if not kept:
         raise DataError(
             "the vocabulary is empty: no character is frequent enough",
-            received=f"{len(counts):,} distinct characters, data.min_count {min_count}",
-            next_step="lower data.min_count (16 suits 30,000 questions, 2 a few thousand)",
+            received=f"{len(counts):,} distinct characters, task.min_count {min_count}",
+            next_step="lower task.min_count (16 suits 30,000 questions, 2 a few thousand)",
         )
     return sorted(kept, key=lambda character: (-counts[character], character))
 

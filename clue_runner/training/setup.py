@@ -20,6 +20,7 @@ from clue_runner.console import Console
 from clue_runner.data.cards import Card
 from clue_runner.data.sources import DataSource
 from clue_runner.engines import Engine
+from clue_runner.errors import CheckpointError
 from clue_runner.runs.identity import RANDOM, Identity, card_content
 from clue_runner.tokens.rows import Rows
 from clue_runner.training.display import say_data, say_weights
@@ -119,7 +120,8 @@ def read_inputs(run: Run, card: Card, source: DataSource, console: Console) -> I
     checkpoint = open_checkpoint(run, adapter.pretrained)
     for notice in checkpoint.notices if checkpoint else ():
         console.warn(notice)
-    tokenizer = adapter.own_tokenizer(data.records) or open_tokenizer(run, checkpoint)
+    own = _of_weights(adapter, checkpoint) or adapter.own_tokenizer(data.records)
+    tokenizer = own or open_tokenizer(run, checkpoint)
     for notice in tokenizer.notices:
         console.warn(notice)
 
@@ -130,6 +132,25 @@ def read_inputs(run: Run, card: Card, source: DataSource, console: Console) -> I
     tokenizer, checkpoint = fewer_pieces(run.model, tokenizer, checkpoint, encode, console.say)
     adapter.tokenizer = tokenizer
     return Inputs(run, card, adapter, source, data, checkpoint, tokenizer)
+
+
+def _of_weights(adapter: Adapter, checkpoint: Checkpoint | None) -> AnyTokenizer | None:
+    """Return an adapter's own tokenizer that made the ids of pre-trained weights; None: it has none.
+
+    Raises:
+        CheckpointError: word vectors beside the vocabulary are not those of the training.
+    """
+    if checkpoint is None or checkpoint.vocab is None:
+        return None
+    own = adapter.load_own_tokenizer(checkpoint.vocab)
+    if own is not None and checkpoint.ids_sha256 not in {None, own.sha256}:
+        raise CheckpointError(
+            "the vocabulary or the word vectors differ from those that these weights were trained with",
+            where=str(checkpoint.folder),
+            next_step="name the same file of word vectors as that run, or none where it had none; else train "
+            "from random weights",
+        )
+    return own
 
 
 def complete(inputs: Inputs, choices: Choices, warn: Callable[[str], None]) -> Setup:

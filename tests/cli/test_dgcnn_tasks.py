@@ -99,6 +99,36 @@ def test_changed_word_vectors_are_another_run(clue: Clue, trained: Path, tmp_pat
     assert again.exit_code == 0 and "already finished" in again.stdout
 
 
+def test_another_run_begins_from_this_one_with_its_vocabulary(
+    clue: Clue, trained: Path, tmp_path: Path
+) -> None:
+    start = ["train", "--task", "sogouqa", "--data", "sample", *SMALL, "--model", str(trained / "run")]
+    start += ["--output", str(tmp_path / "run")]
+    bare = clue(*start)
+    assert bare.exit_code == 4 and "word vectors differ from those" in bare.stderr, bare.stderr
+    vectors(tmp_path / "others.txt", seed=1)
+    other = clue(*start, "--set", f"task.word_vectors={tmp_path / 'others.txt'}")
+    assert other.exit_code == 4 and "word vectors differ from those" in other.stderr, other.stderr
+    assert not (tmp_path / "run").exists()
+    # the network's table has the rows of the first run's characters, not of this task's
+    begun = clue(*start, "--set", f"task.word_vectors={trained / 'vectors.txt'}")
+    assert begun.exit_code == 0, begun.stderr
+    first, second = (sorted(place.glob("run/checkpoints/step-*/vocab.txt")) for place in (trained, tmp_path))
+    assert first[-1].read_bytes() == second[-1].read_bytes()
+
+
+def test_a_page_with_other_word_vectors_is_without_lengths(clue: Clue, trained: Path, tmp_path: Path) -> None:
+    page = ("report", trained / "run", "--output", tmp_path / "page.html")
+    vectors(trained / "vectors.txt", seed=1)
+    other = clue(*page)
+    (trained / "vectors.txt").unlink()
+    gone = clue(*page)
+    vectors(trained / "vectors.txt")
+    for outcome in (other, gone):
+        assert outcome.exit_code == 0 and "lacks the records' lengths" in outcome.stderr, outcome.stderr
+    assert "lacks the records' lengths" not in clue(*page).stderr
+
+
 def test_a_plan_names_what_would_be_trained(clue: Clue, tmp_path: Path) -> None:
     outcome = clue("train", "--task", "sogouqa", "--data", "sample", *SMALL, "--dry-run")
     assert outcome.exit_code == 0, outcome.stderr

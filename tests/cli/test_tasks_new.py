@@ -218,3 +218,41 @@ def test_a_full_disk_leaves_nothing(clue: Clue, table: Path, monkeypatch: pytest
     made = clue("tasks", "new", table.parent / "mine", "--from", table)
     assert made.exit_code == 8 and "no space left" in made.stderr
     assert not [path for path in table.parent.iterdir() if path.name.startswith((".tmp", "mine"))]
+
+
+@pytest.mark.parametrize(
+    "test_file",
+    [
+        "评论\n不知道\n也不知道，也许\n",  # only the texts
+        '评论\n不知道\n"也不知道，也许"\n',
+        "不知道\n也不知道，也许\n",
+        "评论,标签\n不知道,\n也不知道，也许, \n",  # a column of labels that nobody filled in
+        "标签,评论\n,不知道\n,也不知道，也许\n",
+        "来源,评论,备注\n网,不知道,无\n店,也不知道，也许,有\n",
+    ],
+)
+@pytest.mark.parametrize("label", [(), ("--label", "标签")])
+def test_a_test_file_without_labels(
+    clue: Clue, test_file: str, label: tuple[str, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "data").mkdir()
+    for name, count in (("train.csv", 40), ("dev.csv", 12)):
+        (tmp_path / "data" / name).write_text(exported(reviews(count)), encoding="utf-8", newline="")
+    (tmp_path / "data" / "test.csv").write_text(test_file, encoding="utf-8")
+    made = clue("tasks", "new", tmp_path / "mine", "--from", tmp_path / "data", *label)
+    assert made.exit_code == 0, made.stderr
+    assert records(tmp_path / "mine", "test") == [{"text": "不知道"}, {"text": "也不知道，也许"}]
+
+
+def test_the_length_says_what_is_cut(clue: Clue, tmp_path: Path) -> None:
+    lines = ["text,label", *(f"第{n}句{'很长' * 400 * (n < 5)},{n % 2}" for n in range(100))]
+    (tmp_path / "own.csv").write_text("\n".join(lines), encoding="utf-8")
+    made = clue("tasks", "new", tmp_path / "mine", "--from", tmp_path / "own.csv")
+    assert "512 tokens, about one a character; 5 of 100 records are longer and are cut" in made.stdout
+
+
+def test_two_columns_of_one_name_are_no_record(clue: Clue, tmp_path: Path) -> None:
+    lines = ["text,text", *(f"第{n}句,{n % 2}" for n in range(100))]
+    (tmp_path / "own.csv").write_text("\n".join(lines), encoding="utf-8")
+    made = clue("tasks", "new", tmp_path / "mine", "--from", tmp_path / "own.csv")
+    assert made.exit_code == 3 and "two columns are called 'text'" in made.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pickle
@@ -177,6 +178,19 @@ def test_output_under_a_file(train: Clue, tmp_path: Path) -> None:
     assert outcome.exit_code == 8
     assert str(tmp_path / "file") in outcome.stderr
     assert "--output" in outcome.stderr
+
+
+def test_output_that_may_not_be_written(train: Clue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, data: bytes) -> None:  # the modes of a folder do not bind root
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("clue_runner.files.atomic.write_synced", refuse)
+    outcome = train("--data", "sample", output=tmp_path / "locked" / "run")
+    assert outcome.exit_code == 8, outcome.stderr
+    assert f"{tmp_path / 'locked' / 'run'}: cannot write: Permission denied" in outcome.stderr
+    assert "a folder that you may write with --output" in outcome.stderr
+    assert "step" not in outcome.stdout  # before training, not after it
+    assert not [path for path in (tmp_path / "locked").rglob("*") if path.is_file()]
 
 
 def test_output_that_is_somebody_elses(train: Clue, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ class Shape(BaseShape):
     """Sizes and options of the reader."""
 
     SIZES: ClassVar[frozenset[str]] = frozenset({"num_layers", "hidden_dim"})
+    OWN_VOCABULARY: ClassVar[bool] = True
 
     num_layers: Literal[9] = Field(
         default=9, description="convolutions: 3 for the question, 6 for the passage"

@@ -8,6 +8,7 @@ Knows nothing about other layouts or about what else lies in the folder.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,9 @@ from numpy.typing import NDArray
 from clue_runner.architectures.settings import from_header
 from clue_runner.checkpoints.files import digest_of, require_file
 from clue_runner.errors import CheckpointError
-from clue_runner.files.reading import DamagedFileError
+from clue_runner.files.reading import DamagedFileError, parse_object, read_file
 from clue_runner.files.tensors import NativeReader, read_safetensors
-from clue_runner.runs.states import ListedFile, listed_files
+from clue_runner.runs.states import STATE_FILE, ListedFile, listed_files
 
 WEIGHTS = "weights.safetensors"
 AVERAGED = "ema.safetensors"
@@ -86,13 +87,33 @@ class RunReader:
         self._digests = found
         return found
 
+    @property
+    def ids_sha256(self) -> str | None:
+        """Return the hash of all that made the ids of the run's texts; None: the state does not say it.
+
+        Raises:
+            CheckpointError: the state is damaged.
+        """
+        if not (self._folder / STATE_FILE).exists():
+            return None
+        try:
+            raw = read_file(self._folder / STATE_FILE)
+            identity = parse_object(raw).get("identity")
+        except DamagedFileError as error:
+            raise _damaged(self._folder, f"{STATE_FILE}: {error}") from error
+        listed = (self._listed or {}).get(STATE_FILE)
+        if listed is not None and listed.sha256 != hashlib.sha256(raw).hexdigest():
+            raise _damaged(self._folder, f"{STATE_FILE} is not the file that its manifest lists")
+        found = identity.get("vocabulary") if isinstance(identity, dict) else None
+        return found if isinstance(found, str) else None
+
     def release(self) -> None:
         """Release the values kept."""
         self._kept.clear()
 
 
 def _listed(folder: Path) -> Mapping[str, ListedFile] | None:
-    """Return what a state's manifest lists; a file that it does not name is no part of the state."""
+    """Return what a state's manifest lists; a file that it does not name is not part of the state."""
     try:
         return listed_files(folder)
     except DamagedFileError as error:

@@ -97,7 +97,13 @@ def examples_of(grid: Grid, columns: Columns, path: str) -> tuple[list[Example],
         else:
             examples.append(Example(tuple(str(text) for text in texts), as_label(label), line))
     if wrong:
-        raise DataError(f"{len(wrong):,} rows of {path} hold neither text nor label", problems=wrong)
+        raise DataError(
+            f"{len(wrong):,} of {len(grid.rows):,} rows hold neither text nor label",
+            where=path,
+            problems=wrong,
+            next_step="write one record per line, its text and its one label as strings; "
+            "or name other columns with --text and --label",
+        )
     if not examples or len(bare) > max(BARE_ROWS, BARE_SHARE * len(grid.rows)):
         raise DataError(
             f"{len(bare):,} of {len(grid.rows):,} rows have no text or no label",

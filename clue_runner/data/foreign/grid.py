@@ -5,7 +5,7 @@ In: bytes. Out: a ``Grid``. Knows nothing about which column is the text or the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from clue_runner.data.foreign.objects import parse_objects
@@ -66,7 +66,15 @@ class Grid:
         return [cells[place] for _, cells in self.rows]
 
 
-def read_grid(raw: bytes, path: str, *, delimiter: str | None = None, header: bool | None = None) -> Grid:
+def read_grid(
+    raw: bytes,
+    path: str,
+    *,
+    delimiter: str | None = None,
+    header: bool | None = None,
+    known: Collection[str] = (),
+    single: bool = False,
+) -> Grid:
     """Return the examples of a table, a JSON list or JSON lines.
 
     Args:
@@ -74,6 +82,8 @@ def read_grid(raw: bytes, path: str, *, delimiter: str | None = None, header: bo
         path: its name in messages.
         delimiter: that of a table; None: it is detected.
         header: whether a table's first row names its columns; None: it is detected.
+        known: names of columns in the files that came before, beside the usual ones.
+        single: whether one column is enough.
 
     Raises:
         DataError: neither text nor table nor JSON, with what it is instead; an empty file.
@@ -87,10 +97,11 @@ def read_grid(raw: bytes, path: str, *, delimiter: str | None = None, header: bo
         if not rows or not names:
             raise DataError("no records in the file", where=path)
         return Grid(names, rows, f"{objects.shape}, {objects.encoding}", has_header=True)
-    table = parse_table(raw, path, delimiter=delimiter)
+    table = parse_table(raw, path, delimiter=delimiter, single=single)
     _refuse_width(table.width, path)
-    named = has_header([cells for _, cells in table.rows]) if header is None else header
-    described = f"a table with {DELIMITERS.get(table.delimiter, repr(table.delimiter))}, {table.encoding}"
+    named = has_header([cells for _, cells in table.rows], known) if header is None else header
+    between = DELIMITERS.get(table.delimiter, repr(table.delimiter))
+    described = f"{'one column' if table.width == 1 else f'a table with {between}'}, {table.encoding}"
     body = table.rows[1:] if named else table.rows
     if not body:
         raise DataError("the table has a header but no rows", where=path)
@@ -109,9 +120,18 @@ def _refuse_width(columns: int, path: str) -> None:
         )
 
 
-def has_header(rows: Sequence[Sequence[str]]) -> bool:
-    """Return whether the first row names the columns: by usual names, or by a value that is no class."""
+def has_header(rows: Sequence[Sequence[str]], known: Collection[str] = ()) -> bool:
+    """Return whether the first row names the columns: by usual names, or by a value that is not a class.
+
+    Args:
+        rows: the table's, including the first.
+        known: usual names.
+    """
     first, others = [cell.strip() for cell in rows[0]], rows[1:]
+    if any(cell in known for cell in first):
+        return True
+    if any(cell and cell.lower() in KNOWN and first.count(cell) > 1 for cell in first):
+        return True  # reading the names then reports the duplicate
     if not all(first) or len(set(first)) < len(first) or max(map(len, first)) > LONGEST_HEADING:
         return any(cell.lower() in LABELS for cell in first)
     if any(cell.lower() in KNOWN for cell in first):

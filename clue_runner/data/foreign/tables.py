@@ -18,6 +18,7 @@ from clue_runner.errors import DataError, Problem
 
 # In order of reliability: texts contain commas more often than tabs.
 DELIMITERS = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}
+NO_DELIMITER = "\x1f"  # no text holds it: each line is one cell
 TRIED_ROWS = 200  # rows from which the delimiter is detected
 LONGEST_CELL = 1 << 24  # characters; a quote that is never closed makes the rest of the file one cell
 ODD_ROWS_SHARE = 0.01
@@ -50,13 +51,14 @@ class Table:
         return len(self.rows[0][1])
 
 
-def parse_table(raw: bytes, path: str, *, delimiter: str | None = None) -> Table:
+def parse_table(raw: bytes, path: str, *, delimiter: str | None = None, single: bool = False) -> Table:
     """Return the rows of a table.
 
     Args:
         raw: the file's bytes.
         path: its name in messages.
         delimiter: the separator of cells; None: it is detected.
+        single: whether one column is a table too, as of texts without labels.
 
     Raises:
         DataError: not text, not a table, or too many rows of different widths.
@@ -66,7 +68,7 @@ def parse_table(raw: bytes, path: str, *, delimiter: str | None = None) -> Table
     if told := SEPARATOR_LINE.match(text):
         text, first_line = text[told.end() :], 2
         delimiter = delimiter or told[1]
-    chosen = delimiter or find_delimiter(text)
+    chosen = delimiter or find_delimiter(text) or (_one_column(text) if single else None)
     if chosen is None:
         raise DataError(
             "not a table: no delimiter gives rows of equal width",
@@ -108,6 +110,16 @@ def find_delimiter(text: str) -> str | None:
     return best
 
 
+def _one_column(text: str) -> str:
+    """Return a delimiter under which every row is one cell: quotes as a spreadsheet puts them, else lines."""
+    try:
+        if all(len(cells) == 1 for _, cells in _parse(text, ",", quoted=True)):
+            return ","
+    except csv.Error:
+        pass
+    return NO_DELIMITER
+
+
 def _rows(text: str, delimiter: str, path: str, first_line: int) -> list[Row]:
     """Return all rows, lines counted from the file's beginning."""
     rows: list[Row] = []
@@ -129,7 +141,7 @@ def _read(text: str, delimiter: str) -> Iterator[Row]:
 
     A spreadsheet quotes cells with tabs, quotes or line breaks; a script that writes tabs does not.
     """
-    quoted = delimiter != "\t" or _quotes_fit(text, delimiter)
+    quoted = delimiter != NO_DELIMITER and (delimiter != "\t" or _quotes_fit(text, delimiter))
     yield from _parse(text, delimiter, quoted=quoted)
 
 

@@ -171,8 +171,8 @@ def make_records(
             next_step=f"give a file with records{official(origin.card)}",
         )
     total = len(items) if total is None else total
-    count = wrong_count(origin.card, origin.split, total, is_sample=origin.source.is_sample)
-    counted = [f"{origin.file}: {number:,} {what}" for what, number in noticed.counts.items()]
+    count = wrong_count(origin, total)
+    counted = [f"{origin.path}: {number:,} {what}" for what, number in noticed.counts.items()]
     return Records(
         split=origin.split,
         items=tuple(items),
@@ -187,13 +187,14 @@ def make_records(
     )
 
 
-def wrong_count(card: Card, split: str, total: int, *, is_sample: bool = False) -> str | None:
-    """Return the warning for a record count that is not in the card, or None."""
-    if is_sample:
+def wrong_count(origin: Origin, total: int) -> str | None:
+    """Return the warning for a record count that the card does not know, or None."""
+    card, split = origin.card, origin.split
+    if origin.source.is_sample:
         known = [card.sample.records[split]] if card.sample and split in card.sample.records else []
     else:
         known = card.splits[split].records
     if not known or total in known:
         return None
     expected = " or ".join(f"{count:,}" for count in known)
-    return f"{card.splits[split].file} has {total:,} records, the official file has {expected}"
+    return f"{origin.path} has {total:,} records, the official file has {expected}"

@@ -52,7 +52,7 @@ def bad_lines(path: str, problems: Sequence[Problem], official: str = "") -> Dat
     return DataError(
         f"{count:,} bad line{'' if count == 1 else 's'} in {path}",
         problems=problems,
-        next_step=f"correct the lines above{official}; all findings: clue data check",
+        next_step=f"correct the lines above{official}; all findings: clue data check NAME --from PATH",
     )
 
 

@@ -138,14 +138,21 @@ def test_a_state_that_a_failed_step_has_eaten_is_told_and_put_back() -> None:
 
 @pytest.mark.parametrize("micro_batches", [1, 4])
 def test_a_non_finite_loss_leaves_the_state(micro_batches: int) -> None:
-    batch, bad = updates(2, lengths=(16,))
-    bad["weight"][0, 3] = np.inf
+    batch, good = updates(2, lengths=(16,))
     engine = start_engine(dropout=0.1, precision="float32", ema=0.9)
     run(engine, [split(batch, micro_batches, 32 // micro_batches)])
     before = engine.get_state()
-    result = engine.step(split(bad, micro_batches, 32 // micro_batches), update_index=1, learning_rate=RATE)()
-    assert not result.finite
-    assert same_bits(engine.get_state(), before)
+    for row, value in (
+        (3, np.inf),
+        (19, np.nan),
+        (31, np.nan),
+    ):  # micro-batches 1, 3 and 4
+        bad = {name: values.copy() for name, values in good.items()}
+        bad["weight"][0, row] = value
+        pieces = split(bad, micro_batches, 32 // micro_batches)
+        result = engine.step(pieces, update_index=1, learning_rate=RATE)()
+        assert not result.finite
+        assert same_bits(engine.get_state(), before)
 
 
 def test_evaluation_uses_the_average_where_asked() -> None:

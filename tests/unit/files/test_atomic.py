@@ -3,7 +3,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -33,12 +35,14 @@ def test_a_refused_write_keeps_the_old_content(
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=42))
     monkeypatch.setattr(*((os, "fsync") if broken == "fsync" else (Path, "replace")), refuse)
     with pytest.raises(StorageError) as caught:
         write_atomic(target, b"new")
     assert caught.value.exit_code == 8
     assert str(target) in str(caught.value)
     assert "No space left" in str(caught.value)
+    assert "3 bytes to write, 42 free on the disk" in str(caught.value)
     monkeypatch.undo()
     assert target.read_bytes() == b"old"
     assert names(tmp_path) == ["metrics.json"]

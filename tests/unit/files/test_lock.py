@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -44,6 +47,31 @@ def test_a_killed_holder_frees_it_at_once(tmp_path: Path) -> None:
     process.communicate()
     with FolderLock(tmp_path):
         assert json.loads((tmp_path / "lock").read_text(encoding="utf-8"))["pid"] == os.getpid()
+
+
+def test_a_holder_on_another_host_is_named(tmp_path: Path) -> None:
+    """The kernel of a shared disk says that the lock is held; only the file says by whom."""
+    content = '{"pid": 7, "host": "node-b", "started": "2026-01-01T00:00:00+00:00"}\n'
+    (tmp_path / "lock").write_text(content, encoding="utf-8")
+    with (tmp_path / "lock").open("rb") as elsewhere:
+        fcntl.flock(elsewhere, fcntl.LOCK_EX)
+        with pytest.raises(BusyError, match="process 7 on node-b, since 2026-01-01T00:00:00") as caught:
+            FolderLock(tmp_path).acquire()
+        assert caught.value.exit_code == 9
+    FolderLock(tmp_path).acquire().release()  # it let go, or its host died: the disk knows, no clock does
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.EIO])
+def test_a_disk_that_keeps_no_locks_is_said_and_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(StorageError, match=re.escape(os.strerror(number))) as caught:
+        FolderLock(tmp_path).acquire()
+    assert str(tmp_path / "lock") in str(caught.value)
 
 
 def test_a_copied_folder_carries_no_lock(tmp_path: Path) -> None:

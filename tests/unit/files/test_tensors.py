@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import resource
 import struct
 from pathlib import Path
 
@@ -139,8 +140,11 @@ ATTACKS = {
 def test_malformed_files_are_refused(tmp_path, name):
     path = tmp_path / "weights.safetensors"
     path.write_bytes(ATTACKS[name])
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(RefusedFileError) as caught:
         read_weights(path)
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - most
+    assert grown * 1024 < 64 * 2**20, f"{grown} KiB were taken for a file of {len(ATTACKS[name])} bytes"
     assert caught.value.exit_code == 5 and str(path) in str(caught.value)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from clue_runner.errors import CheckpointError
+from clue_runner.errors import CheckpointError, StorageError
 from clue_runner.runs.events import (
     Drop,
     Evaluate,
@@ -43,6 +43,30 @@ def test_one_object_a_line_with_schema_and_time(tmp_path: Path, fake: SimpleName
     assert all(one["schema"] == 2 and one["time"].endswith("+00:00") for one in events)
     assert [one["event"] for one in console.events] == ["start"]
     assert console.events[0]["task"] == "蚂蚁\u2028"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_stops_the_run_and_the_log_goes_on_later(tmp_path: Path, fake: SimpleNamespace) -> None:
+    path = tmp_path / "events.jsonl"
+    log = EventLog(path, fake.Console())
+    log.write(step(1))
+    log._file.close()
+    log._file = Path("/dev/full").open("ab")  # noqa: SIM115 - the log closes it
+    with pytest.raises(StorageError, match=r"No space left.* bytes to write") as caught, log:
+        log.write(step(2))
+    assert caught.value.exit_code == 8 and str(path) in str(caught.value)
+    with EventLog(path, fake.Console()) as again:
+        again.write(step(2))
+    assert [one.step for one in read_events(path) if isinstance(one, Step)] == [1, 2]
+
+
+def test_a_full_disk_hides_no_other_failure(tmp_path: Path, fake: SimpleNamespace) -> None:
+    log = EventLog(tmp_path / "events.jsonl", fake.Console())
+    log._file.close()
+    log._file = Path("/dev/full").open("ab")  # noqa: SIM115 - the log closes it
+    log._file.write(b"kept back")
+    with pytest.raises(KeyError, match="the first failure"), log:
+        raise KeyError("the first failure")
 
 
 def test_every_event_comes_back(

@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 
-from clue_runner.runs.machine import core_count, deciding_environment, machine, machine_differences
+from clue_runner.runs.machine import (
+    SECRET,
+    core_count,
+    deciding_environment,
+    machine,
+    machine_differences,
+)
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
@@ -65,6 +71,7 @@ INDIFFERENT = [
 
 def test_variables_that_choose_kernels_and_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     environment: dict[str, Any] = dict.fromkeys([*DECIDING, *INDIFFERENT], "1")
+    environment |= dict.fromkeys([f"TF_{word}" for word in SECRET], "1") | {"JAX_hub_token": "1"}
     assert deciding_environment(environment) == dict.fromkeys(sorted(DECIDING), "1")
     before = machine("tensorflow")
     monkeypatch.setenv("OMP_NUM_THREADS", "77")

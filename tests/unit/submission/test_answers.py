@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -211,3 +213,25 @@ def test_the_samples_own_gold_is_always_an_answer() -> None:
         findings = Findings("p")
         check_values(answers, card, records, findings)
         assert not findings, task
+
+
+@pytest.mark.parametrize(
+    ("raw", "says"),
+    [
+        (gzip.compress(b'{"id": 0, "label": "0"}\n'), "a gzip file; fix: unpack it: gunzip"),
+        (b"PK\x03\x04" + b"\x00" * 30, "a zip; fix: unpack it"),
+        (b"PK\x03\x04" + b"\x00" * 26 + b"[Content_Types].xml", "a spreadsheet or office file"),
+        (b"\n<!DOCTYPE html><html>404</html>\n", "a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a git-lfs pointer"),
+        (b"\x80\x04\x95\x00", "a pickle, which is never opened"),
+        (b"\x93NUMPY\x01\x00", "a NumPy array"),
+    ],
+)
+@pytest.mark.parametrize("shape", [None, "lines", "object", "table"])
+def test_a_file_that_is_no_text_is_named_as_what_it_is(raw: bytes, says: str, shape: Any) -> None:
+    findings = Findings("p")
+    allowed = f" (allowed: {Form().line})" if shape in {None, "lines"} else ""
+    assert read_answers(raw, findings, Form(shape=shape)) == []
+    (problem,) = findings.problems()
+    said = str(problem).replace(allowed, "") if allowed else re.sub(r" \(allowed: .*\)", "", str(problem))
+    assert said.startswith("p: the file is ") and says in said

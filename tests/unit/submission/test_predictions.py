@@ -81,6 +81,7 @@ def test_answers_to_unscored_rows_are_ignored() -> None:
         ([(7, "x"), (7, "y")], r"p.jsonl:2: duplicate id 7, first on line 1"),
         ([(7, "x")], r"dev.json:2: no answer for id 9"),
         ([(7, "x"), (8, "y")], r"p.jsonl:2: id 8 is not in dev.json"),
+        ([(7, "x"), ("9 ", "y")], r"p.jsonl:2: id '9 ', with blanks around it, is not in dev.json"),
         ([(7, "x"), (9, "y"), (11, "y")], r"p.jsonl:3: id 11 is not in dev.json"),
         ([(7, "x"), (None, "y")], r"p.jsonl:2: the line has no id"),
     ],

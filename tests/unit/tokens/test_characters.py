@@ -33,7 +33,7 @@ def test_half_a_surrogate_pair_is_unknown_and_does_not_stop_the_saving() -> None
 def test_an_empty_vocabulary_is_an_error() -> None:
     with pytest.raises(DataError, match="the vocabulary is empty") as caught:
         count_characters(["中国"], 5)
-    assert caught.value.exit_code == 3 and "data.min_count" in str(caught.value)
+    assert caught.value.exit_code == 3 and "task.min_count" in str(caught.value)
 
 
 def test_a_saved_vocabulary_reads_back(tmp_path: Path) -> None:
