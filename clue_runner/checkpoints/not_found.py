@@ -28,8 +28,8 @@ CONVERT = (
 
 OF_KERAS = (".keras", ".npy", ".npz")  # no program turns these into a checkpoint by itself
 ORIGINAL = (
-    "take the folder that the model was published as; of one that you trained elsewhere, write its weights as a "
-    "TensorFlow checkpoint with the program that made it"
+    "take the folder that the model was published as; of one that you trained elsewhere, write its weights "
+    "as a TensorFlow checkpoint with the program that made it"
 )
 
 
