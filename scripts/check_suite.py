@@ -100,8 +100,20 @@ def processes(folder: Path) -> list[psutil.Process]:
     return found
 
 
-def kill_children(folder: Path, items: int, kills: int, suite: Path, seed: int) -> None:
-    """Start the runner again and again; kill -9 it or its runs at random moments, ``kills`` times."""
+def kill_children(folder: Path, items: int, kills: int, suite: Path, seed: int, rest: float) -> None:
+    """Start the runner again and again; kill -9 it or its runs at random moments, ``kills`` times.
+
+    The kills are spread over the suite, each while a run is at work: a busy machine plans for as long as a
+    quiet one trains.
+
+    Args:
+        folder: of the runs.
+        items: how many the suite has.
+        suite: its file.
+        kills: how many.
+        seed: of the draws.
+        rest: seconds that one item takes.
+    """
     draw = random.Random(seed)
     done = 0
     while True:
@@ -111,15 +123,19 @@ def kill_children(folder: Path, items: int, kills: int, suite: Path, seed: int) 
             stderr=subprocess.DEVNULL,
         )
         while runner.poll() is None and done < kills:
-            time.sleep(draw.uniform(1, 14))
-            victims = processes(folder)
-            if not victims:
+            time.sleep(0.2)
+            ended = len(list(folder.glob("*/*/metrics.json")))
+            runs = [one for one in processes(folder) if one.pid != runner.pid]
+            if ended < done * (items - 2) / kills or not runs:
                 continue
-            victim = draw.choice(victims) if draw.random() < 0.7 else runner
-            if victim.pid in {one.pid for one in victims}:
+            time.sleep(draw.uniform(0, rest))
+            runs = [one for one in processes(folder) if one.pid != runner.pid]
+            victim = draw.choice(runs) if runs and draw.random() < 0.7 else runner
+            if runner.poll() is None and victim.pid in {one.pid for one in processes(folder)}:
                 os.kill(victim.pid, signal.SIGKILL)
                 done += 1
-                print(f"kill {done}: {'runner' if victim.pid == runner.pid else 'run'}", flush=True)
+                name = "runner" if victim.pid == runner.pid else "run"
+                print(f"kill {done}: {name}, {ended} items had ended", flush=True)
         code = runner.wait()
         if code == 0 and done >= kills:
             return
@@ -218,11 +234,15 @@ def main() -> None:
     began = time.monotonic()
     bench("run", suite, "--output", serial)
     print(f"serial run of {options.items} items: {time.monotonic() - began:.0f} s", flush=True)
+    seconds = [
+        json.loads(path.read_text(encoding="utf-8"))["seconds"] for path in serial.glob("*/*/metrics.json")
+    ]
+    rest = sum(one["total"] for one in seconds) / len(seconds)
     other = folder / options.check
     shutil.rmtree(other, ignore_errors=True)
     began = time.monotonic()
     if options.check == "kills":
-        kill_children(other, options.items, options.kills, suite, options.seed)
+        kill_children(other, options.items, options.kills, suite, options.seed, rest)
     elif options.check == "two":
         two_at_once(other, suite)
     elif options.check == "index":

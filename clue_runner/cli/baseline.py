@@ -23,6 +23,6 @@ from clue_runner.cli.main import context_console
 def command(ctx: click.Context, /, json: bool, **options: Any) -> None:
     """Fit a linear model on train and score it on dev: what a network has to beat."""
     console = context_console(ctx, json=json)
-    from clue_runner.commands.baseline import BaselineRequest, fulfil
+    from clue_runner.commands.baselines.baseline import BaselineRequest, fulfil
 
     fulfil(BaselineRequest(**options), console)

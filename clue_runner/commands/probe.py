@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from clue_runner.adapters.base import load_adapter
-from clue_runner.commands.baseline import labelled, require_labels
-from clue_runner.commands.linear import NGRAMS, Ngrams, Texts
+from clue_runner.commands.baselines.baseline import labelled, require_labels
+from clue_runner.commands.baselines.linear import NGRAMS, Ngrams, Texts
 from clue_runner.config.shipped import clue_home
 from clue_runner.console import Console, duration
 from clue_runner.data.cards import find_card

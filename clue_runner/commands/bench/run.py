@@ -21,6 +21,7 @@ from clue_runner.commands.bench.collect import (
 )
 from clue_runner.commands.bench.planning import Planner
 from clue_runner.commands.bench.request import BenchRequest
+from clue_runner.config.shipped import user_path
 from clue_runner.console import Console
 from clue_runner.console.signals import Signals
 from clue_runner.errors import BusyError, ClueError, UsageError
@@ -64,7 +65,11 @@ def fulfil(request: BenchRequest, console: Console) -> dict[str, Any]:
     if all(item.problem is not None for item in first) and first[0].problem is not None:
         raise first[0].problem
     single = None if request.index is None else _indexed(planner, first, request.index)
-    probe_folder(root)
+    for folder in (
+        root,
+        *(user_path(path).absolute().parent for path in (request.markdown, request.junit) if path),
+    ):
+        probe_folder(folder)
     with Signals(console.warn, last_words=console.last_words) as signals:
         signals.defer()
         if single is not None:

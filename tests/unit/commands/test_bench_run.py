@@ -155,6 +155,21 @@ def test_missing_data_concerns_its_own_items(
     assert (nothing.exit_code, Path("none").exists()) == (3, False)
 
 
+def test_a_table_that_cannot_be_written_is_said_before_anything_runs(
+    clue: Callable[..., Any], trained: Any, tmp_path: Path
+) -> None:
+    begun = trained(lambda task, seed, rate: 70.0)
+    (tmp_path / "g.yaml").write_text(GRID, encoding="utf-8")
+    (tmp_path / "file").write_text("mine", encoding="utf-8")
+    for option in ("--junit", "--markdown"):
+        outcome = clue("bench", "run", "g.yaml", option, "file/table")
+        assert (outcome.exit_code, "a file stands where a folder should be" in outcome.stderr, begun) == (
+            8,
+            True,
+            [],
+        )
+
+
 def test_folds_are_items_of_their_own(clue: Callable[..., Any], trained: Any, tmp_path: Path) -> None:
     begun = trained(lambda task, seed, rate: 70.0)
     path = tmp_path / "k.yaml"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from clue_runner.commands.linear import LinearModel, overlap
+from clue_runner.commands.baselines.linear import LinearModel, overlap
 
 
 def test_overlap_by_hand() -> None:

@@ -19,6 +19,7 @@ from clue_runner.data.cards import find_card
 from clue_runner.data.locate import locate
 from clue_runner.data.records import Records, TextRecord
 from clue_runner.errors import DataError
+from clue_runner.reports import charts
 from clue_runner.reports.answers import Answered
 from clue_runner.reports.run_page import PageOptions, make_run_page
 from clue_runner.reports.words import LANGUAGES, Language, default_language, words
@@ -177,7 +178,7 @@ def test_data_that_is_not_there_is_said(tmp_path: Path, monkeypatch: pytest.Monk
     result, warnings = folder.result(), list[str]()
     assert result is not None
     page = write_run_page(folder, result, PageOptions("en"), warn=warnings.append)
-    assert len(warnings) == 1 and "not at hand" in page.read_text(encoding="utf-8")
+    assert len(warnings) == 1 and "not available" in page.read_text(encoding="utf-8")
     assert not (folder.path / "mistakes.jsonl").exists()
     with pytest.raises(DataError, match="no such file"):
         write_run_page(folder, result, PageOptions("en"), data=str(tmp_path / "gone"), warn=warnings.append)
@@ -188,7 +189,7 @@ def test_other_data_than_the_runs_is_refused(tmp_path: Path) -> None:
     result = folder.result()
     assert result is not None
     other = result.model_copy(update={"data_sha256": {"dev": "f" * 64}})
-    with pytest.raises(DataError, match="not those that the run was scored on"):
+    with pytest.raises(DataError, match="differ from those that the run was scored on"):
         write_run_page(folder, other, PageOptions("en"), data="sample", warn=pytest.fail)
 
 
@@ -205,3 +206,8 @@ def test_lengths_are_tokens_where_the_run_kept_its_vocabulary(tmp_path: Path) ->
     assert (
         line["length"] == characters + 3 and line["at_limit"] is False
     )  # all unknown, and [CLS], [SEP] twice
+
+
+def test_a_score_of_nothing_has_no_axis_below_it() -> None:
+    chart = charts.curve([(20, 0.0)], title="F1", x_title="updates")
+    assert ">-" not in chart and ">0<" in chart and ">0.2<" in chart

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from clue_runner.adapters.base import Prediction, Scores, load_adapter
-from clue_runner.commands.linear import LinearModel
+from clue_runner.commands.baselines.linear import LinearModel
 from clue_runner.console import Console, duration
 from clue_runner.data.cards import Card, all_cards, find_card
 from clue_runner.data.kinds import all_kinds

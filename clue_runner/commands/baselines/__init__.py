@@ -1,0 +1,1 @@
+"""Scores of linear models, beside which a network's score is read."""
