@@ -10,7 +10,7 @@ import importlib.util
 import os
 import sys
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast, get_args
 
 from clue_runner.config.shipped import clue_home
 from clue_runner.errors import UsageError
@@ -35,6 +35,21 @@ class Device:
     index: int
     text: str
     cores: int
+
+
+def current_backend() -> Backend:
+    """Return the backend that this process has, wants, or gets by default.
+
+    Raises:
+        UsageError: it is none of ours.
+    """
+    if "keras" in sys.modules:
+        name = sys.modules["keras"].config.backend()
+    else:
+        name = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    if name not in get_args(Backend):
+        raise UsageError("the backend is not supported", received=name, allowed=", ".join(get_args(Backend)))
+    return cast(Backend, name)
 
 
 def set_backend(backend: Backend) -> None:

@@ -72,6 +72,10 @@ def fused_attention_fault(head_width: int) -> str | None:
     return None
 
 
+# On a CPU XLA multiplies bfloat16 weights in float32, and would hold all of a network's in both types.
+SPARING = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
+
+
 def compiled(network: Any, function: Callable[..., Any], donate: tuple[int, ...] = ()) -> Callable[..., Any]:
     """Return ``function`` of tensors, which calls ``network``, compiled; see ``engines.compiled``."""
     variables = list(network.variables)
@@ -80,7 +84,9 @@ def compiled(network: Any, function: Callable[..., Any], donate: tuple[int, ...]
         with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
             return function(*arguments)
 
-    jitted = jax.jit(run, donate_argnums=tuple(place + 1 for place in donate))
+    options = SPARING if jax.default_backend() == "cpu" else None
+    donated = tuple(place + 1 for place in donate)
+    jitted = jax.jit(run, donate_argnums=donated, compiler_options=options)
     return lambda *arguments: jitted([variable.value for variable in variables], *arguments)
 
 

@@ -77,6 +77,9 @@ class KeyValues(NamedTuple):
         )
 
 
+KERNELS = ("query", "key", "value")
+
+
 class SelfAttention(Part):
     """Attention as in BERT; weights are stored separately (query, key, value) and joined in the step.
 
@@ -140,8 +143,10 @@ class SelfAttention(Part):
             first = ops.reshape(tokens, (rows, length, self.width))[:, 0]
             (queries,) = self._heads(first, ("query",), rows, 1)
             keys, values = self._heads(tokens, ("key", "value"), rows, length)
+        elif cache is not None:
+            queries, keys, values = (self._alone(tokens, name, rows, length) for name in KERNELS)
         else:
-            queries, keys, values = self._heads(tokens, ("query", "key", "value"), rows, length)
+            queries, keys, values = self._heads(tokens, KERNELS, rows, length)
         seen = view.first() if first_only else view
         key_ids = view.position_ids
         if cache is not None:
@@ -211,6 +216,18 @@ class SelfAttention(Part):
         joined = dense(tokens, self.cast(kernel), bias)
         parts = ops.reshape(joined, (rows, length, len(names), self.heads, size))
         return list(ops.unstack(ops.transpose(parts, (2, 0, 3, 1, 4)), len(names), axis=0))
+
+    def _alone(self, tokens: Any, name: str, rows: Any, length: Any) -> Any:
+        """Project tokens by one kernel: (rows, heads, length, head width).
+
+        For few tokens a joint kernel costs more than it saves: three weights are copied for each token that
+        is written, and TensorFlow copies those of all layers before it computes the first.
+        """
+        bias = self.biases.get(name)
+        found = dense(tokens, self.cast(self.kernels[name]), None if bias is None else self.cast(bias))
+        found = found * self.scale if name == "query" else found
+        parts = ops.reshape(found, (rows, length, self.heads, self.width // self.heads))
+        return ops.transpose(parts, (0, 2, 1, 3))
 
     def _scaled(self, weight: Any, name: str) -> Any:
         """Fold the division by the root of the head width into the small query weights."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from clue_runner.suites.collected import Average, Cell, Collected, Comparison, Gate, Row, Setting
 from clue_runner.suites.table import same_model
 
-HEAD = ("task", "model", "metric", "dev", "std", "seeds", "chance", "published dev", "published test")
+HEAD = ("task", "model", "metric", "dev", "std", "runs", "chance", "published dev", "published test")
 NO_VALUE = "–"
 
 

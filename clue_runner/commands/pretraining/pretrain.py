@@ -87,7 +87,7 @@ def fulfil(request: PretrainRequest, console: Console) -> dict[str, Any]:
         licence=Licence(request.licence),
         texts=[(one.label, one.sha256) for one in (*corpus.texts, *corpus.held_out)],
     )
-    refuse_taken(wish, output)
+    refuse_taken(wish, RunFolder(output), fresh=request.fresh)
     source = make_source(corpus, run, console)
     if request.dry_run:
         return show_plan(run, card, source, output, console, seeds=None, fresh=request.fresh)

@@ -21,6 +21,7 @@ from clue_runner.engines.states import STEP
 Tensors = dict[str, np.ndarray[Any, Any]]
 AVERAGE, MOMENTUM, VELOCITY = "ema/", "optimizer/momentum/", "optimizer/velocity/"
 EPSILON = 1e-6
+DEPTH = {"num_layers": 2}  # the last layer computes its first token alone
 WEIGHTS = 5e-7  # a two-thousandth of a step; a norm's scale of 1 has digits of 1e-7
 MOMENTS = 3e-5  # of the largest in their tensor
 NOTHING = 1e-9  # a gradient that is 0 but for rounding; most are 1e-4 and more
@@ -91,7 +92,7 @@ def next_state(rule: Rule, before: Mapping[str, Any], gradients: Tensors, step: 
 @pytest.fixture(scope="module")
 def probe() -> tuple[Any, Tensors]:
     """An engine whose momentum after a step is that step's raw gradient, and its state before any."""
-    engine = make_engine(beta_1=0.0, clip_norm=None, weight_decay=0.0)
+    engine = make_engine(beta_1=0.0, clip_norm=None, weight_decay=0.0, model=DEPTH)
     return engine, engine.get_state()
 
 
@@ -141,7 +142,7 @@ CASES = {
 
 @pytest.mark.parametrize("rule", CASES.values(), ids=CASES)
 def test_every_tensor_after_a_step_is_what_numpy_says(probe: tuple[Any, Tensors], rule: Rule) -> None:
-    engine = make_engine(epsilon=EPSILON, **vars(rule))
+    engine = make_engine(epsilon=EPSILON, model=DEPTH, **vars(rule))
     start = engine.get_state()
     names = list(engine.get_weights(averaged=False))
     assert not any(start[kind + name].any() for kind in (MOMENTUM, VELOCITY) for name in names)
