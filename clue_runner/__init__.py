@@ -1,7 +1,7 @@
 """Train, score and submit for CLUE.
 
-The commands as Python calls: ``train``, ``predict``, ``evaluate``, ``bench``, ``load_backbone``,
-``load_tokenizer``, ``load_run``, ``load_result``.
+The commands as Python calls: ``train``, ``predict``, ``evaluate``, ``generate``, ``bench``,
+``load_backbone``, ``load_decoder``, ``load_tokenizer``, ``load_run``, ``load_result``.
 They are imported when first asked for, so that ``import clue_runner`` costs nothing.
 """
 
@@ -18,6 +18,8 @@ _CALLS = {
     "train": "clue_runner.api",
     "predict": "clue_runner.api",
     "evaluate": "clue_runner.api",
+    "generate": "clue_runner.api",
+    "load_decoder": "clue_runner.commands.generation.calls",
     "bench": "clue_runner.api",
     "load_run": "clue_runner.api",
     "load_result": "clue_runner.runs.find",

@@ -6,8 +6,6 @@ Knows nothing about argv or how the work is done. Every heavy import waits for t
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -93,6 +91,31 @@ def evaluate(
     return scored.result()
 
 
+def generate(*, quiet: bool = True, **options: Any) -> dict[str, Any]:
+    """Do what ``clue generate`` does, once; ``load_decoder`` keeps the model for further texts.
+
+    Args:
+        quiet: show neither the text nor anything but warnings; what was written is returned in any case.
+        options: the command's, by name: ``model``, ``prompt``, ``samples``, ``seed``, ``max_length``,
+            ``temperature``, ``top_k``, ``top_p``, ``beam``, ``backend``, ``precision`` and the rest.
+
+    Returns:
+        The result event: ``samples`` are the continuations, ``tokens`` and ``seconds`` what they took.
+
+    Raises:
+        ClueError: every user mistake.
+    """
+    from clue_runner.commands.generation.generate import GenerateRequest, fulfil
+    from clue_runner.console import Console
+    from clue_runner.engines.devices import current_backend
+
+    for name in ("model", "prompt"):
+        if name not in options:
+            raise UsageError("an option is missing", where=name, next_step=f"give {name}=...")
+    options = {"backend": current_backend(), **options, "model": str(options["model"])}
+    return fulfil(_request(GenerateRequest, options, lists=()), Console(quiet=quiet), show=not quiet)
+
+
 def bench(
     command: Literal["plan", "run", "collect"], suite: str | Path, *, quiet: bool = False, **options: Any
 ) -> dict[str, Any]:
@@ -153,11 +176,11 @@ def load_backbone(
     from clue_runner.checkpoints.importer import read_checkpoint
     from clue_runner.checkpoints.load import load_into
     from clue_runner.engines.attention import require_attention
-    from clue_runner.engines.devices import set_backend
+    from clue_runner.engines.devices import current_backend, set_backend
 
     checkpoint = read_checkpoint(path, ignore=ignore)
     settings = _settings(checkpoint, options)
-    keras_backend = backend or _current_backend()
+    keras_backend = backend or current_backend()
     set_backend(keras_backend)
     from clue_runner.models.naming import named_variables
     from clue_runner.models.shape import BlockShape
@@ -266,14 +289,3 @@ def _request(kind: type[Request], options: dict[str, Any], *, lists: tuple[str, 
     if isinstance(found.get("data"), Path):
         found["data"] = str(found["data"])
     return kind(**found)
-
-
-def _current_backend() -> Literal["tensorflow", "jax"]:
-    """Return the backend that this process has loaded, asks for, or gets by default."""
-    if "keras" in sys.modules:
-        name = sys.modules["keras"].config.backend()
-    else:
-        name = os.environ.get("KERAS_BACKEND") or "tensorflow"
-    if name not in {"tensorflow", "jax"}:
-        raise UsageError("the backend is not supported", received=name, allowed="tensorflow, jax")
-    return cast(Literal["tensorflow", "jax"], name)

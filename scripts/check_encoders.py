@@ -1,7 +1,8 @@
 """Every kind of encoder on both backends: its loss falls, it goes on bit for bit, recomputation is equal.
 
-In: nothing. Out: pytest's report. The same assertions as tests/unit/architectures/test_encoders.py, which
-takes those kinds that differ most; here all are compiled, and recomputation is compared with none:
+In: nothing. Out: pytest's report. The same assertions as test_encoders.py and test_every_head.py, which take
+those kinds that differ most; here are all of them, all are compiled, each has every kind of head, and
+recomputation is compared with none:
 
     python scripts/check_encoders.py [-k NAME]
 """
@@ -13,7 +14,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-TESTS = Path(__file__).resolve().parents[1] / "tests" / "unit" / "architectures" / "test_encoders.py"
+FOLDER = Path(__file__).resolve().parents[1] / "tests" / "unit" / "architectures"
+TESTS = [str(FOLDER / "test_encoders.py"), str(FOLDER / "test_every_head.py")]
 
 
 def main() -> int:
@@ -21,7 +23,7 @@ def main() -> int:
     failed = 0
     for backend in ("tensorflow", "jax"):
         environment = {**os.environ, "KERAS_BACKEND": backend, "CLUE_EVERY_ENCODER": "1"}
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(TESTS), *sys.argv[1:]]
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS, *sys.argv[1:]]
         print(f"{backend}:", flush=True)
         failed += subprocess.run(command, env=environment, check=False).returncode != 0
     return failed

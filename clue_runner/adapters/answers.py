@@ -21,13 +21,13 @@ class Prediction:
 
     Args:
         id: the record's.
-        prediction: the answer, in the form that the task's submission and its scores want.
-        probability: of the answer, where there is one.
-        probabilities: of all labels or choices; what an ensemble averages.
-        alternatives: the best answers with their probabilities, best first, where a task lists such.
+        prediction: the answer, in the form for the task's submission and scores.
+        probability: the answer's probability, if there is one.
+        probabilities: those of all labels or choices, which an ensemble averages.
+        alternatives: the best answers with their probabilities, best first, if the task lists them.
         evidence: the answer's places, best first: passage number, first character, end (exclusive),
             score.
-        left_out: answers of this record that a limit left out.
+        left_out: number of this record's answers left out by a limit.
     """
 
     id: int | str
@@ -50,10 +50,10 @@ class Scores:
     Args:
         main: the name of the card's metric.
         values: name -> score.
-        chance: what an answer that knows nothing gets in ``main``.
-        confidence_interval: 95 %, of ``main``.
+        chance: the baseline's ``main`` score, such as that of the majority class.
+        confidence_interval: the 95 % interval of ``main``.
         examples: scored records.
-        summed: ``main`` as a score of sums over records, for comparisons; None where it is none.
+        summed: ``main`` as a score of sums over records, for comparisons; None if it is not one.
     """
 
     main: str

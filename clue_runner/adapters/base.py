@@ -54,12 +54,12 @@ __all__ = [
 
 @dataclass(frozen=True)
 class MemoryFacts:
-    """What the memory of a training step follows from beside the backbone; heads say the same of themselves.
+    """What the memory of a training step depends on besides the backbone; heads give the same facts.
 
     Args:
-        every_token: the head reads all tokens, so that the last block computes them all.
-        span_tables: (length x length) float32 tables of scores that a row has.
-        word_scores: share of the tokens that have float32 scores over the vocabulary.
+        every_token: the head reads all tokens, so the last block computes all of them.
+        span_tables: number of (length x length) float32 score tables per row.
+        word_scores: fraction of the tokens with float32 scores over the vocabulary.
     """
 
     every_token: bool
@@ -71,14 +71,14 @@ class Adapter(ABC):
     """One kind of task, bound to a card and to a run's settings.
 
     Attributes:
-        settings_type: the adapter's own settings.
-        family: of the models that the task takes; None: any encoder, of whatever family.
-        drops_tokens: an answer is about a whole row, so that ``train.drop_tokens`` may leave tokens out.
+        settings_type: the class of the adapter's settings.
+        family: the family of the task's models; None: any encoder.
+        drops_tokens: an answer is about a whole row, so ``train.drop_tokens`` is allowed.
         answers_questions: a user may ask a single question (``question_records``).
         chance_means: the baseline whose score is ``Scores.chance``.
-        express_advice: what to change where tokens can express no answer.
-        pretrained: pre-training heads that the task's head begins with, where a checkpoint has them.
-        settings: the run's values of ``settings_type``; the defaults where there is no run.
+        express_advice: what to change if tokens cannot represent any answer.
+        pretrained: pre-training heads that initialise the task's head, if a checkpoint has them.
+        settings: the run's values of ``settings_type``; the defaults without a run.
     """
 
     settings_type: ClassVar[type[AdapterSettings]] = AdapterSettings
@@ -125,18 +125,18 @@ class Adapter(ABC):
     # ------------------------------------------------------------------------ encode
 
     def own_tokenizer(self, records: Mapping[str, Records[Any]]) -> AnyTokenizer | None:
-        """Return the tokenizer that the records of all splits give; None: the model brings one."""
+        """Return the tokenizer built from the records; None: the model brings one."""
         return None
 
     def load_own_tokenizer(self, path: Path) -> AnyTokenizer | None:
-        """Return the tokenizer whose vocabulary a run has saved; None: the model brings one."""
+        """Return the tokenizer with a run's saved vocabulary; None: the model brings one."""
         return None
 
     def row_settings(self, tokenizer: AnyTokenizer) -> dict[str, str]:
         """Return everything beside the records that ``encode`` reads: the key under which rows are kept.
 
-        It holds the card, all of the adapter's own settings and what ``encode`` may read of the run: one
-        setting more costs an encoding, one that was forgotten would give another run's rows.
+        It covers the card, all of the adapter's settings and what ``encode`` may read of the run: a
+        superfluous setting costs an encoding, a forgotten one would return another run's rows.
         """
         return {
             "card": self.card.model_dump_json(exclude={"folder"}),
@@ -149,9 +149,9 @@ class Adapter(ABC):
 
     @abstractmethod
     def encode(self, records: Records[Any], tokenizer: Any) -> Rows:
-        """Return rows in record order; ``record`` and ``group`` say whose they are.
+        """Return rows in record order; ``record`` and ``group`` tell their origin.
 
-        Of the run it may read what ``row_settings`` names, nothing else.
+        Of the run it may read only what ``row_settings`` names.
         """
 
     def check_rows(self, rows: Rows, records: Records[Any]) -> None:
@@ -166,7 +166,7 @@ class Adapter(ABC):
             require_learnable(rows, records, self.express_advice)
 
     def tables(self, rows: Rows) -> Mapping[str, tuple[Array, int | IntArray]]:
-        """Return name -> (values, (rows, ...); the first number too great) of what the head looks up."""
+        """Return name -> (values, (rows, ...); the first invalid number) of the head's look-ups."""
         return {}
 
     def epoch_rows(self, rows: Rows, seed: int, epoch: int) -> Rows:
@@ -180,17 +180,17 @@ class Adapter(ABC):
         """Return the network for the task on top of ``backbone``."""
 
     def own_network(self, *, vocab_size: int, precision: str) -> Head | None:
-        """Return the network of a task that takes no backbone; None: it takes one.
+        """Return the network of a task without a backbone; None: it has one.
 
         Args:
-            vocab_size: rows of the token table.
+            vocab_size: rows of the token embeddings.
             precision: ``float32`` or ``bfloat16``.
         """
         return None
 
     @abstractmethod
     def memory_facts(self) -> MemoryFacts:
-        """Return what the head will need; no backend is loaded."""
+        """Return the head's memory facts; no backend is loaded."""
 
     # ------------------------------------------------------------------------ decode
 
@@ -217,9 +217,9 @@ class Adapter(ABC):
         """Return the official scores of predictions against labelled records."""
 
     def degenerate(self, predictions: Predictions, scores: Scores) -> str | None:
-        """Return one sentence where a run has learnt nothing that shows; None where it has.
+        """Return one sentence if a run has apparently learned nothing; None otherwise.
 
-        That is: several records and one answer to all of them, or a score that an answer without knowledge
+        That is: the same answer to all of several records, or a score that the baseline
         (``Scores.chance``) reaches too.
         """
         answers = {json.dumps(one.prediction, sort_keys=True, ensure_ascii=False) for one in predictions}
@@ -233,7 +233,7 @@ class Adapter(ABC):
         return None
 
     def answer_words(self, prediction: Prediction) -> str:
-        """Return an answer as people read it, cut where it is long."""
+        """Return an answer for people, shortened if it is long."""
         if isinstance(prediction.prediction, str):
             return f"{self.label_words(prediction.prediction) or 'no answer'!s:.80}"
         return f"{json.dumps(prediction.prediction, ensure_ascii=False):.80}"
@@ -250,7 +250,7 @@ class Adapter(ABC):
 
 
 def load_adapter(card: Card, run: Run | None = None) -> Adapter:
-    """Return the card's adapter, bound to the settings; without a run it has its settings' defaults.
+    """Return the card's adapter, bound to the settings; without a run, with default settings.
 
     Raises:
         UsageError: there is no such adapter; the message names those there are.
@@ -278,7 +278,7 @@ def adapter_class(name: str, where: str | None = None) -> type[Adapter]:
 
 
 def adapter_names() -> tuple[str, ...]:
-    """Return the names of all adapters: the folder is the list."""
+    """Return the names of all adapters; there is no list but the folder."""
     names = sorted(module.name for module in pkgutil.iter_modules(adapters.__path__))
     return tuple(name for name in names if _adapter_in(name) is not None)
 

@@ -30,7 +30,7 @@ def place_of(records: Records[Any], index: int) -> str:
 def label_numbers(
     records: Records[Any], labels: Iterable[tuple[int, str]], names: Sequence[str]
 ) -> list[int]:
-    """Return the place of each label in the card's list.
+    """Return the index of each label in the card's list.
 
     Args:
         records: where the labels are from.
@@ -38,8 +38,8 @@ def label_numbers(
         names: the card's labels.
 
     Raises:
-        DataError: a label is not in the list; every one with file:line. As an index outside its table it
-            would be trained as no label at all.
+        DataError: a label is not in the list; every one with file:line. As an invalid index it
+            would silently be ignored in training.
     """
     index = {name: number for number, name in enumerate(names)}
     numbers: list[int] = []
@@ -64,17 +64,17 @@ def label_numbers(
 def require_in_range(
     rows: Rows, records: Records[Any], name: str, values: Array, limit: int | NDArray[np.int64]
 ) -> None:
-    """Refuse numbers that are in no table: looked up there, they would count as nothing, silently.
+    """Refuse invalid indices: looked up in a table, they would silently count as nothing.
 
     Args:
-        rows: whose numbers they are.
-        records: what the rows were made of.
-        name: what the numbers are, for the message.
+        rows: the rows with the indices.
+        records: the source of the rows.
+        name: the name of the indices, for the message.
         values: (rows, ...) whole numbers; a negative one stands for nothing.
-        limit: the first number that is too great, for all rows or for each.
+        limit: the first number that is too large, for all rows or for each.
 
     Raises:
-        DataError: a number is too great; the first record is named.
+        DataError: an index is too large; the first record is named.
     """
     highest = np.asarray(values, np.int64).reshape(len(rows), -1).max(axis=1, initial=-1)
     outside = np.flatnonzero(highest >= limit)
@@ -91,15 +91,15 @@ def require_in_range(
 
 
 def require_learnable(rows: Rows, records: Records[Any], next_step: str) -> None:
-    """Refuse records to train on of which nothing can be learnt.
+    """Refuse records to train on of which nothing can be learned.
 
     Args:
         rows: of the split.
         records: the split.
-        next_step: what to change where no answer can be expressed.
+        next_step: what to change if no answer can be represented.
 
     Raises:
-        DataError: no record has an answer, or no row can express any of them.
+        DataError: no record has an answer, or no row can represent any of them.
     """
     if not rows.gold.total:
         raise DataError(
@@ -162,7 +162,7 @@ def require_all_rows(partials: Partials, count: int, file: str, what: str = "row
 
 
 def require_finite(values: NDArray[np.floating], where: str) -> None:
-    """Refuse what a network gave where it is not a number.
+    """Refuse NaN and infinity in a network's outputs.
 
     Raises:
         NotFiniteError: NaN or an infinity.
@@ -178,7 +178,7 @@ def require_finite(values: NDArray[np.floating], where: str) -> None:
 def text_answers(
     predictions: Predictions, records: Records[Any], *, may_lack: bool = False
 ) -> dict[int, str]:
-    """Return number of the record -> answer, of a task whose answers are texts.
+    """Return record number -> answer for a task whose answers are texts.
 
     Args:
         predictions: one per record.
@@ -186,8 +186,8 @@ def text_answers(
         may_lack: None stands for no answer at all, and is left out.
 
     Raises:
-        DataError: an answer is something else (a list of candidates, null, a number): as text it would only
-            look wrong.
+        DataError: an answer is something else (a list of candidates, null, a number): as text it would merely
+            look like a wrong answer.
     """
     problems = [
         Problem("the answer is not a string", place_of(records, index), f"{one.prediction!r:.{SHOWN}}")

@@ -154,7 +154,7 @@ class Choice(Adapter):
         """Return accuracy with its 95 % bootstrap interval; chance is the mean of 1 / choices.
 
         Raises:
-            DataError: the split is empty or has no answers, or a prediction is no index of a choice.
+            DataError: the split is empty or has no answers, or a prediction is not an index of a choice.
             RuntimeError: predictions are not aligned with the records (our bug).
         """
         require_answers(records, (record.answer for record in records.items))

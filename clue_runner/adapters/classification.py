@@ -40,7 +40,7 @@ from clue_runner.tokens.tokenizer import Tokenizer
 if TYPE_CHECKING:
     from clue_runner.models.heads.base import Head
 
-PER_CLASS_LIMIT = 20  # labels up to which each label's scores are listed beside the main score
+PER_CLASS_LIMIT = 20  # with more labels, the scores of single labels are not listed
 OPTIONS_SHOWN = 5  # labels shown beside a record, most probable first
 
 
@@ -148,7 +148,7 @@ class Classification(Adapter):
     def score(self, predictions: Predictions, records: Records[TextRecord]) -> Scores:
         """Return accuracy with its 95 % Wilson interval, macro F1, and each label's scores where few.
 
-        The chance score is the share of the most frequent gold label.
+        Chance is the majority-class baseline: the fraction of the most frequent gold label.
 
         Raises:
             DataError: the split is empty or has no labels, or an answer is not a label.

@@ -1,7 +1,7 @@
 """Blanks in passages are filled from one list of candidates per record: ChID and FewCLUE's form of it.
 
 A candidate for a blank is a row, a blank is a group; the answers of a record are decoded together, after
-all of its rows are scored, so that no batch border can matter.
+all of its rows are scored, so that batch boundaries do not matter.
 
 In: records, a tokenizer, a backbone. Out: rows, a network, one candidate index per blank, scores, the
 submission's bytes. Knows nothing about training steps or files' places.
@@ -129,7 +129,7 @@ class Cloze(Adapter):
 
     def _answer(self, record: ClozeRecord, probabilities: NDArray[np.float64]) -> Prediction:
         """Return a record's answers; their probability is the mean over its blanks."""
-        # a probability of 0 would make every sum with it equal
+        # a probability of 0 would make all sums that contain it equal
         logarithms = np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))
         chosen = choose_candidates(logarithms, self.settings.decoding)
         return Prediction(
@@ -145,7 +145,7 @@ class Cloze(Adapter):
         """Return accuracy over all blanks with its 95 % bootstrap interval over records, and chance.
 
         Raises:
-            DataError: the split is empty or has no answers, or a prediction is no index of a candidate.
+            DataError: the split is empty or has no answers, or a prediction is not an index of a candidate.
             RuntimeError: predictions are not aligned with the records (our bug).
         """
         require_answers(records, (record.answers for record in records.items))

@@ -41,12 +41,12 @@ from clue_runner.tokens.rows import Array, GoldAnswers, Rows
 if TYPE_CHECKING:
     from clue_runner.models.heads.base import Head
 
-LONGEST = 12  # characters in an answer at most where nothing else is said
-EVIDENCE_SHOWN = 3  # places an answer comes with
+LONGEST = 12  # default limit of characters in an answer
+EVIDENCE_SHOWN = 3  # places shown with an answer
 
 
 class Settings(AdapterSettings):
-    """How texts are cut and drawn, and how passages answer together."""
+    """How texts are cropped and sampled, and how passages vote."""
 
     FORMER: ClassVar[Mapping[str, str]] = {
         "passage_crop": "data.passage_crop",
@@ -234,9 +234,9 @@ class DgcnnReading(Adapter):
     def score(self, predictions: Predictions, records: Records[PassagesRecord]) -> Scores:
         """Return exact, fuzzy (character F1) and mean score with their interval.
 
-        Exact: the answer is a reference but for width, case, punctuation and spaces. Both take the best
-        reference. Chance is the share of the most frequent first reference. The official scores use gold
-        files of their own: ``clue evaluate --gold``.
+        Exact: the answer equals a reference but for width, case, punctuation and spaces. Both take the best
+        reference. Chance: that of the most frequent first reference. The official scores use separate gold
+        files: ``clue evaluate --gold``.
 
         Raises:
             DataError: the split is empty or has no answers, or an answer is not a text.

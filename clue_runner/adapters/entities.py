@@ -88,7 +88,7 @@ class Entities(Adapter):
     def encode(self, records: Records[EntityRecord], tokenizer: Tokenizer) -> Rows:
         """Return one row per record, or per window of a text that is too long; see ``tokens.span_windows``.
 
-        Entities that no token border expresses cannot be learnt or found. They are counted here and stay in
+        Entities that do not end at token boundaries cannot be learned. They are counted here and stay in
         the records, so that scoring counts them as missed.
         """
         types = (
@@ -147,7 +147,7 @@ class Entities(Adapter):
         return decode_spans(outputs, batch, self.settings.max_spans)
 
     def merge(self, partials: Partials, rows: Rows, records: Records[EntityRecord]) -> Predictions:
-        """Return one prediction per record in file order; a record's windows are put together.
+        """Return one prediction per record in file order; a record's windows are merged.
 
         Raises:
             RuntimeError: a record has no row or a row has no record (our bug).

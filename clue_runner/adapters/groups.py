@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from clue_runner.models.heads.base import Head
 
 
-LONGEST_INDEX = 10  # digits; more are no index, and int() refuses thousands of them
+LONGEST_INDEX = 10  # digits; more are not an index, and int() refuses thousands of them
 
 
 def group_tables(rows: Rows) -> dict[str, tuple[Array, int | IntArray]]:

@@ -55,7 +55,7 @@ def _not_half(value: float) -> float:
 
 
 def _no_table(value: Any) -> Any:
-    """Refuse to stretch what is no table, with the reason."""
+    """Refuse to stretch what is not a table, with the reason."""
     if value == "hierarchical":
         raise ValueError("this family has no position table to extend: its rows may be of any length")
     return value

@@ -4,7 +4,7 @@ In: a table, the row of [MASK], how tokens were masked. Out: the table as its ro
 Knows nothing about files or networks.
 
 Masked-word training shows a token as itself only some of the time; fine-tuning always does. Seen as dropout,
-the table to go on from is the mean of what was shown: with a share r of tokens chosen, of which a part a
+the table to continue from is the mean of what was shown: with a share r of tokens chosen, of which a part a
 became [MASK], b stayed and c became any token, row E is (1 - r + r b) E + r a E[MASK] + r c mean(E).
 Source: kexue.fm/archives/8770, which found no gain on CLUE.
 """
@@ -61,7 +61,7 @@ def require_correctable(architecture: Architecture, *, trained_by_us: bool, head
     Args:
         architecture: of the checkpoint.
         trained_by_us: the checkpoint is a state of a run.
-        heads: heads of pre-training that the network goes on with.
+        heads: heads of pre-training that the network continues with.
 
     Raises:
         UsageError: it must not be; the message says why.

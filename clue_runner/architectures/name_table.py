@@ -131,7 +131,9 @@ class Rule:
 
     def covers(self, name: str, layout: Layout) -> bool:
         """Return whether the rule leaves ``name`` out."""
-        patterns = {"google": self.google, "huggingface": self.hugging_face, "native": ()}[layout]
+        if layout == "native":
+            return False
+        patterns = self.google if layout == "google" else self.hugging_face
         return any(below(name, pattern) for pattern in patterns)
 
 

@@ -26,7 +26,7 @@ from clue_runner.models.shape import Policy
 
 
 class Recompute(Section):
-    """Settings of every family's network that are no part of its shape."""
+    """Settings of every family's network that are not part of its shape."""
 
     recompute: str = "none"
     recompute_policy: Policy = "nothing"

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes  # noqa: F401  (gives numpy the type bfloat16)
 import numpy as np
 from numpy.typing import NDArray
 
@@ -41,7 +42,15 @@ class Weights(Mapping[str, NDArray[np.float32]]):
         Raises:
             CheckpointError: float32 cannot represent its type exactly, or not all values are finite.
         """
-        return np.ascontiguousarray(self.exact(name), dtype=np.float32)
+        return self.typed(name, np.float32)
+
+    def typed(self, name: str, kind: Any) -> NDArray[Any]:
+        """Return one tensor in our layout and in a type; where it is stored in that, no number is touched.
+
+        Raises:
+            CheckpointError: as ``__getitem__``.
+        """
+        return np.ascontiguousarray(self.exact(name), dtype=kind)
 
     def exact(self, name: str) -> NDArray[Any]:
         """Return one tensor in our layout and in the type that it is stored in.

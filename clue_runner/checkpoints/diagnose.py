@@ -226,6 +226,12 @@ def _nothing(case: Case) -> Finding | None:
     if case.plan.sources:
         return None
     examples = ", ".join(sorted(case.found)[:SHOWN])
+    if not case.found:
+        return Finding(
+            "the weights hold no tensor at all",
+            "copy or download the checkpoint again",
+            case.plan.problems[:SHOWN],
+        )
     return Finding(
         f"none of the {len(case.found)} tensors has a name of {case.family}; they are {examples}, ...",
         f"name a checkpoint of {case.family}, or one whose {case.config} gives its model_type",

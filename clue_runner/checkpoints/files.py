@@ -132,7 +132,7 @@ def digest_of(path: Path) -> str:
     """Return the sha256 of a file's bytes.
 
     Raises:
-        CheckpointError: it is missing or is no file.
+        CheckpointError: it is missing or is not a file.
         StorageError: it cannot be read now.
     """
     digest = hashlib.sha256()

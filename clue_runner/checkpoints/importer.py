@@ -27,6 +27,8 @@ from clue_runner.errors import CheckpointError
 
 NO_POOLER_NOTICE = "the checkpoint has no pooler: with pooling 'pooler' a new one starts from random weights"
 
+MOST_TENSORS = 5_000  # 48 blocks with three slots of an optimizer for each weight have 3,100
+
 
 @dataclass(frozen=True)
 class _Opened:
@@ -64,7 +66,15 @@ def read_checkpoint(path: str | Path, *, heads: Sequence[str] = (), ignore: Sequ
         tuple(heads),
         tuple(ignore),
     )
-    plan = make_plan(opened.reader.shapes(), wanted, located.layout)
+    shapes = opened.reader.shapes()
+    if len(shapes) > MOST_TENSORS:
+        raise CheckpointError(
+            "the file holds more tensors than any network that is known",
+            where=str(located.weights),
+            received=f"{len(shapes):,}",
+            allowed=f"{MOST_TENSORS:,} at most",
+        )
+    plan = make_plan(shapes, wanted, located.layout)
     _refuse(plan, wanted, located, opened)
     notices = [*located.notices, *_notices(plan, wanted)]
     lowercase = opened.lowercase

@@ -6,17 +6,20 @@ differences at once and nothing changed. Knows nothing about how networks are bu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from clue_runner.checkpoints.checkpoint import Checkpoint
 from clue_runner.errors import CheckpointError, Problem
+from clue_runner.models.initial import first_values
 
 
 def load_into(variables: Mapping[str, Any], checkpoint: Checkpoint) -> list[str]:
-    """Assign a checkpoint's weights to a network's variables (anything with ``shape`` and ``assign``).
+    """Assign a checkpoint's weights to a network's variables (with ``shape``, ``dtype``, ``assign``).
 
     Returns:
         Names that keep their initial values: the pooler's, if the checkpoint has none.
@@ -29,10 +32,41 @@ def load_into(variables: Mapping[str, Any], checkpoint: Checkpoint) -> list[str]
     checkpoint.require_unchanged()
     compare_repeated(checkpoint, names)
     for name in names:
-        variables[name].assign(checkpoint.weights[name])
+        # cast here: a backend would hold the tensor in both types, in memory that it does not give back
+        variables[name].assign(checkpoint.weights.typed(name, variables[name].dtype))
     checkpoint.weights.release()
     checkpoint.require_unchanged()
     return new
+
+
+@contextmanager
+def first_values_of(checkpoint: Checkpoint) -> Iterator[None]:
+    """Let the weights of a network that is built inside begin as a checkpoint's, each read and placed once.
+
+    ``require_whole`` says afterwards whether network and checkpoint are of one shape.
+
+    Raises:
+        CheckpointError: the files have changed.
+    """
+
+    def value(name: str, shape: tuple[int, ...], kind: str) -> NDArray[Any] | None:
+        weights = checkpoint.weights
+        return weights.typed(name, kind) if name in weights and weights.shape(name) == shape else None
+
+    checkpoint.require_unchanged()
+    with first_values(value):
+        yield
+    checkpoint.weights.release()
+    checkpoint.require_unchanged()
+
+
+def require_whole(variables: Mapping[str, Any], checkpoint: Checkpoint) -> None:
+    """Refuse a network whose weights are not all a checkpoint's.
+
+    Raises:
+        CheckpointError: network and checkpoint are not of one shape; all differences at once.
+    """
+    _match({name: tuple(variable.shape) for name, variable in variables.items()}, checkpoint)
 
 
 def _match(shapes: Mapping[str, tuple[int, ...]], checkpoint: Checkpoint) -> tuple[list[str], list[str]]:

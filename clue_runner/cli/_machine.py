@@ -1,6 +1,6 @@
 """Facts about this machine, found without importing a backend.
 
-In: nothing but the machine. Out: a dictionary of plain values. Each backend is asked in a process of its own,
+In: nothing but the machine. Out: a dictionary of plain values. Each backend is asked in a separate process,
 with a time limit, so that a broken driver cannot hang or crash the check.
 """
 

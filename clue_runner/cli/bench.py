@@ -16,7 +16,7 @@ from clue_runner.cli.main import context_console
 
 @click.group(name="bench")
 def command() -> None:
-    """Plan, run and collect a whole benchmark. Suites that ship: clue11, clue10, cluener, smoke, grid."""
+    """Plan, run and collect a whole benchmark. Shipped suites: clue11, clue10, cluener, smoke, grid."""
 
 
 SUITE = click.argument("suite", metavar="SUITE")
@@ -38,10 +38,13 @@ MARKDOWN = click.option(
     "--markdown",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="The table for a job's summary.",
+    help="Write the table as Markdown.",
 )
 JUNIT = click.option(
-    "--junit", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Items as JUnit XML."
+    "--junit",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write items as JUnit XML.",
 )
 JSON = click.option("--json", is_flag=True, help="One JSON object per line on stdout, the result last.")
 
@@ -71,14 +74,14 @@ def plan(ctx: click.Context, /, json: bool, **options: Any) -> None:
     type=click.Choice(["local", "slurm", "ray"]),
     default="local",
     show_default=True,
-    help="Who works.",
+    help="What executes the items.",
 )
-@click.option("--index", type=click.IntRange(0), metavar="N", help="Only the item of this number.")
+@click.option("--index", type=click.IntRange(0), metavar="N", help="Only the item with this number.")
 @click.option(
     "--workers",
     type=click.IntRange(1, 256),
     metavar="N",
-    help="Processes at once here; default: one a GPU, else one.",
+    help="Parallel local processes; default: one per GPU, else one.",
 )
 @MODEL
 @DATA
@@ -116,7 +119,7 @@ def run(ctx: click.Context, /, json: bool, **options: Any) -> None:
 def collect(ctx: click.Context, /, json: bool, **options: Any) -> None:
     """Build the table, also from runs elsewhere.
 
-    RUNS are folders with runs of the same items; exit 10 where a gate is not passed.
+    RUNS are folders with runs of the same items; exit 10 if a gate fails.
     """
     console = context_console(ctx, json=json)
     from clue_runner.commands.bench.collect import fulfil

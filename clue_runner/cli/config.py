@@ -33,7 +33,7 @@ def command() -> None:
     help="A recipe (clue config recipes) or a file; repeatable.",
 )
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting; repeatable.")
-@click.option("--explain", is_flag=True, help="Say what each setting means and allows.")
+@click.option("--explain", is_flag=True, help="Explain what each setting means and allows.")
 @click.option("--json", is_flag=True, help="One JSON object: values and where each came from.")
 @click.pass_context
 def show(

@@ -75,7 +75,7 @@ def _download(card: Card, console: Console, offline: bool) -> Path:
 @JSON_OPTION
 @click.pass_context
 def check(ctx: click.Context, name: str, path: str | None, json: bool) -> None:
-    """Check members, counts, labels, ids, repeats, overlap and hidden characters."""
+    """Check files, counts, labels, ids, duplicates, overlap and hidden characters."""
     console = context_console(ctx, json=json)
     from clue_runner.data.check import check_source
     from clue_runner.data.readers.common import official

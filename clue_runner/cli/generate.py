@@ -76,12 +76,12 @@ from clue_runner.cli.main import context_console
 @click.option("--json", is_flag=True, help="One JSON object on stdout.")
 @click.pass_context
 def command(ctx: click.Context, /, json: bool, **options: Any) -> None:
-    r"""Continue a text, written token by token; several continuations with --samples.
+    """Continue a text, written token by token; several continuations with --samples.
 
     \b
     clue generate --model DIR --prompt 今天天气 --top-p 0.95 --stop 。
     clue generate --model DIR --prompt 今天天气 --beam 4
-    """
+    """  # noqa: D301 - click reads the character \b, not two characters
     console = context_console(ctx, json=json)
     from clue_runner.commands.generation.generate import GenerateRequest, fulfil
 

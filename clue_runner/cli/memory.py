@@ -46,7 +46,7 @@ def command(
     counted: bool,
     json: bool,
 ) -> None:
-    """Forecast the memory of training: what a step needs, what fits, which setting to take.
+    """Forecast the memory of training: what a step needs, what fits, which settings to use.
 
     Forecasts are accurate to 15 %. A plan for the memory that is free now leaves a fifth of it; a plan for
     --budget fills it, so give less than the device has.

@@ -29,12 +29,13 @@ def command(ctx: click.Context, json: bool) -> None:
         console.event({"event": "model", **facts})
         state = {"random": "random weights", "published": "no checkpoint here"}[preset.kind]
         millions = f"{facts['parameters'] / 1e6:.1f} M"
-        state = "checkpoint at hand" if facts["local"] else state
+        state = "checkpoint available" if facts["local"] else state
         scores = [f"{one['task']} {one['score']:.2f} ({one['split']})" for one in facts["scores"][:1]]
         known = f"{scores[0]}, {len(facts['scores'])} in all" if scores else ""
-        source = preset.huggingface or ""
+        source = preset.huggingface or (f"github: {preset.github}" if preset.github else "")
+        licence = (preset.licence or "").partition(",")[0]  # who says so stands in ``show``
         sizes = [facts["num_layers"], facts["hidden_dim"], millions]
-        rows.append([name, *sizes, state, source, preset.licence or "", known, preset.title])
+        rows.append([name, *sizes, state, source, licence, known, preset.title])
     if json:
         console.event({"event": "result", "ok": True, "models": len(rows)})
         return

@@ -48,7 +48,7 @@ from clue_runner.cli.main import context_console
 @click.option("--json", is_flag=True, help="Events on stdout, one JSON object per line, the result last.")
 @click.pass_context
 def command(ctx: click.Context, /, json: bool, **options: Any) -> None:
-    r"""Predict test (each test file under its official name), dev (with its score), or your own texts.
+    """Predict test (each test file under its official name), dev (with its score), or your own texts.
 
     Your own file, standard input or --text gives rows with texts, answer and all probabilities;
     a file with labels is scored. Its rows go to the run's predictions/NAME-HASH.jsonl; --text is printed.
@@ -56,7 +56,7 @@ def command(ctx: click.Context, /, json: bool, **options: Any) -> None:
     \b
     clue predict --text 今天天气好                           tasks of one text, entities
     clue predict --text 花呗怎么还 --text-pair 怎么还花呗    tasks of two texts
-    """
+    """  # noqa: D301 - click reads the character \b, not two characters
     console = context_console(ctx, json=json)
     from clue_runner.commands.answers.predict import PredictRequest, fulfil
 

@@ -20,26 +20,30 @@ from clue_runner.cli.main import context_console
     multiple=True,
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Running text: .txt (a line a paragraph, an empty line between documents) or .jsonl, also as .gz "
+    help="Running text: .txt (one paragraph per line, empty lines between documents) or .jsonl, also as .gz "
     "or .xz; repeatable.",
 )
-@click.option("--task", metavar="NAME|DIR", help="The texts of a task's train split, also beside --texts.")
+@click.option(
+    "--task", metavar="NAME|DIR", help="The texts of a task's train split; may be combined with --texts."
+)
 @click.option("--data", metavar="DIR|FILE|sample", help="Where that task's files are, as for clue train.")
 @click.option(
     "--heldout",
     multiple=True,
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Texts to measure on; repeatable. Default: a share of the documents.",
+    help="Texts to measure on; repeatable. Default: a fraction of the documents.",
 )
 @click.option(
     "--heldout-share",
     type=click.FloatRange(0, 0.5, min_open=True),
     metavar="X",
-    help="Share of the documents to measure on, chosen by the hash of each; 0.01.",
+    help="Fraction of the documents to measure on, chosen by hash; default: 0.01.",
 )
 @click.option("--field", default="text", show_default=True, metavar="NAME", help="Key of the text in .jsonl.")
-@click.option("--model", metavar="NAME|DIR", help="A preset (random weights) or a checkpoint to go on from.")
+@click.option(
+    "--model", metavar="NAME|DIR", help="A preset (random weights) or a checkpoint to continue from."
+)
 @click.option("--config", multiple=True, metavar="NAME|FILE", help="A recipe or a YAML file; repeatable.")
 @click.option("--set", "set_", multiple=True, metavar="KEY=VALUE", help="One setting; repeatable.")
 @click.option(
@@ -62,16 +66,20 @@ from clue_runner.cli.main import context_console
     show_default=True,
     help="Type of the checkpoint's numbers.",
 )
-@click.option("--licence", metavar="TEXT", help="Of the checkpoint, for its card; what the texts allow.")
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), metavar="N", help="Source of all chance; 42.")
+@click.option(
+    "--licence", metavar="TEXT", help="Licence of the checkpoint, for its card; see the texts' licences."
+)
+@click.option(
+    "--seed", type=click.IntRange(0, 2**31 - 1), metavar="N", help="Seed of all randomness; default: 42."
+)
 @click.option("--backend", type=click.Choice(["tensorflow", "jax"]), help="Default: tensorflow.")
 @click.option("--device", metavar="auto|cpu|gpu|gpu:N", help="Where to compute.")
-@click.option("--fresh", is_flag=True, help="Begin anew; an old run folder is moved aside, not deleted.")
-@click.option("--dry-run", is_flag=True, help="Check everything and say what would be done.")
+@click.option("--fresh", is_flag=True, help="Start over; an existing run folder is moved aside, not deleted.")
+@click.option("--dry-run", is_flag=True, help="Check everything and report what would be done.")
 @click.option("--json", is_flag=True, help="Events on stdout, one JSON object per line, the result last.")
 @click.pass_context
 def command(ctx: click.Context, /, json: bool, set_: tuple[str, ...], **options: Any) -> None:
-    """Train by masked words on text files or a task's texts. The same command again continues a run."""
+    """Pre-train on text files or a task's texts by masked words. The same command again continues a run."""
     console = context_console(ctx, json=json)
     from clue_runner.commands.pretraining.pretrain import PretrainRequest, fulfil
 

@@ -225,5 +225,5 @@ def _card_lines(card: Card) -> list[str]:
     get = f"clue data get {card.name}" if card.download else "give it with --data FOLDER"
     return [
         *lines,
-        f"data         {'at hand' if _data_at_hand(card) else f'not here: {get}'}",
+        f"data         {'available' if _data_at_hand(card) else f'not here: {get}'}",
     ]

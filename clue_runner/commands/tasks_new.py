@@ -154,7 +154,7 @@ def _label_list(files: Mapping[str, ReadFile]) -> list[str]:
         raise DataError(
             "labels that cannot be learned",
             problems=problems,
-            next_step=f"mend those rows, or add examples of these labels to {first.path}",
+            next_step=f"fix those rows, or add examples of these labels to {first.path}",
         )
     column = first.grid.columns[first.columns.label or 0]
     if len(counts) < 2:

@@ -28,7 +28,7 @@ class Preset:
         kind: ``random`` trains from scratch; ``published`` needs a checkpoint in a local folder.
         huggingface: the model's id on Hugging Face, where published.
         github: the project's GitHub repository, where published.
-        licence: that of its weights; None: not recorded here.
+        licence: that of its weights, and by what page; None: not recorded here.
         published_as: its name in the published scores of the task cards; None: it is not listed.
         vocab_size: entries of the published vocabulary; None where the run's own vocabulary decides.
         layer: its ``model.`` and ``train.`` settings by dotted key.

@@ -49,7 +49,7 @@ def find_card(name: str) -> Card:
     shipped = _shipped_folders()
     if name in shipped:
         return load_card(shipped[name])
-    # what a command of its own trains has a card that is no task of the list
+    # what a command of its own trains has a card that is not a task of the list
     if (own := shipped_folder("configs") / "cards" / name / CARD_FILE).is_file():
         return load_card(own.parent)
     folder = user_path(name)

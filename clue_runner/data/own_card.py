@@ -18,7 +18,7 @@ SHORTEST, LONGEST, STEP = 16, 512, 16  # tokens
 
 
 def tokens_of(texts: Sequence[str]) -> int:
-    """Return about how many tokens a record makes: one a character, one after each text, one before."""
+    """Return roughly how many tokens each record has: one per character, one after each text, one before."""
     return sum(map(len, texts)) + len(texts) + 1
 
 

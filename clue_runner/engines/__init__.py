@@ -16,16 +16,16 @@ __all__ = ["Engine", "EngineSettings", "State", "StepResult", "compiled", "creat
 
 
 class DeviceTools(Protocol):
-    """What an engine's module says about GPUs."""
+    """The functions of an engine's module for devices."""
 
     def gpu_names(self) -> list[str]:
         """Return a name for each GPU that the backend sees."""
 
     def use_gpu(self, index: int) -> None:
-        """Compute on this GPU alone, taking memory as needed."""
+        """Compute on this GPU only, allocating memory as needed."""
 
     def use_cpu(self) -> None:
-        """Compute on the CPU, whatever else there is."""
+        """Compute on the CPU, even if there are GPUs."""
 
 
 def create_engine(backend: str) -> Engine:
@@ -42,13 +42,13 @@ def device_tools(backend: str) -> DeviceTools:
 def compiled(
     backend: str, network: Any, function: Callable[..., Any], donate: tuple[int, ...] = ()
 ) -> Callable[..., Any]:
-    """Return a function of tensors that stay on the device, compiled for each shape; inference alone.
+    """Return a function of tensors that stay on the device, compiled for each shape; for inference only.
 
     Args:
-        backend: that Keras runs on.
+        backend: the one that Keras runs on.
         network: a layer whose weights the function reads; they are not copied.
-        function: of tensors, tuples of tensors among them.
-        donate: places of arguments that are not needed afterwards, such as a cache that comes back longer.
+        function: takes tensors, or tuples of tensors.
+        donate: indices of arguments not needed afterwards, such as a cache that is returned longer.
     """
     module = importlib.import_module(f"clue_runner.engines.{backend}")
     return cast(Callable[..., Any], module.compiled(network, function, donate))

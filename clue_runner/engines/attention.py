@@ -18,14 +18,14 @@ def choose_attention(
     """Return ``einsum``, ``chunked``, ``fused`` or ``auto`` (by each batch's length) and the reason.
 
     Args:
-        model: the settings; ``model.attention`` is what is asked for.
-        longest: tokens in a row at most.
+        model: the settings; ``model.attention`` is the request.
+        longest: most tokens in one row.
         backend: what computes.
         gpu: it computes on a GPU.
         precision: ``float32`` or ``bfloat16``.
 
     Raises:
-        UsageError: the fused kernel is asked for where it cannot run.
+        UsageError: the fused kernel is requested but cannot run.
     """
     if model.attention not in {"auto", FUSED}:
         return Choice(model.attention, "as set")
@@ -39,13 +39,13 @@ def choose_attention(
     if longest <= LONGEST_WHOLE:
         return Choice("einsum", why or f"rows of at most {longest:,} tokens")
     more = f"; {why}" if why else ""
-    if backend == "jax":  # each length is compiled apart, so that short batches need not pay for long ones
+    if backend == "jax":  # each length is compiled separately, so short batches need not pay for long ones
         return Choice("auto", f"chunked in batches of more than {LONGEST_WHOLE:,} tokens per row{more}")
     return Choice("chunked", f"rows of up to {longest:,} tokens{more}")
 
 
 def require_attention(model: BlockShape, backend: Backend, precision: str) -> None:
-    """Refuse the fused kernel where it cannot run for inference, on the device that the backend takes itself.
+    """Refuse the fused kernel if it cannot run for inference on the backend's default device.
 
     Raises:
         UsageError: as ``choose_attention``.
@@ -58,7 +58,7 @@ def require_attention(model: BlockShape, backend: Backend, precision: str) -> No
 
 
 def _refuse(problems: list[Problem]) -> None:
-    """Stop where something keeps the fused kernel from running."""
+    """Raise if something prevents the fused kernel from running."""
     if problems:
         raise UsageError(
             "the fused attention kernel cannot run here",
@@ -72,7 +72,7 @@ def _refuse(problems: list[Problem]) -> None:
 def _fused_problems(
     model: BlockShape, backend: Backend, gpu: bool, precision: str, attention_dropout: float
 ) -> list[Problem]:
-    """Return why the fused kernel cannot run; the last word has the GPU's compiler."""
+    """Return why the fused kernel cannot run; the GPU's compiler decides last."""
     head_width = model.hidden_dim // model.num_heads
     problems = list(
         fused_problems(

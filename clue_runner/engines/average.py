@@ -12,12 +12,12 @@ from keras import ops
 
 
 def kept_share(step: Any, decay: float, *, warmup: bool) -> Any:
-    """Return how much of the average stays at an update.
+    """Return the fraction of the average that is kept at an update.
 
     Args:
         step: number of the update from 1, a float32 scalar.
-        decay: the share in the long run.
-        warmup: begin with a short memory: at most (1 + step) / (10 + step).
+        decay: the final fraction.
+        warmup: start with a short memory: at most (1 + step) / (10 + step).
     """
     return ops.minimum((1 + step) / (10 + step), decay) if warmup else decay
 

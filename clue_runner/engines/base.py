@@ -26,16 +26,16 @@ class EngineSettings:
     Args:
         precision: ``float32`` or ``bfloat16`` (compute type; weights stay float32).
         jit: compile with XLA.
-        rule: how weights move, with its settings and the weight decay.
-        clip_norm: global gradient norm at most; None: off.
+        rule: the update rule, with its settings and the weight decay.
+        clip_norm: maximum global gradient norm; None: off.
         ema: decay of the averaged weights; None: off.
         seed: source of the dropout keys.
         ema_warmup: the average's decay is at most (1 + step) / (10 + step).
-        techniques: what makes gradients from passes, the outermost first; none: one pass.
-        layer_decay: of the learning rate from one level of the network to the one below; None: off.
+        techniques: those that make gradients from passes, the outermost first; none: one pass.
+        layer_decay: learning-rate factor from one level of the network to the one below; None: off.
         rates: (pattern of weights' names, factor of their learning rate).
-        lookahead: updates between two returns towards the slow weights; None: off.
-        lookahead_share: how far from the slow weights to the fast ones both go then.
+        lookahead: updates between two pulls towards the slow weights; None: off.
+        lookahead_share: the fraction of the way from the slow to the fast weights where both then start.
     """
 
     precision: str
@@ -75,35 +75,35 @@ class Engine(Protocol):
     ) -> Callable[[], StepResult]:
         """Run one update on arrays of shape (micro-batches, rows, ...); return how to read its result.
 
-        All of ``update`` goes to the device: the column ``row``, which only the host needs, must be out.
+        All of ``update`` goes to the device: the column ``row``, which only the host needs, must be removed.
         Loss = sum of example losses / sum of weights over all micro-batches. Reading waits for the
         device, so the loop reads late.
         """
 
     def evaluate(self, batch: Mapping[str, Array], *, averaged: bool) -> Mapping[str, Array]:
-        """Return outputs of one batch without dropout; ``averaged`` uses the EMA weights where kept."""
+        """Return outputs of one batch without dropout; ``averaged`` uses the EMA weights if there are any."""
 
     def applied(self) -> int | None:
-        """Return how many updates the state has taken in; None where a failed one has left it broken."""
+        """Return how many updates the state includes; None if a failed one has left it unusable."""
 
     def get_state(self) -> State:
         """Return weights, optimizer and EMA by stable names."""
 
     def set_state(self, state: State) -> None:
-        """Put a state back, bit for bit; names and shapes must agree."""
+        """Restore a state, bit for bit; names and shapes must match."""
 
     def get_weights(self, *, averaged: bool) -> State:
         """Return the network's weights by stable names (``backbone/...``, ``head/...``)."""
 
     def set_weights(self, weights: State) -> None:
-        """Put weights back; names and shapes must agree."""
+        """Restore weights; names and shapes must match."""
 
 
 class Foresight(Protocol):
-    """What an engine has besides where its compiler says what a step needs (JAX)."""
+    """Further methods of an engine whose compiler can forecast a step's memory (JAX)."""
 
     def plan(self, build: Callable[[], Any], settings: EngineSettings) -> None:
-        """Know the network's shapes alone; no weight is allocated and the engine cannot step."""
+        """Build only the network's shapes; no weight is allocated and the engine cannot step."""
 
     def step_memory(self, update: Mapping[str, Any]) -> dict[str, int]:
         """Return bytes of a step on such shapes: ``state``, and ``temporary``, all else; nothing is run."""

@@ -30,8 +30,8 @@ def class_named(package: ModuleType, base: type[Kind], name: str, *, kind: str, 
     Args:
         package: the folder.
         base: what the class derives from.
-        name: as the user gave it.
-        kind: what such a class is called, for the message.
+        name: the user's.
+        kind: the kind of class, for the message.
         where: the setting that names it, for the message.
 
     Raises:

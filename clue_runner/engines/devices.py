@@ -10,7 +10,7 @@ import importlib.util
 import os
 import sys
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast, get_args
 
 from clue_runner.config.shipped import clue_home
 from clue_runner.errors import UsageError
@@ -21,7 +21,7 @@ Backend = Literal["tensorflow", "jax"]
 
 @dataclass(frozen=True)
 class Choice:
-    """A setting as it was resolved, and why."""
+    """A resolved setting, and the reason."""
 
     value: str
     reason: str
@@ -37,11 +37,26 @@ class Device:
     cores: int
 
 
+def current_backend() -> Backend:
+    """Return the backend that this process has, wants, or gets by default.
+
+    Raises:
+        UsageError: it is none of ours.
+    """
+    if "keras" in sys.modules:
+        name = sys.modules["keras"].config.backend()
+    else:
+        name = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    if name not in get_args(Backend):
+        raise UsageError("the backend is not supported", received=name, allowed=", ".join(get_args(Backend)))
+    return cast(Backend, name)
+
+
 def set_backend(backend: Backend) -> None:
     """Choose Keras's backend; must run before Keras is imported.
 
     Raises:
-        UsageError: the environment or an earlier import says another backend, or it is not installed.
+        UsageError: the environment or an earlier import requires another backend, or it is not installed.
     """
     wanted = os.environ.get("KERAS_BACKEND")
     if wanted and wanted != backend:
@@ -69,7 +84,7 @@ def set_backend(backend: Backend) -> None:
             next_step=f"install it (pip install 'clue-runner[{extra}]'), or choose the other backend",
         )
     os.environ["KERAS_BACKEND"] = backend
-    # quiet start; the whole GPU is not taken at once, so that a second process can start beside
+    # quiet start; GPU memory is not allocated all at once, so that a second process can start beside it
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     if backend == "jax":
@@ -78,10 +93,10 @@ def set_backend(backend: Backend) -> None:
 
 
 def _let_gpu_fill() -> None:
-    """Let XLA take nearly all of a GPU's memory bit by bit.
+    """Let XLA allocate nearly all of a GPU's memory incrementally.
 
-    Its pool ends at three quarters even where it grows, and a batch size that was planned for the free memory
-    would not fit. What the user has set stays, under either of JAX's two names: it refuses both at once.
+    Its pool stops at three quarters even when it grows, and a batch size planned for the free memory
+    would not fit. The user's setting is kept, under either of JAX's two names: it refuses both at once.
     """
     if "XLA_CLIENT_MEM_FRACTION" not in os.environ:
         os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.95")
@@ -90,14 +105,14 @@ def _let_gpu_fill() -> None:
 def _keep_compiled_steps() -> None:
     """Let JAX keep compiled steps between processes: a resumed run need not compile again.
 
-    Whoever can write there can run code in this process, so the folder is the user's alone.
+    Anyone who can write there can execute code in this process, so the folder is private to the user.
     """
     folder = clue_home() / "cache" / "compiled"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)
     except OSError:
-        return  # a home that cannot be written costs compile time, nothing else
+        return  # an unwritable home only costs compile time
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(2 * 1024**3))
@@ -107,7 +122,7 @@ def choose_device(backend: Backend, device: str) -> Device:
     """Return the device for ``auto``, ``cpu``, ``gpu`` or ``gpu:N`` and make the backend use it.
 
     Raises:
-        UsageError: a GPU is asked for and the backend sees none of that number.
+        UsageError: a GPU is requested, but the backend sees none with that number.
     """
     from clue_runner.engines import device_tools
 
@@ -150,7 +165,7 @@ def choose_precision(setting: str, device: Device, flags: frozenset[str] | None 
 
 
 def choose_jit(setting: str, backend: Backend, device: Device) -> Choice:
-    """Return ``on`` or ``off`` and the reason; ``auto`` is off for TensorFlow on a CPU alone."""
+    """Return ``on`` or ``off`` and the reason; ``auto`` is off only for TensorFlow on a CPU."""
     if setting != "auto":
         return Choice(setting, "as set")
     if backend == "jax":

@@ -41,7 +41,7 @@ def _driver_name(index: int) -> int | str | None:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
         return index
-    # as CUDA reads it: nothing counts from the first entry on that names no GPU
+    # as CUDA reads it: entries count only up to the first one that names no GPU
     names = list(takewhile(lambda name: name not in {"", "-1"}, map(str.strip, visible.split(","))))
     if index >= len(names):
         return None
@@ -57,7 +57,7 @@ def _gpu(driver: Any, name: int | str) -> Gpu:
 
 
 def _ask(question: Callable[[Any], Answer]) -> Answer | None:
-    """Return what the driver answers; None where there is no driver or no such GPU."""
+    """Return the driver's answer; None if there is no driver or no such GPU."""
     import pynvml
 
     try:

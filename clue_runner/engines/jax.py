@@ -67,9 +67,13 @@ def fused_attention_fault(head_width: int) -> str | None:
 
     try:
         jax.block_until_ready(jax.jit(jax.grad(total))(jnp.zeros((1, 16, 2, head_width), jnp.bfloat16)))
-    except Exception as error:  # what says "not here" differs from driver to driver
+    except Exception as error:  # the error differs from driver to driver
         return str(error).partition("\n")[0][:200] or type(error).__name__
     return None
+
+
+# On a CPU XLA multiplies bfloat16 weights in float32, and would hold all of a network's in both types.
+SPARING = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
 
 
 def compiled(network: Any, function: Callable[..., Any], donate: tuple[int, ...] = ()) -> Callable[..., Any]:
@@ -80,7 +84,9 @@ def compiled(network: Any, function: Callable[..., Any], donate: tuple[int, ...]
         with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
             return function(*arguments)
 
-    jitted = jax.jit(run, donate_argnums=tuple(place + 1 for place in donate))
+    options = SPARING if jax.default_backend() == "cpu" else None
+    donated = tuple(place + 1 for place in donate)
+    jitted = jax.jit(run, donate_argnums=donated, compiler_options=options)
     return lambda *arguments: jitted([variable.value for variable in variables], *arguments)
 
 
@@ -90,7 +96,7 @@ def _put(values: Array) -> Any:
 
 
 def _slope(function: Callable[[Any], tuple[Any, Any]], value: Any) -> tuple[tuple[Any, Any], Any]:
-    """Return what a function gives at ``value``, and its first result's gradient, which has one itself."""
+    """Return a function's results at ``value``, and the differentiable gradient of the first one."""
     found: tuple[tuple[Any, Any], Any] = jax.value_and_grad(function, has_aux=True)(value)
     return found
 
@@ -104,12 +110,12 @@ class JaxEngine:
     def init(self, build: Callable[[], Any], settings: EngineSettings) -> None:
         """Build the network and create optimizer and average."""
         self._take(build(), settings)
-        # the variables' own arrays, not copies: the first step takes them over and their memory with them
+        # the variables' own arrays, not copies: the first step takes over their memory
         weights = {name: v.value for name, v in self.variables.items()}
         self.state = self._first_state(weights, partial(np.zeros, dtype=np.float32), _put)
 
     def plan(self, build: Callable[[], Any], settings: EngineSettings) -> None:
-        """Know the network's shapes alone, for ``step_memory``; no weight is allocated."""
+        """Build only the network's shapes, for ``step_memory``; no weight is allocated."""
         with keras.StatelessScope():
             self._take(build(), settings)
         weights = {name: jax.ShapeDtypeStruct(v.shape, v.dtype) for name, v in self.variables.items()}
@@ -128,7 +134,7 @@ class JaxEngine:
         self._evaluate = jax.jit(self._outputs) if settings.jit else self._outputs
 
     def _first_state(self, weights: Tensors, zeros: Any, put: Callable[[Any], Any]) -> dict[str, Any]:
-        """Return the state that training begins with, of arrays or, to plan, of shapes alone."""
+        """Return the initial state, of arrays or, for planning, of shapes only."""
         trained = {name: weights[name] for name in self.trained}
         slots = {name: self.settings.rule.slots(tuple(value.shape)) for name, value in trained.items()}
         return {
@@ -142,7 +148,7 @@ class JaxEngine:
         }
 
     def _names(self) -> dict[str, Any]:
-        """Return the state with the names of its arrays in their place."""
+        """Return the state with names in place of its arrays."""
         return {
             "weights": {name: name for name in self.state["weights"]},
             "slots": {
@@ -155,10 +161,10 @@ class JaxEngine:
         }
 
     def step_memory(self, update: Mapping[str, Any]) -> dict[str, int]:
-        """Return what the compiler says that a step of such shapes needs; nothing is run.
+        """Return the compiler's forecast for a step of such shapes; nothing is run.
 
         Returns:
-            Bytes: ``state`` (weights, slots, average), ``temporary`` (all else inside the step).
+            Bytes: ``state`` (weights, slots, average), ``temporary`` (everything else inside the step).
         """
         shapes = {name: jax.ShapeDtypeStruct(v.shape, v.dtype) for name, v in update.items()}
         keys = jax.ShapeDtypeStruct((shapes["weight"].shape[0], 2), jnp.int32)
@@ -175,7 +181,7 @@ class JaxEngine:
     def step(
         self, update: Mapping[str, Array], *, update_index: int, learning_rate: float
     ) -> Callable[[], StepResult]:
-        """Run one update; the state stays on the device and nothing is waited for."""
+        """Run one update; the state stays on the device and the call does not wait."""
         micro_batches = len(update["weight"])
         keys = update_keys(self.settings.seed, update_index, micro_batches)
         self.state, figures = self._step(self.state, dict(update), keys, np.float32(learning_rate))
@@ -192,7 +198,7 @@ class JaxEngine:
         return {name: np.asarray(value) for name, value in outputs.items()}
 
     def applied(self) -> int | None:
-        """Return the updates taken in; None where a failed step has eaten the state it was given."""
+        """Return the number of updates included; None if a failed step has consumed its state."""
         leaves = jax.tree.leaves(self.state)
         if any(leaf.is_deleted() for leaf in leaves):
             return None
@@ -209,7 +215,7 @@ class JaxEngine:
         return state | {STEP: state[STEP].astype(np.int64)}
 
     def set_state(self, state: State) -> None:
-        """Put a state back, bit for bit."""
+        """Restore a state, bit for bit."""
         names = self._names()
         named = zip(jax.tree.leaves(names), jax.tree.leaves(self.state), strict=True)
         check_state(state, {name: value.shape for name, value in named})
@@ -220,7 +226,7 @@ class JaxEngine:
         return {name: np.array(value) for name, value in self._weights(averaged).items()}
 
     def set_weights(self, weights: State) -> None:
-        """Put weights back; average and slow weights start from them too."""
+        """Restore weights; average and slow weights start from them too."""
         check_state(weights, {name: value.shape for name, value in self.state["weights"].items()})
         for part in ("weights", "average", "slow"):
             self.state[part] = {name: _put(weights[name]) for name in self.state[part]}

@@ -11,11 +11,11 @@ from typing import Any
 
 from keras import ops
 
-SLOT = "slow"  # slow weights are among what the rule keeps
+SLOT = "slow"  # slow weights are kept among the rule's slots
 
 
 def is_due(step: Any, every: int) -> Any:
-    """Return whether the weights go back after the update ``step``, counted from 1."""
+    """Return whether the weights are pulled back after the update ``step``, counted from 1."""
     return ops.equal(step % every, 0)
 
 

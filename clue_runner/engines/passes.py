@@ -26,7 +26,7 @@ class NetworkLoss:
 
     Args:
         network: the task's head.
-        techniques: the outermost first; those that leave the loss alone are passed over.
+        techniques: the outermost first; those that do not change the loss are skipped.
         slope: how the backend differentiates inside a loss.
     """
 
@@ -76,7 +76,7 @@ def whole_noise(network: Any, batch: Mapping[str, Any], noise: Any) -> Any:
     """Return noise as (rows, length, width) float32.
 
     Raises:
-        UsageError: the network's embedded tokens cannot be moved.
+        UsageError: the network's embedded tokens cannot be perturbed.
     """
     width = network.noise_width
     if width is None:

@@ -48,7 +48,7 @@ def chatter_to(log: Path) -> Iterator[None]:
 
 
 class _Stream:
-    """Stands in for ``sys.stderr``; a library's log handler that keeps it goes on working afterwards."""
+    """Stands in for ``sys.stderr``; a library's log handler that keeps it continues working afterwards."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream

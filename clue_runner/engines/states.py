@@ -16,7 +16,7 @@ AVERAGE = "ema/"
 
 
 def slot_name(slot: str, weight: str) -> str:
-    """Return the name of what a rule keeps for a weight: ``optimizer/momentum/head/output/kernel``."""
+    """Return the name of a rule's slot for a weight: ``optimizer/momentum/head/output/kernel``."""
     return f"optimizer/{slot}/{weight}"
 
 

@@ -97,7 +97,7 @@ def open_regular(path: Path, *, error_type: type[ClueError] = DataError) -> Bina
 
     Args:
         path: the file; links are followed.
-        error_type: what is raised where the file is missing or is no file.
+        error_type: what is raised where the file is missing or is not a file.
 
     Raises:
         ClueError: of ``error_type``.

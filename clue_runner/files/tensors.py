@@ -15,9 +15,8 @@ import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple
 
 import ml_dtypes
 import numpy as np
@@ -27,11 +26,13 @@ from safetensors.numpy import save_file
 
 from clue_runner.errors import CheckpointError, RefusedFileError, StorageError
 from clue_runner.files.atomic import room, sync_folder, temporary_beside
+from clue_runner.files.names import open_regular
 from clue_runner.files.reading import DamagedFileError, check_regular, open_file, unreadable
 
 State = dict[str, NDArray[Any]]
 
 FORMAT = 1
+MOST_HEADER = 16 * 2**20  # bytes; a model of 800 tensors has 100,000
 DTYPES: Mapping[str, Any] = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": ml_dtypes.bfloat16,
     "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "<i1",
@@ -120,32 +121,75 @@ def read_safetensors(path: Path) -> SafetensorsFile:
         head = stream.read(8)
         text = stream.read(int.from_bytes(head, "little"))
         digest.update(head + text)
-        # The library has checked the header: no overlap, no gap, every type known, every size right.
-        entries = {name: entry for name, entry in json.loads(text).items() if name != "__metadata__"}
+        entries = _entries(text)
         tensors: State = {}
-        for name, entry in sorted(entries.items(), key=lambda item: item[1]["data_offsets"]):
-            tensors[name] = _read_tensor(stream, digest, path, entry)
+        for name, entry in sorted(entries.items(), key=lambda item: (item[1].start, item[1].size)):
+            tensors[name] = value = read_tensor(stream, path, entry)
+            digest.update(value.reshape(-1).view(np.uint8).data if value.size else b"")
         if stream.read(1):
             raise _malformed(path, "it grew while it was read")
         metadata = dict(checked.metadata() or {})
         return SafetensorsFile(dict(sorted(tensors.items())), metadata, digest.hexdigest())
 
 
-def _read_tensor(stream: BufferedReader, digest: Any, path: Path, entry: Mapping[str, Any]) -> NDArray[Any]:
-    """Return the next tensor of a file whose position is at its first byte."""
-    if entry["dtype"] not in DTYPES:
+class Entry(NamedTuple):
+    """One tensor of a header: its type as the file calls it, and where its bytes are in the file."""
+
+    kind: str
+    shape: tuple[int, ...]
+    start: int
+    size: int
+
+
+def read_entries(path: Path) -> dict[str, Entry]:
+    """Return what the header of a safetensors file says, which the library has checked.
+
+    Raises:
+        CheckpointError: missing, or not a file.
+        RefusedFileError: malformed.
+        StorageError: it cannot be read just now.
+    """
+    with open_safetensors(path), open_file(path) as stream:
+        return _entries(stream.read(int.from_bytes(stream.read(8), "little")))
+
+
+def _entries(header: bytes) -> dict[str, Entry]:
+    """Return the entries of a header in which the library found no overlap, no gap and no wrong size."""
+    found, first = {}, 8 + len(header)
+    for name, entry in json.loads(header).items():
+        if name != "__metadata__":
+            start, end = entry["data_offsets"]
+            found[name] = Entry(entry["dtype"], tuple(entry["shape"]), first + start, end - start)
+    return found
+
+
+def read_entry(path: Path, entry: Entry) -> NDArray[Any]:
+    """Return one tensor of a file: its bytes are read into place, and nothing else of the file.
+
+    Raises:
+        CheckpointError: a type that numpy does not have.
+        RefusedFileError: the file has become shorter.
+        StorageError: it cannot be read just now.
+    """
+    with open_regular(path, error_type=CheckpointError) as stream:
+        stream.seek(entry.start)
+        return read_tensor(stream, path, entry)
+
+
+def read_tensor(stream: BinaryIO, path: Path, entry: Entry) -> NDArray[Any]:
+    """Return a tensor from a file whose position is at its first byte; errors as in ``read_entry``."""
+    if entry.kind not in DTYPES:
         raise CheckpointError(
             "a tensor has an unsupported type",
             where=str(path),
-            received=str(entry["dtype"]),
+            received=entry.kind,
             allowed=", ".join(DTYPES),
         )
-    value: NDArray[Any] = np.empty(entry["shape"], DTYPES[entry["dtype"]])
+    value: NDArray[Any] = np.empty(entry.shape, DTYPES[entry.kind])
     if value.size:
         buffer = value.reshape(-1).view(np.uint8).data
-        if stream.readinto(buffer) != len(buffer):
+        if stream.readinto(buffer) != len(buffer):  # type: ignore[attr-defined]
             raise _malformed(path, "it was truncated while it was read")
-        digest.update(buffer)
     return value
 
 
@@ -158,17 +202,15 @@ class NativeReader:
         self._path = path
         with open_safetensors(path) as file:
             self.meta = _parse_header(path, file.metadata())
-            self._shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        self._entries = read_entries(path)
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Return name -> shape of every tensor stored."""
-        return self._shapes
+        return {name: entry.shape for name, entry in self._entries.items()}
 
     def read(self, name: str) -> NDArray[Any]:
         """Return one tensor's values."""
-        with open_safetensors(self._path) as file:
-            value: NDArray[Any] = file.get_tensor(name)
-        return value
+        return read_entry(self._path, self._entries[name])
 
 
 @contextmanager
@@ -182,6 +224,10 @@ def open_safetensors(path: Path) -> Iterator[Any]:
     """
     try:
         check_regular(path)
+        with path.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+        if MOST_HEADER < length <= path.stat().st_size:  # longer than the file: the library says so
+            raise _malformed(path, f"its header has {length:,} bytes, {MOST_HEADER:,} at most are read")
         with safe_open(path, framework="numpy") as file:
             yield file
     except SafetensorError as error:

@@ -43,7 +43,7 @@ def counted(network: Network) -> Forecast:
 
 @dataclass(frozen=True)
 class _Line:
-    """What the compiler said of one recompute mode: bytes beside the state, as a line in the rows."""
+    """What the compiler reported about one recompute mode: bytes beside the state, as a line in the rows."""
 
     start: float
     slope: float

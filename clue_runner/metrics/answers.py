@@ -117,7 +117,7 @@ def segment(text: str) -> tuple[str, ...]:
     run = ""
     for character in text.lower().strip():
         if character in PUNCTUATION:
-            continue  # the run goes on: the script's own behaviour
+            continue  # the run continues: the script's own behaviour
         if FIRST_IDEOGRAPH <= character <= LAST_IDEOGRAPH:
             tokens += _words(run)
             tokens.append(character)

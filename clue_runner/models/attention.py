@@ -24,12 +24,12 @@ from clue_runner.models.shape import BlockShape
 
 @dataclass(frozen=True)  # no tuple: Keras takes no argument that nests tensors and numbers
 class View:
-    """What the tokens of a batch may see of each other.
+    """Which tokens of a batch may attend to which.
 
     Attributes:
-        rows: of the batch; a number, or a tensor where a graph serves any.
+        rows: rows of the batch; a number, or a tensor in a graph for any number.
         queries: tokens in each row.
-        bias: (1 or rows, 1 or heads, 1 or queries, keys) float32, a constant; None: all see all.
+        bias: (1 or rows, 1 or heads, 1 or queries, keys) float32, a constant; None: all attend to all.
         added: trained scores in such a shape, see ``kernels.attend``; None: none.
         position_ids: (1 or rows, queries) int32, where positions work inside attention; else None.
     """
@@ -57,7 +57,7 @@ class KeyValues(NamedTuple):
         key: (rows, heads, table, head width).
         value: (rows, heads, table, head width).
         position_ids: (1 or rows, table) int32, where positions work inside attention; else None.
-        filled: () int32, how many places are taken; new tokens are written behind them.
+        filled: () int32, number of places in use; new tokens are written behind them.
     """
 
     key: Any
@@ -77,19 +77,22 @@ class KeyValues(NamedTuple):
         )
 
 
+KERNELS = ("query", "key", "value")
+
+
 class SelfAttention(Part):
-    """Attention as in BERT; weights are stored apart (query, key, value) and joined in the step.
+    """Attention as in BERT; weights are stored separately (query, key, value) and joined in the step.
 
     Args:
         prefix: stable name of the layer.
         seed: source of the initial weights.
         dtype_policy: ``float32`` or ``mixed_bfloat16``.
         shape: sizes, the dropout rate, and the form that attention is computed in.
-        positions: turns queries and keys, adds scores, or moves values.
-        bias: the projections have one.
+        positions: rotates queries and keys, adds scores, or shifts values.
+        bias: whether the projections have one.
 
     Raises:
-        UsageError: the fused kernel is asked to add scores; in a call: to follow another mask than padding.
+        UsageError: the fused kernel would have to add scores; in a call: to apply a mask other than padding.
     """
 
     def __init__(
@@ -129,19 +132,21 @@ class SelfAttention(Part):
 
         Args:
             tokens: (rows * queries, width).
-            view: what they see; with a cache over all of its table.
+            view: what they attend to; with a cache, over its whole table.
             layer: number of this call in the network, which dropout masks depend on.
             key: (2,) int32 of the micro-batch; None: inference.
-            first_only: attend from the first token of each row alone (queries = 1).
-            cache: of this layer; None: the tokens see each other alone.
+            first_only: attend only from the first token of each row (queries = 1).
+            cache: this layer's; None: the tokens attend only to each other.
         """
         rows, length = view.rows, view.queries
         if first_only:
             first = ops.reshape(tokens, (rows, length, self.width))[:, 0]
             (queries,) = self._heads(first, ("query",), rows, 1)
             keys, values = self._heads(tokens, ("key", "value"), rows, length)
+        elif cache is not None:
+            queries, keys, values = (self._alone(tokens, name, rows, length) for name in KERNELS)
         else:
-            queries, keys, values = self._heads(tokens, ("query", "key", "value"), rows, length)
+            queries, keys, values = self._heads(tokens, KERNELS, rows, length)
         seen = view.first() if first_only else view
         key_ids = view.position_ids
         if cache is not None:
@@ -186,14 +191,14 @@ class SelfAttention(Part):
         first_only: bool,
         moved: Moved | None,
     ) -> Any:
-        """Compute attention in the form that was asked for; one query needs no form."""
+        """Compute attention in the requested form; a single query needs none."""
         length = ops.shape(key)[2]
         long = self.form == "auto" and isinstance(length, int) and length > LONGEST_WHOLE
         if self.form == "fused" and drop is not None:
             raise ValueError("the fused kernel has no dropout by key: set model.attention_dropout to 0")
         if self.form == "fused" and not first_only:
             if view.added is not None or view.bias is None:
-                raise _not_fused("knows padding, and neither other masks nor added scores")
+                raise _not_fused("supports padding, but neither other masks nor added scores")
             return attend_fused(query, key, value, view.bias)
         if (self.form == "chunked" or long) and not first_only:
             return attend_chunked(query, key, value, view.bias, drop, added=view.added, moved=moved)
@@ -212,14 +217,26 @@ class SelfAttention(Part):
         parts = ops.reshape(joined, (rows, length, len(names), self.heads, size))
         return list(ops.unstack(ops.transpose(parts, (2, 0, 3, 1, 4)), len(names), axis=0))
 
+    def _alone(self, tokens: Any, name: str, rows: Any, length: Any) -> Any:
+        """Project tokens by one kernel: (rows, heads, length, head width).
+
+        For few tokens a joint kernel costs more than it saves: three weights are copied for each token that
+        is written, and TensorFlow copies those of all layers before it computes the first.
+        """
+        bias = self.biases.get(name)
+        found = dense(tokens, self.cast(self.kernels[name]), None if bias is None else self.cast(bias))
+        found = found * self.scale if name == "query" else found
+        parts = ops.reshape(found, (rows, length, self.heads, self.width // self.heads))
+        return ops.transpose(parts, (0, 2, 1, 3))
+
     def _scaled(self, weight: Any, name: str) -> Any:
-        """Put the division by the root of the head width into the small query weights."""
+        """Fold the division by the root of the head width into the small query weights."""
         value = ops.convert_to_tensor(weight)
         return value * self.scale if name == "query" else value
 
 
 def _not_fused(why: str) -> UsageError:
-    """Return the error for what the fused kernel cannot do."""
+    """Return the error for something that the fused kernel cannot do."""
     return UsageError(
         f"the fused kernel {why}",
         where="model.attention",

@@ -4,10 +4,10 @@ In: queries, keys and values of all heads, scores to add, the key of the dropout
 values. Knows nothing about weights, layers or which way a run should take.
 
 All forms compute softmax(query key^T + bias + added) value, of which the bias is a constant. ``einsum`` keeps
-a (length x length) matrix a head for the backward pass. ``chunked`` keeps its inputs and output alone and
-computes the scores of a few queries again, dropout masks included, since these are a function of the key and
-the chunk's number. ``fused`` is cuDNN's flash attention, which skips padding; it knows no dropout by key and
-no added scores.
+a (length x length) matrix per head for the backward pass. ``chunked`` keeps only its inputs and output and
+recomputes the scores of a few queries, including dropout masks, since these are a function of the key and
+the chunk's number. ``fused`` is cuDNN's kernel, which skips padding; it supports neither dropout by key nor
+added scores.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class _Chunks:
         self.count = -(-self.queries // chunk)
         self.size = -(-self.queries // self.count)
         self.parts = [ops.arange(self.count), self.cut(query)]
-        # scores and masks with an axis of queries are cut as these are; others are the same for all
+        # scores and masks with an axis of queries are sliced like these; others are the same for all
         cut = ("bias", "added", "index")
         self.varying = [name for name in cut if name in of and of[name].shape[2] != 1]
         self.parts += [self.cut(of[name]) for name in self.varying]
@@ -103,7 +103,7 @@ class _Chunks:
     def attended(self, part: Any) -> tuple[Any, Any, Any, dropout.Mask | None, Moved | None]:
         """Return what ``kernels.attended`` does for one chunk, its mask, and what moves its values.
 
-        All are the same whenever asked for.
+        All are the same in every call.
         """
         index, query, *cut = part
         of = {**self.of, **dict(zip(self.varying, cut, strict=True))}
@@ -138,7 +138,7 @@ class _Chunks:
             sums = tuple(total + ops.cast(one, "float32") for total, one in zip(carry, more, strict=True))
             return sums, (for_query, *([gradient_of_added(for_scores, added)] if stacked else []))
 
-        # sums over chunks stay float32: a product over all queries would round once, not once a chunk
+        # sums over chunks stay float32: a product over all queries would round once, not once per chunk
         totals = (self.key, self.value, *([added] if summed else []))
         zeros = tuple(ops.zeros(_shape(one), "float32") for one in totals)
         parts = (*self.parts, self.cut(upstream), self.cut(context))
@@ -160,12 +160,12 @@ def attend_fused(query: Any, key: Any, value: Any, bias: Any) -> Any:
         query: as in ``attend_chunked``.
         key: as in ``attend_chunked``.
         value: as in ``attend_chunked``.
-        bias: (rows, 1, 1, keys), of padding: the kernel knows no other mask.
+        bias: (rows, 1, 1, keys), for padding: the kernel supports no other mask.
     """
     import jax
 
     if tuple(bias.shape[1:3]) != (1, 1):
-        raise ValueError("the fused kernel knows padding and no other mask")
+        raise ValueError("the fused kernel supports no mask other than padding")
     lengths = ops.sum(ops.cast(bias[:, 0, 0] > NEGATIVE / 2, "int32"), axis=-1)
     transposed = [ops.transpose(one, (0, 2, 1, 3)) for one in (query, key, value)]
     context = jax.nn.dot_product_attention(

@@ -22,12 +22,12 @@ from clue_runner.models.transformer import Block, run_blocks, run_cached
 
 
 class Encoded(NamedTuple):
-    """What a backbone returns.
+    """The outputs of a backbone.
 
     Attributes:
         sequence: (rows, length, width) in the compute type; (rows, 1, width) with ``first_only``.
         pooled: (rows, width), or None without a pooler.
-        cache: one ``KeyValues`` a layer with the new tokens in it, or None where none was given.
+        cache: one ``KeyValues`` per layer with the new tokens in it, or None if none was given.
     """
 
     sequence: Any
@@ -41,16 +41,16 @@ class Backbone(Part):
     Args:
         seed: source of the initial weights.
         dtype_policy: ``float32`` or ``mixed_bfloat16``.
-        shape: sizes, and what the backward pass computes again.
-        embeddings: ``Embeddings``, or a layer called as they are.
+        shape: sizes, and what the backward pass recomputes.
+        embeddings: ``Embeddings``, or a layer called in the same way.
         blocks: in order; one block may appear in several places.
-        pooler: has dense + tanh on the first token; without it ``pooled`` is None.
+        pooler: whether there is dense + tanh on the first token; without it ``pooled`` is None.
 
     Attributes:
-        width: of the vectors that come out.
-        embedding_width: of the vectors that ``noise`` is added to.
+        width: width of the output vectors.
+        embedding_width: width of the vectors that ``noise`` is added to.
         max_positions: the longest row.
-        has_pooler: whether ``pooled`` is there.
+        has_pooler: whether there is ``pooled``.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Backbone(Part):
         super().__init__("backbone", seed, dtype_policy)
         self.width, self.embedding_width = shape.hidden_dim, embeddings.width
         self.max_positions, self.options = shape.position_limit, shape
-        self.supports_masking = True  # else Keras warns that it will not hand the mask on
+        self.supports_masking = True  # otherwise Keras warns that the mask is not passed on
         self.embeddings, self.blocks = embeddings, list(blocks)
         self.has_pooler = pooler
         if pooler:
@@ -94,11 +94,11 @@ class Backbone(Part):
                 must be known to be 1 when the graph is made.
             key: (2,) int32 dropout key of this micro-batch; None: inference.
             positions: (rows, length) int32; None: 0, 1, 2, ..., or what follows those in the cache.
-            first_only: the caller reads the first token alone; the last block then computes that one
+            first_only: the caller reads only the first token; the last block then computes that one
                 (the same values, a fifth less work at four blocks) and the sequence is (rows, 1, width).
             noise: (rows, length, embedding width) float32 added to the sum of embeddings, before its norm.
-            cache: one ``KeyValues`` a layer; tokens then see its table, and ``mask`` is over the table.
-                Inference alone.
+            cache: one ``KeyValues`` per layer; tokens attend to its table, and ``mask`` covers that.
+                For inference only.
         """
         rows, length = ops.shape(tokens["token_ids"])[0], ops.shape(tokens["token_ids"])[1]
         if cache is not None and positions is None:
@@ -116,10 +116,10 @@ class Backbone(Part):
         return Encoded(sequence, pooled, None if cache is None else tuple(cache))
 
     def compute_mask(self, inputs: Any, previous_mask: Any) -> None:
-        """Hang no mask onto what comes out."""
+        """Attach no mask to the outputs."""
 
     def _view(self, mask: Any, rows: Any, length: Any, position_ids: Any | None) -> View:
-        """Return what attention is told about the batch."""
+        """Return the attention's view of the batch."""
         ids = None
         if self.embeddings.positions.in_attention:
             ids = ops.arange(length, dtype="int32")[None] if position_ids is None else position_ids

@@ -22,7 +22,7 @@ from clue_runner.models import dropout
 from clue_runner.models.heads.base import NOISE
 
 SHORTEST = 8  # tokens under which no row is cut: [CLS], [SEP] and a few others must fit
-_PARTS = 1 << 12  # the share in whole numbers, so that every backend counts alike
+_PARTS = 1 << 12  # the share as an integer, so that every backend counts the same
 _WORDS = 1 << 16  # random words to order tokens by
 
 
@@ -35,13 +35,13 @@ def kept_length(length: Any, share: float) -> Any:
 
 
 def drop_tokens(batch: Mapping[str, Any], share: float, key: Any | None) -> Mapping[str, Any]:
-    """Return ``batch`` without a random share of each row's tokens.
+    """Return ``batch`` without a random fraction of each row's tokens.
 
     Args:
         batch: ``token_ids`` and ``segment_ids`` (rows, length) int32, ``lengths`` (rows,) int32, perhaps
             ``position_ids``; other entries are kept as they are. A row's last token is its [SEP], and every
             token like it stays, as the first does.
-        share: of a row's tokens; 0 changes nothing.
+        share: fraction of a row's tokens to drop; 0 changes nothing.
         key: (2,) int32 of this micro-batch; None: inference, nothing changes.
     """
     if key is None or not share:

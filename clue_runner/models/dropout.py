@@ -23,7 +23,7 @@ _SPREAD = np.int32(-1640531535)  # 2**32 / golden ratio: neighbouring numbers di
 
 
 class Mask(NamedTuple):
-    """What to multiply with: ``keep`` holds 0 and 1 in the compute type, ``factor`` is 1 / P(keep)."""
+    """The factors of a mask: ``keep`` holds 0 and 1 in the compute type, ``factor`` is 1 / P(keep)."""
 
     keep: Any
     factor: float
@@ -47,7 +47,7 @@ class Site(NamedTuple):
         return Site(ops.bitwise_xor(self.key, ops.stack([spread, spread])), self.rate)
 
     def as_floats(self) -> Any:
-        """Return the key as four whole float32, in which it passes a hand-written gradient unharmed."""
+        """Return the key as four integral float32, which pass a hand-written gradient unchanged."""
         high = self.key // _LEVELS
         return ops.cast(ops.concatenate([high, self.key - high * _LEVELS]), "float32")
 

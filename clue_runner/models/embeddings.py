@@ -38,10 +38,10 @@ class Embeddings(Part):
         dtype_policy: ``float32`` or ``mixed_bfloat16``.
         shape: sizes, rates and options.
         vocab_size: rows of the token embeddings.
-        positions: makes its tables here, and says what is added to the word vectors.
-        widened: what is mapped where table and blocks differ in width: ``normed``, the normed sum, by a layer
+        positions: makes its tables here, and determines what is added to the word vectors.
+        widened: what is mapped if table and blocks differ in width: ``normed``, the normed sum, by a layer
             with a bias; ``words``, the word vectors before they are summed, by a matrix.
-        further: name -> (rows of a table, the row that every token gets).
+        further: name -> (rows of a table, the row added to every token).
         bare: the norm has no weights and no mean, and comes behind the dropout; nothing has a bias.
 
     Attributes:

@@ -30,7 +30,7 @@ class RotaryPositions(Positions):
     in_attention = True
 
     def rotate(self, query: Any, key: Any, query_ids: Any, key_ids: Any) -> tuple[Any, Any]:
-        """Return query and key turned; computed in float32."""
+        """Return query and key rotated; computed in float32."""
         return _turned(query, query_ids), _turned(key, key_ids)
 
 
@@ -38,8 +38,8 @@ class RelativePositions(Positions):
     """A fixed vector for each distance, added to keys and values.
 
     Args:
-        limit: distances beyond it count as it.
-        width: of a head.
+        limit: larger distances count as this one.
+        width: width of a head.
     """
 
     in_attention = True
@@ -67,12 +67,12 @@ def sinusoids(rows: int, width: int) -> NDArray[np.float32]:
 
 
 def _frequencies(width: int) -> NDArray[np.float64]:
-    """Return (width / 2,): radians a place."""
+    """Return (width / 2,): radians per position."""
     return BASE ** (-2 * np.arange(width // 2) / width)
 
 
 def _turned(vectors: Any, ids: Any) -> Any:
-    """Return (rows, heads, tokens, width) turned by their places, (1 or rows, tokens)."""
+    """Return (rows, heads, tokens, width) rotated by their positions, (1 or rows, tokens)."""
     rates = ops.convert_to_tensor(_frequencies(vectors.shape[-1]).astype(np.float32))
     angles = (ops.cast(ids, "float32")[:, :, None] * rates)[:, None]
     sine, cosine = ops.sin(angles), ops.cos(angles)

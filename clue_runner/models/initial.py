@@ -8,31 +8,41 @@ Glorot and uniform as Keras has them for dense layers, convolutions and embeddin
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 STANDARD_DEVIATION = 0.02
 UNIFORM_LIMIT = 0.05
-_DRAWS = ContextVar("draws", default=True)
+# (stable name, shape, type) -> a weight's first value; None: it has none
+Source = Callable[[str, tuple[int, ...], str], NDArray[Any] | None]
+_SOURCE: ContextVar[Source | None] = ContextVar("source", default=None)
 
 
 @contextmanager
-def undrawn() -> Iterator[None]:
-    """Let weights begin as zeros: a checkpoint will assign all of them, and billions of draws take time."""
-    token = _DRAWS.set(False)
+def first_values(source: Source) -> Iterator[None]:
+    """Let weights begin as values that are at hand, those without one as zeros; nothing is drawn.
+
+    Billions of draws take time, and a value that replaces another is held beside it.
+    """
+    token = _SOURCE.set(source)
     try:
         yield
     finally:
-        _DRAWS.reset(token)
+        _SOURCE.reset(token)
 
 
-def are_drawn() -> bool:
-    """Return whether weights get their first values; see ``undrawn``."""
-    return _DRAWS.get()
+def given_value(name: str, shape: tuple[int, ...], kind: str) -> NDArray[Any] | None:
+    """Return the first value that a weight is given; None: it is drawn. See ``first_values``."""
+    source = _SOURCE.get()
+    if source is None:
+        return None
+    found = source(name, shape, kind)
+    return np.zeros(shape, kind) if found is None else found
 
 
 def truncated_normal(seed: int, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:

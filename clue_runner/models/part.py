@@ -11,7 +11,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from clue_runner.models.initial import are_drawn, glorot_uniform, truncated_normal, uniform
+from clue_runner.models.initial import given_value, glorot_uniform, truncated_normal, uniform
 from clue_runner.models.naming import give_name
 
 Start = Literal["normal", "glorot", "uniform", "zeros", "ones"]
@@ -59,8 +59,9 @@ class Part(keras.layers.Layer):
         full = f"{self.prefix}/{name}"
 
         def initial(shape: tuple[int, ...], dtype: Any = None) -> Any:
-            if not are_drawn():
-                return keras.ops.zeros(shape, self.variable_dtype)
+            given = given_value(full, tuple(shape), self.variable_dtype)
+            if given is not None:
+                return keras.ops.convert_to_tensor(given)
             if start in DRAWN:
                 value = DRAWN[start](self.seed, full, tuple(shape))
             else:

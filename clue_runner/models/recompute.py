@@ -120,7 +120,7 @@ def _recomputed_jax(function: Callable[..., Any], tensors: Sequence[Any], policy
 
 
 def _jax_after(value: Any, awaited: Sequence[Any]) -> Any:
-    """Return ``value`` by an operation that needs the awaited gradients: plus 1 where they are no numbers."""
+    """Return ``value`` by an operation that needs the awaited gradients: plus 1 if they are NaN."""
     import jax
 
     if not awaited:
@@ -164,7 +164,7 @@ def _recomputed_tensorflow(function: Callable[..., Any], tensors: Sequence[Any])
 
 
 def _tensorflow_after(value: Any, awaited: Sequence[Any]) -> Any:
-    """Return ``value`` by an operation that needs the awaited gradients: plus 1 where they are no numbers.
+    """Return ``value`` by an operation that needs the awaited gradients: plus 1 if they are NaN.
 
     XLA drops control dependencies; this ties by data.
     """

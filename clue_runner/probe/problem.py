@@ -19,7 +19,7 @@ GRADIENT: Final = math.sqrt(2)  # |x| |softmax - one-hot| <= sqrt 2 for rows of 
 
 @dataclass(frozen=True)
 class Problem:
-    """What is learnt.
+    """What is learned.
 
     Args:
         rows: (records, width) sparse table, float32, rows of norm 1; the last column is the constant.

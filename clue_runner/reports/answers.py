@@ -42,7 +42,7 @@ class Answered:
     Args:
         adapter: the task's, bound to the run's settings.
         records: labelled.
-        predictions: one a record.
+        predictions: one per record.
         lengths: tokens of each record's longest row; None: unknown.
     """
 
@@ -72,7 +72,7 @@ def read_answered(folder: RunFolder, result: RunResult, data: str | None) -> Ans
         data: ``--data``; None: where the run had it from.
 
     Raises:
-        DataError: the data is not at hand, or is not what the run was scored on.
+        DataError: the data is not available, or is not what the run was scored on.
         CheckpointError: the run's files are damaged or missing.
     """
     run = load_run(folder.path, SECTIONS)
@@ -82,7 +82,7 @@ def read_answered(folder: RunFolder, result: RunResult, data: str | None) -> Ans
     predictions = read_predictions(folder.predictions / f"{DEV}.jsonl")
     if [one.id for one in predictions] != [record.id for record in records.items]:
         raise DataError(
-            "the answers are not those to these records",
+            "the answers do not belong to these records",
             where=str(folder.predictions / f"{DEV}.jsonl"),
             received=f"{len(predictions):,} answers, {len(records):,} records of {records.path}",
             next_step=f"clue predict --run {folder.path} --split dev",
@@ -103,12 +103,12 @@ def with_lengths(answered: Answered, folder: RunFolder, warn: Callable[[str], No
         own = adapter.load_own_tokenizer(state / VOCABULARY)
         known = None if own is None else open_snapshot(state).state.identity.vocabulary
     except DataError as error:
-        warn(f"the page is without the records' lengths: {error}")
+        warn(f"the page lacks the records' lengths: {error}")
         return answered
     except DamagedFileError as error:
         raise damaged_state(state, error) from error
     if own is not None and known not in {None, own.sha256}:
-        warn("the page is without the records' lengths: the word vectors are not those of the training")
+        warn("the page lacks the records' lengths: the word vectors differ from those of the training")
         return answered
     tokenizer = own or Tokenizer(state / VOCABULARY, adapter.run.model.lowercase)
     rows = encode_records(adapter, answered.records, tokenizer, cache=adapter.run.data.cache, warn=warn)
@@ -116,10 +116,10 @@ def with_lengths(answered: Answered, folder: RunFolder, warn: Callable[[str], No
 
 
 def read_dev(adapter: Adapter, run: Run, folder: RunFolder, data: str | None) -> Records[Any]:
-    """Return the labelled records that the run was scored on, cut as it cut them.
+    """Return the labelled records that the run was scored on, limited in the same way.
 
     Raises:
-        DataError: they are not at hand.
+        DataError: they are not available.
     """
     source = locate(adapter.card, data or remembered_data(folder.path), offline=True)
     records = adapter.read(source, DEV)
@@ -136,7 +136,7 @@ def require_same_data(records: Records[Any], result: RunResult, where: Path) -> 
     known = result.data_sha256.get(DEV)
     if known is not None and known != records.sha256:
         raise DataError(
-            "the dev records are not those that the run was scored on",
+            "the dev records differ from those that the run was scored on",
             where=records.path or records.file,
             received=f"SHA-256 {records.sha256[:12]}",
             allowed=f"{known[:12]}, as {where / 'metrics.json'} says",

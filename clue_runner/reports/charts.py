@@ -15,7 +15,7 @@ from clue_runner.metrics.calibration import Calibration
 
 WIDTH, HEIGHT = 360, 210
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 14, 40
-ROW, STRIP_LEFT = 26, 120  # of a strip: its height, and the room for its name
+ROW, STRIP_EDGE = 38, 16  # of a strip: its height with the name over it, and the room at its ends
 POINTS = 400  # of a curve: more than the pixels that it has
 
 
@@ -100,13 +100,13 @@ def reliability(found: Calibration, *, title: str, x_title: str, y_title: str) -
 
 
 def strips(rows: Sequence[tuple[str, Sequence[float]]], *, title: str, chance: float | None = None) -> Markup:
-    """Return a row of dots for each name, one a value, with a line at their mean; ``chance`` is dotted."""
+    """Return a row of dots under each name, one a value, with a line at their mean; ``chance`` is dotted."""
     values = [value for _, some in rows for value in some]
     ticks = _ticks(*_widened(min(values), max(values)))
     low, high, height = ticks[0], ticks[-1], TOP + ROW * len(rows) + 24
 
     def across(value: float) -> float:
-        return round(STRIP_LEFT + (value - low) / (high - low) * (WIDTH - STRIP_LEFT - 2 * RIGHT), 1)
+        return round(STRIP_EDGE + (value - low) / (high - low) * (WIDTH - 2 * STRIP_EDGE), 1)
 
     parts = [_frame(title, height)]
     for tick in ticks:
@@ -116,16 +116,16 @@ def strips(rows: Sequence[tuple[str, Sequence[float]]], *, title: str, chance: f
         parts.append(_line(across(chance), TOP, across(chance), height - 24, "chance"))
     for number, (name, some) in enumerate(rows):
         top = TOP + ROW * number
-        middle = across(sum(some) / len(some))
-        parts.append(_text(STRIP_LEFT - 8, top + ROW * 0.65, _fitted(name), "end"))
-        parts.append(_line(middle, top + 4, middle, top + ROW - 4, "mean"))
-        parts += [f'<circle class="dot" cx="{across(one)}" cy="{top + ROW / 2}" r="3.5"/>' for one in some]
+        middle, under = across(sum(some) / len(some)), top + ROW * 0.7
+        parts.append(_text(STRIP_EDGE, top + 11, _fitted(name), "start", "strong"))
+        parts.append(_line(middle, under - 8, middle, under + 8, "mean"))
+        parts += [f'<circle class="dot" cx="{across(one)}" cy="{under:g}" r="3.5"/>' for one in some]
     return Markup("".join([*parts, "</svg>"]))  # every word went through escape
 
 
-def _fitted(name: str, most: int = 17) -> str:
-    """Return a name that fits beside a strip: its end is left out."""
-    return name if len(name) <= most else f"{name[: most - 1]}…"
+def _fitted(name: str, most: int = 40) -> str:
+    """Return a name that fits over a strip: its middle is left out, since the ends tell models apart."""
+    return name if len(name) <= most else f"{name[: most // 2]}…{name[-(most // 2 - 1) :]}"
 
 
 def _frame(title: str, height: int = HEIGHT) -> str:

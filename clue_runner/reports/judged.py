@@ -85,7 +85,7 @@ class Confusion:
 
 
 def confusion(judged: Sequence[Judged], labels: Sequence[str]) -> Confusion | None:
-    """Return the confusions of a task with labels; None where answers are no labels.
+    """Return the confusions of a task with labels; None where answers are not labels.
 
     Args:
         judged: records whose answers are labels, or whose texts have labelled spans.

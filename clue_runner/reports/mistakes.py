@@ -45,7 +45,7 @@ class Mistakes:
         by_confidence: ordered by probability; False: in the file's order.
         in_tokens: lengths are tokens, not characters.
         without_texts: texts were left out on purpose.
-        golds, answers: labels to filter by; empty where answers are no labels.
+        golds, answers: labels to filter by; empty where answers are not labels.
     """
 
     items: list[Entry]

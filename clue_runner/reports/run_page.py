@@ -98,7 +98,7 @@ class RunPage:
 
 @dataclass(frozen=True)
 class Made:
-    """A finished page, and the lines of ``mistakes.jsonl``; None where the records are not at hand."""
+    """A finished page, and the lines of ``mistakes.jsonl``; None where the records are not available."""
 
     html: str
     mistakes: bytes | None
@@ -118,7 +118,7 @@ def make_run_page(
         folder: the run's.
         result: what it found, or why it failed.
         card: of its task.
-        answered: dev with its answers; None: not at hand, or there is no score.
+        answered: dev with its answers; None: not available, or there is no score.
         options: language, texts.
         missing: why there are no answers, in words; None: they are there, or the run failed.
     """

@@ -113,7 +113,7 @@ def suite_page(content: Mapping[str, Any], language: Language) -> SuitePage:
     """Return what the page shows.
 
     Raises:
-        KeyError, TypeError, ValueError: the content is no table of a suite.
+        KeyError, TypeError, ValueError: the content is not a table of a suite.
     """
     say = speaker(language)
     models, tasks = list(content["models"]), list(content["tasks"])

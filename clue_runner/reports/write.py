@@ -38,7 +38,7 @@ def write_run_page(
         answered: dev with its answers; None: they are read.
         data: ``--data``; None: where the run had it from.
         output: the page; None: in the run folder. ``mistakes.jsonl`` lies beside it.
-        warn: told why there are no mistakes where data is not at hand.
+        warn: told why there are no mistakes where data is not available.
 
     Raises:
         DataError: ``data`` was named and does not fit.
@@ -53,7 +53,7 @@ def write_run_page(
             if data is not None:
                 raise
             missing = str(error.headline)
-            warn(f"the page is without mistakes: {error}")
+            warn(f"the page lacks the mistakes: {error}")
     card = answered.adapter.card if answered is not None else find_card(_task(folder, result))
     made = make_run_page(folder, result, card, answered, options, missing)
     page = output or folder.path / PAGE

@@ -284,7 +284,7 @@ def _superseded(event: AnyEvent, step: int) -> bool:
 
 
 def _read(path: Path) -> bytes:
-    """Return the file's bytes; none where there is no file."""
+    """Return the file's bytes; none if there is no file."""
     try:
         return read_file(path, LIMIT)
     except FileNotFoundError:

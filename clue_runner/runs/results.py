@@ -231,7 +231,7 @@ def write_result(path: Path, result: RunResult) -> None:
 
 
 def read_result(path: Path) -> RunResult | None:
-    """Return the content of a ``metrics.json`` of this or an earlier version; None where there is no file.
+    """Return the content of a ``metrics.json`` of this or an earlier version; None if there is no file.
 
     Raises:
         CheckpointError: damaged, of a later version, or not a result; the error names the file.

@@ -198,7 +198,7 @@ def take_back(aside: Path) -> Path:
 def _refuse_not_finite(tensors: State, step: int) -> None:
     """Refuse a state that cannot be continued, although the losses so far were finite."""
     for name, values in tensors.items():
-        # bfloat16 is no subtype of numpy's own floating types, and integers are always finite
+        # bfloat16 is not a subtype of numpy's own floating types, and integers are always finite
         if values.dtype.kind in "fV" and not np.isfinite(values).all():
             count = int((~np.isfinite(values)).sum())
             raise NotFiniteError(

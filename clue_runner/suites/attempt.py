@@ -28,10 +28,10 @@ from clue_runner.files.lock import FolderLock
 from clue_runner.suites.items import Work
 from clue_runner.suites.records import Attempt, Held, ItemPlace, Record, held, one_line
 
-# What another try can fix: memory taken by a neighbour, a disk, a signal from outside. Never 2 to 6: the
-# same settings, data and weights fail the same way again.
+# Failures that a retry can fix: memory used by others, a disk, a signal from outside. Never 2 to 6: the
+# same settings, data and weights fail in the same way again.
 HEALS = frozenset({7, 8, 130, 143})
-BUSY = 9  # somebody else is at it: waited for, not counted
+BUSY = 9  # another process works on it: waited for, not counted
 TRIES = 3
 POLL, PAUSE = 0.1, 2.0  # seconds
 _RUNNING: set[subprocess.Popen[bytes]] = set()  # of this process, for a signal handler that has no other way
@@ -48,13 +48,13 @@ def attempt(work: Work, *, stopped: Callable[[], bool] = lambda: False, tries: i
 
     Args:
         work: the item.
-        stopped: asked all the time; True saves the run's state and comes back.
-        tries: how many processes at most; waiting for another worker is none.
+        stopped: polled continuously; True saves the run's state and returns.
+        tries: maximum number of processes; waiting for another worker does not count.
     """
     place = ItemPlace(work.place)
     try:
         return _attempt(work, place, stopped, tries)
-    except ClueError as error:  # the item's own folder, or its record: that too must stop no other item
+    except ClueError as error:  # the item's own folder, or its record: this must not stop other items either
         now = datetime.now(UTC).isoformat(timespec="seconds")
         failed = Attempt(
             host=socket.gethostname(), started=now, exit_code=error.exit_code, reason=one_line(str(error))
@@ -153,7 +153,7 @@ def _try_once(work: Work, place: ItemPlace, stopped: Callable[[], bool]) -> int:
 def _start(command: list[str], work: Work, log: IO[bytes]) -> subprocess.Popen[bytes]:
     """Start the run's process, out of reach of the terminal's Ctrl-C: the runner passes on one signal.
 
-    It is this very program, whatever lies in the present folder: the item's hash speaks of it.
+    It is this program, whatever the current folder contains: the item's hash refers to it.
     """
     path = os.pathsep.join(filter(None, (str(PACKAGE.parent), os.environ.get("PYTHONPATH"))))
     return subprocess.Popen(

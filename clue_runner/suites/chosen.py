@@ -20,11 +20,11 @@ Pair = tuple[str, str]  # the model's label, the task's name in the suite
 
 @dataclass(frozen=True)
 class Pick:
-    """What a grid says of one model and task.
+    """A grid's choice for one model and task.
 
     Args:
         model, task: the entries.
-        ended: every item of the grid has ended, well or not.
+        ended: every item of the grid has ended, successfully or not.
         point: the best one whose seeds all have a score; None where there is none.
         score: its mean.
     """
@@ -37,7 +37,7 @@ class Pick:
 
 
 def picks(items: Sequence[Item], standings: Mapping[str, Standing]) -> dict[Pair, Pick]:
-    """Return what the grid says, by model and task in the suite's order."""
+    """Return the grid's choices, by model and task in the suite's order."""
     groups: dict[Pair, list[Item]] = {}
     for item in items:
         if item.wish.stage == "grid":
@@ -46,7 +46,7 @@ def picks(items: Sequence[Item], standings: Mapping[str, Standing]) -> dict[Pair
 
 
 def _pick(items: Sequence[Item], standings: Mapping[str, Standing]) -> Pick:
-    """Return what the grid of one model and task says."""
+    """Return the grid's choice for one model and task."""
     wish = items[0].wish
     if any(standings[item.id].state == "missing" for item in items):
         return Pick(wish.model, wish.task, ended=False)

@@ -22,27 +22,27 @@ Setting = str | int | float | bool | None
 
 
 class Part(BaseModel):
-    """Base of all parts: frozen, finite numbers; keys of a later version are passed over."""
+    """Base of all parts: frozen, finite numbers; keys of a later version are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
 
 class Row(Part):
-    """One item: what it is, and what came of it.
+    """One item and its outcome.
 
     Args:
-        id: hash of all that its result follows from.
+        id: hash of everything its result depends on.
         stage: ``grid``: one of a grid of settings, never reported as a score; ``score``: what is reported.
         model, task, seed: as the suite names them.
         fold: ``1/5``: trained without the first of five parts of train; None: with all of it.
         settings: dotted key -> value of the grid's point; {} where there is no grid.
-        state: ``ok``, ``failed``, or ``missing``: not run yet, or not ended.
+        state: ``ok``, ``failed``, or ``missing``: not run yet, or not finished.
         reason: why there is no score, one line.
         exit_code: of the last attempt that failed; minus the signal's number where it was killed.
         split: what the score is of.
         score, confidence_interval, chance: in percent; the interval at 95 %.
         scores: every metric, in percent.
-        notes: what a reader must know, a sentence each: cut data, a sample, another version.
+        notes: remarks for the reader, one sentence each: limited data, a sample, another version.
         folder: of the run, as it was found; None where there is none.
         elsewhere: trained outside the suite's own folder.
         code: version and hash of the program that trained it.
@@ -82,7 +82,7 @@ class Row(Part):
 
 
 class Published(Part):
-    """A score that others have published, in percent: of which model, on which split, and who says so."""
+    """A score that others have published, in percent: with the model, the split and the source."""
 
     model: str
     split: str
@@ -91,7 +91,7 @@ class Published(Part):
 
 
 class Cell(Part):
-    """One model on one task: what the table shows, and what it is made from.
+    """One model on one task: what the table shows, and its sources.
 
     Args:
         seeds, values: the finished rows of the stage ``score``, in the order of the suite.
@@ -99,7 +99,7 @@ class Cell(Part):
         mean, std: of ``values``; the deviation (n - 1) of one value is None.
         chance: the score of the most frequent answer.
         chosen: the grid's point that was run again on fresh seeds; None where there is no grid.
-        best_of_grid: the mean score that made it the chosen one: higher than the truth, so never the score.
+        best_of_grid: the mean score that made it the chosen one: biased upwards, so never the score.
         published: what others report for this task: the same model's first, dev before test.
     """
 
@@ -143,11 +143,11 @@ class Gate(Part):
 
 
 class Comparison(Part):
-    """Two models on the same dev records, by paired bootstrap over these; it knows nothing of other seeds.
+    """Two models on the same dev records, by paired bootstrap over these; it does not cover other seeds.
 
     Args:
         first, second: models.
-        tasks: one; or all that both have whole, each counting the same.
+        tasks: one; or all that both have completed, with equal weight.
         difference: of the means over seeds, second minus first, in points.
         interval: at 95 %.
         p: two-sided.
@@ -164,14 +164,14 @@ class Comparison(Part):
 
 
 class Collected(Part):
-    """Everything that is known of a suite; equal runs give equal tables, times and folders apart.
+    """The complete results of a suite; equal runs give equal tables, except times and folders.
 
     Args:
         suite: its name; ``title`` in words.
         tasks: in order, ``titles`` as people read them (language -> task -> title).
-        sample: trained on the records that ship: scores mean nothing outside this project.
-        pairs: each two models by task, then over all tasks that both have whole.
-        left_out: run folders that were offered and belong to no item, and why, a line each.
+        sample: trained on the shipped sample: scores mean nothing outside this project.
+        pairs: each two models by task, then over all tasks that both have completed.
+        left_out: run folders that were offered and belong to no item, and why, one line each.
     """
 
     schema_: Annotated[Literal[1], Field(alias="schema")] = SCHEMA
@@ -195,7 +195,7 @@ class Collected(Part):
 
     @property
     def missing(self) -> list[Row]:
-        """Return the rows that have not ended."""
+        """Return the rows that have not finished."""
         return [row for row in self.rows if row.state == "missing"]
 
     def cell(self, model: str, task: str) -> Cell | None:

@@ -20,12 +20,12 @@ from clue_runner.runs.opening import FREE_SETTINGS
 from clue_runner.suites.grid import Wish
 
 LENGTH = 16  # hexadecimal digits of an item's name
-# What a run computes on decides no result that it is asked for; the task is named by its card's content.
+# Where a run computes does not decide its result; the task is identified by its card's content.
 NOT_OF_THE_RESULT = FREE_SETTINGS | {"device", "task.name"}
 
 
 def item_facts(run: Run, task: str, identity: Identity, *, code: str, precision: str) -> dict[str, Any]:
-    """Return everything that an item's result follows from, as plain data.
+    """Return everything that an item's result depends on, as plain data.
 
     Args:
         run: the resolved settings.
@@ -34,7 +34,7 @@ def item_facts(run: Run, task: str, identity: Identity, *, code: str, precision:
         code: version and hash of the program.
         precision: what is computed in, ``auto`` resolved.
     """
-    # A path is no content: what lies there is in the identity.
+    # A path is not content: the identity covers what lies there.
     left_out = {*NOT_OF_THE_RESULT, *Schema(type(run)).paths}
     settings = {key: value for key, value in flat(run).items() if key not in left_out}
     return {
@@ -58,14 +58,14 @@ class Item:
 
     Args:
         id: hash of ``facts``.
-        wish: what the suite asks for.
+        wish: the suite's request.
         task: the card's name.
         facts: see ``item_facts``; what is known of them where ``problem`` is not None.
-        arguments: of ``clue train``, ``--output`` left out.
+        arguments: those of ``clue train``, without ``--output``.
         folder: of the run.
         run: the resolved settings.
         metric: the card's main one.
-        problem: why it cannot be run: missing data, a checkpoint that is not there.
+        problem: why it cannot be run: missing data or a missing checkpoint.
     """
 
     id: str
@@ -98,12 +98,12 @@ class Item:
 
 @dataclass(frozen=True)
 class Work:
-    """What an executor is told of an item: plain text, so that it can be sent anywhere.
+    """An executor's description of an item: plain text, so that it can be sent anywhere.
 
     Args:
         id: of the item.
         words: the item as people call it.
-        arguments: of ``clue train``, ``--output`` left out.
+        arguments: those of ``clue train``, without ``--output``.
         folder: of the run; ``root``: of the suite. Absolute, on a disk that every machine sees.
         code: version and hash of the program that the item is for.
         environment: variables on top of the process's own.

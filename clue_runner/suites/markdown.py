@@ -19,7 +19,7 @@ from clue_runner.suites.words import (
     summary,
 )
 
-RIGHT = frozenset({"dev", "std", "seeds", "chance", "published dev", "published test"})
+RIGHT = frozenset({"dev", "std", "runs", "chance", "published dev", "published test"})
 
 
 def markdown(table: Collected) -> str:
@@ -28,7 +28,8 @@ def markdown(table: Collected) -> str:
     if table.sample:
         lines += ["", "**Trained on the shipped sample: these scores mean nothing outside this project.**"]
     lines += ["", *_table(HEAD, [cell_row(cell) for cell in table.cells])]
-    lines += ["", "Scores are in percent, of dev; std is the standard deviation over seeds (n - 1)."]
+    over = "seeds and folds" if any(row.fold for row in table.rows) else "seeds"
+    lines += ["", f"Scores are in percent, of dev; std is the standard deviation over {over} (n - 1)."]
     notes = [average_words(one) for one in table.averages] + [gate_words(one) for one in table.gates]
     notes += [words for cell in table.cells if (words := chosen_words(cell))]
     notes += [comparison_words(pair) for pair in table.pairs]

@@ -64,7 +64,7 @@ def examine_suite(text: str) -> tuple[SuiteFile | None, list[Problem]]:
     """Return what can be understood of a suite's file, None where that is nothing, and its problems.
 
     Raises:
-        UsageError: no suite has this name, or the file is no YAML.
+        UsageError: no suite has this name, or the file is not YAML.
         DataError: no such file.
     """
     path = find_suite(text)
@@ -222,7 +222,7 @@ def _grid_problems(suite: Suite, document: Document) -> list[Problem]:
 def _unknown_tasks(
     suite: Suite, document: Document, place: KeyPath, names: Mapping[str, Any] | list[str] | tuple[str, ...]
 ) -> list[Problem]:
-    """Return one finding for each name that is no task of the suite."""
+    """Return one finding for each name that is not a task of the suite."""
     known = [entry.name for entry in suite.tasks]
     problems = []
     for index, name in enumerate(names):

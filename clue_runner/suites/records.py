@@ -29,7 +29,7 @@ State = Literal["ok", "failed", "missing"]
 
 
 class Attempt(Part):
-    """One process that worked on an item; ``exit_code`` is None while it does, or after its runner's end."""
+    """One process that worked on an item; ``exit_code`` is None while it runs or if its runner died."""
 
     host: str
     pid: int | None = None
@@ -69,7 +69,7 @@ class ItemPlace:
         return self.path / LOG
 
     def record(self) -> Record | None:
-        """Return what was recorded; None where nothing was, or where it cannot be used: it only informs."""
+        """Return the record; None if there is none or it is unusable, since it is only informative."""
         try:
             return Record.model_validate(read_object(self.path / RECORD))
         except (FileNotFoundError, DamagedFileError, ValidationError):
@@ -117,14 +117,14 @@ def held(folder: Path, name: str, code: str) -> Held:
         return Held(result)
     if result.code != code:
         # A program can change while a suite runs.
-        return Held(other=f"the program changed meanwhile: {result.code} trained it, the item is for {code}")
+        return Held(other=f"the program has changed: {result.code} trained it, but the item is for {code}")
     if settings is None or not _is_item(result, settings, name):
         return Held(other="its folder holds the result of another run")
     return Held(result)
 
 
 def _is_item(result: RunResult, settings: Run, name: str) -> bool:
-    """Return whether a run's own record says that it is the item: files can be copied by hand."""
+    """Return whether a run's own record identifies it as the item: files can be copied by hand."""
     identity, precision = result.identity, result.precision
     if identity is None or precision is None or result.config_sha256 != config_hash(settings):
         return False

@@ -25,7 +25,7 @@ class Part(BaseModel):
 
 
 class Entry(Part):
-    """A model or a task of the suite, where a name alone does not say enough.
+    """A model or a task of the suite, if a name alone is not enough.
 
     Args:
         name: what ``--model`` or ``--task`` takes.
@@ -42,12 +42,12 @@ class Entry(Part):
     @model_validator(mode="before")
     @classmethod
     def _from_name(cls, value: Any) -> Any:
-        """Take a name alone for an entry that says no more."""
+        """Accept a bare name as an entry."""
         return {"name": value} if isinstance(value, str) else value
 
 
 class SlurmSettings(Part):
-    """How jobs are handed to SLURM: ``cluster: local`` starts processes here, for tests of the same path."""
+    """How jobs are submitted to SLURM: ``cluster: local`` starts processes here, for tests."""
 
     cluster: Literal["slurm", "local"] = "slurm"
     partition: str | None = None
@@ -61,7 +61,7 @@ class SlurmSettings(Part):
 
 
 class RaySettings(Part):
-    """Which Ray cluster works, and what one item takes of it."""
+    """Which Ray cluster to use, and the resources of one item."""
 
     address: str = "auto"
     gpus: Annotated[float, Field(ge=0)] = 1
@@ -74,14 +74,14 @@ class Suite(Part):
 
     Args:
         title: what it is for, in words.
-        models, tasks: what is crossed with what.
+        models, tasks: every model is combined with every task.
         seeds: of every model on every task; with a grid: of every point.
         fresh_seeds: with a grid: the seeds of the runs that are reported; by default as many as ``seeds``.
         config: recipes or files of settings, as ``--config`` takes them.
         settings: dotted key -> value, on top of those.
         grid: dotted key -> the values to try.
-        gates: task -> the least mean score of every model.
-        average: report the mean over all tasks, once all are there.
+        gates: task -> minimum mean score of every model.
+        average: report the mean over all tasks, once all are complete.
         folds: train that many times, each time without another part of train.
         data: what ``--data`` takes, ``{task}`` in it being the task; or task -> that; None: the usual places.
     """

@@ -1,4 +1,4 @@
-"""From items and their states to the table: rows, scores by model and task, the average, gates.
+"""Turns items and their states into the table: rows, scores by model and task, the average, gates.
 
 In: items of both stages, their standings. Out: ``Collected``.
 Dev is never mixed with test: a row's score is of the split that it names, published ones keep theirs.
@@ -19,8 +19,8 @@ from clue_runner.suites.items import Item
 from clue_runner.suites.records import Standing
 from clue_runner.suites.suite import Entry, Suite, SuiteFile
 
-SAMPLE_NOTE = "trained on the records that ship: the score means nothing outside this project"
-CUT_NOTE = "the data is not what the card counts"
+SAMPLE_NOTE = "trained on the shipped sample: the score means nothing outside this project"
+CUT_NOTE = "the data differs from the card's counts"
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Found:
         standing: its state.
         folder: of the run; None where there is none.
         elsewhere: the run lies outside the suite's folder.
-        sample: it was trained on the records that ship.
+        sample: it was trained on the shipped sample.
     """
 
     item: Item
@@ -56,7 +56,7 @@ def build_table(
     Args:
         file: the suite.
         found: items of both stages, in order.
-        picked: what the grid says, by model's label and task.
+        picked: the grid's choice, by model's label and task.
         cards: the suite's name of a task -> its card.
         planned: how many runs each score is made from.
         left_out: run folders that belong to no item, and why.
@@ -164,7 +164,7 @@ def same_model(published: Sequence[Published], model: str, split: str) -> Publis
 
 
 def _plain(model: str) -> str:
-    """Return a model's name without what spellings differ in."""
+    """Return a model's name, normalised for comparison."""
     return "".join(character for character in model.casefold() if character.isalnum())
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from clue_runner.suites.collected import Average, Cell, Collected, Comparison, Gate, Row, Setting
 from clue_runner.suites.table import same_model
 
-HEAD = ("task", "model", "metric", "dev", "std", "seeds", "chance", "published dev", "published test")
+HEAD = ("task", "model", "metric", "dev", "std", "runs", "chance", "published dev", "published test")
 NO_VALUE = "–"
 
 
@@ -34,10 +34,10 @@ def cell_row(cell: Cell) -> list[str]:
 
 
 def average_words(average: Average) -> str:
-    """Return the average, or why there is none."""
+    """Return the average, or the reason why there is none."""
     if average.mean is not None:
         return f"{average.model}: average over {len(average.tasks)} tasks {average.mean:.2f}"
-    return f"{average.model}: no average, since it is of all tasks: {', '.join(average.missing)} missing"
+    return f"{average.model}: no average, which needs all tasks: {', '.join(average.missing)} missing"
 
 
 def gate_words(gate: Gate) -> str:
@@ -47,18 +47,18 @@ def gate_words(gate: Gate) -> str:
 
 
 def chosen_words(cell: Cell) -> str | None:
-    """Return what the grid chose, and why its best score is not the one that counts."""
+    """Return the grid's choice, and why its best score is not the reported one."""
     if cell.chosen is None:
         return None
     return (
         f"{cell.task}, {cell.model}: the grid chose {settings_words(cell.chosen)} "
-        f"(best of the grid {number(cell.best_of_grid)}, which flatters); "
-        f"run again on fresh seeds: {number(cell.mean)}"
+        f"(best of the grid {number(cell.best_of_grid)}, biased upwards); "
+        f"run again with fresh seeds: {number(cell.mean)}"
     )
 
 
 def comparison_words(pair: Comparison) -> str:
-    """Return how two models differ, and how sure that is."""
+    """Return the difference of two models, and its uncertainty."""
     where = pair.tasks[0] if len(pair.tasks) == 1 else f"{len(pair.tasks)} tasks"
     names = f"{pair.second} against {pair.first}, {where}"
     if pair.difference is None or pair.interval is None or pair.p is None:
@@ -68,7 +68,7 @@ def comparison_words(pair: Comparison) -> str:
 
 
 def p_words(p: float) -> str:
-    """Return a p value; the smallest that resampling can show is no point."""
+    """Return a p-value; below the resolution of resampling, as a bound."""
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
@@ -85,7 +85,7 @@ def row_words(row: Row) -> str:
 
 
 def summary(table: Collected) -> str:
-    """Return how many items ended how."""
+    """Return the number of items by outcome."""
     done = sum(row.state == "ok" for row in table.rows)
     parts = [f"{done} of {len(table.rows)} items have a result"]
     parts += [f"{len(table.failed)} failed"] if table.failed else []

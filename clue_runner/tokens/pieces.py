@@ -69,5 +69,5 @@ def _reason(word: str, words: Sequence[str], clean: Callable[[str], str]) -> str
         return BLANK
     if len(words) < 2:
         return CASE
-    # Cleaning puts spaces around every ideograph, which makes it a word of its own.
+    # Cleaning puts spaces around every ideograph, which makes it a separate word.
     return IDEOGRAPHS if any(clean(part) == f" {part} " for part in words) else PUNCTUATION

@@ -70,7 +70,7 @@ def read_header(raw: bytes) -> Header | None:
 
 
 def is_text(raw: bytes, header: Header) -> bool:
-    """Return whether lines of numbers follow the first line; what float32 looks like as text is no number."""
+    """Return whether lines of numbers follow the first line; float32 bytes read as text are not numbers."""
     sample = raw[header.end : header.end + 10 * (WORD_LIMIT + 32 * min(header.size, WORD_LIMIT))]
     lines = [line for line in sample.split(b"\n")[:10] if line.strip()]
     return 2 * sum(_number(line.split()[-1]) is not None for line in lines) >= len(lines)

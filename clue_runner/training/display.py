@@ -19,7 +19,7 @@ from clue_runner.training.prepare import SplitData
 
 
 def say_weights(console: Console, run: Run) -> None:
-    """Report where the weights come from; random ones must never be taken for a pre-trained model."""
+    """Report where the weights come from; random ones must never be mistaken for a pre-trained model."""
     if run.model.init == "random":
         console.say(f"model {run.model.name}: random weights, not a pre-trained model")
     else:
@@ -44,7 +44,7 @@ def say_data(console: Console, card: Card, source: DataSource, data: SplitData) 
 
 
 def say_machine(console: Console, run: Run, choices: Choices, folder: RunFolder) -> None:
-    """Say on what the run computes, and why."""
+    """Report where and how the run computes, and why."""
     console.say(
         f"{choices.device.text} · {choices.precision.value} ({choices.precision.reason}) · "
         f"XLA {choices.jit.value} ({choices.jit.reason})"
@@ -69,7 +69,7 @@ def say_result(console: Console, result: RunResult, card: Card, folder: Path) ->
         if name != result.metric and "/" not in name
     ]
     if others:
-        console.say(f"  beside it  {'   '.join(others)}")
+        console.say(f"  also       {'   '.join(others)}")
     if not result.data_complete:
         console.say("  not comparable with published scores: sample, partial or other data than the card's")
     for line in published_lines(card) if result.data_complete else ():
@@ -91,7 +91,7 @@ def published_lines(card: Card, limit: int = 4) -> list[str]:
 
 
 def _say_submissions(console: Console, submission: WrittenSubmissions | None, folder: Path) -> None:
-    """Print which files can be sent, and the zip where one was packed."""
+    """Print which files can be submitted, and the zip if one was packed."""
     if submission is None:
         console.say("  submission none: there is no test file")
         return

@@ -25,7 +25,7 @@ from clue_runner.training.out_of_memory import is_out_of_memory, smallest_step_e
 
 @dataclass
 class Stopwatch:
-    """Rows and seconds of one kind of work; compilation counted apart."""
+    """Rows and seconds of one kind of work; compilation is counted separately."""
 
     examples: int = 0
     seconds: float = 0.0
@@ -39,7 +39,7 @@ class Stopwatch:
 
 @dataclass(frozen=True)
 class Stopped:
-    """What is said of work that a signal stops: how far it was, and what to do next."""
+    """The message about work that a signal stops: how far it was, and what to do next."""
 
     where: str = AFTER_TRAINING
     next_step: str = GO_ON
@@ -50,10 +50,10 @@ class Predictor:
     """Answers splits with one network.
 
     Args:
-        tokens: padded tokens in one batch at most.
-        buckets: padded lengths; None: each batch to its own longest row.
+        tokens: most padded tokens in one batch.
+        buckets: padded lengths; None: pad each batch to its longest row.
         averaged: use the EMA weights.
-        signals: looked at between batches.
+        signals: checked between batches.
     """
 
     engine: Engine
@@ -77,11 +77,11 @@ class Predictor:
             records: of one split.
             rows: theirs.
             show: told how many rows are answered.
-            stopped: what is said where a signal arrives.
+            stopped: the message if a signal arrives.
 
         Raises:
             InterruptedRunError: a signal arrived between two batches.
-            NotFiniteError: the network gave something that is not a number.
+            NotFiniteError: an output of the network is NaN.
         """
         partials: dict[int, Any] = {}
         for indices in evaluation_plan(rows, tokens=self.tokens, buckets=self.buckets):
@@ -116,15 +116,15 @@ def answer_within_memory(
     stopped: Stopped,
     take_smaller: Callable[[int], None],
 ) -> Predictions:
-    """Answer one split, in smaller batches where memory ran out; they change no answer.
+    """Answer one split, in smaller batches if memory ran out; they change no answer.
 
     Args:
-        predictor: with the batches to begin with.
+        predictor: with the initial batch size.
         records: of one split.
         rows: theirs.
         show: told how many rows are answered.
-        stopped: what is said where a signal arrives.
-        take_smaller: told the tokens of a batch from here on.
+        stopped: the message if a signal arrives.
+        take_smaller: told the new number of tokens in a batch.
 
     Raises:
         OutOfMemoryError: one example at a time does not fit.
@@ -144,7 +144,7 @@ def answer_within_memory(
 
 
 def smaller_batches(name: str, tokens: int) -> str:
-    """Return what is said where the batches of a split are made smaller."""
+    """Return the message when the batches of a split are made smaller."""
     return f"out of memory while answering {name}: continuing with at most {tokens:,} tokens in a batch"
 
 

@@ -26,7 +26,7 @@ def finish(job: Job) -> RunResult:
     """Predict with the best weights, write everything, and return the content of ``metrics.json``.
 
     Raises:
-        InterruptedRunError: a signal arrived; the same command does the rest.
+        InterruptedRunError: a signal arrived; the same command completes the rest.
         StorageError: the disk refused.
     """
     job.restore_best()
@@ -71,7 +71,7 @@ def finish(job: Job) -> RunResult:
 
 
 def _answer_notes(job: Job, split: str, predictions: Predictions) -> dict[str, int]:
-    """Return what answering a split lost, and warn of it."""
+    """Return what answering a split lost, and warn about it."""
     notes = job.setup.adapter.answer_notes(predictions)
     for what, count in notes.items():
         job.warn(f"{split}: {count:,} {what}")

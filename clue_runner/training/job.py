@@ -44,7 +44,7 @@ class TrainBatches:
     """The train rows as updates: order from (seed, epoch), arrays on demand."""
 
     def __init__(self, setup: Setup) -> None:
-        """Keep what the plans follow from."""
+        """Keep what the plans depend on."""
         self._setup = setup
         self._buckets = setup.buckets
         self._epoch: tuple[int, Rows] | None = None
@@ -64,7 +64,7 @@ class TrainBatches:
         return split_batch(update_arrays(rows, indices, **self._cut(token_budget)), rows.host_columns)[0]
 
     def _cut(self, token_budget: int | None) -> dict[str, Any]:
-        """Return what cuts an update into micro-batches; ``token_budget``: what memory holds."""
+        """Return the limits that split an update into micro-batches; ``token_budget``: what fits."""
         train = self._setup.run.train
         return {
             "batch_size": train.examples,
@@ -74,7 +74,7 @@ class TrainBatches:
         }
 
     def _rows(self, epoch: int) -> Rows:
-        """Return the rows of an epoch, kept until another one is asked for."""
+        """Return the rows of an epoch, kept until another epoch is asked for."""
         if self._epoch is None or self._epoch[0] != epoch:
             setup = self._setup
             self._epoch = (epoch, setup.adapter.epoch_rows(setup.rows["train"], setup.run.seed, epoch))
@@ -117,19 +117,19 @@ class Job:
     # ------------------------------------------------------------------------ weights and states
 
     def begin(self) -> None:
-        """Put in the weights that training begins with: pre-trained ones over random ones."""
+        """Load the initial weights: pre-trained ones over random ones."""
         self.setup.start_engine(self.engine)
         self.load_pretrained()
 
     def load_pretrained(self) -> None:
-        """Put pre-trained weights, where there are any, in place of the random ones."""
+        """Replace random weights with pre-trained ones, if there are any."""
         setup = self.setup
         if setup.checkpoint is not None:
             for name in load_pretrained(self.engine, setup.checkpoint, setup.run.model, setup.tokenizer):
                 self.warn(f"{name} is not in the checkpoint and starts from random weights")
 
     def reload(self) -> Progress:
-        """Put the last saved state back, or begin again where there is none; return where that is.
+        """Restore the last saved state, or start over if there is none; return its place.
 
         Raises:
             CheckpointError: states were saved and none can be used.
@@ -145,14 +145,14 @@ class Job:
         return progress
 
     def _recall(self, progress: Progress) -> None:
-        """Put in what memory was found to hold: it was noted at once, and perhaps not saved since."""
+        """Apply the batch sizes found to fit into memory: noted at once, but perhaps not saved since."""
         for event in read_events(self.folder.events):
             if isinstance(event, Warned):
                 progress.token_budget = event.token_budget or progress.token_budget
                 progress.evaluate_tokens = event.evaluate_tokens or progress.evaluate_tokens
 
     def save(self, progress: Progress, best: bool) -> None:
-        """Keep the present state in the run folder.
+        """Save the present state in the run folder.
 
         Raises:
             StorageError: the disk refused; states saved before are untouched.
@@ -164,7 +164,7 @@ class Job:
             self.engine.get_state(),
             self.state(),
             header=weights_header(self.setup.run, self.setup.vocab_size),
-            # With the vocabulary beside, a saved state is a checkpoint that another run can begin from.
+            # With the vocabulary beside it, a saved state is a checkpoint that another run can start from.
             files={VOCABULARY: self.setup.tokenizer.vocab_bytes},
         )
         if best:
@@ -185,7 +185,7 @@ class Job:
         )
 
     def restore_best(self) -> None:
-        """Put the best weights back.
+        """Restore the best weights.
 
         Raises:
             CheckpointError: they are damaged.
@@ -196,7 +196,7 @@ class Job:
         self.engine.set_state(load_tensors(self.folder.checkpoints / f"{PREFIX}{best}"))
 
     def drop(self) -> None:
-        """Begin anew from the best (averaged) weights, without moments; the average equals them."""
+        """Start over from the best (averaged) weights, without moments; the average equals them."""
         self.restore_best()
         weights = self.engine.get_weights(averaged=True)
         fresh = {name: np.zeros_like(value) for name, value in self.engine.get_state().items()}
@@ -206,14 +206,14 @@ class Job:
     # ------------------------------------------------------------------------ answers
 
     def evaluate(self) -> Scores:
-        """Score dev with the present weights, averaged ones where they are kept."""
+        """Score dev with the present weights, averaged ones if there are any."""
         where = Stopped(f"during the evaluation of step {self.progress.step:,}; the state is saved")
         predictions = self._timed("dev", "evaluate", where)
         self._last_dev = (self.progress.step, predictions)
         return self.setup.adapter.score(predictions, self.setup.data.records["dev"])
 
     def best_dev(self) -> Predictions:
-        """Return the best weights' answers to dev; kept ones where the last evaluation was the best."""
+        """Return the best weights' answers to dev; reused if the last evaluation was the best."""
         if self._last_dev is not None and self._last_dev[0] == self.progress.best_step:
             return self._last_dev[1]
         return self.predict("dev")
@@ -224,7 +224,7 @@ class Job:
         return self._timed(split, "predict", where)
 
     def _timed(self, split: str, kind: str, where: Stopped) -> Predictions:
-        """Answer one split; what it took goes to ``kind``, compilation apart."""
+        """Answer one split; the time is added to ``kind``, without compilation."""
         predictor = self.evaluating if kind == "evaluate" else self.predicting
         started, compiled = time.monotonic(), predictor.watch.compiling
         label = "evaluating dev" if kind == "evaluate" else f"predicting {split}"
@@ -245,7 +245,7 @@ class Job:
         return predictions
 
     def _predictor(self) -> Predictor:
-        """Return what answers splits, with a clock of its own."""
+        """Return the function that answers splits, with its own clock."""
         train = self.setup.run.train
         return Predictor(
             self.engine,
@@ -263,5 +263,5 @@ class Job:
 
 
 def progress_of(snapshot: Snapshot | None) -> Progress:
-    """Return the progress of a saved state; the beginning where there is none."""
+    """Return the progress of a saved state; the beginning if there is none."""
     return Progress() if snapshot is None else snapshot.state.progress

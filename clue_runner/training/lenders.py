@@ -36,7 +36,7 @@ def require_train(card: Card) -> None:
 
 
 def advice(card: Card) -> str:
-    """Return how to answer a task that has no runs of its own."""
+    """Return how to answer a task that has no own runs."""
     names = lenders(card) or ["NAME"]
     return (
         f"clue train --task {names[-1]} (or another task with these labels: {', '.join(names)}), "
@@ -45,7 +45,7 @@ def advice(card: Card) -> str:
 
 
 def answer_by_another(card: Card) -> str | None:
-    """Return how a run of another task answers this one where its own train file is not at hand."""
+    """Return how a run of another task answers this one if its own train file is not available."""
     others = [name for name in lenders(card) if name != card.name]
     if not others:
         return None
@@ -78,5 +78,5 @@ def borrowed_card(wanted: Card, trained: Card) -> Card:
 
 
 def _labels(card: Card) -> dict[str, str]:
-    """Return label name -> description: equal names alone ("0", "1") do not mean the same."""
+    """Return label name -> description: equal names alone ("0", "1") may differ in meaning."""
     return {label.name: label.description for label in card.labels}

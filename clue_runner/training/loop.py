@@ -27,13 +27,13 @@ from clue_runner.training.drop import LearningRateDrop
 from clue_runner.training.out_of_memory import update_memory_faults
 from clue_runner.training.schedules import learning_rate
 
-UNREAD = 1  # updates that may be under way unread: the device stays busy, an infinite loss is seen at once
-STEP_EVENTS = 200  # step events in a whole run, about
-RATE_AFTER_SECONDS = 0.5  # a rate over less is noise
+UNREAD = 1  # dispatched updates that may be unread: the device stays busy, a NaN is noticed at once
+STEP_EVENTS = 200  # approximate number of step events in a run
+RATE_AFTER_SECONDS = 0.5  # over a shorter time the speed is noise
 
 
 class Batches(Protocol):
-    """The train batches of a run; ``token_budget``: padded tokens in a micro-batch, where less than set."""
+    """The train batches of a run; ``token_budget``: padded tokens per micro-batch, if below the setting."""
 
     def plan(self, epoch: int) -> Sequence[IntArray]:
         """Return the rows of each update of an epoch; every epoch has as many updates."""
@@ -46,7 +46,7 @@ class Batches(Protocol):
 
 
 class Evaluated(Protocol):
-    """What the loop needs of an evaluation's result."""
+    """The part of an evaluation's result that the loop needs."""
 
     @property
     def score(self) -> float:
@@ -59,16 +59,16 @@ class Evaluated(Protocol):
 
 @dataclass(frozen=True)
 class Hooks:
-    """What happens around the updates.
+    """The callbacks around the updates.
 
     Args:
         evaluate: score dev with the present weights; may raise ``InterruptedRunError``.
-        save: keep the present state; True: it is the best so far.
-        event: note what happened.
-        show: tell the user how far it is: progress and what is shown beside it.
-        drop: put the best weights back and forget the optimizer's moments.
-        warn: tell the user and note a warning; further fields are for the note.
-        reload: put the last saved state back, or begin again; return where that is.
+        save: save the present state; True: it is the best so far.
+        event: record an event.
+        show: show the progress and the values beside it.
+        drop: restore the best weights and reset the optimizer's moments.
+        warn: show and record a warning; further fields go into the record.
+        reload: restore the last saved state, or start over; return its progress.
     """
 
     evaluate: Callable[[], Evaluated]
@@ -82,7 +82,7 @@ class Hooks:
 
 @dataclass(frozen=True)
 class Update:
-    """One update that was laid out: its rows, and the padded tokens in each of its micro-batches."""
+    """One prepared update: its rows, and the padded tokens in each of its micro-batches."""
 
     epoch: int
     indices: IntArray
@@ -117,7 +117,7 @@ class Loop:
         signals: Signals,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Look at the first epoch's plan; nothing runs yet."""
+        """Plan the first epoch; nothing runs yet."""
         self.progress = progress
         self.batches = batches
         self.engine = engine
@@ -138,13 +138,13 @@ class Loop:
         """Train to the end.
 
         Raises:
-            NotFiniteError: a loss or gradient is not a number; the last saved state is the last good one.
+            NotFiniteError: a loss or gradient is NaN or infinite; the last saved state is good.
             InterruptedRunError: a signal arrived; the state is saved.
-            UpdateTooLargeError: memory ended in an update; ``out_of_memory.train`` goes on from here.
-            MemoryError: the arrays of an update do not fit, however they are cut.
+            UpdateTooLargeError: memory ran out in an update; ``smaller_updates`` continues from here.
+            MemoryError: the arrays of an update do not fit, however they are split.
         """
         progress = self.progress
-        # A run that stopped between an update and its evaluation goes on with the evaluation.
+        # A run that stopped between an update and its evaluation continues with the evaluation.
         while progress.ended is None:
             improved = self._evaluate() if self._evaluation_due() else False
             self._turn_epoch()
@@ -174,7 +174,7 @@ class Loop:
         try:
             scores = self.hooks.evaluate()
         except InterruptedRunError:
-            # The evaluation is not part of the state yet, so it is done again from its beginning.
+            # The evaluation is not part of the state yet, so it is repeated from its beginning.
             self._save(best=False)
             raise
         improved = progress.best_score is None or scores.score > progress.best_score
@@ -212,7 +212,7 @@ class Loop:
         return self._clock() - self._saved_at >= 60 * self._settings.save_minutes
 
     def _save(self, *, best: bool) -> None:
-        """Keep the present state; a state without any update is not worth a file."""
+        """Save the present state; one without any update is not worth a file."""
         self._settle()
         if self.progress.step == 0:
             return
@@ -222,7 +222,7 @@ class Loop:
     # ------------------------------------------------------------------------ stop
 
     def _ending(self) -> str | None:
-        """Return why the run ends here; None: it goes on."""
+        """Return why the run ends here; None: it continues."""
         patience = self._settings.patience
         if self.progress.step >= self.total:
             return "max_steps" if self.progress.epoch < self._settings.epochs else "epochs"
@@ -231,7 +231,7 @@ class Loop:
         return None
 
     def _stop_if_asked(self) -> None:
-        """Save and leave where a signal asked for it."""
+        """Save and stop if a signal asked for it."""
         if self._signals.requested is None:
             return
         self._save(best=False)
@@ -242,7 +242,7 @@ class Loop:
     # ------------------------------------------------------------------------ step
 
     def _drop_if_due(self) -> None:
-        """Go back to the best weights, once in a run."""
+        """Return to the best weights, once in a run."""
         progress = self.progress
         if not progress.drop_due:
             return
@@ -250,14 +250,14 @@ class Loop:
         self.hooks.drop()
         self._count_applied()
         progress.drop_due, progress.dropped_at = False, progress.step
-        # the better weights of before the drop are no reason to stop after it
+        # the better weights before the drop are no reason to stop after it
         progress.evaluations_without_gain = 0
         self.hooks.event(Drop(step=progress.step, learning_rate=self._settings.drop_learning_rate))
 
     def _step(self) -> None:
         """Dispatch the next update and read an earlier one."""
         progress, started = self.progress, self._clock()
-        self._laid_out = None  # laying the arrays out can fail, and a smaller cut of them is no help
+        self._laid_out = None  # preparing the arrays can fail, and a finer split does not help
         with update_memory_faults():
             if self._plan_epoch != progress.epoch:
                 self._plan_epoch, self._plan = progress.epoch, self.batches.plan(progress.epoch)
@@ -277,7 +277,7 @@ class Loop:
         progress.spend("train", self._clock() - started - compiling)
 
     def _count(self, arrays: Mapping[str, Array]) -> None:
-        """Take a dispatched update into the progress."""
+        """Add a dispatched update to the progress."""
         progress = self.progress
         progress.step += 1
         progress.position += 1
@@ -286,7 +286,7 @@ class Loop:
         progress.computed_tokens += int(arrays["token_ids"].size)
 
     def _settle(self) -> None:
-        """Read every update under way."""
+        """Read every dispatched update."""
         started = self._clock()
         with update_memory_faults():
             while self._pending:
@@ -301,7 +301,7 @@ class Loop:
     def _read(self, pending: _Pending) -> None:
         result, progress = pending.read(), self.progress
         if not result.finite:
-            good = "there was none" if progress.last_loss is None else f"{progress.last_loss:.4g}"
+            good = "none" if progress.last_loss is None else f"{progress.last_loss:.4g}"
             raise NotFiniteError(
                 f"the loss or its gradient became NaN or infinite at step {pending.step}, "
                 f"epoch {pending.epoch + 1} (last finite loss: {good})",
@@ -340,7 +340,7 @@ class Loop:
     # ------------------------------------------------------------------------ after a failed update
 
     def stand(self) -> None:
-        """Begin where ``progress`` and the engine's state are."""
+        """Start from ``progress`` and the engine's state."""
         progress = self.progress
         self._plan_epoch, self._plan = progress.epoch, self.batches.plan(progress.epoch)
         self._window.clear()
@@ -350,20 +350,20 @@ class Loop:
         self._count_applied()
 
     def _count_applied(self) -> None:
-        """Note what the engine's count of updates is ahead of ours by: a drop starts its count anew."""
+        """Note the offset between the engine's count of updates and ours: a drop resets its count."""
         self._applied_before = (self.engine.applied() or 0) - self.progress.step
 
     @property
     def under_way(self) -> list[Update]:
-        """Return the updates that a failure may have been in: those unread, and the one that was laid out."""
+        """Return the updates in which a failure may have occurred: the unread ones, and the prepared one."""
         return [*self._pending, *([self._laid_out] if self._laid_out else [])]
 
     def state_agrees(self) -> bool:
-        """Return whether the engine's state has taken in just the updates that ``progress`` counts."""
+        """Return whether the engine's state includes exactly the updates that ``progress`` counts."""
         return self.engine.applied() == self._applied_before + self.progress.step
 
     def read_what_can_be_read(self, is_lost: Callable[[Exception], bool]) -> None:
-        """Take in every update under way; one whose reading fails as ``is_lost`` knows is dropped."""
+        """Take in every dispatched update; one whose reading fails as ``is_lost`` tells is dropped."""
         while self._pending:
             try:
                 self._read_next()

@@ -38,7 +38,7 @@ TRAIN_AGAIN = "the run's settings do not fit its weights: train again, or name a
 
 @dataclass(frozen=True)
 class Member:
-    """One run to ask: its settings and its best state, whole."""
+    """One run for prediction: its settings and its complete best state."""
 
     folder: RunFolder
     run: Run
@@ -46,7 +46,7 @@ class Member:
 
 
 def find_members(folders: Sequence[Path], task: str | None, console: Console) -> list[Member]:
-    """Return the runs that are meant: those named, else the newest finished one (of the task).
+    """Return the selected runs: those named, else the newest finished one (of the task).
 
     Args:
         folders: ``--run`` values.
@@ -55,7 +55,7 @@ def find_members(folders: Sequence[Path], task: str | None, console: Console) ->
 
     Raises:
         DataError: a folder does not exist.
-        CheckpointError: no finished run, or one without a whole best state.
+        CheckpointError: no finished run, or one without a complete best state.
         UsageError: runs of different tasks.
     """
     chosen = list(folders) or [newest_finished(ROOT, task, warn=console.warn).folder.path]
@@ -101,7 +101,7 @@ def _refuse_another_card(folder: RunFolder, run: Run, best: Snapshot) -> None:
 
 
 def _tokenizer(member: Member, adapter: Adapter) -> AnyTokenizer:
-    """Return what cuts the texts for a run's weights: its saved vocabulary, and what an adapter reads beside.
+    """Return the tokenizer for a run's weights: its saved vocabulary, and what an adapter reads beside it.
 
     Raises:
         CheckpointError: a file that the vocabulary goes with (word vectors) is not the one of the training.
@@ -122,7 +122,7 @@ class Asker:
     """One member's network, ready to answer."""
 
     def __init__(self, member: Member, card: Card, backend: str, console: Console) -> None:
-        """Load the backend, build the network and put the best weights into it.
+        """Load the backend, build the network and load the best weights.
 
         Args:
             member: the run.
@@ -131,7 +131,7 @@ class Asker:
             console: where to print.
         """
         run = without_kernel(member.run.model_copy(update={"backend": backend}))
-        # What memory was found to hold in training, or here.
+        # Batch sizes found to fit into memory, in training or here.
         self._tokens = member.best.state.progress.evaluate_tokens
         self._warn: Callable[[str], None] = console.warn
         self._adapter = load_adapter(card, run)

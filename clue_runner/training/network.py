@@ -38,7 +38,7 @@ from clue_runner.training.prepare import find_vocabulary
 
 @dataclass(frozen=True)
 class Choices:
-    """On what a run computes, and how; ``attention`` is None where the family has no forms of it."""
+    """Where and how a run computes; ``attention`` is None if the family has no forms of it."""
 
     device: Device
     precision: Choice
@@ -75,7 +75,7 @@ def choose(run: Run) -> Choices:
     """Return device, precision and compiler; the backend is loaded here.
 
     Raises:
-        UsageError: the device or the attention kernel is not there, or Keras runs on another backend.
+        UsageError: the device or the attention kernel is not available, or Keras runs on another backend.
     """
     set_backend(run.backend)
     with chatter_to(clue_home() / "logs" / f"{run.backend}-start.log"):
@@ -101,7 +101,7 @@ def as_chosen(run: Run, choices: Choices) -> Run:
 
 
 def without_kernel(run: Run) -> Run:
-    """Return the run with its form of attention chosen anew.
+    """Return the run with its form of attention chosen again.
 
     The kernel of the machine that trained may be missing here; other forms give the same answers.
     """
@@ -117,9 +117,9 @@ def build_engine(
 
     Args:
         adapter: bound to the card and the run.
-        choices: what ``choose`` said.
-        vocab_size: rows of the token table.
-        engine: one to start again; None: a new one.
+        choices: the result of ``choose``.
+        vocab_size: rows of the token embeddings.
+        engine: one to reuse; None: a new one.
     """
     engine = engine or create_engine(adapter.run.backend)
     build = network_builder(adapter, choices, vocab_size=vocab_size)
@@ -128,7 +128,7 @@ def build_engine(
 
 
 def network_builder(adapter: Adapter, choices: Choices, *, vocab_size: int) -> Callable[[], Any]:
-    """Return what builds the task's network with random weights."""
+    """Return a builder of the task's network with random weights."""
     run = as_chosen(adapter.run, choices)
     bound = rebound(adapter, run)
     precision = choices.precision.value
@@ -157,12 +157,12 @@ def rebound(adapter: Adapter, run: Run) -> Adapter:
 
 
 def weights_header(run: Run, vocab_size: int) -> dict[str, Any]:
-    """Return what a saved weight file says about the network in it."""
+    """Return a saved weight file's description of its network."""
     return header(shape_of(run.model), vocab_size, lowercase=run.model.lowercase)
 
 
 def engine_settings(run: Run, choices: Choices) -> EngineSettings:
-    """Return what shapes the compiled step."""
+    """Return the settings that shape the compiled step."""
     train = run.train
     return EngineSettings(
         precision=choices.precision.value,

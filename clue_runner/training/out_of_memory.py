@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from clue_runner.errors import ClueError, OutOfMemoryError
 
-# How XLA, TensorFlow, CUDA and its libraries say it, whatever the case; a text about memory is not enough.
+# The wording of XLA, TensorFlow, CUDA and its libraries, in any case; mentioning memory is not enough.
 _TEXTS = (
     "resource_exhausted",
     "out of memory",
@@ -33,10 +33,10 @@ _LESS = (
 
 
 class UpdateTooLargeError(Exception):
-    """Memory ran out in an update and nowhere else, so that a smaller cut may fit; no user sees this."""
+    """Memory ran out in an update and nowhere else, so a finer split may fit; never shown to the user."""
 
     def __init__(self, error: Exception) -> None:
-        """Keep what the backend said, without its frames: they hold the arrays that did not fit."""
+        """Keep the backend's message without its frames, which hold the arrays that did not fit."""
         super().__init__(str(error))
         self.error = error.with_traceback(None)
 
@@ -51,9 +51,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 @contextmanager
 def memory_faults() -> Iterator[None]:
-    """Turn "no memory" anywhere in a command into ``OutOfMemoryError``; let everything else pass.
+    """Turn out-of-memory failures anywhere in a command into ``OutOfMemoryError``; pass everything else.
 
-    Updates and evaluations have been made smaller before it gets here, so the advice is about the rest.
+    Updates and evaluations were made smaller before it gets here, so the advice is about the rest.
     """
     try:
         yield
@@ -67,7 +67,7 @@ def memory_faults() -> Iterator[None]:
 
 @contextmanager
 def update_memory_faults() -> Iterator[None]:
-    """Turn "no memory" within an update into ``UpdateTooLargeError``; let everything else pass."""
+    """Turn out-of-memory failures within an update into ``UpdateTooLargeError``; pass everything else."""
     try:
         yield
     except Exception as error:
@@ -80,7 +80,7 @@ def smallest_step_error(error: Exception, length: int, *, training: bool) -> Out
     """Return the error for one example at a time that does not fit.
 
     Args:
-        error: what the backend said.
+        error: the backend's error.
         length: the example's padded tokens.
         training: in an update, whose backward pass can keep less; False: in an evaluation.
     """
@@ -93,5 +93,5 @@ def smallest_step_error(error: Exception, length: int, *, training: bool) -> Out
 
 
 def _received(error: Exception) -> str:
-    """Return the first line of what a backend said."""
+    """Return the first line of a backend's message."""
     return str(error).partition("\n")[0][:200] or type(error).__name__

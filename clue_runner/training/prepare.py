@@ -29,12 +29,12 @@ TRAINED_ON = ("train", "dev")  # splits that decide what a run learns and keeps
 
 @dataclass(frozen=True)
 class SplitData:
-    """Records of the splits that are there, and what differs from the card.
+    """Records of the available splits, and what differs from the card.
 
     Args:
-        records: split -> usable records, cut to ``limit_train`` and ``limit_dev``.
+        records: split -> usable records, limited to ``limit_train`` and ``limit_dev``.
         missing: test splits without a file -> the file's name.
-        warnings: what the user should know, each once.
+        warnings: messages for the user, each once.
         complete: all counts are the card's and no limit is set.
     """
 
@@ -63,7 +63,7 @@ def read_splits(adapter: Adapter, source: DataSource) -> SplitData:
     limits = {"train": settings.limit_train, "dev": settings.limit_dev}
     for split, declared in card.splits.items():
         if split not in {*TRAINED_ON, *card.test_splits}:
-            continue  # a further labelled split (CMRC2018's trial) is for clue predict alone
+            continue  # a further labelled split (CMRC2018's trial) is only for clue predict
         if split_file(source, declared) is None:
             if split in TRAINED_ON:
                 raise missing_file(source, list(declared.file_names), advice=answer_by_another(card))
@@ -94,16 +94,16 @@ def encode_records(
     cache: bool,
     warn: Callable[[str], None],
 ) -> Rows:
-    """Return the rows of one split, from the cache where the same texts were encoded before.
+    """Return the rows of one split, from the cache if the same texts were encoded before.
 
     Args:
         adapter: bound to the run's settings.
         records: of one split.
-        tokenizer: the vocabulary at work.
-        cache: look into the cache, and keep what is encoded there.
-        warn: told what encoding could not do.
+        tokenizer: the one in use.
+        cache: use the cache, and keep new rows there.
+        warn: told what encoding lost.
     """
-    # Everything that the rows follow from: the records, and what the adapter says it reads beside them.
+    # Everything that the rows depend on: the records, and what the adapter reads beside them.
     fold = f" without {adapter.run.data.fold}" if adapter.run.data.fold else ""
     key = {"split": records.split, "data": records.sha256, "records": f"{len(records)}{fold}"}
     settings = json.dumps(adapter.row_settings(tokenizer), sort_keys=True)
@@ -120,7 +120,7 @@ def encode_records(
 
 
 def encoding_warnings(rows: Mapping[str, Rows]) -> list[str]:
-    """Return what encoding lost of each split, in words; of gold answers the share: it bounds the score."""
+    """Return what encoding lost in each split, in words; lost gold answers bound the score."""
     warnings = []
     for split, some in rows.items():
         notes = ", ".join(f"{count:,} {what}" for what, count in some.notes.items())
@@ -133,9 +133,9 @@ def encoding_warnings(rows: Mapping[str, Rows]) -> list[str]:
 
 
 def padded_lengths(train: Rows, run: Run, *, jit: bool) -> tuple[int, ...] | None:
-    """Return the lengths that batches are padded to; None: each batch to its own longest row.
+    """Return the lengths that batches are padded to; None: each batch to its longest row.
 
-    Taken from the train rows alone, so that a test file that comes later changes nothing.
+    Taken from the train rows alone, so that a test file added later changes nothing.
     """
     if run.train.lengths == "exact" or (run.train.lengths == "auto" and not jit):
         return None

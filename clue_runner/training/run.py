@@ -33,11 +33,11 @@ from clue_runner.training.setup import Setup
 
 @dataclass(frozen=True)
 class Sitting:
-    """What one process brings to a run, whether it begins or goes on.
+    """The state that one process brings to a run, whether new or resumed.
 
     Args:
         console: where to print.
-        signals: asked between updates and batches.
+        signals: checked between updates and batches.
         began: monotonic clock at the command's start.
         data_argument: what the user gave as ``--data``, for later commands.
     """
@@ -54,11 +54,11 @@ def train(setup: Setup, folder: RunFolder, snapshot: Snapshot | None, sitting: S
     Args:
         setup: everything before the first step; its batch size is a number.
         folder: locked by the caller.
-        snapshot: the saved state to go on from; None: none was ever saved.
+        snapshot: the saved state to continue from; None: none was ever saved.
         sitting: this process.
 
     Raises:
-        ClueError: every failure that a user can act on; ``metrics.json`` then says so, without a score.
+        ClueError: every failure that a user can act on; ``metrics.json`` then records it, without a score.
     """
     with EventLog(folder.events, sitting.console) as log:
         _note_start(log, setup, snapshot, sitting)
@@ -105,7 +105,7 @@ def _note_start(log: EventLog, setup: Setup, snapshot: Snapshot | None, sitting:
 def _start(
     setup: Setup, folder: RunFolder, snapshot: Snapshot | None, log: EventLog, sitting: Sitting
 ) -> Job:
-    """Build the network, and put a saved state or the first weights into it."""
+    """Build the network, and load a saved state or the initial weights."""
     engine = setup.start_engine()
     job = Job(
         setup, folder, engine, progress_of(snapshot), log, sitting.console, sitting.signals, sitting.began
@@ -116,13 +116,13 @@ def _start(
     else:
         job.load_pretrained()
     if setup.checkpoint is not None:
-        setup.checkpoint.weights.release()  # values that were read with the hash and are not wanted
+        setup.checkpoint.weights.release()  # values that were read for the hash and are not needed
     job.prepared = time.monotonic() - sitting.began
     return job
 
 
 def _resume(job: Job, snapshot: Snapshot) -> None:
-    """Put a saved state back and say from where the run goes on."""
+    """Restore a saved state and report from where the run continues."""
     job.engine.set_state(snapshot.tensors())
     repoint(job.folder.checkpoints, snapshot, job.progress.best_step)
     now: Mapping[str, Any] = {**machine(job.setup.run.backend), **job.setup.choices.described()}
@@ -137,7 +137,7 @@ def _resume(job: Job, snapshot: Snapshot) -> None:
 def _train(job: Job) -> None:
     """Run the loop to its end."""
     if job.progress.ended is not None:
-        job.signals.defer()  # nothing is lost from here on, but what is being written shall be whole
+        job.signals.defer()  # nothing is lost from here on, but files being written must be completed
         return
     display = job.display
     hooks = Hooks(
@@ -150,11 +150,11 @@ def _train(job: Job) -> None:
 
 
 def _write_failure(folder: RunFolder, setup: Setup, log: EventLog, error: Exception) -> None:
-    """Leave a result without a score, so that nobody takes the run for a finished one."""
+    """Write a result without a score, so that nobody mistakes the run for a finished one."""
     try:
         result = failed_result(result_fields(setup), error)
         write_result(folder.metrics, result)
         if result.error is not None:
             log.write(Failed(message=str(error), exit_code=result.error.exit_code), echo=False)
     except (ClueError, MemoryError):
-        return  # what refuses the note, a full disk or no memory, is the error that is on its way to the user
+        return  # the cause of this failure, a full disk or no memory, is already being reported to the user

@@ -17,15 +17,15 @@ from clue_runner.console import Progress as Bar
 from clue_runner.runs.progress import Progress
 from clue_runner.training.setup import Setup
 
-# Forward and backward pass beside the forward pass alone: what an answer costs before one was timed.
+# Forward and backward pass relative to the forward pass: the cost of an answer before one was timed.
 TRAIN_TO_ANSWER = 3.0
 
 
 class RunDisplay(AbstractContextManager["RunDisplay"]):
-    """A bar while a run works; before it is entered and after it is left nothing is shown."""
+    """A progress bar, shown only while the context is entered."""
 
     def __init__(self, console: Console, setup: Setup, progress: Progress) -> None:
-        """Show nothing yet: the number of updates is not known."""
+        """Show nothing yet: the number of updates is unknown."""
         self._console = console
         self._setup = setup
         self._progress = progress
@@ -50,13 +50,13 @@ class RunDisplay(AbstractContextManager["RunDisplay"]):
             context.__exit__(kind, error, trace)
 
     def train(self, total: int, updates_per_epoch: int) -> None:
-        """Go over to training, which has ``total`` updates unless patience ends it."""
+        """Switch to training, which has ``total`` updates unless early stopping ends it."""
         self._total = total
         self._evaluations = evaluations_until(total, self._setup.run.train, updates_per_epoch)
         self._back_to_training()
 
     def trained(self) -> None:
-        """Take in that no update is to come."""
+        """Note that there are no more updates."""
         self._total = None
 
     def show(self, progress: Progress, shown: Mapping[str, Any]) -> None:
@@ -74,7 +74,7 @@ class RunDisplay(AbstractContextManager["RunDisplay"]):
 
     @contextmanager
     def answering(self, label: str, split: str) -> Iterator[Callable[[int], None]]:
-        """Show how many rows of a split are answered; give the function that is told."""
+        """Show how many rows of a split are answered; return the function to report to."""
         if not self._is_open:
             yield lambda done: None
             return
@@ -91,7 +91,7 @@ class RunDisplay(AbstractContextManager["RunDisplay"]):
     # ------------------------------------------------------------------------ the bar
 
     def _begin(self, label: str, total: int, done: int) -> None:
-        """Open the bar or let it count something else."""
+        """Open the bar, or let it count something else."""
         if self._bar is not None:
             self._bar.begin(label, total, done)
             return
@@ -142,7 +142,7 @@ class RunDisplay(AbstractContextManager["RunDisplay"]):
 
 
 def answer_seconds(progress: Progress, dev_rows: int) -> float | None:
-    """Return the seconds that one answer takes: measured on dev, or guessed from training."""
+    """Return the seconds per answer: measured on dev, or estimated from training."""
     evaluated = progress.seconds.get("evaluate", 0.0)
     if progress.history and evaluated and dev_rows:
         return evaluated / (len(progress.history) * dev_rows)

@@ -135,7 +135,7 @@ def read_inputs(run: Run, card: Card, source: DataSource, console: Console) -> I
 
 
 def _of_weights(adapter: Adapter, checkpoint: Checkpoint | None) -> AnyTokenizer | None:
-    """Return an adapter's own tokenizer that made the ids of pretrained weights; None: it has none.
+    """Return an adapter's own tokenizer that made the ids of pre-trained weights; None: it has none.
 
     Raises:
         CheckpointError: word vectors beside the vocabulary are not those of the training.
@@ -145,7 +145,7 @@ def _of_weights(adapter: Adapter, checkpoint: Checkpoint | None) -> AnyTokenizer
     own = adapter.load_own_tokenizer(checkpoint.vocab)
     if own is not None and checkpoint.ids_sha256 not in {None, own.sha256}:
         raise CheckpointError(
-            "the vocabulary or the word vectors are not those that these weights were trained with",
+            "the vocabulary or the word vectors differ from those that these weights were trained with",
             where=str(checkpoint.folder),
             next_step="name the same file of word vectors as that run, or none where it had none; else train "
             "from random weights",

@@ -13,7 +13,7 @@ from clue_runner.training.out_of_memory import UpdateTooLargeError, is_out_of_me
 
 
 def train(loop: Loop) -> None:
-    """Run the loop to its end; where an update does not fit into memory, halve the micro-batches and go on.
+    """Run the loop to its end; if an update does not fit into memory, halve the micro-batches and continue.
 
     Raises:
         OutOfMemoryError: one example at a time does not fit.

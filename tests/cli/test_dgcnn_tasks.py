@@ -105,10 +105,10 @@ def test_another_run_begins_from_this_one_with_its_vocabulary(
     start = ["train", "--task", "sogouqa", "--data", "sample", *SMALL, "--model", str(trained / "run")]
     start += ["--output", str(tmp_path / "run")]
     bare = clue(*start)
-    assert bare.exit_code == 4 and "word vectors are not those" in bare.stderr, bare.stderr
+    assert bare.exit_code == 4 and "word vectors differ from those" in bare.stderr, bare.stderr
     vectors(tmp_path / "others.txt", seed=1)
     other = clue(*start, "--set", f"task.word_vectors={tmp_path / 'others.txt'}")
-    assert other.exit_code == 4 and "word vectors are not those" in other.stderr, other.stderr
+    assert other.exit_code == 4 and "word vectors differ from those" in other.stderr, other.stderr
     assert not (tmp_path / "run").exists()
     # the network's table has the rows of the first run's characters, not of this task's
     begun = clue(*start, "--set", f"task.word_vectors={trained / 'vectors.txt'}")
@@ -125,8 +125,8 @@ def test_a_page_with_other_word_vectors_is_without_lengths(clue: Clue, trained: 
     gone = clue(*page)
     vectors(trained / "vectors.txt")
     for outcome in (other, gone):
-        assert outcome.exit_code == 0 and "without the records' lengths" in outcome.stderr, outcome.stderr
-    assert "without the records' lengths" not in clue(*page).stderr
+        assert outcome.exit_code == 0 and "lacks the records' lengths" in outcome.stderr, outcome.stderr
+    assert "lacks the records' lengths" not in clue(*page).stderr
 
 
 def test_a_plan_names_what_would_be_trained(clue: Clue, tmp_path: Path) -> None:

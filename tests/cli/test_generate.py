@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+import clue_runner
 from clue_runner.console import Console
+from clue_runner.errors import UsageError
 from clue_runner.tokens.layouts.joining import Joiner, joined
 from clue_runner.tokens.tokenizer import Tokenizer
 
@@ -46,9 +49,15 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def generate(clue: Callable[..., Any], model: Path) -> Callable[..., Any]:
     def call(*arguments: object, **options: object) -> Any:
-        given = {"prompt": "今天", "max-length": 8, "backend": BACKEND, "precision": "float32", **options}
-        flags = [part for name, value in given.items() for part in (f"--{name}", str(value))]
-        return clue("generate", "--model", model, *flags, *arguments)
+        given = {
+            "model": model,
+            "prompt": "今天",
+            "max-length": 8,
+            "backend": BACKEND,
+            "precision": "float32",
+        }
+        flags = [part for name, value in (given | options).items() for part in (f"--{name}", str(value))]
+        return clue("generate", *flags, *arguments)
 
     return call
 
@@ -150,3 +159,54 @@ def test_pieces_are_joined_as_chinese_is_written() -> None:
     assert joined(["3", ".", "5"]) == "3.5" and joined(["yes", ",", "no"]) == "yes, no"
     joiner = Joiner("python")
     assert (joiner.add("##s"), joiner.add("are"), joiner.add("好")) == ("s", " are", "好")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("temperature", "nan"), ("temperature", "inf"), ("temperature", -1), ("top-p", "nan"), ("top-p", 0),
+     ("top-p", 2), ("top-k", 0), ("samples", 0), ("repetition-penalty", "nan"), ("length-penalty", "inf"),
+     ("prompt", "\t\n"), ("prompt", "鑫鑫")],
+)  # fmt: skip
+def test_numbers_and_prompts_that_cannot_be_are_named(generate: Any, name: str, value: object) -> None:
+    found = generate(**{name: value, **({"beam": 2} if name == "length-penalty" else {})})
+    assert found.exit_code == 2 and f"--{name}" in found.stderr and not found.stdout
+
+
+def test_edges_of_what_can_be(generate: Any) -> None:
+    assert generate(**{"top-p": 1}).stdout == generate().stdout  # everything is kept
+    least = json.loads(generate("--json", **{"top-p": 1e-9}).stdout)["samples"]
+    assert least == json.loads(generate("--json", temperature=0).stdout)["samples"]
+    found = generate(prompt="鑫今𠮷")
+    assert found.exit_code == 0 and "鑫, 𠮷" in found.stderr and found.stdout.startswith("鑫今𠮷")
+
+
+def test_the_calls_of_python_write_what_the_command_writes(generate: Any, model: Path) -> None:
+    told = json.loads(generate("--json", samples=2).stdout)["samples"]
+    chosen = {"backend": BACKEND, "precision": "float32"}
+    result = clue_runner.generate(model=model, prompt="今天", samples=2, max_length=8, **chosen)
+    assert result["samples"] == told
+    decoder = clue_runner.load_decoder(model, **chosen)
+    first, second = (decoder.stream("今天", max_length=8) for _ in range(2))
+    parts = [(next(first), next(second)) for _ in range(2)]  # two texts at once do not disturb one another
+    assert (
+        "".join([one for one, _ in parts] + list(first))
+        == told[0]
+        == "".join([one for _, one in parts] + list(second))
+    )
+    assert decoder.write("今天", samples=2, max_length=8) == told
+    beams = json.loads(generate("--json", beam=3, samples=2).stdout)["samples"]
+    assert decoder.write("今天", beam=3, samples=2, max_length=8) == beams
+    for wrong in ({"top_p": 2.0}, {"samples": 2}, {"beam": 2}, {"topp": 1}, {"temperature": float("nan")}):
+        with pytest.raises(UsageError):
+            decoder.stream("今天", **wrong)
+    with pytest.raises(UsageError, match="prompt"):
+        clue_runner.generate(model=model)
+
+
+def test_a_vocabulary_shorter_than_the_table_writes_its_own_pieces_alone(
+    generate: Any, model: Path, tmp_path: Path
+) -> None:
+    shorter = shutil.copytree(model, tmp_path / "shorter")
+    (shorter / "vocab.txt").write_text("".join(f"{piece}\n" for piece in PIECES[:-9]), encoding="utf-8")
+    found = generate(model=shorter, temperature=9, samples=20)
+    assert found.exit_code == 0

@@ -8,7 +8,7 @@ def test_list(clue, clue_home: Path) -> None:
     (clue_home / "models" / "rbt3").mkdir(parents=True)
     rows = {line.split()[0]: line for line in clue("models").stdout.split("\n") if line.strip()}
     assert "random weights" in rows["tiny"]
-    assert "checkpoint at hand" in rows["rbt3"]
+    assert "checkpoint available" in rows["rbt3"]
     assert "no checkpoint here" in rows["roberta-wwm-ext"]
     assert "102.3 M" in rows["roberta-wwm-ext"]
 

@@ -1,4 +1,4 @@
-"""Running text with masked tokens, as a task of its own."""
+"""Running text with masked tokens, as a separate task."""
 
 from clue_runner.adapters.masked_texts.adapter import MaskedTexts
 

@@ -90,11 +90,11 @@ class MaskedTexts(Adapter):
         """Return the rows, mapped into memory; the masks of a held-out row are the same whenever it is read.
 
         Raises:
-            RuntimeError: the records are no numbers of rows (a bug of ours).
+            RuntimeError: the records are not numbers of rows (our bug).
         """
         numbers = records.items
         if not isinstance(numbers, RowNumbers):
-            raise RuntimeError(f"{records.shown}: {type(numbers).__name__} in the place of rows")
+            raise RuntimeError(f"{records.shown}: {type(numbers).__name__} in place of rows")
         length = self.run.data.max_length
         rows = mapped_rows(numbers.folder, numbers.split, len(numbers), length, tokenizer.vocab_size)
         self.tokenizer = tokenizer
@@ -197,14 +197,14 @@ class MaskedTexts(Adapter):
         raise RuntimeError(f"{self.card.name} has no leaderboard")
 
     def show(self, record: int, prediction: Prediction) -> Shown:
-        """Return how many masked tokens of a row were guessed."""
+        """Return how many masked tokens of a row were guessed; the row itself is neither right nor wrong."""
         found = prediction.prediction
         return Shown(
             id=record,
             texts=(),
             answer=f"{found[RIGHT]} of {found[ASKED]} masked tokens, loss {found[LOSS]:.2f}",
-            gold=f"{found[ASKED]} of {found[ASKED]}",
-            is_right=found[RIGHT] == found[ASKED],
+            gold=None,
+            is_right=None,
         )
 
 

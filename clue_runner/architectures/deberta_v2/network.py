@@ -18,6 +18,8 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
+from clue_runner.architectures.deberta_v2.shape import NO_TABLE
+from clue_runner.errors import UsageError
 from clue_runner.models import dropout
 from clue_runner.models.attention import SelfAttention
 from clue_runner.models.backbone import Backbone
@@ -178,6 +180,8 @@ def rows_of_distances(span: int, farthest: int, *, logarithmic: bool) -> NDArray
 
 def build(shape: Any, vocab_size: int, *, precision: str, seed: int, pooler: bool = True) -> Backbone:
     """Return the encoder; arguments as in ``Architecture.build``."""
+    if shape.positions == "hierarchical" and not shape.absolute:
+        raise UsageError(NO_TABLE, where="model.positions", received=shape.positions, allowed="learned")
     shared = (seed, POLICIES[precision])
     absolute = LearnedPositions(shape.max_positions, shape.stretch) if shape.absolute else None
     positions = DistancePositions(absolute)

@@ -21,6 +21,9 @@ LARGEST_TABLE = 65_536
 Count = Annotated[int, Field(ge=0)]
 
 
+NO_TABLE = "this model has no position table to extend: its rows may be of any length"
+
+
 class Shape(LearnedSizes):
     """Sizes and options of DeBERTa-v2's encoder."""
 
@@ -115,8 +118,7 @@ class Shape(LearnedSizes):
         if values["model.absolute"]:
             yield from super().length_checks(values, origins)
         elif values["model.positions"] == "hierarchical":
-            what = "this model has no position table to extend: its rows may be of any length"
-            yield Problem(what, "model.positions", "hierarchical", "learned", "remove model.positions")
+            yield Problem(NO_TABLE, "model.positions", "hierarchical", "learned", "remove model.positions")
 
 
 def _terms(config: RawConfig) -> Any:

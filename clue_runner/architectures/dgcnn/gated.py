@@ -3,7 +3,7 @@
 In and out: tensors of either backend. Knows nothing about weights or layers.
 
 A dilated convolution of three is one matrix product over the characters at -d, 0 and +d. The gate's gradient
-is written out, because TensorFlow's graph on a CPU runs every operation as a pass of its own over memory.
+is written out, because TensorFlow's graph on a CPU runs every operation as a separate pass over memory.
 """
 
 from __future__ import annotations

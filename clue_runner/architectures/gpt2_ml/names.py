@@ -1,7 +1,8 @@
 """GPT2-ML's tensors: ours and those of the release, whose scope is Grover's ``newslm``.
 
 In: nothing. Out: the table. A network of 48 blocks has 772 tensors. Knows nothing about files, values or
-libraries. Kernels are (in, out) there too; no Hugging Face layout of these weights is published.
+libraries. Kernels are (in, out) there too. Nobody publishes these weights in Hugging Face's layout: its names
+here are those of the release with dots, and ``weight`` for kernels, tables and scales, as PyTorch says.
 """
 
 from __future__ import annotations
@@ -9,11 +10,15 @@ from __future__ import annotations
 from clue_runner.architectures.name_table import Group, NameTable, Row
 
 V, P, H, F = "vocabulary", "positions", "hidden", "intermediate"
+# What ends a name there -> what ends it in Hugging Face's layout.
+FACE = {"kernel": "weight", "bias": "bias", "gamma": "weight", "beta": "bias"}
 
 
 def _row(ours: str, theirs: str, *axes: str) -> Row:
     """Return a row of the table."""
-    return (ours, theirs, "", axes)
+    layer, _, kind = theirs.rpartition("/")
+    face = f"{layer}.{FACE[kind]}" if layer else f"{theirs}.weight"
+    return (ours, theirs, face, axes)
 
 
 def _dense(ours: str, theirs: str, *axes: str) -> tuple[Row, Row]:
@@ -45,7 +50,7 @@ BLOCK: tuple[Row, ...] = (
 NAMES = NameTable(
     config_keys={V: "vocab_size", P: "max_position_embeddings"},
     groups=(
-        Group("embeddings", EMBEDDINGS, ("backbone/embeddings/", "newslm/embeddings/", "")),
-        Group("blocks", BLOCK, ("backbone/block_{i}/", "newslm/layer{i:02}/", "")),
+        Group("embeddings", EMBEDDINGS, ("backbone/embeddings/", "newslm/embeddings/", "newslm.embeddings.")),
+        Group("blocks", BLOCK, ("backbone/block_{i}/", "newslm/layer{i:02}/", "newslm.layer{i:02}.")),
     ),
 )

@@ -113,7 +113,7 @@ class RunReader:
 
 
 def _listed(folder: Path) -> Mapping[str, ListedFile] | None:
-    """Return what a state's manifest lists; a file that it does not name is no part of the state."""
+    """Return what a state's manifest lists; a file that it does not name is not part of the state."""
     try:
         return listed_files(folder)
     except DamagedFileError as error:

@@ -7,8 +7,7 @@ Knows nothing about our names.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from clue_runner.checkpoints.files import AGAIN, digest_of, require_file
 from clue_runner.checkpoints.formats.shards import compare_shards, shard_files
 from clue_runner.errors import CheckpointError, RefusedFileError
-from clue_runner.files.tensors import open_safetensors, read_safetensors
+from clue_runner.files.tensors import Entry, read_entries, read_entry, read_safetensors
 
 SINGLE = "model.safetensors"
 SHARD_INDEX = "model.safetensors.index.json"
@@ -51,6 +50,7 @@ class SafetensorsReader:
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._types: dict[str, str] = {}
         self._home: dict[str, Path] = {}
+        self._entries: dict[str, Entry] = {}
         self._kept: dict[str, NDArray[Any]] = {}
         single = weights.suffix != ".json"
         shards = (weights,) if single else shard_files(weights)
@@ -63,19 +63,17 @@ class SafetensorsReader:
 
     def _read_header(self, path: Path) -> None:
         """Take in what one file holds."""
-        with _opened(path) as file:
-            for name in file.keys():  # noqa: SIM118  (a reader, not a dict)
-                if name in self._home:
-                    raise CheckpointError(
-                        f"tensor {name} is in two shards",
-                        where=str(path),
-                        received=f"also in {self._home[name].name}",
-                        next_step=AGAIN,
-                    )
-                part = file.get_slice(name)
-                self._home[name] = path
-                self._shapes[name] = tuple(part.get_shape())
-                self._types[name] = TYPES.get(part.get_dtype(), part.get_dtype())
+        for name, entry in _entries(path).items():
+            if name in self._home:
+                raise CheckpointError(
+                    f"tensor {name} is in two shards",
+                    where=str(path),
+                    received=f"also in {self._home[name].name}",
+                    next_step=AGAIN,
+                )
+            self._home[name], self._entries[name] = path, entry
+            self._shapes[name] = entry.shape
+            self._types[name] = TYPES.get(entry.kind, entry.kind)
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Return name -> shape of every tensor stored."""
@@ -89,9 +87,7 @@ class SafetensorsReader:
         """Return one tensor's values."""
         if name in self._kept:
             return self._kept.pop(name)
-        with _opened(self._home[name]) as file:
-            value: NDArray[Any] = file.get_tensor(name)
-        return value
+        return read_entry(self._home[name], self._entries[name])
 
     def digests(self) -> Mapping[Path, str]:
         """Return the sha256 of each of its files; the values are read with it and kept for ``read``.
@@ -114,12 +110,10 @@ class SafetensorsReader:
         self._kept.clear()
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """Open a safetensors file; a type unknown to the library is not an attack."""
+def _entries(path: Path) -> dict[str, Entry]:
+    """Return what a header says; a type unknown to the library is not an attack."""
     try:
-        with open_safetensors(path) as file:
-            yield file
+        return read_entries(path)
     except RefusedFileError as error:
         unknown = UNKNOWN_TYPE.search(str(error))
         if unknown is None:

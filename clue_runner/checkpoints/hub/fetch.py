@@ -30,6 +30,9 @@ from clue_runner.tokens.tokenizer_json import TOKENIZER_JSON
 EXTRA = "pip install 'clue-runner[hub]'"
 NO_CONFIGS = ("generation_config.json", "preprocessor_config.json")
 SHARDED = ".index.json"
+PATIENCE = float(
+    os.environ.get("HF_HUB_ETAG_TIMEOUT", "10")
+)  # seconds; the library's own for a listing: none
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,7 @@ def _listing(library: Any, name: HubName, revision: str) -> Listing:
     endpoint = os.environ.get("HF_ENDPOINT")
     try:
         info = library.HfApi(endpoint=endpoint).model_info(
-            name.repository, revision=revision, files_metadata=True
+            name.repository, revision=revision, files_metadata=True, timeout=PATIENCE
         )
     except library.utils.HfHubHTTPError as error:
         if error.response is not None and error.response.status_code < 500:

@@ -105,7 +105,7 @@ def _scored(model: str, task: str, found: Sequence[Found], data: Mapping[str, st
             return one_line(str(error))
         scores = answered.scores.summed
         if scores is None:
-            return "this task's score is no function of sums over records"
+            return "this task's score is not a function of sums over records"
         own = [record.id for record in answered.records.items]
         if summed and own != ids:
             return "the runs of one model were scored on different records"

@@ -6,9 +6,9 @@ Knows nothing about argv, sampling or how a text is shown.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from clue_runner.architectures.base import architecture_names, load_architecture
 from clue_runner.architectures.settings import make_shape
 from clue_runner.checkpoints.checkpoint import Checkpoint
 from clue_runner.checkpoints.importer import read_checkpoint
-from clue_runner.checkpoints.load import load_into
+from clue_runner.checkpoints.load import first_values_of, require_whole
 from clue_runner.config.model_choice import find_model
 from clue_runner.config.presets import Preset
 from clue_runner.config.shipped import clue_home
@@ -54,6 +54,20 @@ class Loaded:
         """Return a text's tokens, without [CLS] and [SEP]."""
         return [int(one) for one in self.tokenizer.encode_texts([text])[0].ids]
 
+    def read(self, text: str) -> tuple[list[int], tuple[str, ...]]:
+        """Return a text's tokens, and the words of it that the vocabulary does not have, each once."""
+        encoded, unknown = self.tokenizer.encode_texts([text])[0], self.tokenizer.unk_id
+        found = zip(encoded.ids.tolist(), encoded.starts, encoded.ends, strict=True)
+        words = dict.fromkeys(text[start:end] for one, start, end in found if one == unknown)
+        return encoded.ids.tolist(), tuple(words)
+
+    @cached_property
+    def longer(self) -> Callable[..., Any]:
+        """Return ``decoding.network.longer`` on this network, compiled once for all texts."""
+        from clue_runner.models.decoding.network import longer
+
+        return compiled(self.backend, self.backbone, partial(longer, self.backbone), donate=(1,))
+
     def end_id(self, stop: str | None) -> int:
         """Return the token that ends a text: a piece of this vocabulary; None: [SEP].
 
@@ -82,11 +96,7 @@ class Decoder:
     """One text at a time, several continuations side by side."""
 
     def __init__(self, loaded: Loaded) -> None:
-        from clue_runner.models.decoding.network import longer
-
-        self.loaded = loaded
-        step = partial(longer, loaded.backbone)
-        self._next = compiled(loaded.backend, loaded.backbone, step, donate=(1,))
+        self.loaded, self._next = loaded, loaded.longer
 
     def read(self, ids: Sequence[int], rows: int, length: int) -> NDArray[np.float32]:
         """Return (rows, vocabulary) logits of what comes after a text.
@@ -163,12 +173,11 @@ def load(checkpoint: Checkpoint, *, backend: Backend, device: str, precision: st
     with chatter_to(clue_home() / "logs" / f"{backend}-start.log"):
         place = choose_device(backend, device)
     choice = choose_precision(precision, place)
-    from clue_runner.models.initial import undrawn
     from clue_runner.models.naming import named_variables
     from clue_runner.models.part import STORED
 
     shape = make_shape(checkpoint.architecture.name, **checkpoint.shape.model_dump())
-    with undrawn():
+    with first_values_of(checkpoint):
         backbone = checkpoint.architecture.build(
             shape,
             checkpoint.vocab_size,
@@ -176,6 +185,6 @@ def load(checkpoint: Checkpoint, *, backend: Backend, device: str, precision: st
             seed=0,
             pooler=False,
         )
-    load_into(named_variables(backbone), checkpoint)
+    require_whole(named_variables(backbone), checkpoint)
     described = f"{place.text}, {choice.value}: {choice.reason}"
     return Loaded(backbone, tokenizer, backend, checkpoint.shape.position_limit, described)

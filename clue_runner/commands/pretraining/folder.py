@@ -43,21 +43,38 @@ class CheckpointWish:
     texts: Sequence[tuple[str, str]]
 
 
-def refuse_taken(wish: CheckpointWish, run_folder: Path) -> None:
-    """Refuse a folder with something else in it, before hours are spent.
+def refuse_taken(wish: CheckpointWish, run: RunFolder, *, fresh: bool) -> None:
+    """Refuse a folder that the checkpoint could not be written to at the end, before hours are spent.
+
+    Args:
+        wish: the folder.
+        run: of this run; where it has ended, its checkpoint may be there.
+        fresh: what is in the run folder is moved aside first.
 
     Raises:
-        UsageError: it holds other files than a checkpoint of pre-training.
+        UsageError: something is in the folder, or it is the run folder itself.
         StorageError: it cannot be looked into.
     """
-    if _facts(wish.folder) is None:
-        require_new(wish.folder, OPTION)
-    if wish.folder.resolve() == run_folder.resolve():
+    folder, output = wish.folder.resolve(), run.path.resolve()
+    if folder == output:
         raise UsageError(
             "the checkpoint needs a separate folder",
             where=OPTION,
             received=str(wish.folder),
             next_step=f"{OPTION} {wish.folder / 'model'}",
+        )
+    if fresh and output in folder.parents:
+        return
+    if _facts(wish.folder) is None:
+        require_new(wish.folder, OPTION)
+        return
+    result = None if fresh else run.result()
+    if result is None or not result.ok:
+        raise UsageError(
+            "another run's checkpoint is in this folder",
+            where=OPTION,
+            received=str(wish.folder),
+            next_step="name a new folder, or remove the old checkpoint",
         )
 
 

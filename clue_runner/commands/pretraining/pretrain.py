@@ -87,13 +87,13 @@ def fulfil(request: PretrainRequest, console: Console) -> dict[str, Any]:
         licence=Licence(request.licence),
         texts=[(one.label, one.sha256) for one in (*corpus.texts, *corpus.held_out)],
     )
-    refuse_taken(wish, output)
+    refuse_taken(wish, RunFolder(output), fresh=request.fresh)
     source = make_source(corpus, run, console)
     if request.dry_run:
         return show_plan(run, card, source, output, console, seeds=None, fresh=request.fresh)
     result = train_run(run, card, source, output, console, fresh=request.fresh)
     if rate := result.examples_per_second.get("train"):
-        console.say(f"  speed      {rate * run.data.max_length:,.0f} tokens a second in training")
+        console.say(f"  speed      {rate * run.data.max_length:,.0f} tokens per second in training")
     folder = write_checkpoint(RunFolder(output), run, result, wish, console)
     found = {**result.to_json(), "folder": str(folder)}
     console.event({"event": "result", **found})  # the last line of --json, now with the checkpoint
@@ -152,7 +152,7 @@ def resolve(request: PretrainRequest) -> tuple[Card, Run]:
             allowed="0",
             next_step="to leave the masked ones out of the encoder: --set task.drop_masked=true",
         )
-    # tokens are kept as files of their own; encoded rows would be the same again
+    # tokens are kept as separate files; encoded rows would be the same again
     return card, run.model_copy(update={"data": run.data.model_copy(update={"cache": False})})
 
 

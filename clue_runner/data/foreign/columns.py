@@ -101,7 +101,7 @@ def examples_of(grid: Grid, columns: Columns, path: str) -> tuple[list[Example],
             f"{len(wrong):,} of {len(grid.rows):,} rows hold neither text nor label",
             where=path,
             problems=wrong,
-            next_step="write one record a line, its text and its one label as strings; "
+            next_step="write one record per line, its text and its one label as strings; "
             "or name other columns with --text and --label",
         )
     if not examples or len(bare) > max(BARE_ROWS, BARE_SHARE * len(grid.rows)):

@@ -121,17 +121,17 @@ def _refuse_width(columns: int, path: str) -> None:
 
 
 def has_header(rows: Sequence[Sequence[str]], known: Collection[str] = ()) -> bool:
-    """Return whether the first row names the columns: by usual names, or by a value that no class has.
+    """Return whether the first row names the columns: by usual names, or by a value that is not a class.
 
     Args:
-        rows: of the table, the first included.
-        known: names that are usual here.
+        rows: the table's, including the first.
+        known: usual names.
     """
     first, others = [cell.strip() for cell in rows[0]], rows[1:]
     if any(cell in known for cell in first):
         return True
     if any(cell and cell.lower() in KNOWN and first.count(cell) > 1 for cell in first):
-        return True  # whoever asks for the names is told that two are the same
+        return True  # reading the names then reports the duplicate
     if not all(first) or len(set(first)) < len(first) or max(map(len, first)) > LONGEST_HEADING:
         return any(cell.lower() in LABELS for cell in first)
     if any(cell.lower() in KNOWN for cell in first):

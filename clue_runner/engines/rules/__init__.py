@@ -32,7 +32,7 @@ def rule_type(name: str) -> type[UpdateRule]:
 
 
 def rule_settings(name: str) -> type[Section]:
-    """Return the settings that the rule called ``name`` has of its own, in the section ``train:``."""
+    """Return the settings specific to the rule called ``name``, in the section ``train:``."""
     return rule_type(name).settings_type
 
 
@@ -41,9 +41,9 @@ def make_rule(name: str, values: Mapping[str, object], *, weight_decay: float = 
 
     Args:
         name: of the rule.
-        values: settings by name; those that are not the rule's own are passed over, those that are missing
+        values: settings by name; those of other rules are ignored, missing ones
             have the rule's defaults.
-        weight_decay: of the weights that decay.
+        weight_decay: that of the weights that decay.
 
     Raises:
         UsageError: there is no such rule.

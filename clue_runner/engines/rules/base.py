@@ -23,11 +23,11 @@ Slots = Mapping[str, Any]
 
 
 class UpdateRule(ABC):
-    """One way to move weights.
+    """One way to update weights.
 
     ``skips_unused_rows`` promises that the rows of a table do not depend on each other, and that a row whose
-    gradient was always 0 has slots of 0 and a step of 0. TensorFlow then steps the rows of a lookup table
-    that were ever read and no others. Every slot must have the weight's shape, and an element's bits may not
+    gradient was always 0 has slots of 0 and a step of 0. TensorFlow then updates only rows of a lookup table
+    that were ever read. Every slot must have the weight's shape, and an element's bits may not
     depend on its position: sums, products, quotients and ``square_root`` round correctly everywhere, a
     power or an exponential of an array does not (vector units and the rest behind them differ).
 
@@ -36,7 +36,7 @@ class UpdateRule(ABC):
 
     Args:
         settings: an instance of ``settings_type``.
-        weight_decay: of the weights that this instance moves.
+        weight_decay: that of the weights updated by this instance.
     """
 
     settings_type: ClassVar[type[Section]]
@@ -54,7 +54,7 @@ class UpdateRule(ABC):
         return rule
 
     def decay(self, rate: Any) -> Any | None:
-        """Return what a weight is multiplied with before its step; None: nothing.
+        """Return the factor of a weight before its step; None: 1.
 
         That is decoupled decay. A rule that takes ``weight_decay`` into its step returns None here.
         """
@@ -80,8 +80,8 @@ class UpdateRule(ABC):
         Args:
             weight: decayed by ``decay``.
             gradient: clipped, of the mean loss.
-            slots: the arrays that ``slots`` names, as the update before left them.
-            size: what ``size`` has returned.
+            slots: the arrays named by ``slots``, as the previous update left them.
+            size: the result of ``size``.
         """
 
 

@@ -45,7 +45,7 @@ def make_technique(name: str, values: Mapping[str, object]) -> Technique:
 
     Args:
         name: of the technique.
-        values: settings by name; those that are not its own are passed over, those that are missing have
+        values: settings by name; those of other techniques are ignored, missing ones have
             the technique's defaults.
 
     Raises:
@@ -60,8 +60,8 @@ def make_technique(name: str, values: Mapping[str, object]) -> Technique:
 def make_techniques(values: Mapping[str, object]) -> tuple[Technique, ...]:
     """Return the techniques that are on, the outermost first.
 
-    Those around a micro-batch's gradients are outside those inside its loss, and what calls the network
-    itself is innermost; of one kind, the alphabet decides.
+    Those around a micro-batch's gradients are outside those inside its loss, and one that calls the network
+    itself is innermost; within a kind, the order is alphabetical.
 
     Args:
         values: settings of ``train:`` by name; a technique whose switch is None or missing is off.

@@ -25,7 +25,7 @@ class Slices(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """What one pass through the network gives.
+    """The results of one pass through the network.
 
     Args:
         loss: sum of example losses, a float32 scalar.
@@ -72,10 +72,10 @@ class Loss(Protocol):
 
 
 class Technique:
-    """One thing that training does otherwise; a subclass overrides what it needs of the three methods.
+    """One change to training; a subclass overrides what it needs of the three methods.
 
     Its settings are ``NAME``, the switch, None by default, and ``NAME_...``, where ``NAME`` is the file's;
-    they are in the section ``train:``. A network that cannot have the technique is refused by ``prepare``.
+    they are in the section ``train:``. A network that cannot use the technique is refused by ``prepare``.
 
     ``changes_loss`` says that ``loss`` is overridden: the technique then is inside those that work on
     gradients. ``calls_network`` says that its loss calls ``inner.network`` and not ``inner``: several passes
@@ -99,7 +99,7 @@ class Technique:
             network: the task's ``Head``.
 
         Raises:
-            UsageError: it cannot have the technique; the message says why.
+            UsageError: it cannot use the technique; the message tells why.
         """
 
     def loss(self, inner: Loss, batch: Mapping[str, Any], key: Any) -> tuple[Any, Any]:
@@ -124,10 +124,10 @@ class Technique:
 
 
 def refuse(technique: str, reason: str | None) -> None:
-    """Stop where there is a reason why the network cannot have a technique.
+    """Raise if there is a reason why the network cannot use a technique.
 
     Raises:
-        UsageError: it cannot; the message says why.
+        UsageError: it cannot; the message tells why.
     """
     if reason is not None:
         raise UsageError(
@@ -138,7 +138,7 @@ def refuse(technique: str, reason: str | None) -> None:
 
 
 def immovable(network: Any) -> str | None:
-    """Return why the network's embedded tokens cannot be moved; None: they can."""
+    """Return why the network's embedded tokens cannot be perturbed; None: they can."""
     if network.noise_width is None:
         return "the network has no backbone whose embedded tokens could be perturbed"
     return None

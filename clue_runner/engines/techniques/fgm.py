@@ -21,7 +21,7 @@ TINY = 1e-12
 
 
 class FgmSettings(Section):
-    """How far tokens are moved."""
+    """How far tokens are perturbed."""
 
     fgm: Annotated[float, Field(gt=0)] | None = Field(
         None, description="adversarial training: norm of the step of a row's embedded tokens; null: off"
@@ -36,11 +36,11 @@ class Fgm(Technique):
     settings_type = FgmSettings
 
     def prepare(self, network: Any) -> None:
-        """Refuse networks whose tokens cannot be moved."""
+        """Refuse networks whose tokens cannot be perturbed."""
         refuse("fgm", immovable(network))
 
     def __call__(self, once: Pass, batch: Mapping[str, Any], key: Any) -> Gradients:
-        """Return the gradients at the moved tokens, or the sum of both passes."""
+        """Return the gradients at the perturbed tokens, or the sum of both passes."""
         first = once(batch, key, 0.0)
         moved = once(batch, key, self.settings.fgm * by_row(first.noise))
         return first._replace(noise=None).plus(moved) if self.settings.fgm_clean else moved

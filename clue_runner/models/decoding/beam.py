@@ -4,7 +4,7 @@ In: log-probabilities of the first token, and a step that gives those of the nex
 sequences of each row with their scores, best first. Knows nothing about networks or text.
 
 A sequence ends with the end token, or where there is no room for more. Its score is the sum of its
-log-probabilities divided by its number of tokens, the end token counted, to the power ``alpha``: 0 is the
+log-probabilities divided by its number of tokens, including the end token, to the power ``alpha``: 0 is the
 plain sum, 1 the mean. Width 1 takes the most probable token each time (greedy).
 """
 
@@ -26,14 +26,14 @@ Reorder = Callable[[tuple[Any, ...], Any], tuple[Any, ...]]
 
 @dataclass(frozen=True)
 class Beam:
-    """How sequences are searched.
+    """The settings of the search.
 
     Args:
-        width: sequences kept a row; 1: greedy.
-        length: tokens of a sequence at most, the end token counted.
+        width: sequences kept per row; 1: greedy.
+        length: most tokens of a sequence, including the end token.
         end: the token that ends a sequence.
         alpha: power of the length that scores are divided by.
-        shortest: tokens of a sequence at least, the end token counted.
+        shortest: fewest tokens of a sequence, including the end token.
     """
 
     width: int
@@ -54,13 +54,13 @@ class Beam:
         rows, vocabulary = ops.shape(first)[0], first.shape[1]
         width, length = self.width, self.length
         logits = ops.repeat(first, width, axis=0)
-        # the beams of a row are one at first: the others must not win anything
+        # at first all beams of a row are the same: the others must not win
         alive = ops.where(ops.arange(width)[None, :] == 0, 0.0, NEGATIVE) + ops.zeros((rows, 1))
         empty = ops.zeros((rows, width, length), "int32") + self.end
         done_scores = ops.zeros((rows, width)) + NEGATIVE
 
         def going(index: Any, logits: Any, alive: Any, tokens: Any, scores: Any, *rest: Any) -> Any:
-            # no sequence that goes on can get a better score than this; sums of logarithms only fall
+            # no sequence that continues can get a better score than this; sums of logarithms only fall
             best = ops.max(alive, axis=1) / self._divisor(length)
             return (index < length) & ops.any(best > ops.min(scores, axis=1))
 

@@ -1,4 +1,4 @@
-"""A network that writes one token after another: its cache of keys and values, and the next token's logits.
+"""A network that generates token by token: its cache of keys and values, and the next token's logits.
 
 In: a backbone, token ids, the cache. Out: logits of what comes next, the longer cache.
 Knows nothing about which token is then taken.
@@ -15,10 +15,10 @@ from clue_runner.models.decoding.beam import Beam
 
 
 def empty_cache(backbone: Any, rows: int, length: int) -> tuple[KeyValues, ...]:
-    """Return a cache of ``length`` places for each row, none of them taken.
+    """Return an empty cache of ``length`` places for each row.
 
     Args:
-        backbone: whose layers it is for.
+        backbone: the one whose layers it is for.
         rows: of the batch.
         length: the most tokens that a row can have.
     """
@@ -83,7 +83,7 @@ def cache_of(tensors: tuple[Any, ...], filled: Any, position_ids: Any | None = N
 
     Args:
         tensors: of all layers.
-        filled: () int32, how many places are taken.
+        filled: () int32, number of places in use.
         position_ids: (rows, table) int32, where positions work inside attention; else None.
     """
     pairs = zip(tensors[::2], tensors[1::2], strict=True)

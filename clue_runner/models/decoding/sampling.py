@@ -1,4 +1,4 @@
-"""Which token comes next: the most probable, or a draw from those that top-k and top-p leave.
+"""Chooses the next token: the most probable, or a sample from those that top-k and top-p leave.
 
 In: logits of one place, what was written before. Out: probabilities, a token. Numpy alone, so that a seed
 gives the same draws on both backends; what may still differ is the last bits of the logits.
@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a token is drawn.
+    """How a token is sampled.
 
     Args:
         temperature: logits are divided by it; 0 takes the most probable token.
@@ -33,7 +33,7 @@ class Sampling:
         top_p_rule: whether the token that crosses the sum is kept.
         repetition_penalty: logits of tokens written before are divided by it where positive and multiplied
             where negative (CTRL); 1: none.
-        no_repeat: no run of so many tokens is written twice; None: they may.
+        no_repeat: no sequence of this many tokens is written twice; None: off.
     """
 
     temperature: float = 1.0
@@ -44,11 +44,11 @@ class Sampling:
     no_repeat: int | None = None
 
     def limited(self, logits: NDArray[np.floating], written: Sequence[int]) -> Floats:
-        """Return logits after what limits repetition.
+        """Return logits after the limits on repetition.
 
         Args:
             logits: (vocabulary,).
-            written: tokens so far, the prompt's among them.
+            written: tokens so far, including the prompt's.
         """
         found = np.array(logits, np.float64)
         if self.repetition_penalty != 1 and written:
@@ -80,7 +80,7 @@ class Sampling:
         chances = self.probabilities(self.limited(logits, written))
         if self.temperature == 0:
             return int(chances.argmax())
-        # one draw a token, whatever the settings: the stream of a seed is the same for all of them
+        # one draw per token, whatever the settings: the stream of a seed is the same for all of them
         place = np.searchsorted(np.cumsum(chances), generator.random(), side="right")
         return int(min(place, np.flatnonzero(chances)[-1]))
 

@@ -5,7 +5,7 @@ the loss as (sum, weight); at inference the best spans of each window with their
 no table of all spans leaves the device. Knows nothing about characters, records or metrics.
 
 A window that does not hold the answer is trained to point at [CLS], the cell (0, 0); it takes part in the
-softmax, and at inference nothing but tokens of the text can be chosen.
+softmax, and at inference only tokens of the text can be chosen.
 
 Source: CLUE-bert4keras (kexue.fm/archives/8739) for the single GlobalPointer head, CLUE's and SQuAD's BERT
 baselines for the two columns.
@@ -29,7 +29,7 @@ CANDIDATES = 20  # answers kept of each window
 
 
 class AnswerHead(ScoredHead):
-    """What both forms have in common: vectors of all tokens, and classes that most texts do not have."""
+    """The common part of both forms: vectors of all tokens, and classes that most texts do not have."""
 
     refused = dict.fromkeys(
         ("label_smoothing", "focal"), "its classes are places in a text, most of which cannot be the answer"
@@ -45,8 +45,8 @@ class SpanAnswerHead(AnswerHead):
 
     Args:
         backbone: a ``Backbone``.
-        head_size: of the vectors whose products are the scores.
-        longest: tokens in an answer at most, at inference; None: any.
+        head_size: width of the vectors whose products are the scores.
+        longest: most tokens in an answer, at inference; None: unlimited.
         dropout_rate: before the scorer.
         seed: source of the initial weights.
     """
@@ -100,7 +100,7 @@ class BorderAnswerHead(AnswerHead):
 
     Args:
         backbone: a ``Backbone``.
-        longest: tokens in an answer at most, at inference; None: any.
+        longest: most tokens in an answer, at inference; None: unlimited.
         dropout_rate: before the output layer.
         seed: source of the initial weights.
     """
@@ -150,7 +150,7 @@ def best_spans(scores: Any, text: Any, longest: int | None) -> dict[str, Any]:
     Args:
         scores: (rows, length, length) float32, first token, then last.
         text: (rows, length) bool, tokens that an answer may begin and end on.
-        longest: tokens in an answer at most.
+        longest: most tokens in an answer.
 
     Returns:
         ``best_first`` and ``best_last`` (rows, candidates) int32 tokens, ``best_scores`` float32, at most

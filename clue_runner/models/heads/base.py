@@ -23,9 +23,9 @@ class Head(Part):
     """A trainable network: a backbone and the task's layers as one Keras layer.
 
     Attributes:
-        every_token: the head reads all tokens, so that the last block computes them all.
-        span_tables: (length x length) float32 tables of scores that a row has.
-        writes: it has a target that it writes token by token, as ``WritingHead``.
+        every_token: the head reads all tokens, so the last block computes all of them.
+        span_tables: number of (length x length) float32 score tables per row.
+        writes: it generates a target token by token, as ``WritingHead`` does.
     """
 
     every_token: bool = True
@@ -40,7 +40,7 @@ class Head(Part):
         return None if self.backbone is None else int(self.backbone.embedding_width)
 
     def reason_against(self, technique: str) -> str | None:
-        """Return why the network cannot have a technique that looks into its loss; None: it can."""
+        """Return why the network cannot use a technique that needs its scores; None: it can."""
         return "its loss is opaque to techniques"
 
     def loss(self, batch: Mapping[str, Any], key: Any | None = None) -> tuple[Any, Any]:
@@ -65,9 +65,9 @@ def encoded(
     first_only: bool = False,
     mask: Any | None = None,
 ) -> tuple[Any, Any | None]:
-    """Return (sequence, pooled) of a batch: the one place where a head calls its backbone.
+    """Return (sequence, pooled) of a batch: the only place where a head calls its backbone.
 
-    ``mask`` is as in ``Backbone``; None: all see all before the padding.
+    ``mask`` is as in ``Backbone``; None: all tokens attend to all before the padding.
     """
     seen = padding_mask(batch["lengths"], ops.shape(batch["token_ids"])[1]) if mask is None else mask
     result: Encoded = backbone(

@@ -28,7 +28,7 @@ class PointerHead(ScoredHead):
     Args:
         backbone: a ``Backbone``.
         types: kinds of spans.
-        head_size: of the vectors whose products are the scores.
+        head_size: width of the vectors whose products are the scores.
         efficient: the form in which types share the product.
         dropout_rate: before the scorer.
         seed: source of the initial weights.
@@ -80,7 +80,7 @@ class PointerHead(ScoredHead):
 
 
 class TagHead(ScoredHead):
-    """One tag a token, independently (softmax) or as a chain (CRF).
+    """One tag per token, independently (softmax) or as a chain (CRF).
 
     The weight of a row is the number of its tokens, so that the loss is one of tokens in both forms.
 

@@ -78,7 +78,7 @@ class MaskedWordsHead(Head):
 
 
 def _at(values: Any, places: Any) -> Any:
-    """Return (rows * places, width): of (rows, length, width) what stands at (rows, places) int32.
+    """Return (rows * places, width): the vectors of (rows, length, width) at (rows, places) int32.
 
     Whole vectors are read, so that the gradient adds whole vectors too.
     """

@@ -51,9 +51,9 @@ def execute(
 
     Args:
         works: the items, in order.
-        environments: one a worker.
-        stopped: asked all the time; True saves what runs and starts nothing more.
-        done: told of each item that ended, and its exit code.
+        environments: one per worker.
+        stopped: polled continuously; True saves running items and starts no more.
+        done: called with each finished item and its exit code.
     """
     free: queue.SimpleQueue[Mapping[str, str]] = queue.SimpleQueue()
     for environment in environments:

@@ -19,7 +19,7 @@ from clue_runner.suites.suite import RaySettings
 
 CONNECT_SECONDS = 5.0
 POLL = 1.0
-LOST = 137  # of a task whose node died more often than it may be tried
+LOST = 137  # exit code of a task whose node died more often than the retry limit
 
 
 def require(settings: RaySettings) -> None:
@@ -47,7 +47,7 @@ def require(settings: RaySettings) -> None:
         ray.init(
             address=settings.address, logging_level="ERROR", log_to_driver=False, ignore_reinit_error=True
         )
-    except Exception as error:  # Ray has no common base for what goes wrong here
+    except Exception as error:  # Ray's errors share no common base class here
         raise _unreachable(settings, str(error).partition("\n")[0]) from error
 
 
@@ -62,13 +62,13 @@ def _unreachable(settings: RaySettings, why: str) -> UsageError:
 
 
 def execute(works: Sequence[Work], settings: RaySettings, *, stopped: Callable[[], bool], done: Done) -> None:
-    """Hand all items to the cluster, and wait for them.
+    """Submit all items to the cluster, and wait for them.
 
     Args:
         works: the items.
         settings: the suite's ``ray:`` section.
-        stopped: asked all the time; True cancels the tasks, whose runs save their states.
-        done: told of each item that ended, and its exit code.
+        stopped: polled continuously; True cancels the tasks, whose runs save their states.
+        done: called with each finished item and its exit code.
     """
     import ray
 

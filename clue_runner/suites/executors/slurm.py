@@ -23,7 +23,7 @@ from clue_runner.suites.items import Work
 from clue_runner.suites.suite import SlurmSettings
 
 POLL = 1.0  # seconds
-SAVING_SECONDS = 60.0  # what a run may take to save its state before its job leaves the node
+SAVING_SECONDS = 60.0  # time limit for saving a run's state before its job leaves the node
 
 
 def require(settings: SlurmSettings) -> None:
@@ -50,7 +50,7 @@ def require(settings: SlurmSettings) -> None:
 
 @dataclass
 class Job:
-    """One item as submitit calls it on the node; ``checkpoint`` is called where the job is cut short."""
+    """One item as submitit calls it on the node; ``checkpoint`` is called if the job is interrupted."""
 
     work: Work
     _leaving: bool = field(default=False, repr=False)
@@ -60,7 +60,7 @@ class Job:
         return attempt(self.work, stopped=lambda: self._leaving)
 
     def checkpoint(self) -> Any:
-        """Let the run save its state, and return the job that goes on: the same again.
+        """Let the run save its state, and return the job that continues: the same again.
 
         Called in a signal handler, on top of ``__call__``: what that has started is ended here.
         """
@@ -76,14 +76,14 @@ class Job:
 def execute(
     works: Sequence[Work], settings: SlurmSettings, root: Path, *, stopped: Callable[[], bool], done: Done
 ) -> None:
-    """Hand all items to SLURM as one array, and wait for them.
+    """Submit all items to SLURM as one array, and wait for them.
 
     Args:
         works: the items.
         settings: the suite's ``slurm:`` section.
         root: the suite's folder.
-        stopped: asked all the time; True cancels the jobs, whose runs save their states.
-        done: told of each item that ended, and its exit code.
+        stopped: polled continuously; True cancels the jobs, whose runs save their states.
+        done: called with each finished item and its exit code.
     """
     import submitit
 
@@ -103,12 +103,12 @@ def execute(
 
 
 def _requeues(settings: SlurmSettings) -> dict[str, Any]:
-    """Return how often a job may come back."""
+    """Return how often a job may be queued again."""
     return {f"{settings.cluster}_max_num_timeout": settings.requeues} if settings.cluster == "slurm" else {}
 
 
 def _parameters(settings: SlurmSettings) -> dict[str, Any]:
-    """Return what one job takes, as submitit names it."""
+    """Return the resources of one job, in submitit's terms."""
     parameters: dict[str, Any] = {
         "name": "clue",
         "timeout_min": settings.minutes,

@@ -3,7 +3,7 @@
 In: spans, or scores of tags. Out: tags, spans. Knows nothing about names of types, characters or tensors.
 
 Tags are BIO: 0 outside, 1 + 2 k the first token of a span of type k, 2 + 2 k a later one. The first token
-always has a tag of its own, without which neighbours of one type would merge.
+always has its own tag, without which neighbours of one type would merge.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ def open_checkpoint(run: Run, heads: Sequence[str] = ()) -> Checkpoint | None:
 
     Args:
         run: its settings.
-        heads: of pre-training that are taken too, where the family has such.
+        heads: pre-training heads to use too, if the family has them.
 
     Raises:
         CheckpointError: it cannot be used.

@@ -33,7 +33,7 @@ class _Slot:
         return self.value.shape
 
     def assign(self, value: NDArray[Any]) -> None:
-        """Take the checkpoint's values in the weight's own type."""
+        """Assign the checkpoint's values in the weight's own type."""
         self.value = np.asarray(value, dtype=self.value.dtype)
 
 
@@ -41,7 +41,7 @@ def correctable_table(checkpoint: Checkpoint) -> str:
     """Return the name of the table that ``model.mlm_correction`` corrects.
 
     Raises:
-        UsageError: this checkpoint's must not be; the message says why.
+        UsageError: this checkpoint's must not be corrected; the message tells why.
     """
     trained_by_us = checkpoint.layout == "native"
     return require_correctable(checkpoint.architecture, trained_by_us=trained_by_us, heads=checkpoint.heads)
@@ -52,7 +52,7 @@ def load_pretrained(
 ) -> list[str]:
     """Load a checkpoint's weights into a network, corrected once if ``model.mlm_correction`` is set.
 
-    A run that goes on puts a state back instead, which holds the corrected table or what became of it.
+    A resumed run restores a state instead, which has the corrected table.
 
     Returns:
         The names that keep their random values.

@@ -298,6 +298,8 @@ def test_the_masked_word_head_is_taken_when_asked_for(folders, tmp_path, layout)
 
 
 class Variable:
+    dtype = "float32"
+
     def __init__(self, shape):
         self.shape, self.value = shape, None
 

@@ -277,8 +277,51 @@ def test_a_file_is_read_once_for_hash_and_weights(folders, tmp_path, monkeypatch
 
 
 class Slot:
+    dtype = "float32"
+
     def __init__(self, shape):
         self.shape, self.value = shape, None
 
     def assign(self, value: np.ndarray) -> None:
         self.value = value
+
+
+def rewritten(path, change):
+    """A safetensors file with another header; its values stay."""
+    raw = path.read_bytes()
+    size = struct.unpack("<Q", raw[:8])[0]
+    header = change(json.loads(raw[8 : 8 + size]))
+    path.write_bytes(struct.pack("<Q", len(header)) + header + raw[8 + size :])
+
+
+@pytest.mark.parametrize("size", [17_000_000, 99_000_000])
+def test_a_header_larger_than_any_model_s_is_not_parsed(folders, tmp_path, size):
+    folder = folders.write_face(tmp_path / "x")
+    rewritten(folder / "model.safetensors", lambda header: json.dumps(header).encode().ljust(size))
+    refused(folder, "16,777,216 at most", code=5)
+
+
+def test_more_tensors_than_any_network_has(folders, tmp_path):
+    folder = folders.write_face(tmp_path / "x")
+
+    def more(header):
+        end = max(entry["data_offsets"][1] for entry in header.values())
+        empty = {"dtype": "F32", "shape": [0], "data_offsets": [end, end]}
+        return json.dumps({**header, **{f"z{number}": empty for number in range(6000)}}).encode()
+
+    rewritten(folder / "model.safetensors", more)
+    refused(folder, "more tensors than any network")
+
+
+def test_weights_without_a_tensor(folders, tmp_path):
+    folder = folders.write_face(tmp_path / "x", tensors={})
+    refused(folder, "no tensor at all")
+
+
+@pytest.mark.parametrize("shard", ["model.safetensors.index.json", "config.json", "vocab.txt"])
+def test_an_index_that_names_a_file_without_weights(folders, tmp_path, shard):
+    folder = folders.write_face(tmp_path / "x")
+    (folder / "model.safetensors").unlink()
+    home = dict.fromkeys(folders.face_weights(), shard)
+    folders.write_json(folder / "model.safetensors.index.json", {"weight_map": home})
+    refused(folder, "malformed safetensors", code=5)

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -297,6 +298,14 @@ def test_downloads_that_are_off(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> No
     assert read_checkpoint(NAME).sha256 == first
 
 
+def test_a_server_that_says_nothing_is_given_up(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # connections are taken and never answered
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.setattr("clue_runner.checkpoints.hub.fetch.PATIENCE", 0.2)
+        with pytest.raises(CheckpointError, match="cannot be fetched"):
+            read_checkpoint(NAME)
+
+
 def test_without_the_library_the_extra_is_named(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "huggingface_hub", None)
     with pytest.raises(CheckpointError, match=re.escape("clue-runner[hub]")):
@@ -333,6 +342,8 @@ def test_a_preset_is_fetched_into_its_place(hub: Hub, clue: Any, clue_home: Path
 
 
 class Slot:
+    dtype = "float32"
+
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.shape = shape
 

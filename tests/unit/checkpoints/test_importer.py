@@ -152,6 +152,8 @@ def test_no_pooler_is_said(folders, tmp_path):
 
 
 class Variable:
+    dtype = "float32"
+
     def __init__(self, value):
         self.shape, self.value = value.shape, None
 

@@ -178,7 +178,7 @@ def test_data_that_is_not_there_is_said(tmp_path: Path, monkeypatch: pytest.Monk
     result, warnings = folder.result(), list[str]()
     assert result is not None
     page = write_run_page(folder, result, PageOptions("en"), warn=warnings.append)
-    assert len(warnings) == 1 and "not at hand" in page.read_text(encoding="utf-8")
+    assert len(warnings) == 1 and "not available" in page.read_text(encoding="utf-8")
     assert not (folder.path / "mistakes.jsonl").exists()
     with pytest.raises(DataError, match="no such file"):
         write_run_page(folder, result, PageOptions("en"), data=str(tmp_path / "gone"), warn=warnings.append)
@@ -189,7 +189,7 @@ def test_other_data_than_the_runs_is_refused(tmp_path: Path) -> None:
     result = folder.result()
     assert result is not None
     other = result.model_copy(update={"data_sha256": {"dev": "f" * 64}})
-    with pytest.raises(DataError, match="not those that the run was scored on"):
+    with pytest.raises(DataError, match="differ from those that the run was scored on"):
         write_run_page(folder, other, PageOptions("en"), data="sample", warn=pytest.fail)
 
 
