@@ -70,7 +70,9 @@ def fused_attention_fault(head_width: int) -> str | None:
 SPARING = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
 
 
-def compiled(network: Any, function: Callable[..., Any], donate: tuple[int, ...] = ()) -> Callable[..., Any]:
+def compiled(
+    network: Any, function: Callable[..., Any], donate: tuple[int, ...] = (), loose: Any = None
+) -> Callable[..., Any]:
     """Return ``function`` of tensors, which calls ``network``, compiled; see ``engines.compiled``."""
     variables = list(network.variables)
 
