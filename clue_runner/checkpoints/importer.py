@@ -160,7 +160,7 @@ def _refuse_many(shapes: Mapping[str, tuple[int, ...]], located: Located) -> Non
     """Stop at more tensors than a network has: to match each with the tables takes long."""
     if len(shapes) > MOST_TENSORS:
         raise CheckpointError(
-            "the file holds more tensors than any known network",
+            "the file contains more tensors than any known network",
             where=str(located.weights),
             received=f"{len(shapes):,}",
             allowed=f"{MOST_TENSORS:,} at most",

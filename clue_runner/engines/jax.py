@@ -55,14 +55,8 @@ def fused_attention_fault(head_width: int) -> str | None:
 
     def total(heads: Any) -> Any:
         lengths = jnp.full((1,), 8, jnp.int32)
-        found = jax.nn.dot_product_attention(
-            heads,
-            heads,
-            heads,
-            query_seq_lengths=lengths,
-            key_value_seq_lengths=lengths,
-            implementation="cudnn",
-        )
+        counts = {"query_seq_lengths": lengths, "key_value_seq_lengths": lengths}
+        found = jax.nn.dot_product_attention(heads, heads, heads, **counts, implementation="cudnn")
         return jnp.sum(found.astype(jnp.float32))
 
     try:

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import keras
 
-# On a CPU XLA multiplies bfloat16 weights in float32, and would hold all of a network's in both types.
+# On a CPU, XLA multiplies bfloat16 weights in float32, and would hold those of a network in both types.
 SPARING = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
 
 

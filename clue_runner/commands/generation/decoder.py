@@ -57,7 +57,7 @@ class Loaded:
         return [int(one) for one in self.tokenizer.encode_texts([text])[0].ids]
 
     def read(self, text: str) -> tuple[list[int], tuple[str, ...]]:
-        """Return a text's tokens, and the words of it that the vocabulary does not have, each once."""
+        """Return the tokens of a text, and its words that are not in the vocabulary, each once."""
         encoded, unknown = self.tokenizer.encode_texts([text])[0], self.tokenizer.unk_id
         found = zip(encoded.ids.tolist(), encoded.starts, encoded.ends, strict=True)
         words = dict.fromkeys(text[start:end] for one, start, end in found if one == unknown)
