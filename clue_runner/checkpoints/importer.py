@@ -69,7 +69,7 @@ def read_checkpoint(path: str | Path, *, heads: Sequence[str] = (), ignore: Sequ
     shapes = opened.reader.shapes()
     if len(shapes) > MOST_TENSORS:
         raise CheckpointError(
-            "the file holds more tensors than any network that is known",
+            "the file contains more tensors than any known network",
             where=str(located.weights),
             received=f"{len(shapes):,}",
             allowed=f"{MOST_TENSORS:,} at most",

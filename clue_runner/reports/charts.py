@@ -15,7 +15,7 @@ from clue_runner.metrics.calibration import Calibration
 
 WIDTH, HEIGHT = 360, 210
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 14, 40
-ROW, STRIP_EDGE = 38, 16  # of a strip: its height with the name over it, and the room at its ends
+ROW, STRIP_EDGE = 38, 16  # of a strip: its height with the name above, and the margin at its ends
 POINTS = 400  # of a curve: more than the pixels that it has
 
 
@@ -124,7 +124,7 @@ def strips(rows: Sequence[tuple[str, Sequence[float]]], *, title: str, chance: f
 
 
 def _fitted(name: str, most: int = 40) -> str:
-    """Return a name that fits over a strip: its middle is left out, since the ends tell models apart."""
+    """Return a name that fits above a strip: its middle is omitted, since the ends tell models apart."""
     return name if len(name) <= most else f"{name[: most // 2]}…{name[-(most // 2 - 1) :]}"
 
 
