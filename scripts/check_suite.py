@@ -20,6 +20,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -188,18 +189,27 @@ def with_slurm(folder: Path, suite: Path) -> None:
 def with_ray(folder: Path, suite: Path) -> None:
     """Run on two local Ray nodes; the second one is killed while it works."""
     ray = [str(Path(sys.executable).with_name("ray"))]
-    place = folder.parent / "ray-tmp"
+    place = Path(tempfile.mkdtemp(prefix="clue-ray-"))  # short: the system's sockets have names of 107 bytes
     options = ["--num-cpus", "1", "--num-gpus", "0", "--object-store-memory", "100000000"]
-    head = ["--head", "--port", "6399", "--include-dashboard", "false", "--temp-dir", str(place)]
-    subprocess.run([*ray, "start", *head, *options], check=True, capture_output=True)
-    before = {process.pid for process in psutil.process_iter()}
-    subprocess.run([*ray, "start", "--address", "127.0.0.1:6399", *options], check=True, capture_output=True)
-    second = [
-        process
-        for process in psutil.process_iter(["cmdline"])
-        if process.pid not in before and "raylet" in " ".join(process.info["cmdline"] or [])[:400]
+    head = [
+        "--head",
+        "--disable-usage-stats",
+        "--port",
+        "6399",
+        "--include-dashboard",
+        "false",
+        "--temp-dir",
+        str(place),
     ]
     try:
+        subprocess.run([*ray, "start", *head, *options], check=True)
+        before = {process.pid for process in psutil.process_iter()}
+        subprocess.run([*ray, "start", "--address", "127.0.0.1:6399", *options], check=True)
+        second = [
+            process
+            for process in psutil.process_iter(["cmdline"])
+            if process.pid not in before and "raylet" in " ".join(process.info["cmdline"] or [])[:400]
+        ]
         runner = subprocess.Popen([*CLUE, "bench", "run", suite, "--output", folder, "--executor", "ray"])
         while runner.poll() is None and not any(folder.glob("*/*/checkpoints/step-*")):
             time.sleep(0.5)
@@ -211,7 +221,9 @@ def with_ray(folder: Path, suite: Path) -> None:
         if runner.wait() or not second:
             raise SystemExit(f"exit {runner.returncode}")
     finally:
-        subprocess.run([*ray, "stop", "--force"], capture_output=True)
+        for process in processes(place):  # this cluster's alone: ray stop would end every other one too
+            process.kill()
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from clue_runner.commands.generation.decoder import Decoder, Loaded
 from clue_runner.commands.generation.options import Options
 from clue_runner.engines import compiled
-from clue_runner.errors import UsageError
+from clue_runner.errors import CheckpointError, UsageError
 from clue_runner.models.decoding.sampling import generator_of
 from clue_runner.tokens.layouts.joining import Joiner, joined
 
@@ -58,6 +58,13 @@ class Writer:
         ids, unknown = self.loaded.read(options.prompt)
         if all(one == self.loaded.tokenizer.unk_id for one in ids):
             raise UsageError("no token of the prompt is in the model's vocabulary", where="--prompt")
+        if max(ids) >= self.loaded.rows:
+            raise CheckpointError(
+                "the prompt needs a piece of the vocabulary that has no row in the word table",
+                where=str(self.loaded.tokenizer.vocab_path),
+                received=self.loaded.tokenizer.pieces([max(ids)])[0],
+                next_step="use the vocab.txt that belongs to the weights",
+            )
         total, limit = len(ids) + options.max_length, self.loaded.limit
         if total > limit:
             room = limit - len(ids)
@@ -148,7 +155,7 @@ class Writer:
 
         loaded = self.loaded
         beam = Beam(options.beam or 1, options.max_length, end, options.length_penalty, options.min_length)
-        forbidden = np.zeros(loaded.backbone.embeddings.word.shape[0], np.float32)
+        forbidden = np.zeros(loaded.rows, np.float32)
         forbidden[loaded.forbidden] = NEGATIVE
         find = partial(best_continuations, loaded.backbone, beam, forbidden)
         return compiled(loaded.backend, loaded.backbone, find)

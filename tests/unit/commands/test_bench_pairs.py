@@ -11,9 +11,11 @@ from support.pages import make_run
 
 from clue_runner.adapters.base import Prediction
 from clue_runner.adapters.sections import SECTIONS
-from clue_runner.commands.bench.pairs import compare_models
+from clue_runner.commands.bench import pairs
+from clue_runner.commands.bench.pairs import Scored, compare_models
 from clue_runner.config.yaml_reader import read_yaml
 from clue_runner.data.cards import find_card
+from clue_runner.metrics.confidence import summed_mean
 from clue_runner.suites.collected import Comparison
 from clue_runner.suites.grid import first_stage
 from clue_runner.suites.items import Item
@@ -74,3 +76,9 @@ def test_answers_that_are_gone_are_said_and_stop_nothing(compared: Any) -> None:
     assert (one.tasks, one.p) == (["afqmc"], 1.0)
     assert (other.tasks, other.p) == (["csl"], None)
     assert "this run has no answers to dev" in other.reason
+
+
+def test_models_with_other_records_are_not_compared() -> None:
+    one, other = (Scored([summed_mean([100.0, 0.0])], ids) for ids in (["a", "b"], ["a", "c"]))
+    assert pairs._draws(one, other, 1) == "the models were scored on different records"
+    assert pairs._draws(one, "gone", 1) == pairs._draws("gone", one, 1) == "gone"
