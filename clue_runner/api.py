@@ -28,7 +28,7 @@ def train(task: str | Path, *, quiet: bool = False, **options: Any) -> dict[str,
     Args:
         task: a task's name or folder.
         quiet: print warnings only.
-        options: the command's, by name: ``model``, ``config`` and ``set`` (lists of text), ``data``,
+        options: those of the command, by name: ``model``, ``config`` and ``set`` (lists of text), ``data``,
             ``output``, ``seed``, ``seeds``, ``backend``, ``device``, ``fresh``, ``fail_under``, ``dry_run``.
 
     Returns:
@@ -49,7 +49,7 @@ def predict(*, quiet: bool = False, **options: Any) -> dict[str, Any]:
 
     Args:
         quiet: print warnings only.
-        options: the command's, by name: ``task``, ``run`` (folders), ``split``, ``text``,
+        options: those of the command, by name: ``task``, ``run`` (folders), ``split``, ``text``,
             ``text_pair``, ``data``, ``output``.
 
     Returns:
@@ -95,12 +95,12 @@ def generate(*, quiet: bool = True, **options: Any) -> dict[str, Any]:
     """Do what ``clue generate`` does, once; ``load_decoder`` keeps the model for further texts.
 
     Args:
-        quiet: show neither the text nor anything but warnings; what was written is returned in any case.
-        options: the command's, by name: ``model``, ``prompt``, ``samples``, ``seed``, ``max_length``,
+        quiet: show nothing but warnings; the generated text is returned in any case.
+        options: those of the command, by name: ``model``, ``prompt``, ``samples``, ``seed``, ``max_length``,
             ``temperature``, ``top_k``, ``top_p``, ``beam``, ``backend``, ``precision`` and the rest.
 
     Returns:
-        The result event: ``samples`` are the continuations, ``tokens`` and ``seconds`` what they took.
+        The result event: ``samples`` are the continuations, ``tokens`` and ``seconds`` their cost.
 
     Raises:
         ClueError: every user mistake.
@@ -125,8 +125,8 @@ def bench(
         command: which of them.
         suite: a suite's name or file.
         quiet: print warnings only.
-        options: the command's, by name: ``model`` (a list), ``data``, ``output``; of ``run``: ``executor``,
-            ``index``, ``workers``; of ``collect``: ``runs`` (folders); of both: ``markdown``, ``junit``.
+        options: those of the command, by name: ``model`` (a list), ``data``, ``output``; ``executor``,
+            ``index``, ``workers`` of ``run``; ``runs`` (folders) of ``collect``; ``markdown``, ``junit``.
 
     Returns:
         The plan, or what collected.json holds; with ``index`` the outcome of the item.

@@ -71,9 +71,7 @@ class Settings(AdapterSettings):
     min_count: Positive = Field(
         default=16, description="characters less frequent in train become unknown (2 for small data)"
     )
-    max_question_length: Positive = Field(
-        default=64, description="most characters of a question; longer ones are cut"
-    )
+    max_question_length: Positive = Field(default=64, description="characters of a question; the rest is cut")
     max_answer_length: Positive | None = Field(
         default=LONGEST, description=f"most characters in a predicted answer; null: {LONGEST}"
     )
@@ -91,8 +89,7 @@ class Settings(AdapterSettings):
         default=0.25, description="focal loss: weight of the positions where an answer begins or ends"
     )
     focal_gamma: Annotated[float, Field(ge=0)] = Field(
-        default=2.0,
-        description="focal loss: gamma, which reduces the weight of easy positions; 0: cross-entropy",
+        default=2.0, description="focal loss: gamma, less weight for easy positions; 0: cross-entropy"
     )
 
 
@@ -103,7 +100,7 @@ class DgcnnReading(Adapter):
     settings_type = Settings
     settings: Settings
     family = "dgcnn"
-    pretrained = ("words",)  # the map of word vectors, where the run that a run begins from had some
+    pretrained = ("words",)  # the map of word vectors, of a run that had some
     answers_questions = True
 
     # ------------------------------------------------------------------------ read

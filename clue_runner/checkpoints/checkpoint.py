@@ -45,7 +45,7 @@ class Weights(Mapping[str, NDArray[np.float32]]):
         return self.typed(name, np.float32)
 
     def typed(self, name: str, kind: Any) -> NDArray[Any]:
-        """Return one tensor in our layout and in a type; where it is stored in that, no number is touched.
+        """Return one tensor in our layout and in a type; stored in that type, its values are unchanged.
 
         Raises:
             CheckpointError: as ``__getitem__``.

@@ -32,7 +32,7 @@ def load_into(variables: Mapping[str, Any], checkpoint: Checkpoint) -> list[str]
     checkpoint.require_unchanged()
     compare_repeated(checkpoint, names)
     for name in names:
-        # cast here: a backend would hold the tensor in both types, in memory that it does not give back
+        # cast here: a backend would hold the tensor in both types, in memory that it never releases
         variables[name].assign(checkpoint.weights.typed(name, variables[name].dtype))
     checkpoint.weights.release()
     checkpoint.require_unchanged()
@@ -41,9 +41,9 @@ def load_into(variables: Mapping[str, Any], checkpoint: Checkpoint) -> list[str]
 
 @contextmanager
 def first_values_of(checkpoint: Checkpoint) -> Iterator[None]:
-    """Let the weights of a network that is built inside begin as a checkpoint's, each read and placed once.
+    """Initialise the networks that are built inside from a checkpoint, each weight read and placed once.
 
-    ``require_whole`` says afterwards whether network and checkpoint are of one shape.
+    ``require_whole`` checks afterwards that network and checkpoint match.
 
     Raises:
         CheckpointError: the files have changed.
@@ -61,10 +61,10 @@ def first_values_of(checkpoint: Checkpoint) -> Iterator[None]:
 
 
 def require_whole(variables: Mapping[str, Any], checkpoint: Checkpoint) -> None:
-    """Refuse a network whose weights are not all a checkpoint's.
+    """Refuse a network unless all of its weights are in a checkpoint.
 
     Raises:
-        CheckpointError: network and checkpoint are not of one shape; all differences at once.
+        CheckpointError: network and checkpoint do not match; all differences at once.
     """
     _match({name: tuple(variable.shape) for name, variable in variables.items()}, checkpoint)
 

@@ -33,7 +33,7 @@ def command(ctx: click.Context, json: bool) -> None:
         scores = [f"{one['task']} {one['score']:.2f} ({one['split']})" for one in facts["scores"][:1]]
         known = f"{scores[0]}, {len(facts['scores'])} in all" if scores else ""
         source = preset.huggingface or (f"github: {preset.github}" if preset.github else "")
-        licence = (preset.licence or "").partition(",")[0]  # who says so stands in ``show``
+        licence = (preset.licence or "").partition(",")[0]  # the source is in ``show``
         sizes = [facts["num_layers"], facts["hidden_dim"], millions]
         rows.append([name, *sizes, state, source, licence, known, preset.title])
     if json:

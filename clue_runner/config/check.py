@@ -14,6 +14,7 @@ from typing import Literal
 from clue_runner.config.anywhere import adapter_or_any, check_anywhere
 from clue_runner.config.defaults import default_layer
 from clue_runner.config.layers import Layer, check_layer, layer_from_mapping
+from clue_runner.config.loader import cross_checks
 from clue_runner.config.presets import read_preset
 from clue_runner.config.recipes import misspelt_task, recipe_layers
 from clue_runner.config.sections import OPEN_GROUPS, Sections, common_schema
@@ -21,6 +22,7 @@ from clue_runner.config.shipped import user_path
 from clue_runner.config.yaml_reader import Document, read_yaml
 from clue_runner.errors import ClueError, DataError, Problem
 
+ELSEWHERE = "another layer"  # where a setting comes from that the file does not have
 Kind = Literal["card", "model preset", "settings", "suite"]
 
 
@@ -117,7 +119,27 @@ def _check(path: Path, kind: Kind, sections: Sections, problems: list[Problem]) 
         family = str(default_layer().values["model.family"])
         read_preset(path, lambda layer, found: check_anywhere(layer, sections, found, family=family))
     elif kind == "settings":
+        above = Layer(str(path))
         for task, layer in recipe_layers(path, problems):
             if task is not None and (misspelt := misspelt_task(task, None, layer.place)):
                 problems.append(misspelt)
             check_anywhere(layer, sections, problems, adapter=adapter_or_any(sections, task))
+            if task is None:
+                above = layer
+            whole = Layer(layer.title, {**above.values, **layer.values}, {**above.places, **layer.places})
+            if not problems:
+                problems += _contradictions(whole, sections)
+
+
+def _contradictions(layer: Layer, sections: Sections) -> list[Problem]:
+    """Return what cannot go together within a file; what other layers say is not known here."""
+    schema = sections.schema(
+        "", str(layer.values.get("model.family", default_layer().values["model.family"]))
+    )
+    base = {**default_layer().values, **schema.defaults, "task.name": "none", "task.adapter": "none"}
+    known = Layer(layer.title, {key: value for key, value in layer.values.items() if key in base})
+    known.places.update({key: layer.places[key] for key in known.values})
+    check_layer(known, schema, base, [])
+    origins = dict.fromkeys(base, ELSEWHERE) | known.places
+    found = cross_checks(schema, {**base, **known.values}, origins, {})
+    return [problem for problem in found if ELSEWHERE not in (problem.where or "")]

@@ -40,7 +40,11 @@ def device_tools(backend: str) -> DeviceTools:
 
 
 def compiled(
-    backend: str, network: Any, function: Callable[..., Any], donate: tuple[int, ...] = ()
+    backend: str,
+    network: Any,
+    function: Callable[..., Any],
+    donate: tuple[int, ...] = (),
+    loose: tuple[tuple[int, ...], ...] | None = None,
 ) -> Callable[..., Any]:
     """Return a function of tensors that stay on the device, compiled for each shape; for inference only.
 
@@ -49,6 +53,8 @@ def compiled(
         network: a layer whose weights the function reads; they are not copied.
         function: takes tensors, or tuples of tensors.
         donate: indices of arguments not needed afterwards, such as a cache that is returned longer.
+        loose: of each argument the axes of its tensors whose length changes between calls; where the
+            backend can, one graph serves all lengths.
     """
-    module = importlib.import_module(f"clue_runner.engines.{backend}")
-    return cast(Callable[..., Any], module.compiled(network, function, donate))
+    module = importlib.import_module(f"clue_runner.engines.{backend}_inference")
+    return cast(Callable[..., Any], module.compiled(network, function, donate, loose))

@@ -38,10 +38,10 @@ class Device:
 
 
 def current_backend() -> Backend:
-    """Return the backend that this process has, wants, or gets by default.
+    """Return the backend that this process has loaded, asks for, or gets by default.
 
     Raises:
-        UsageError: it is none of ours.
+        UsageError: it is not supported.
     """
     if "keras" in sys.modules:
         name = sys.modules["keras"].config.backend()

@@ -55,14 +55,8 @@ def fused_attention_fault(head_width: int) -> str | None:
 
     def total(heads: Any) -> Any:
         lengths = jnp.full((1,), 8, jnp.int32)
-        found = jax.nn.dot_product_attention(
-            heads,
-            heads,
-            heads,
-            query_seq_lengths=lengths,
-            key_value_seq_lengths=lengths,
-            implementation="cudnn",
-        )
+        counts = {"query_seq_lengths": lengths, "key_value_seq_lengths": lengths}
+        found = jax.nn.dot_product_attention(heads, heads, heads, **counts, implementation="cudnn")
         return jnp.sum(found.astype(jnp.float32))
 
     try:
@@ -70,24 +64,6 @@ def fused_attention_fault(head_width: int) -> str | None:
     except Exception as error:  # the error differs from driver to driver
         return str(error).partition("\n")[0][:200] or type(error).__name__
     return None
-
-
-# On a CPU XLA multiplies bfloat16 weights in float32, and would hold all of a network's in both types.
-SPARING = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
-
-
-def compiled(network: Any, function: Callable[..., Any], donate: tuple[int, ...] = ()) -> Callable[..., Any]:
-    """Return ``function`` of tensors, which calls ``network``, compiled; see ``engines.compiled``."""
-    variables = list(network.variables)
-
-    def run(values: list[Any], *arguments: Any) -> Any:
-        with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
-            return function(*arguments)
-
-    options = SPARING if jax.default_backend() == "cpu" else None
-    donated = tuple(place + 1 for place in donate)
-    jitted = jax.jit(run, donate_argnums=donated, compiler_options=options)
-    return lambda *arguments: jitted([variable.value for variable in variables], *arguments)
 
 
 def _put(values: Array) -> Any:

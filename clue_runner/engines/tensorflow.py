@@ -7,7 +7,7 @@ Knows nothing about epochs, files or tasks.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any
 
 import keras
 import numpy as np
@@ -52,11 +52,6 @@ def use_gpu(index: int) -> None:
 def use_cpu() -> None:
     """Compute on the CPU, whatever else there is."""
     tf.config.set_visible_devices([], "GPU")
-
-
-def compiled(network: Any, function: Callable[..., Any], donate: tuple[int, ...] = ()) -> Callable[..., Any]:
-    """Return ``function`` of tensors, which calls ``network``, as a graph; see ``engines.compiled``."""
-    return cast(Callable[..., Any], tf.function(function, autograph=False))
 
 
 def _slope(function: Callable[[Any], tuple[Any, Any]], value: Any) -> tuple[tuple[Any, Any], Any]:

@@ -133,7 +133,7 @@ def read_safetensors(path: Path) -> SafetensorsFile:
 
 
 class Entry(NamedTuple):
-    """One tensor of a header: its type as the file calls it, and where its bytes are in the file."""
+    """One tensor of a header: its type as named in the file, and the position of its bytes."""
 
     kind: str
     shape: tuple[int, ...]
@@ -142,12 +142,12 @@ class Entry(NamedTuple):
 
 
 def read_entries(path: Path) -> dict[str, Entry]:
-    """Return what the header of a safetensors file says, which the library has checked.
+    """Return the entries in the header of a safetensors file, which the library has checked.
 
     Raises:
         CheckpointError: missing, or not a file.
         RefusedFileError: malformed.
-        StorageError: it cannot be read just now.
+        StorageError: it cannot be read now.
     """
     with open_safetensors(path), open_file(path) as stream:
         return _entries(stream.read(int.from_bytes(stream.read(8), "little")))
@@ -167,9 +167,9 @@ def read_entry(path: Path, entry: Entry) -> NDArray[Any]:
     """Return one tensor of a file: its bytes are read into place, and nothing else of the file.
 
     Raises:
-        CheckpointError: a type that numpy does not have.
+        CheckpointError: a type that numpy lacks.
         RefusedFileError: the file has become shorter.
-        StorageError: it cannot be read just now.
+        StorageError: it cannot be read now.
     """
     with open_regular(path, error_type=CheckpointError) as stream:
         stream.seek(entry.start)
@@ -177,7 +177,7 @@ def read_entry(path: Path, entry: Entry) -> NDArray[Any]:
 
 
 def read_tensor(stream: BinaryIO, path: Path, entry: Entry) -> NDArray[Any]:
-    """Return a tensor from a file whose position is at its first byte; errors as in ``read_entry``."""
+    """Return a tensor from a file positioned at its first byte; errors as in ``read_entry``."""
     if entry.kind not in DTYPES:
         raise CheckpointError(
             "a tensor has an unsupported type",
@@ -227,7 +227,7 @@ def open_safetensors(path: Path) -> Iterator[Any]:
         with path.open("rb") as stream:
             length = int.from_bytes(stream.read(8), "little")
         if MOST_HEADER < length <= path.stat().st_size:  # longer than the file: the library says so
-            raise _malformed(path, f"its header has {length:,} bytes, {MOST_HEADER:,} at most are read")
+            raise _malformed(path, f"its header has {length:,} bytes, at most {MOST_HEADER:,} are allowed")
         with safe_open(path, framework="numpy") as file:
             yield file
     except SafetensorError as error:

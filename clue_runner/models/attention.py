@@ -220,7 +220,7 @@ class SelfAttention(Part):
     def _alone(self, tokens: Any, name: str, rows: Any, length: Any) -> Any:
         """Project tokens by one kernel: (rows, heads, length, head width).
 
-        For few tokens a joint kernel costs more than it saves: three weights are copied for each token that
+        For few tokens, a joint kernel costs more than it saves: three weights are copied for each token that
         is written, and TensorFlow copies those of all layers before it computes the first.
         """
         bias = self.biases.get(name)

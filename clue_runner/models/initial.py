@@ -25,9 +25,9 @@ _SOURCE: ContextVar[Source | None] = ContextVar("source", default=None)
 
 @contextmanager
 def first_values(source: Source) -> Iterator[None]:
-    """Let weights begin as values that are at hand, those without one as zeros; nothing is drawn.
+    """Initialise weights with given values, those without one with zeros; nothing is drawn.
 
-    Billions of draws take time, and a value that replaces another is held beside it.
+    Billions of draws take time, and a value that replaces another is in memory together with it.
     """
     token = _SOURCE.set(source)
     try:
@@ -37,7 +37,7 @@ def first_values(source: Source) -> Iterator[None]:
 
 
 def given_value(name: str, shape: tuple[int, ...], kind: str) -> NDArray[Any] | None:
-    """Return the first value that a weight is given; None: it is drawn. See ``first_values``."""
+    """Return the given initial value of a weight; None: it is drawn. See ``first_values``."""
     source = _SOURCE.get()
     if source is None:
         return None

@@ -86,6 +86,29 @@ def test_check_names_every_problem_of_every_file(clue, tmp_path: Path) -> None:
     assert [event["ok"] for event in events] == [True, False, False, False, False]
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("train: {batch_size: 4, accumulate: 8}", "train.batch_size"),
+        ("data: {max_length: 600}\nmodel: {max_positions: 512}", "model.max_positions"),
+        ("data: {max_length: 600}\ntrain: {token_budget: 500}", "train.token_budget"),
+        ("backend: tensorflow\nmodel: {recompute: block, recompute_policy: dots}", "model.recompute_policy"),
+        ("train: {batch_size: 4}\ntasks:\n  afqmc: {train: {accumulate: 8}}", "train.accumulate"),
+        # what only another layer could make wrong, or right
+        ("train: {accumulate: 64}", None),
+        ("data: {max_length: 600}", None),
+        ("tasks:\n  afqmc: {train: {batch_size: 4}}\n  tnews: {train: {accumulate: 8}}", None),
+    ],
+)
+def test_check_finds_settings_that_contradict_each_other(
+    clue, tmp_path: Path, text: str, said: str | None
+) -> None:
+    (tmp_path / "own.yaml").write_text(f"{text}\n", encoding="utf-8")
+    outcome = clue("config", "check", tmp_path / "own.yaml")
+    assert outcome.exit_code == (2 if said else 0), outcome.stderr
+    assert not said or (said in outcome.stderr and "own.yaml:" in outcome.stderr)
+
+
 def test_check_of_a_missing_file(clue) -> None:
     assert clue("config", "check", "nowhere").exit_code == 3
 

@@ -1,8 +1,8 @@
 """GPT2-ML's tensors: ours and those of the release, whose scope is Grover's ``newslm``.
 
 In: nothing. Out: the table. A network of 48 blocks has 772 tensors. Knows nothing about files, values or
-libraries. Kernels are (in, out) there too. Nobody publishes these weights in Hugging Face's layout: its names
-here are those of the release with dots, and ``weight`` for kernels, tables and scales, as PyTorch says.
+libraries. Kernels are (in, out) there too. No one publishes these weights in Hugging Face's layout: the
+names here are those of the release with dots, and ``weight`` for kernels, tables and scales, as PyTorch says.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from clue_runner.architectures.name_table import Group, NameTable, Row
 
 V, P, H, F = "vocabulary", "positions", "hidden", "intermediate"
-# What ends a name there -> what ends it in Hugging Face's layout.
+# Suffix of a name there -> its suffix in Hugging Face's layout.
 FACE = {"kernel": "weight", "bias": "bias", "gamma": "weight", "beta": "bias"}
 
 

@@ -111,7 +111,7 @@ class SafetensorsReader:
 
 
 def _entries(path: Path) -> dict[str, Entry]:
-    """Return what a header says; a type unknown to the library is not an attack."""
+    """Return the entries of a header; a type unknown to the library is not an attack."""
     try:
         return read_entries(path)
     except RefusedFileError as error:

@@ -30,9 +30,7 @@ from clue_runner.tokens.tokenizer_json import TOKENIZER_JSON
 EXTRA = "pip install 'clue-runner[hub]'"
 NO_CONFIGS = ("generation_config.json", "preprocessor_config.json")
 SHARDED = ".index.json"
-PATIENCE = float(
-    os.environ.get("HF_HUB_ETAG_TIMEOUT", "10")
-)  # seconds; the library's own for a listing: none
+PATIENCE = float(os.environ.get("HF_HUB_ETAG_TIMEOUT", "10"))  # seconds; the library has none for a listing
 
 
 @dataclass(frozen=True)

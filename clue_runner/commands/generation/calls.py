@@ -1,6 +1,6 @@
-"""A decoder as a Python object: loaded once, it goes on with any number of texts.
+"""A decoder as a Python object: loaded once, it continues any number of texts.
 
-In: a checkpoint, prompts, the options of ``clue generate`` by name. Out: texts, whole or as they are written.
+In: a checkpoint, prompts, the options of ``clue generate``. Out: texts, complete or token by token.
 Knows nothing about argv or how a decoder computes.
 """
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LoadedDecoder:
-    """A decoder with its checkpoint's weights.
+    """A decoder with the weights of its checkpoint.
 
     Args:
-        writer: what goes on with texts.
-        notices: what there is to know about the checkpoint, in sentences.
+        writer: continues texts.
+        notices: what a user should know about the checkpoint, in sentences.
     """
 
     writer: Writer
@@ -34,13 +34,13 @@ class LoadedDecoder:
         """Return the continuations of a text, without the text.
 
         Args:
-            prompt: what to go on with.
+            prompt: the text to continue.
             options: those of ``clue generate``, by name: ``samples``, ``seed``, ``max_length``,
                 ``min_length``, ``temperature``, ``top_k``, ``top_p``, ``top_p_rule``,
                 ``repetition_penalty``, ``no_repeat``, ``beam``, ``length_penalty``, ``stop``.
 
         Raises:
-            UsageError: options that cannot be, an empty prompt, or more tokens than positions.
+            UsageError: invalid options, an empty prompt, or more tokens than positions.
         """
         from clue_runner.commands.generation.writer import texts_of
 
@@ -50,23 +50,23 @@ class LoadedDecoder:
         return texts_of(list(self.writer.stream(asked)), asked.samples)
 
     def stream(self, prompt: str, **options: Any) -> Iterator[str]:
-        """Yield what each token adds to a text, as it is drawn; joined it is what ``write`` returns.
+        """Yield what each token adds to a text, as it is sampled; joined, this is what ``write`` returns.
 
         Args:
-            prompt: what to go on with.
+            prompt: the text to continue.
             options: as in ``write``; one continuation, no beam search.
 
         Raises:
-            UsageError: as ``write``; at the call, not at the first token.
+            UsageError: as in ``write``; at the call, not at the first token.
         """
         asked = _options(prompt, options)
         if asked.samples != 1:
             raise UsageError(
-                "a stream is one continuation",
+                "a stream has a single continuation",
                 where="samples",
                 received=str(asked.samples),
                 allowed="1",
-                next_step="take write(...) for several",
+                next_step="use write(...) for several",
             )
         return (text for _, text in self.writer.stream(asked) if text)
 
@@ -78,17 +78,17 @@ def load_decoder(
     device: str = "auto",
     precision: Literal["auto", "float32", "bfloat16"] = "auto",
 ) -> LoadedDecoder:
-    """Load a decoder's checkpoint, each weight once and in its final type.
+    """Load the checkpoint of a decoder, each weight once and in its final type.
 
     Args:
-        model: a preset's name, a checkpoint's folder or ``hf:`` name.
-        backend: None takes the one that is loaded, else $KERAS_BACKEND, else TensorFlow.
+        model: the name of a preset, a checkpoint folder or an ``hf:`` name.
+        backend: None: the one that is loaded, else $KERAS_BACKEND, else TensorFlow.
         device: ``auto``, ``cpu``, ``gpu`` or ``gpu:N``.
-        precision: that weights are kept in and computed with.
+        precision: what weights are stored in and computed with.
 
     Raises:
-        CheckpointError: there is none, it cannot be used, or its tokens see those that come later.
-        UsageError: backend or device is not there.
+        CheckpointError: there is none, it cannot be used, or its tokens attend to later ones.
+        UsageError: the backend or device is not available.
     """
     from clue_runner.commands.generation.decoder import find_checkpoint, load
     from clue_runner.commands.generation.writer import Writer
@@ -101,7 +101,7 @@ def load_decoder(
 
 
 def _options(prompt: str, options: dict[str, Any]) -> Options:
-    """Return the options; names that there are not are refused."""
+    """Return the options; unknown names are refused."""
     from clue_runner.commands.generation.options import Options
 
     known = [field.name for field in fields(Options) if field.name != "prompt"]
@@ -109,5 +109,5 @@ def _options(prompt: str, options: dict[str, Any]) -> Options:
         Problem("no such option", name, allowed=", ".join(known)) for name in options if name not in known
     ]
     if problems:
-        raise UsageError("these options cannot be used", problems=problems)
+        raise UsageError("unknown options", problems=problems)
     return Options(prompt=prompt, **options)

@@ -30,6 +30,8 @@ from clue_runner.tokens.tokenizer import Tokenizer
 
 # Names of special tokens, which stand for no text: never written.
 SILENT = ("[PAD]", "[UNK]", "[CLS]", "[MASK]")
+# Axes that change from step to step: of tokens (rows, length), of a cache (rows, heads, length, width).
+TEXTS = ((0, 1), (0, 2), ())
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Loaded:
         return [int(one) for one in self.tokenizer.encode_texts([text])[0].ids]
 
     def read(self, text: str) -> tuple[list[int], tuple[str, ...]]:
-        """Return a text's tokens, and the words of it that the vocabulary does not have, each once."""
+        """Return the tokens of a text, and its words that are not in the vocabulary, each once."""
         encoded, unknown = self.tokenizer.encode_texts([text])[0], self.tokenizer.unk_id
         found = zip(encoded.ids.tolist(), encoded.starts, encoded.ends, strict=True)
         words = dict.fromkeys(text[start:end] for one, start, end in found if one == unknown)
@@ -66,7 +68,7 @@ class Loaded:
         """Return ``decoding.network.longer`` on this network, compiled once for all texts."""
         from clue_runner.models.decoding.network import longer
 
-        return compiled(self.backend, self.backbone, partial(longer, self.backbone), donate=(1,))
+        return compiled(self.backend, self.backbone, partial(longer, self.backbone), (1,), TEXTS)
 
     def end_id(self, stop: str | None) -> int:
         """Return the token that ends a text: a piece of this vocabulary; None: [SEP].
@@ -87,9 +89,15 @@ class Loaded:
         return found[0]
 
     @property
+    def rows(self) -> int:
+        """Return the rows of the word table, which may be more than the vocabulary has pieces."""
+        return int(self.backbone.embeddings.word.shape[0])
+
+    @property
     def forbidden(self) -> list[int]:
-        """Return the tokens that stand for no text."""
-        return [self.tokenizer.token_id(piece) for piece in SILENT]
+        """Return the tokens that stand for no text: special ones, and rows without a piece."""
+        special = [self.tokenizer.token_id(piece) for piece in SILENT]
+        return special + list(range(self.tokenizer.vocab_size, self.rows))
 
 
 class Decoder:

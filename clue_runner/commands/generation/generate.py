@@ -1,7 +1,7 @@
-"""``clue generate``: a decoder continues a text, shown while it is written.
+"""``clue generate``: a decoder continues a text, which is shown while it is generated.
 
 In: the command's options as plain values. Out: the continuations, streamed, and as one mapping.
-Knows nothing about argv, files of weights or networks.
+Knows nothing about argv, weight files or networks.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from clue_runner.commands.generation.writer import Writer, texts_of
 from clue_runner.console import Console
 from clue_runner.engines.devices import Backend
 
-SHOWN_UNKNOWN = 10  # words of a prompt that a warning names
+SHOWN_UNKNOWN = 10  # unknown words of a prompt that a warning names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +31,11 @@ class GenerateRequest(Options):
 
 
 def fulfil(request: GenerateRequest, console: Console, *, show: bool = True) -> dict[str, Any]:
-    """Write the continuations, show them where that is wanted, and return the result event's content.
+    """Generate the continuations, show them if wanted, and return the content of the result event.
 
     Raises:
         UsageError: options that contradict each other, an empty prompt, or more tokens than positions.
-        CheckpointError: no decoder, or one that cannot be used.
+        CheckpointError: there is no decoder, or it cannot be used.
     """
     request.require_possible()
     checkpoint = find_checkpoint(request.model, request.backend)
@@ -45,12 +45,12 @@ def fulfil(request: GenerateRequest, console: Console, *, show: bool = True) -> 
     writer = Writer(loaded)
     unknown = writer.start(request).unknown
     if unknown:
-        console.warn(f"the model's vocabulary does not have {_named(unknown)}: read as [UNK]")
+        console.warn(f"not in the model's vocabulary, read as [UNK]: {_named(unknown)}")
     console.rows_on_stdout = True  # the text is what other programs read; all else goes to stderr
     console.say(f"{checkpoint.folder.name} on {loaded.described}")
     started = time.monotonic()
     write = _beams if request.beam is not None else _samples
-    # with --json the last line holds all of the text
+    # with --json the last line contains all of the text
     texts, count = write(request, writer, console.rows if show and not console.json else _silent)
     seconds = time.monotonic() - started
     result = {
@@ -66,7 +66,7 @@ def fulfil(request: GenerateRequest, console: Console, *, show: bool = True) -> 
 
 
 def _samples(request: Options, writer: Writer, show: Callable[[str], None]) -> tuple[list[str], int]:
-    """Draw the continuations; the first is shown token by token, the others when all are written."""
+    """Draw the continuations; the first is shown token by token, the others once all are complete."""
     parts: list[tuple[int, str]] = []
     show(request.prompt)
     for sample, added in writer.stream(request):
@@ -81,7 +81,7 @@ def _samples(request: Options, writer: Writer, show: Callable[[str], None]) -> t
 
 
 def _beams(request: Options, writer: Writer, show: Callable[[str], None]) -> tuple[list[str], int]:
-    """Search the most probable continuations; shown when they are found, best first."""
+    """Search for the most probable continuations; they are shown once found, best first."""
     texts, count = writer.beams(request)
     for text in texts:
         show(f"{request.prompt}{text}\n")
@@ -93,7 +93,7 @@ def _silent(text: str) -> None:
 
 
 def _named(unknown: tuple[str, ...]) -> str:
-    """Return words of a prompt as a warning names them."""
+    """Return the unknown words of a prompt as a warning lists them."""
     shown = ", ".join(unknown[:SHOWN_UNKNOWN])
     rest = len(unknown) - SHOWN_UNKNOWN
     return f"{shown} and {rest} more" if rest > 0 else shown

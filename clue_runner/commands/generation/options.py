@@ -1,6 +1,6 @@
-"""How a text is gone on with, checked whole, whoever asks: the command line or a Python call.
+"""How a text is continued; validated in one place for the command line and for Python calls.
 
-In: a prompt and how tokens are chosen, as plain values. Out: the options, or all problems at once.
+In: a prompt and the decoding options, as plain values. Out: the options, or all problems at once.
 Knows nothing about argv, models or vocabularies.
 """
 
@@ -19,7 +19,7 @@ MOST_SAMPLES = 256
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What to go on with, and how; named as on the command line."""
+    """What to continue, and how; named as on the command line."""
 
     prompt: str
     samples: int = 1
@@ -49,34 +49,34 @@ class Options:
         )
 
     def require_possible(self) -> None:
-        """Refuse what cannot be.
+        """Refuse invalid options.
 
         Raises:
-            UsageError: values out of their range, an empty prompt, options that contradict each other.
+            UsageError: values out of range, an empty prompt, or options that contradict each other.
         """
         problems = [*_out_of_range(self)]
         if not problems:
             problems = [*_contradictions(self)]
         if problems:
-            raise UsageError("these options do not go together", problems=problems)
+            raise UsageError("these options cannot be used together", problems=problems)
 
 
 def option(name: str) -> str:
-    """Return a field's name as the command line has it."""
+    """Return a field's name as on the command line."""
     return f"--{name.replace('_', '-')}"
 
 
 def _whole(least: int, most: float = math.inf) -> Callable[[Any], bool]:
-    """Return whether a value is a whole number from ``least`` to ``most``."""
+    """Return a test for whole numbers from ``least`` to ``most``."""
     return lambda value: type(value) is int and least <= value <= most
 
 
 def _number(inside: Callable[[float], bool]) -> Callable[[Any], bool]:
-    """Return whether a value is a number, not infinite, that is inside."""
+    """Return a test for finite numbers that satisfy ``inside``."""
     return lambda value: type(value) in {int, float} and math.isfinite(value) and inside(value)
 
 
-# Field -> whether a value is allowed, and what is. None is allowed where it is the default.
+# Field -> a test for allowed values, and their description. None is allowed where it is the default.
 RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "samples": (_whole(1, MOST_SAMPLES), f"a whole number from 1 to {MOST_SAMPLES}"),
     "seed": (_whole(0), "a whole number from 0"),
@@ -84,7 +84,7 @@ RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "min_length": (_whole(1), "a whole number from 1"),
     "temperature": (_number(lambda value: value >= 0), "a number from 0"),
     "top_k": (_whole(1), "a whole number from 1"),
-    "top_p": (_number(lambda value: 0 < value <= 1), "a number above 0, 1 at most"),
+    "top_p": (_number(lambda value: 0 < value <= 1), "a number above 0, at most 1"),
     "top_p_rule": (lambda value: value in get_args(TopPRule), " or ".join(get_args(TopPRule))),
     "repetition_penalty": (_number(lambda value: value > 0), "a number above 0"),
     "no_repeat": (_whole(1), "a whole number from 1"),
@@ -94,32 +94,33 @@ RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 
 def _out_of_range(options: Options) -> Iterator[Problem]:
-    """Yield what is wrong with single values."""
+    """Yield the problems of single values."""
     prompt: object = options.prompt
     if not isinstance(prompt, str):
         yield Problem("not text", "--prompt", repr(prompt))
     elif not prompt.strip():
         yield Problem("the prompt is empty", "--prompt")
+    given = vars(options)
     for field in fields(Options):
-        value = getattr(options, field.name)
+        value = given[field.name]
         if field.name not in RANGES or (value is None and field.default is None):
             continue
         is_allowed, allowed = RANGES[field.name]
         if not is_allowed(value):
-            yield Problem("it cannot be this", option(field.name), repr(value), allowed)
+            yield Problem("the value is not allowed", option(field.name), repr(value), allowed)
 
 
 def _contradictions(options: Options) -> Iterator[Problem]:
-    """Yield what does not go together."""
+    """Yield the options that contradict each other."""
     if options.min_length > options.max_length:
         longest = str(options.max_length)
-        yield Problem("longer than --max-length", "--min-length", str(options.min_length), longest)
+        yield Problem("greater than --max-length", "--min-length", str(options.min_length), longest)
     if options.beam is None:
         return
     drawn = ("top_k", "top_p", "temperature", "repetition_penalty", "no_repeat")
-    default = {field.name: field.default for field in fields(Options)}
+    given, default = vars(options), {field.name: field.default for field in fields(Options)}
     for name in drawn:
-        if getattr(options, name) != default[name]:
+        if given[name] != default[name]:
             yield Problem("beam search does not sample and does not limit repetition", option(name))
     if options.samples > options.beam:
         allowed = f"1 to {options.beam}"

@@ -1,7 +1,7 @@
-"""A loaded decoder that goes on with texts, piece by piece or as whole continuations.
+"""A loaded decoder that continues texts, token by token or as complete continuations.
 
-In: a decoder with its tokenizer, options. Out: what each token adds to which continuation, or whole texts.
-Knows nothing about argv, files of weights or how a text is shown.
+In: a decoder with its tokenizer, options. Out: what each token adds to which continuation, or complete texts.
+Knows nothing about argv, weight files or how a text is shown.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from clue_runner.commands.generation.decoder import Decoder, Loaded
 from clue_runner.commands.generation.options import Options
 from clue_runner.engines import compiled
-from clue_runner.errors import UsageError
+from clue_runner.errors import CheckpointError, UsageError
 from clue_runner.models.decoding.sampling import generator_of
 from clue_runner.tokens.layouts.joining import Joiner, joined
 
@@ -31,7 +31,7 @@ class Written:
 
 @dataclass(frozen=True)
 class Start:
-    """What a prompt is to a model: its tokens, the token that ends a text, and words it does not know."""
+    """A prompt as a model sees it: its tokens, the token that ends a text, and the unknown words."""
 
     ids: list[int]
     end: int
@@ -52,13 +52,19 @@ class Writer:
         """Return the prompt's tokens.
 
         Raises:
-            UsageError: options that cannot be, a prompt without a known token, or a text that the positions
-                do not reach.
+            UsageError: invalid options, a prompt without a known token, or more tokens than positions.
         """
         options.require_possible()
         ids, unknown = self.loaded.read(options.prompt)
         if all(one == self.loaded.tokenizer.unk_id for one in ids):
-            raise UsageError("the prompt has no token of the model's vocabulary", where="--prompt")
+            raise UsageError("no token of the prompt is in the model's vocabulary", where="--prompt")
+        if max(ids) >= self.loaded.rows:
+            raise CheckpointError(
+                "the prompt needs a piece of the vocabulary that has no row in the word table",
+                where=str(self.loaded.tokenizer.vocab_path),
+                received=self.loaded.tokenizer.pieces([max(ids)])[0],
+                next_step="use the vocab.txt that belongs to the weights",
+            )
         total, limit = len(ids) + options.max_length, self.loaded.limit
         if total > limit:
             room = limit - len(ids)
@@ -72,16 +78,16 @@ class Writer:
         return Start(ids, self.loaded.end_id(options.stop), unknown)
 
     def stream(self, options: Options) -> Iterator[tuple[int, str]]:
-        """Yield (number of a continuation, what a token adds to it) as tokens are drawn.
+        """Yield (number of a continuation, what a token adds to it) as tokens are sampled.
 
         Raises:
-            UsageError: as ``start``; or beam search, which knows a text when it has ended.
+            UsageError: as in ``start``; or beam search, whose texts are known only when it is complete.
         """
         if options.beam is not None:
             raise UsageError(
-                "beam search knows a text when it has ended", where="beam", next_step="ask for whole texts"
+                "beam search cannot be streamed", where="beam", next_step="use write(...) instead"
             )
-        return self._added(options, self.start(options))  # a mistake is raised here, not at the first token
+        return self._added(options, self.start(options))  # errors are raised here, not at the first token
 
     def _added(self, options: Options, start: Start) -> Iterator[tuple[int, str]]:
         """Yield what ``stream`` does."""
@@ -94,7 +100,7 @@ class Writer:
                 yield one.sample, joiners[one.sample].add(tokenizer.pieces([one.token])[0])
 
     def _written(self, options: Options, start: Start) -> Iterator[Written]:
-        """Yield the tokens of all continuations as they are drawn; the end token is yielded too.
+        """Yield the tokens of all continuations as they are sampled; the end token is yielded too.
 
         A continuation is a function of the seed and its number: with more of them, the first stay the same up
         to the last bits of the logits.
@@ -124,7 +130,7 @@ class Writer:
         """Return the most probable continuations, best first, and the number of their tokens.
 
         Raises:
-            UsageError: as ``start``.
+            UsageError: as in ``start``.
         """
         from keras import ops
 
@@ -149,12 +155,12 @@ class Writer:
 
         loaded = self.loaded
         beam = Beam(options.beam or 1, options.max_length, end, options.length_penalty, options.min_length)
-        forbidden = np.zeros(loaded.backbone.embeddings.word.shape[0], np.float32)
+        forbidden = np.zeros(loaded.rows, np.float32)
         forbidden[loaded.forbidden] = NEGATIVE
         find = partial(best_continuations, loaded.backbone, beam, forbidden)
         return compiled(loaded.backend, loaded.backbone, find)
 
 
 def texts_of(added: Sequence[tuple[int, str]], samples: int) -> list[str]:
-    """Return the continuations that a stream's parts make up."""
+    """Return the continuations that the parts of a stream make up."""
     return ["".join(text for number, text in added if number == sample) for sample in range(samples)]

@@ -44,15 +44,15 @@ class CheckpointWish:
 
 
 def refuse_taken(wish: CheckpointWish, run: RunFolder, *, fresh: bool) -> None:
-    """Refuse a folder that the checkpoint could not be written to at the end, before hours are spent.
+    """Refuse, before hours are spent, a folder to which the checkpoint could not be written at the end.
 
     Args:
         wish: the folder.
-        run: of this run; where it has ended, its checkpoint may be there.
-        fresh: what is in the run folder is moved aside first.
+        run: that of this run; once it has finished, its checkpoint may be there.
+        fresh: the contents of the run folder are moved aside first.
 
     Raises:
-        UsageError: something is in the folder, or it is the run folder itself.
+        UsageError: the folder is not empty, or it is the run folder itself.
         StorageError: it cannot be looked into.
     """
     folder, output = wish.folder.resolve(), run.path.resolve()

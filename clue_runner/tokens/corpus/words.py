@@ -9,7 +9,7 @@ word (##) never begin one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -42,12 +42,14 @@ class WordMarker:
 
     def _marks(self, text: str, encoded: Encoded) -> Marks:
         begins = np.zeros(len(text) + 1, np.uint8)
-        lengths = [len(word) for word in self._segmenter.cut(text)]
+        lengths = [len(word) for word in _segmenter().cut(text)]
         begins[np.cumsum([0, *lengths[:-1]])] = 1
         marks = begins[encoded.starts]
         marks[self._goes_on[encoded.ids]] = 0
         return marks
 
-    @cached_property
-    def _segmenter(self) -> Any:
-        return open_segmenter()
+
+@cache
+def _segmenter() -> Any:
+    """Return the one segmenter of this process: its dictionary takes a second to parse."""
+    return open_segmenter()

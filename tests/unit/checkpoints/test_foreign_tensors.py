@@ -214,7 +214,7 @@ def test_a_table_of_another_length_than_the_config_says(folders, tmp_path, key, 
         folders,
         tmp_path / "x",
         None,
-        f"{tensor} has {rows} rows, and config.json says {key} {rows + 5}",
+        f"{tensor} has {rows} rows, but config.json says {key} {rows + 5}",
         **{key: rows + 5},
     )
     assert f"correct {key} in it to {rows}" in error.next_step
@@ -228,7 +228,7 @@ def test_other_sizes_are_no_shorter_table(folders, tmp_path):
 def test_tensors_of_another_program(folders, tmp_path):
     tensors = {"transformer.h.0.attn.weight": ZERO, "transformer.h.0.mlp.weight": ZERO, "wte": ZERO}
     refused(
-        folders, tmp_path / "x", tensors, "none of the 3 tensors has a name of bert's", "transformer.h.0.attn"
+        folders, tmp_path / "x", tensors, "none of the 3 tensors has a name of bert", "transformer.h.0.attn"
     )
 
 

@@ -199,6 +199,9 @@ def test_what_is_missing_of_a_hugging_face_folder(folders, tmp_path):
     refused(folder, "there is a config, but no weights", "git lfs pull")
     (folder / "flax_model.msgpack").write_bytes(b"\x80\x02")
     refused(folder, "left unread: flax_model.msgpack", "save_pretrained")
+    (folder / "flax_model.msgpack").rename(folder / "model.keras")  # transformers cannot read it
+    refused(folder, "left unread: model.keras", "as a TensorFlow checkpoint with the program that made it")
+    (folder / "model.keras").unlink()
     (folder / "pytorch_model.bin").write_bytes(b"\x80\x02")
     refused(folder, "pytorch_model.bin: the pickle in the file cannot be read")
 

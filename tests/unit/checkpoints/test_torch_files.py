@@ -262,7 +262,7 @@ def test_compressed_members_and_other_archives(tmp_path: Path) -> None:
     refused(path, "compressed or encrypted", code=5)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("readme.txt", "x")
-    refused(path, "holds no data.pkl")
+    refused(path, "has no data.pkl")
     path.write_bytes(gzip.compress(b"x"))
     refused(path, "not a PyTorch file", "gzip")
     path.write_bytes(bytes(257) + b"ustar" + bytes(300))

@@ -6,11 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from clue_runner.commands.train import TrainRequest, default_output, summarise, task_name
+import pytest
+
+from clue_runner.commands.train import TrainRequest, default_output, fulfil, summarise, task_name
 from clue_runner.config.schema import Run
+from clue_runner.console import Console
 from clue_runner.data.cards import find_card
 from clue_runner.data.locate import locate
 from clue_runner.data.sources import FolderSource
+from clue_runner.errors import NotFiniteError
 
 CARD = find_card("afqmc")
 
@@ -34,3 +38,37 @@ def test_default_folders(make_run: Callable[..., Run]) -> None:
     assert task_name(CARD) == "afqmc"
     own = CARD.model_copy(update={"folder": Path("/somewhere/afqmc")})
     assert task_name(own) == "/somewhere/afqmc"
+
+
+def test_one_seed_of_several_that_fails_ends_the_command_and_is_made_up_for_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_result: Callable[..., Any]
+) -> None:
+    """No mean over the seeds that happened to work; the same command again does the others."""
+    asked: list[int] = []
+    broken = {43}
+
+    def train_one(run: Run, card: Any, source: Any, folder: Path, console: Any, **_: Any) -> Any:
+        asked.append(run.seed)
+        assert folder == tmp_path / "runs" / f"seed-{run.seed}"
+        if run.seed in broken:
+            raise NotFiniteError("the loss is not a number", where=f"{folder}, step 7")
+        folder.mkdir(parents=True, exist_ok=True)
+        return make_result(seed=run.seed, score=float(run.seed))
+
+    monkeypatch.setattr("clue_runner.commands.train.train_run", train_one)
+    request = TrainRequest(
+        task="afqmc",
+        model="test",
+        data="sample",
+        seeds=3,
+        output=tmp_path / "runs",
+        set=("train.batch_size=4",),
+    )
+    with pytest.raises(NotFiniteError, match="seed-43, step 7") as caught:
+        fulfil(request, Console(quiet=True))
+    assert caught.value.exit_code == 6
+    assert asked == [42, 43] and not (tmp_path / "runs" / "summary.json").exists()
+    broken.clear()
+    summary = fulfil(request, Console(quiet=True))
+    assert asked == [42, 43, 42, 43, 44] and summary["values"] == [42.0, 43.0, 44.0]
+    assert (tmp_path / "runs" / "summary.json").exists()

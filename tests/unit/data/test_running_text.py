@@ -96,7 +96,7 @@ def test_a_packed_file_that_is_cut_off_is_damage(tmp_path: Path, packing: str) -
 
 
 def test_other_names_and_missing_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="by its name") as caught:
+    with pytest.raises(UsageError, match="not that of running text") as caught:
         FileTexts(tmp_path / "text.pdf")
     assert ".jsonl" in str(caught.value)
     with pytest.raises(DataError, match="cannot read the file"):

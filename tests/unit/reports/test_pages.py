@@ -163,7 +163,7 @@ def test_no_texts_means_none(tmp_path: Path) -> None:
 
 def test_one_answer_to_everything_is_said_loudly(tmp_path: Path) -> None:
     html, _ = made(answered(6), tmp_path)
-    assert 'class="loud"' in html and "All 6 answers are the same: 0 (" in html
+    assert 'class="loud"' in html and "All 6 predictions are the same: 0 (" in html
     given = answered(6, wrong=False)
     html, _ = made(given, tmp_path)
     assert 'class="loud"' not in html

@@ -102,7 +102,7 @@ def test_an_adapter_scores_no_other_value_either() -> None:
         adapter = load_adapter(card)
         records = adapter.read(locate(card, "sample"), "dev")
         predictions = [Prediction(record.id, wrong) for record in records.items]
-        with pytest.raises(DataError, match="not (a )?texts?|not labels"):
+        with pytest.raises(DataError, match="not (a )?texts?|not labels|not strings"):
             adapter.score(predictions, records)
 
 

@@ -113,7 +113,7 @@ def test_files_are_made_once_and_again_where_a_byte_differs(tmp_path: Path, toke
     assert token_folder(key, again, said.append, tmp_path)[1] == first
     (folder / MANIFEST).write_text("{}", encoding="utf-8")
     assert token_folder(key, again, said.append, tmp_path)[1] == first
-    assert len(said) == 4 and all("made again" in text for text in said)
+    assert len(said) == 4 and all("tokenising again" in text for text in said)
 
 
 def test_a_stop_halfway_leaves_nothing_that_is_trusted(tmp_path: Path, tokenizer: Tokenizer) -> None:
@@ -132,7 +132,7 @@ def test_a_stop_halfway_leaves_nothing_that_is_trusted(tmp_path: Path, tokenizer
 def test_a_side_without_text_is_refused(tmp_path: Path, tokenizer: Tokenizer) -> None:
     with pytest.raises(DataError, match="no text to train on"):
         made(tmp_path, tokenizer, Corpus([Held([])], [Held([["乙"]])]))
-    with pytest.raises(DataError, match="no text in what is held out"):
+    with pytest.raises(DataError, match="no text in the held-out"):
         made(tmp_path, tokenizer, Corpus([Held([["甲" * 40]])], [Held([])]))
     with pytest.raises(DataError, match="nothing is held out"):
         made(tmp_path, tokenizer, Corpus([Held([["甲" * 40]])], share=1e-9))

@@ -26,6 +26,13 @@ CONVERT = (
 )
 
 
+OF_KERAS = (".keras", ".npy", ".npz")  # no program turns these into a checkpoint by itself
+ORIGINAL = (
+    "take the folder that the model was published as; of one that you trained elsewhere, write its weights "
+    "as a TensorFlow checkpoint with the program that made it"
+)
+
+
 def nothing_there(path: Path) -> CheckpointError:
     """Return the error for a path that does not exist."""
     return CheckpointError(
@@ -149,7 +156,7 @@ def _unread(path: Path, names: Sequence[str]) -> CheckpointError:
         f"left unread: {', '.join(names)}; files of this kind can execute code",
         where=str(path),
         allowed=ACCEPTED,
-        next_step=CONVERT,
+        next_step=ORIGINAL if all(name.endswith(OF_KERAS) for name in names) else CONVERT,
     )
 
 
