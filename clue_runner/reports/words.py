@@ -45,7 +45,7 @@ def speaker(language: Language) -> Callable[..., str]:
 
 
 def namer(language: Language) -> Callable[[str], str]:
-    """Return ``named(field)``: the name of a text on a page; a number stays, a field of a card keeps its name."""
+    """Return ``named(field)``: the name of a text on a page; numbers and names of card fields are kept."""
     known = words(language)
 
     def named(field: str) -> str:

@@ -101,7 +101,7 @@ def _out_of_range(options: Options) -> Iterator[Problem]:
     elif not prompt.strip():
         yield Problem("the prompt is empty", "--prompt")
     for field in fields(Options):
-        value = getattr(options, field.name)
+        value = vars(options)[field.name]
         if field.name not in RANGES or (value is None and field.default is None):
             continue
         is_allowed, allowed = RANGES[field.name]
@@ -119,7 +119,7 @@ def _contradictions(options: Options) -> Iterator[Problem]:
     drawn = ("top_k", "top_p", "temperature", "repetition_penalty", "no_repeat")
     default = {field.name: field.default for field in fields(Options)}
     for name in drawn:
-        if getattr(options, name) != default[name]:
+        if vars(options)[name] != default[name]:
             yield Problem("beam search does not sample and does not limit repetition", option(name))
     if options.samples > options.beam:
         allowed = f"1 to {options.beam}"
