@@ -6,15 +6,15 @@ Knows nothing about how networks are built.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from clue_runner.architectures.name_table import below
+from clue_runner.checkpoints.advice.diagnose import Case, diagnose
 from clue_runner.checkpoints.checkpoint import EXACT, Checkpoint, Weights, wrong_types
 from clue_runner.checkpoints.config_file import Described, read_config
-from clue_runner.checkpoints.diagnose import Case, diagnose
 from clue_runner.checkpoints.files import TensorReader, read_json, require_file
 from clue_runner.checkpoints.formats.recognise import open_weights
 from clue_runner.checkpoints.formats.run_weights import RunReader
@@ -66,15 +66,8 @@ def read_checkpoint(path: str | Path, *, heads: Sequence[str] = (), ignore: Sequ
         tuple(heads),
         tuple(ignore),
     )
-    shapes = opened.reader.shapes()
-    if len(shapes) > MOST_TENSORS:
-        raise CheckpointError(
-            "the file contains more tensors than any known network",
-            where=str(located.weights),
-            received=f"{len(shapes):,}",
-            allowed=f"{MOST_TENSORS:,} at most",
-        )
-    plan = make_plan(shapes, wanted, located.layout)
+    _refuse_many(opened.reader.shapes(), located)
+    plan = make_plan(opened.reader.shapes(), wanted, located.layout)
     _refuse(plan, wanted, located, opened)
     notices = [*located.notices, *_notices(plan, wanted)]
     lowercase = opened.lowercase
@@ -161,6 +154,18 @@ def _settings(described: Described, lowercase: bool) -> dict[str, Any]:
         **shape.model_dump(include=set(said)),
         "lowercase": lowercase,
     }
+
+
+def _refuse_many(shapes: Mapping[str, tuple[int, ...]], located: Located) -> None:
+    """Stop at more tensors than a network has: to match each with the tables takes long."""
+    if len(shapes) > MOST_TENSORS:
+        raise CheckpointError(
+            "the file contains more tensors than any known network",
+            where=str(located.weights),
+            received=f"{len(shapes):,}",
+            allowed=f"{MOST_TENSORS:,} at most",
+            next_step="take the published weights alone, without what else was saved with them",
+        )
 
 
 def _refuse(plan: Plan, wanted: Wanted, located: Located, opened: _Opened) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from clue_runner.architectures.base import architecture_names
 from clue_runner.architectures.name_table import Layout
-from clue_runner.checkpoints import not_found
+from clue_runner.checkpoints.advice import not_found
 from clue_runner.checkpoints.formats.google import INDEX, SHARD
 from clue_runner.checkpoints.formats.recognise import face_weights, is_face_file
 from clue_runner.checkpoints.formats.run_weights import WEIGHTS

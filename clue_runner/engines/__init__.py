@@ -56,5 +56,5 @@ def compiled(
         loose: of each argument the axes of its tensors whose length changes between calls; where the
             backend can, one graph serves all lengths.
     """
-    module = importlib.import_module(f"clue_runner.engines.{backend}")
+    module = importlib.import_module(f"clue_runner.engines.{backend}_inference")
     return cast(Callable[..., Any], module.compiled(network, function, donate, loose))

@@ -7,7 +7,7 @@ Knows nothing about epochs, files or tasks.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any
 
 import keras
 import numpy as np
@@ -52,33 +52,6 @@ def use_gpu(index: int) -> None:
 def use_cpu() -> None:
     """Compute on the CPU, whatever else there is."""
     tf.config.set_visible_devices([], "GPU")
-
-
-def compiled(
-    network: Any, function: Callable[..., Any], donate: tuple[int, ...] = (), loose: Any = None
-) -> Callable[..., Any]:
-    """Return ``function`` of tensors, which calls ``network``, as a graph; see ``engines.compiled``."""
-    graph = tf.function(function, autograph=False)
-    if loose is None:
-        return cast(Callable[..., Any], graph)
-    traced: list[Any] = []
-
-    def call(*arguments: Any) -> Any:
-        if not traced:  # known before: the number of tensors in each argument
-            traced.append(graph.get_concrete_function(*map(_loosened, arguments, loose)))
-        return traced[0](*arguments)
-
-    return call
-
-
-def _loosened(argument: Any, axes: tuple[int, ...]) -> Any:
-    """Return what an argument's tensors are like, some of their axes of any length."""
-    return tf.nest.map_structure(
-        lambda tensor: tf.TensorSpec(
-            [None if axis in axes else size for axis, size in enumerate(tensor.shape)], tensor.dtype
-        ),
-        argument,
-    )
 
 
 def _slope(function: Callable[[Any], tuple[Any, Any]], value: Any) -> tuple[tuple[Any, Any], Any]:

@@ -51,7 +51,7 @@ class SuitePage:
     spread: list[tuple[str, Markup]]
     pairs: list[tuple[str, list[tuple[float, int, float | None] | None]]]
     compared: list[tuple[str, Mapping[str, Any]]]
-    published: list[tuple[str, Mapping[str, Any]]]
+    published: list[tuple[str, list[Mapping[str, Any]]]]
     grids: list[Cell]
     gates: list[Mapping[str, Any]]
     problems: list[Mapping[str, Any]]
@@ -227,11 +227,12 @@ def _pairs(
 
 def _published(
     named: Mapping[str, str], cells: Mapping[tuple[str, str], Cell]
-) -> list[tuple[str, Mapping[str, Any]]]:
+) -> list[tuple[str, list[Mapping[str, Any]]]]:
     """Return the published scores of each task, each once."""
-    found: list[tuple[str, Mapping[str, Any]]] = []
+    found: dict[str, list[Mapping[str, Any]]] = {}
     for (_, task), cell in cells.items():
         for one in cell.get("published", ()):
-            if (named[task], one) not in found:
-                found.append((named[task], one))
-    return found
+            known = found.setdefault(named[task], [])
+            if one not in known:
+                known.append(one)
+    return list(found.items())

@@ -36,6 +36,7 @@ FACE = {"__init__", "__main__", "api"}  # the package's face: lazy, stands above
 
 TENSORFLOW_FILES = {
     "engines/tensorflow.py",
+    "engines/tensorflow_inference.py",
     "engines/tensorflow_variables.py",
     "checkpoints/formats/google.py",
     "models/dropout.py",
@@ -44,6 +45,7 @@ TENSORFLOW_FILES = {
 }
 JAX_FILES = {
     "engines/jax.py",
+    "engines/jax_inference.py",
     "engines/devices.py",
     "models/attention_forms.py",
     "models/dropout.py",

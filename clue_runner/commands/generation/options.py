@@ -100,8 +100,9 @@ def _out_of_range(options: Options) -> Iterator[Problem]:
         yield Problem("not text", "--prompt", repr(prompt))
     elif not prompt.strip():
         yield Problem("the prompt is empty", "--prompt")
+    given = vars(options)
     for field in fields(Options):
-        value = vars(options)[field.name]
+        value = given[field.name]
         if field.name not in RANGES or (value is None and field.default is None):
             continue
         is_allowed, allowed = RANGES[field.name]
@@ -117,9 +118,9 @@ def _contradictions(options: Options) -> Iterator[Problem]:
     if options.beam is None:
         return
     drawn = ("top_k", "top_p", "temperature", "repetition_penalty", "no_repeat")
-    default = {field.name: field.default for field in fields(Options)}
+    given, default = vars(options), {field.name: field.default for field in fields(Options)}
     for name in drawn:
-        if vars(options)[name] != default[name]:
+        if given[name] != default[name]:
             yield Problem("beam search does not sample and does not limit repetition", option(name))
     if options.samples > options.beam:
         allowed = f"1 to {options.beam}"

@@ -1,0 +1,1 @@
+"""What is wrong with a checkpoint that cannot be used, and what helps."""
