@@ -45,7 +45,7 @@ def speaker(language: Language) -> Callable[..., str]:
 
 
 def namer(language: Language) -> Callable[[str], str]:
-    """Return ``named(field)``: the name of a text on a page; numbers and a card's fields keep theirs."""
+    """Return ``named(field)``: the name of a text on a page; numbers and names of card fields are kept."""
     known = words(language)
 
     def named(field: str) -> str:
