@@ -1,1 +1,1 @@
-"""Families of networks, one folder each: shape, tensor names, network. A folder here is found by its name."""
+"""Families of networks, one folder each: shape, tensor names, network. A folder here is found by name."""

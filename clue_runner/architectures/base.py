@@ -1,10 +1,10 @@
-"""Families of networks and how they are found: a folder beside this file with three modules.
+"""Families of networks and how they are found: each is a folder next to this file with three modules.
 
     shape.py     Shape: sizes and options, ``from_config``, ``axes``          imports no Keras
     names.py     NAMES: the table of tensors                                  imports no Keras
     network.py   build(shape, vocab_size, *, precision, seed, pooler)
 
-In: a family's name. Out: its ``Architecture``. Knows nothing about single families.
+In: a family's name. Out: its ``Architecture``. Knows nothing about individual families.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from clue_runner.errors import unknown_name
 
 @dataclass(frozen=True)
 class Lookup:
-    """A table that rows are looked up in.
+    """A table in which ids are looked up.
 
     Args:
-        column: of the rows' tokens that holds the ids; None: the place of a token in its row.
-        size: ids from 0 to below it have a row of their own.
-        setting: that decides the size.
-        next_step: what to do where an id is outside.
+        column: of the rows, with the ids; None: the position of a token in its row.
+        size: number of rows; valid ids are 0 to size - 1.
+        setting: the one that determines the size.
+        next_step: what to do if an id is outside.
     """
 
     column: str | None
@@ -44,14 +44,14 @@ class BaseShape(Section):
 
     Attributes:
         num_layers: how often the repeated groups of the name table occur.
-        SIZES: fields that the weights decide; another value makes them meaningless.
-        WAYS: fields that say how to compute and leave the result as it is; not stored with weights.
-        LATER: fields that weights of earlier versions do not mention; those did what the default says.
-        NAMELESS: configs and saved weights that name no family are of this one.
-        WRITES: tokens see none that come later, so that the network can go on with a text.
+        SIZES: fields that the weights determine; another value makes the weights meaningless.
+        WAYS: fields that affect how to compute, not the result; not stored with weights.
+        LATER: fields missing from weights of earlier versions, which behaved as the default.
+        NAMELESS: configs and saved weights that name no family belong to this one.
+        WRITES: tokens do not attend to later ones, so that the network can continue a text.
         MODEL_TYPES: what configs call the family; empty: by the name of its folder.
-        OWN_VOCABULARY: its ids are not those of word pieces; the adapter that uses it reads its vocabulary.
-        MASKED: the token table of families that are pre-trained to find masked words; None: another way.
+        OWN_VOCABULARY: its ids are not word pieces; the adapter that uses it reads its vocabulary.
+        MASKED: the token embeddings of families pre-trained with masked language modelling; None: others.
     """
 
     SIZES: ClassVar[frozenset[str]] = frozenset()
@@ -67,20 +67,20 @@ class BaseShape(Section):
 
     @classmethod
     def from_config(cls, config: RawConfig) -> Self:
-        """Return the shape that a checkpoint's config describes; only what it says is set.
+        """Return the shape that a checkpoint's config describes; only values given in the config are set.
 
         Raises:
-            CheckpointError: another network, or missing or impossible values; all of them at once.
+            CheckpointError: another network, or missing or invalid values; all of them at once.
         """
         raise NotImplementedError
 
     def to_config(self) -> dict[str, Any] | None:
-        """Return the config from which ``from_config`` makes this shape; None: no publisher has one."""
+        """Return the config that ``from_config`` turns into this shape; None: no publisher has one."""
         return None
 
     @classmethod
     def claims(cls, raw: Mapping[str, Any]) -> bool:
-        """Return whether a config that names no family is one of this family's: by keys that no other has."""
+        """Return whether a config that names no family is of this family: by keys that no other has."""
         return False
 
     def axes(self, vocab_size: int) -> Axes:
@@ -94,11 +94,11 @@ class BaseShape(Section):
 
     @property
     def position_limit(self) -> int:
-        """Return the longest row that the positions reach."""
+        """Return the maximum row length that the positions allow."""
         raise NotImplementedError
 
     def lookups(self, vocab_size: int) -> Sequence[Lookup]:
-        """Return the tables whose ids must be inside them."""
+        """Return the tables that must contain the ids."""
         raise NotImplementedError
 
 
@@ -108,8 +108,8 @@ class Architecture:
 
     Args:
         name: of its folder.
-        shape: its class of shapes.
-        names: its table of tensors; all that the family knows, or those of one shape (``table_of``).
+        shape: its shape class.
+        names: its table of tensors; all of the family, or those of one shape (``table_of``).
     """
 
     name: str
@@ -143,7 +143,7 @@ class Architecture:
             precision: ``float32``, or ``bfloat16`` (compute type; weights stay float32).
             seed: source of the initial weights.
             pooler: build dense + tanh on the first token, where the family has it.
-            own: what only this family takes.
+            own: arguments of this family only.
         """
         network = importlib.import_module(f"{architectures.__name__}.{self.name}.network")
         return network.build(shape, vocab_size, precision=precision, seed=seed, pooler=pooler, **own)
@@ -170,19 +170,19 @@ def load_architecture(name: str) -> Architecture:
 
 
 def _names(family: str) -> NameTable:
-    """Return a family's table as its file has it."""
+    """Return the table in a family's file."""
     names: NameTable = importlib.import_module(f"{architectures.__name__}.{family}.names").NAMES
     return names
 
 
 def family_of(raw: Mapping[str, Any], named: str | None) -> str | None:
-    """Return the family that a config describes; None: one that is not here.
+    """Return the family that a config describes; None: an unknown one.
 
     Args:
-        raw: the config. What it says as ``model_type`` decides; without that, keys that one family alone has,
+        raw: the config. Its ``model_type`` decides; without that, keys that only one family has,
             since several publishers kept the first one's file name; without those, the file's name; else it
-            is of the family whose configs name none.
-        named: what the file's name says, or None.
+            belongs to the family whose configs name none.
+        named: the family according to the file's name, or None.
     """
     published = [load_architecture(name) for name in architecture_names()]
     published = [one for one in published if one.names.published]
@@ -198,7 +198,7 @@ def family_of(raw: Mapping[str, Any], named: str | None) -> str | None:
 
 
 def published_types() -> tuple[str, ...]:
-    """Return what the configs of all families that others publish say as ``model_type``."""
+    """Return the ``model_type`` of the configs of all families that others publish."""
     known = [load_architecture(name) for name in architecture_names()]
     return tuple(said for one in known if one.names.published for said in one.model_types)
 
@@ -215,10 +215,10 @@ def architecture_of(shape: BaseShape) -> Architecture:
         parent, _, name = package.rpartition(".")
         if (parent, module) == (architectures.__name__, "shape"):
             return load_architecture(name).table_of(shape)
-    raise TypeError(f"{type(shape).__name__} is no family's shape")
+    raise TypeError(f"{type(shape).__name__} is not the shape of a family")
 
 
 def parameter_count(shape: BaseShape, vocab_size: int, *, pooler: bool = True) -> int:
-    """Return the trainable numbers of a network without a task's head, from the table of its tensors."""
+    """Return the trainable parameters of a network without a task's head, from its table of tensors."""
     names = architecture_of(shape).names
     return names.count(shape.num_layers, shape.axes(vocab_size), pooler=pooler)

@@ -1,7 +1,7 @@
-"""Finds ids outside the network's tables before training: looked up, they would silently be zeros.
+"""Finds ids outside the network's tables before training: a lookup would silently return zeros.
 
 In: a shape, the size of the vocabulary, encoded rows. Out: nothing, or one error that names every column.
-Knows nothing about tensors or how rows are made. Labels are the tasks' own and checked there.
+Knows nothing about tensors or how rows are made. Labels belong to the tasks and are checked there.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def check_ids(
         shape: of the network.
         vocab_size: rows of the token embeddings.
         splits: encoded rows by the name of their split.
-        limits: column -> how many ids the tokenizer has for it; where the shape knows the column, it decides.
-        advice: what to do instead of changing a setting, where settings can no longer be changed.
+        limits: column -> how many ids the tokenizer has for it; if the shape knows the column, it decides.
+        advice: what to do instead of changing a setting, if settings can no longer be changed.
 
     Raises:
         UsageError: with the split, the column, how many rows, and the setting to change.
@@ -76,7 +76,7 @@ def _outside(lookups: Sequence[Lookup], split: str, rows: Rows) -> Iterator[Prob
 
 
 def _affected(rows: Rows, name: str, size: int) -> int:
-    """Return how many rows hold an id outside 0 to ``size`` - 1."""
+    """Return how many rows contain an id outside 0 to ``size`` - 1."""
     values = np.asarray(rows.tokens.get(name, rows.columns.get(name)))
     wrong = (values < 0) | (values >= size)
     if name in rows.tokens:

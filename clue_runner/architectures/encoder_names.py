@@ -1,8 +1,8 @@
-"""The tensors that encoders share: the rows of the tables as BERT's release and Hugging Face name them.
+"""The tensors that encoders share, with the names of BERT's release and of Hugging Face.
 
-In: nothing. Out: rows, rules and networks that are no family's here; a family's ``names.py`` takes what fits.
+In: nothing. Out: rows, rules and networks of no family here; a family's ``names.py`` uses what it needs.
 Names as in the BERT release (modeling.py) and in Hugging Face's BertModel and BertForPreTraining. Knows nothing
-about single families, files or values.
+about individual families, files or values.
 """
 
 # ruff: noqa: E501  (the table is read in columns)
@@ -43,7 +43,7 @@ POOLER: tuple[Row, ...] = (
     ("kernel", "dense/kernel", "dense.weight", (H, H)),
     ("bias",   "dense/bias",   "dense.bias",   (H,)),
 )
-# Where the embedding is narrower than the blocks.
+# If the embedding is narrower than the blocks.
 MAP: tuple[Row, ...] = (
     ("kernel", "kernel", "weight", (E, H)),
     ("bias",   "bias",   "bias",   (H,)),
@@ -60,28 +60,28 @@ MASKED_WORDS: tuple[Row, ...] = (
 
 
 def of_hugging_face(rows: tuple[Row, ...]) -> tuple[Row, ...]:
-    """Return rows of tensors that no TensorFlow checkpoint holds."""
+    """Return rows of tensors that no TensorFlow checkpoint contains."""
     return tuple((ours, "", face, axes) for ours, _, face, axes in rows)
 
 
 def of_nobody(rows: tuple[Row, ...]) -> tuple[Row, ...]:
-    """Return rows of tensors that publishers do not store: a pooler that a task makes anew."""
+    """Return rows of tensors that publishers do not store: a pooler that a task initialises."""
     return tuple((ours, "", "", axes) for ours, _, _, axes in rows)
 
 
 def masked_words(*, google: str = "cls/predictions/") -> Group:
-    """Return the head that finds masked words; ``google`` empty: no TensorFlow checkpoint holds it."""
+    """Return the masked-word head; ``google`` empty: no TensorFlow checkpoint contains it."""
     rows = MASKED_WORDS if google else of_hugging_face(MASKED_WORDS)
     places = ("head/masked_words/", google, "cls.predictions.")
     return Group("masked_words", rows, places, part="head", outside_prefix=True)
 
 
 def rules(prefix: str, *, google: tuple[str, ...] = (), hugging_face: tuple[str, ...] = ()) -> tuple[Rule, ...]:
-    """Return what the files of every family may hold beside the network: heads, and numbers nobody learned.
+    """Return what the files of any family may contain besides the network: heads, and constants.
 
     Args:
-        prefix: before Hugging Face's names of the family.
-        google: further heads of the family's own.
+        prefix: that of the family's names in Hugging Face's files.
+        google: further heads of the family.
         hugging_face: the same in Hugging Face's files.
     """
     return (

@@ -1,7 +1,7 @@
 """The encoder that families with BERT's blocks share.
 
 In: a shape, the size of the vocabulary, precision and seed. Out: a ``Backbone`` with random weights.
-Knows nothing about single families or checkpoints; these are loaded into it by name afterwards.
+Knows nothing about individual families or checkpoints, which are loaded into it by name afterwards.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def build_encoder(
         precision: as in ``Architecture.build``.
         seed: as there.
         pooler: as there.
-        one_block: every layer calls the same one.
-        embedding: what the family's ``Embeddings`` have besides.
+        one_block: every layer uses the same block.
+        embedding: further arguments of the family's ``Embeddings``.
     """
     shared = (seed, POLICIES[precision])
     embeddings = Embeddings(

@@ -1,7 +1,7 @@
 """What the shapes of all encoders have in common: sizes, rates, how they are read from a config and checked.
 
-In: values. Out: frozen shapes, of which a family's ``shape.py`` takes the nearest and adds its own.
-Knows nothing about single families or tensors; imports no Keras.
+In: values. Out: frozen shapes; a family's ``shape.py`` extends the closest one.
+Knows nothing about individual families or tensors; imports no Keras.
 Defaults of ``read`` are those of BertConfig in the BERT release and in Hugging Face, which agree.
 """
 
@@ -29,7 +29,7 @@ ACTIVATIONS: dict[str, Activation] = {
     "gelu_pytorch_tanh": "gelu_tanh",
     "relu": "relu",
 }
-# Their key -> our field, and the largest value believed: a stranger's config must not exhaust memory.
+# Their key -> our field, and the largest value accepted: an untrusted config must not exhaust memory.
 COUNTS = {
     "num_hidden_layers": ("num_layers", 1_000),
     "hidden_size": ("hidden_dim", 65_536),
@@ -43,19 +43,19 @@ TABLES = {
 LARGEST_WIDTH = COUNTS["hidden_size"][1]
 SMALLEST_EPSILON = 1e-45  # a float32 above 0
 DEFAULT_COUNTS = {"type_vocab_size": 2}
-HALF_MARGIN = 1e-3  # nearer to 0.5 than this, two places differ by less than bfloat16 can hold
-ENDLESS = 2**31 - 1  # tokens: positions that are computed reach any row
+HALF_MARGIN = 1e-3  # closer to 0.5, two positions differ by less than bfloat16 can represent
+ENDLESS = 2**31 - 1  # tokens: computed positions allow rows of any length
 
 
 def _not_half(value: float) -> float:
-    """Refuse 0.5, at which two places share one vector."""
+    """Refuse 0.5, at which two positions share one vector."""
     if abs(value - 0.5) < HALF_MARGIN:
         raise ValueError("at 0.5 the positions (i, j) and (j, i) are the same")
     return value
 
 
 def _no_table(value: Any) -> Any:
-    """Refuse to stretch what is not a table, with the reason."""
+    """Refuse to extend what is not a table, with the reason."""
     if value == "hierarchical":
         raise ValueError("this family has no position table to extend: its rows may be of any length")
     return value
@@ -65,14 +65,14 @@ NoTable = BeforeValidator(_no_table)
 
 
 class EncoderSizes(BaseShape):
-    """Sizes and options of a stack of blocks; positions are what families differ in.
+    """Sizes and options of a stack of blocks; families differ in their positions.
 
     Attributes:
-        ADVICE: what to take where a config asks for another network.
-        REFUSED: key of a config -> the values that are no other network's.
-        EPSILON: of layer norm, where a config does not say it.
+        ADVICE: what to use if a config asks for another network.
+        REFUSED: key of a config -> the values that do not mean another network.
+        EPSILON: of layer norm, if a config does not specify it.
         ADDS_SCORES: positions work inside attention in a way that the fused kernel cannot.
-        FEWEST_SEGMENTS: 0 where a network may have no table of them.
+        FEWEST_SEGMENTS: 0 if a network may have no segment table.
     """
 
     MASKED: ClassVar[str | None] = "backbone/embeddings/word"
@@ -114,12 +114,12 @@ class EncoderSizes(BaseShape):
 
     @property
     def position_limit(self) -> int:
-        """Return the longest row that the positions reach."""
+        """Return the maximum row length that the positions allow."""
         return ENDLESS
 
     @classmethod
     def own_values(cls, config: RawConfig) -> dict[str, Any]:
-        """Return what a config says of this family's own fields; refuse what only it can be asked for."""
+        """Return the values of this family's own fields in a config; refuse unsupported ones."""
         return {}
 
     @classmethod
@@ -163,18 +163,18 @@ class EncoderSizes(BaseShape):
         }
 
     def lookups(self, vocab_size: int) -> Sequence[Lookup]:
-        """Return the tables whose ids must be inside them."""
+        """Return the tables that must contain the ids."""
         found = [
             Lookup("token_ids", vocab_size, "model.vocab", "use the vocab.txt that belongs to the weights"),
         ]
-        if self.num_segments:  # without a table of them, segment ids are not read
+        if self.num_segments:  # without a segment table, segment ids are not read
             zero = "--set model.segments=zero gives every token segment 0"
             found.append(Lookup("segment_ids", self.num_segments, "model.num_segments", zero))
         return found
 
     @classmethod
     def cross_checks(cls, values: Mapping[str, Any], origins: Mapping[str, str]) -> Iterator[Problem]:
-        """Yield what is wrong between sizes and forms of attention."""
+        """Yield the contradictions between sizes and attention forms."""
         width, heads = "model.hidden_dim", "model.num_heads"
         if values[width] % values[heads]:
             yield pair_problem("heads must divide the width", width, heads, values, origins)
@@ -183,12 +183,12 @@ class EncoderSizes(BaseShape):
 
     @classmethod
     def length_checks(cls, values: Mapping[str, Any], origins: Mapping[str, str]) -> Iterator[Problem]:
-        """Yield why rows may not be as long as ``data.max_length``; computed positions reach any."""
+        """Yield why rows cannot be as long as ``data.max_length``; computed positions allow any length."""
         yield from ()
 
 
 class LearnedSizes(EncoderSizes):
-    """Sizes of an encoder with a table of positions, one vector a place, that can be stretched."""
+    """Sizes of an encoder with a position table, one vector per position, that can be extended."""
 
     LATER: ClassVar[frozenset[str]] = frozenset({"positions", "positions_alpha"})
 
@@ -205,12 +205,12 @@ class LearnedSizes(EncoderSizes):
 
     @property
     def stretch(self) -> float | None:
-        """Return the share that stretches the table, or None."""
+        """Return the weight with which the table is extended, or None."""
         return self.positions_alpha if self.positions == "hierarchical" else None
 
     @property
     def position_limit(self) -> int:
-        """Return the longest row that the positions reach."""
+        """Return the maximum row length that the positions allow."""
         return position_limit(self.positions, self.max_positions)
 
     def axes(self, vocab_size: int) -> Axes:
@@ -218,7 +218,7 @@ class LearnedSizes(EncoderSizes):
         return {**super().axes(vocab_size), "positions": self.max_positions}
 
     def lookups(self, vocab_size: int) -> Sequence[Lookup]:
-        """Return the tables whose ids must be inside them."""
+        """Return the tables that must contain the ids."""
         shorter = "shorten the rows with --set data.max_length=N, or --set model.positions=hierarchical"
         limit, setting = self.position_limit, "model.max_positions"
         return (
@@ -229,5 +229,5 @@ class LearnedSizes(EncoderSizes):
 
     @classmethod
     def length_checks(cls, values: Mapping[str, Any], origins: Mapping[str, str]) -> Iterator[Problem]:
-        """Yield what is wrong between the table of positions and ``data.max_length``."""
+        """Yield the contradictions between the position table and ``data.max_length``."""
         yield from length_problems(values, origins)

@@ -1,7 +1,7 @@
-"""``train.batch_size: auto``: resolved to a number before anything is trained.
+"""``train.batch_size: auto``: resolved to a number before training.
 
 In: a run, its rows, free memory. Out: the same run with numbers, and the reason in words.
-Knows nothing about how a step is computed. A resumed run keeps the numbers that it began with.
+Knows nothing about how a step is computed. A resumed run keeps the numbers that it started with.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from clue_runner.training.setup import Setup
 
 @dataclass(frozen=True)
 class Resolved:
-    """A run whose batch size is a number; ``why`` is None where it was one before."""
+    """A run whose batch size is a number; ``why`` is None if it was one before."""
 
     run: Run
     why: str | None = None
 
 
 def as_begun(run: Run, begun: Run) -> Resolved:
-    """Return the run with the numbers of an earlier sitting: going on must not depend on free memory.
+    """Return the run with the numbers of an earlier session: resuming must not depend on free memory.
 
-    The token budget was raised then, if it was changed at all; a larger one now is another run's.
+    The token budget was raised then, if it was changed at all; a larger one now means a different run.
     """
     examples = begun.train.examples
     budget = max(run.train.token_budget, begun.train.token_budget)
@@ -39,10 +39,10 @@ def as_begun(run: Run, begun: Run) -> Resolved:
 
 
 def resolve_examples(setup: Setup) -> Resolved:
-    """Return the run with its batch size as a number, and a token budget that lets it be computed at once.
+    """Return the run with its batch size as a number, and a token budget that lets one micro-batch hold it.
 
     Raises:
-        UsageError: not even one example fits, or the network is not one whose need is known.
+        UsageError: not even one example fits, or the network's memory cannot be forecast.
     """
     run, choices = setup.run, setup.choices
     if run.train.batch_size != "auto":
@@ -83,7 +83,7 @@ def resolve_examples(setup: Setup) -> Resolved:
 
 
 def network_of_setup(setup: Setup) -> Network:
-    """Return the facts that the need of a run's steps follows from."""
+    """Return the facts that determine how much memory a run's steps need."""
     return network_of(
         as_chosen(setup.run, setup.choices),
         setup.adapter.memory_facts(),

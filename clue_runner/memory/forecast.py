@@ -26,7 +26,7 @@ from clue_runner.tokens.rows import Rows
 from clue_runner.tokens.tokenizer import Tokenizer
 from clue_runner.training.network import Choices, engine_settings, network_builder
 
-COMPILED_ROWS = (8, 32)  # the line through these two is taken for every number of rows
+COMPILED_ROWS = (8, 32)  # a line through these two gives every other number of rows
 
 
 class Shape(NamedTuple):
@@ -43,7 +43,7 @@ def counted(network: Network) -> Forecast:
 
 @dataclass(frozen=True)
 class _Line:
-    """What the compiler reported about one recompute mode: bytes beside the state, as a line in the rows."""
+    """What the compiler reported for one recompute mode: bytes besides the state, linear in the rows."""
 
     start: float
     slope: float
@@ -61,15 +61,15 @@ def compiled(
 ) -> Forecast:
     """Return the forecast of XLA's own analysis of the compiled step (JAX).
 
-    Each mode is compiled for two numbers of rows at the longest length. The need is a line in the rows; for
-    other lengths its slope goes with the counted one.
+    Each mode is compiled for two numbers of rows at the longest length. The need is linear in the rows; for
+    other lengths its slope is scaled with the counted one.
 
     Args:
         run: the settings, as chosen.
         card: the task.
-        network: the same network's facts, for the lengths in between and for the split.
+        network: the facts about the same network, for the lengths in between and for the breakdown.
         choices: device, precision, compiler.
-        rows: of the task, for the batches' columns.
+        rows: those of the task, for the columns of the batches.
         recomputes: the modes.
         done: called with the number of compiled steps.
     """
@@ -94,7 +94,7 @@ def compiled(
 def _on_line(
     lines: Mapping[str, _Line], network: Network, longest: int, recompute: str, rows: int, length: int
 ) -> Need:
-    """Return the need of one setting from the compiled points."""
+    """Return the memory that one setting needs, from the compiled points."""
     line, counted_here = lines[recompute], step_need(network, rows, length, recompute)
     slope = line.slope
     if length != longest:
@@ -131,7 +131,7 @@ def sample_rows(run: Run, card: Card, tokenizer: Tokenizer) -> Rows:
     """Return a few rows of the task, from the sample that ships with its card.
 
     Raises:
-        DataError: it has none.
+        DataError: the card has no sample.
     """
     adapter = load_adapter(card, run)
     records = adapter.read(open_sample(card), "train")

@@ -1,6 +1,6 @@
 """Where a run will compute, found without loading a backend.
 
-In: the settings, what the GPU's driver lists. Out: the same choices that the loaded backend makes,
+In: the settings, the driver's list of GPUs. Out: the choices that the loaded backend would make,
 and the run with them filled in. Knows nothing about memory or networks.
 """
 
@@ -17,7 +17,7 @@ from clue_runner.training.network import Choices
 
 
 def guess_device(run: Run) -> Device:
-    """Return the device that ``run.device`` means; for ``auto`` a GPU where a driver lists one."""
+    """Return the device that ``run.device`` means; for ``auto`` a GPU if the driver lists one."""
     index = int(run.device.partition(":")[2] or 0)
     if run.device.startswith("gpu") or (run.device == "auto" and free_gpu_bytes(index) is not None):
         return Device("gpu", index, f"GPU {index}", core_count())
@@ -25,10 +25,10 @@ def guess_device(run: Run) -> Device:
 
 
 def guess_choices(run: Run) -> Choices:
-    """Return device, precision, compiler and form of attention as training will choose them.
+    """Return the device, precision, compiler and attention form that training will choose.
 
     Raises:
-        UsageError: the fused attention kernel is asked for where it cannot run.
+        UsageError: the fused attention kernel is requested where it cannot run.
     """
     device = guess_device(run)
     precision = choose_precision(run.train.precision, device)
@@ -37,7 +37,7 @@ def guess_choices(run: Run) -> Choices:
 
 
 def _guess_attention(run: Run, device: Device, precision: str) -> Choice | None:
-    """Return the form of attention; that the GPU's kernel compiles is taken for granted."""
+    """Return the attention form; the GPU's kernel is assumed to compile."""
     model = run.model
     if not isinstance(model, BlockShape):
         return None

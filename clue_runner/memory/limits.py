@@ -16,7 +16,7 @@ from clue_runner.errors import UsageError
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _UNITS |= {f"{unit}I": 1024**power for power, unit in enumerate("KMGT", start=1)}
-# (limit, use, what the use consists of) of a container, by version of control groups
+# (limit, usage, breakdown of the usage) of a container, by version of control groups
 _GROUPS = (
     ("memory.max", "memory.current", "memory.stat"),
     ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
@@ -30,7 +30,7 @@ def read_size(text: str) -> int:
     """Return the bytes that ``24GB``, ``512MiB`` or ``8g`` mean.
 
     Raises:
-        UsageError: it is no size.
+        UsageError: the text is not a size.
     """
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?\s*", text.upper())
     if found is None or found[2] not in _UNITS or not 0 < float(found[1]) < _NO_MACHINE:
@@ -46,9 +46,9 @@ def read_size(text: str) -> int:
 def free_host_bytes(
     meminfo: Path = Path("/proc/meminfo"), groups: Path = Path("/sys/fs/cgroup")
 ) -> int | None:
-    """Return the memory that this process can still take; None where the system does not say.
+    """Return the memory that this process can still allocate; None if the system does not report it.
 
-    That is what the machine has available, or what is left under a container's limit.
+    This is the machine's available memory, or what is left under a container's limit.
     """
     sizes = []
     found = re.search(r"^MemAvailable:\s+(\d+) kB", _text(meminfo), re.MULTILINE)
@@ -56,8 +56,8 @@ def free_host_bytes(
         sizes.append(1024 * int(found[1]))
     for names in _GROUPS:
         limit, use, parts = (_text(groups / name) for name in names)
-        if limit.isdigit() and use.isdigit():  # "max" stands for no limit
-            # files read long ago count as used, yet the system drops them before anything else
+        if limit.isdigit() and use.isdigit():  # "max" means no limit
+            # cached files count as used, but the system drops inactive ones before anything else
             dropped = re.findall(r"^(?:total_)?inactive_file (\d+)$", parts, re.MULTILINE)
             sizes.append(max(0, int(limit) - int(use) + max(map(int, dropped), default=0)))
     return min(sizes) if sizes else None
@@ -70,7 +70,7 @@ def host_bytes(groups: Path = Path("/sys/fs/cgroup")) -> int:
 
 
 def _text(path: Path) -> str:
-    """Return what a file of the system says; nothing where there is no such file."""
+    """Return the text of a system file; empty if there is no such file."""
     try:
         return path.read_text(encoding="utf-8").strip()
     except OSError:
@@ -78,11 +78,11 @@ def _text(path: Path) -> str:
 
 
 def free_gpu_bytes(index: int = 0) -> int | None:
-    """Return the free memory of a GPU as its driver says; None where there is no driver."""
+    """Return the free memory of a GPU as its driver reports it; None if there is no driver."""
     gpu = visible_gpu(index)
     return None if gpu is None else gpu.free
 
 
 def free_bytes(device: Device) -> int | None:
-    """Return the free memory of a device; None where it cannot be told."""
+    """Return the free memory of a device; None if it is unknown."""
     return free_gpu_bytes(device.index) if device.kind == "gpu" else free_host_bytes()

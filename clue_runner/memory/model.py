@@ -2,9 +2,9 @@
 
 In: a model's settings, rows, length. Out: bytes by purpose. Knows nothing about devices or tables.
 
-Counted is what the kernels in ``models/`` keep for the backward pass, tensor by tensor: ``Kept``. On top of
-it comes what a block needs while it is computed; those few factors (``PASSING``) were fitted to measured
-peaks (``scripts/bench_memory.py --predict`` compares them anew) and are not derived.
+What the kernels in ``models/`` keep for the backward pass is counted tensor by tensor: ``Kept``. Added to
+it is what a block needs while it is computed; those few factors (``PASSING``) were fitted to measured
+peaks (``scripts/bench_memory.py --predict`` repeats the comparison) and are not derived.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ HALF = 2
 
 
 class Need(NamedTuple):
-    """Bytes of a step at its peak, by what they are for."""
+    """Bytes of a step at its peak, by purpose."""
 
     parameters: int
     gradients: int
@@ -36,12 +36,12 @@ class Need(NamedTuple):
 
     @property
     def state(self) -> int:
-        """Return what is there between steps."""
+        """Return the bytes in use between steps."""
         return self.parameters + self.optimizer
 
     @property
     def step(self) -> int:
-        """Return what a step adds."""
+        """Return the bytes that a step adds."""
         return self.gradients + self.activations + self.temporary
 
     @property
@@ -51,25 +51,25 @@ class Need(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """Bytes that the two halves of a block keep for the backward pass, inputs included."""
+    """Bytes that the two halves of a block keep for the backward pass, including their inputs."""
 
     attention: int
     feed_forward: int
 
     @property
     def whole(self) -> int:
-        """Return both."""
+        """Return the sum of both."""
         return self.attention + self.feed_forward
 
 
 class Passing(NamedTuple):
-    """What lives only while a block is computed: times its scores, its inner layer."""
+    """What exists only while a block is computed: multiples of its scores and its inner layer."""
 
     scores: float
     inner: float
 
 
-# Fitted, in numbers of the compute type: while a whole block is computed, or while half of one is.
+# Fitted, in numbers of the compute type: while a whole block is computed, or half of one.
 PASSING = {
     ("tensorflow", "float32"): Passing(3.6, 1.7),
     ("tensorflow", "bfloat16"): Passing(8.0, 0.0),
@@ -82,7 +82,7 @@ PASSING_HALF = {
     ("jax", "float32"): Passing(3.3, 1.5),
     ("jax", "bfloat16"): Passing(4.3, 0.0),
 }
-# What is lost between pieces of two sizes, as a factor on what a block keeps; fitted too.
+# Loss to fragmentation between pieces of two sizes, as a factor on what a block keeps; fitted too.
 _WASTE = {
     ("tensorflow", "float32"): 1.0,
     ("tensorflow", "bfloat16"): 1.1,
@@ -95,20 +95,20 @@ _WORD_SCORES = 3  # tables of word scores that live at once: scores, their expon
 
 @dataclass(frozen=True)
 class Network:
-    """The facts about a task's network that memory follows from.
+    """The facts about a task's network that determine its memory.
 
     Args:
         model: shape and options.
-        weights: trainable numbers, a classification head's included.
+        weights: trainable parameters, including those of a classification head.
         vocab_size: rows of the token embeddings.
-        labels: of the task.
-        every_token: the head reads all tokens, so that the last block computes them all.
-        span_tables: (length x length) tables of scores that the head makes of a row.
-        word_scores: share of the tokens that the head scores over the whole vocabulary.
+        labels: number of labels of the task.
+        every_token: the head reads all tokens, so the last block computes them all.
+        span_tables: (length x length) tables of scores that the head computes for a row.
+        word_scores: fraction of the tokens that the head scores over the whole vocabulary.
         precision: ``float32`` or ``bfloat16``.
         backend: ``tensorflow`` or ``jax``.
         averaged: averaged weights are kept.
-        sparse: the gradient of the token embeddings holds only the rows used.
+        sparse: the gradient of the token embeddings has only the rows in use.
     """
 
     model: EncoderShape
@@ -130,15 +130,15 @@ class Network:
 
 
 def is_encoder(run: Run) -> bool:
-    """Return whether the network is one whose need is known."""
+    """Return whether the memory of the network can be forecast."""
     return isinstance(run.model, EncoderShape) and not run.model.ADDS_SCORES
 
 
 def require_encoder(run: Run) -> EncoderShape:
-    """Return the shape of a transformer encoder; refuse networks that the forecast does not know.
+    """Return the shape of a transformer encoder; refuse networks whose memory cannot be forecast.
 
     Raises:
-        UsageError: the model is no transformer encoder, or its positions add scores in every layer.
+        UsageError: the model is not a transformer encoder, or its positions add scores in every layer.
     """
     if isinstance(run.model, EncoderShape) and not run.model.ADDS_SCORES:
         return run.model
@@ -164,7 +164,7 @@ def network_of(
         vocab_size: rows of the token embeddings.
         labels: of the card; spans and choices count as one.
         precision: as resolved.
-        on_gpu: it computes on a GPU.
+        on_gpu: whether it computes on a GPU.
     """
     jit = run.backend == "jax" or run.train.jit == "on"
     if jit and not on_gpu:  # XLA computes bfloat16 in float32 there
@@ -185,14 +185,14 @@ def network_of(
 
 
 def count_weights(model: ModelSettings, vocab_size: int, labels: int) -> int:
-    """Return the trainable numbers of a backbone with a classification head; ``labels`` 0: without it."""
+    """Return the trainable parameters of a backbone with a classification head; ``labels`` 0: without it."""
     shape = shape_of(model)
     backbone = parameter_count(shape, vocab_size, pooler=model.pooling == "pooler")
     return backbone + (int(shape.hidden_dim) + 1) * labels
 
 
 def kept_by_block(network: Network, rows: int, length: int) -> Kept:
-    """Return what one block keeps for the backward pass where nothing is recomputed."""
+    """Return what one block keeps for the backward pass if nothing is recomputed."""
     model, size = network.model, network.size
     tokens = rows * length * model.hidden_dim
     inner = rows * length * model.intermediate_dim
@@ -200,7 +200,7 @@ def kept_by_block(network: Network, rows: int, length: int) -> Kept:
     # tokens; query, key, value; the context of each head and of all; the normed sum, always float32; a mask
     attention = tokens * ((6 + dropped) * size + FLOAT)
     if _in_chunks(model, length):
-        attention += tokens * size  # the output, from which the gradient of the softmax is taken
+        attention += tokens * size  # the output, from which the gradient of the softmax is computed
     else:
         scores = rows * model.num_heads * length * length
         attention += scores * size * (3 if model.attention_dropout > 0 else 1)
@@ -208,7 +208,7 @@ def kept_by_block(network: Network, rows: int, length: int) -> Kept:
     # tokens, a mask, the normed sum; the inner layer and its activation's slope
     feed_forward = tokens * ((1 + dropped) * size + FLOAT) + 2 * inner * size
     if size != FLOAT:
-        attention += tokens * FLOAT  # the context again, which the gradient of the softmax wants in float32
+        attention += tokens * FLOAT  # the context again, which the gradient of the softmax needs in float32
     waste = _WASTE[network.backend, network.precision]
     return Kept(round(waste * attention), round(waste * feed_forward))
 
@@ -216,9 +216,9 @@ def kept_by_block(network: Network, rows: int, length: int) -> Kept:
 def step_need(network: Network, rows: int, length: int, recompute: str) -> Need:
     """Return what a step of one micro-batch needs at its peak.
 
-    The backward pass takes the parts (blocks, or what is recomputed at once) from the last to the first. At
-    each there live what the parts before it keep, everything inside it, and the weights' gradients of the
-    parts behind it. The peak is the highest of these moments, or the update itself.
+    The backward pass goes through the parts (blocks, or what is recomputed at once) from last to first. In
+    each, memory holds what the parts before it keep, everything inside it, and the weight gradients of the
+    parts after it. The peak is the highest of these moments, or the update itself.
     """
     weights = network.weights
     table = 0 if not network.sparse else network.vocab_size * network.model.embedding_dim
@@ -242,7 +242,7 @@ def step_need(network: Network, rows: int, length: int, recompute: str) -> Need:
 
 
 class _Part(NamedTuple):
-    """Bytes of one part: kept until its turn, inside it at its turn, and passing."""
+    """Bytes of one part: kept until its turn, inside it at its turn, and temporary."""
 
     kept: int
     inside: int
@@ -255,7 +255,7 @@ def _parts(network: Network, rows: int, length: int, recompute: str) -> list[_Pa
     full, last = kept_by_block(network, rows, length), _last_block(network, rows, length)
     blocks = [full] * (model.num_layers - 1) + [last]
     whole = _passing(network, rows, length, PASSING[network.backend, network.precision])
-    # what a policy keeps is not counted: with one, nearly all is kept
+    # what a policy keeps is not counted separately: with one, nearly everything is kept
     if recompute == "none" or model.recompute_policy != "nothing":
         return [_Part(block.whole, block.whole, whole if block == full else 0) for block in blocks]
     edge = rows * length * model.hidden_dim * FLOAT  # parts are cut at the residual sums, which are float32
@@ -273,7 +273,7 @@ def _parts(network: Network, rows: int, length: int, recompute: str) -> list[_Pa
 
 
 def _last_block(network: Network, rows: int, length: int) -> Kept:
-    """Return what the last block keeps: keys and values, where the head reads the first token alone."""
+    """Return what the last block keeps: keys and values, if the head reads only the first token."""
     if network.every_token:
         return kept_by_block(network, rows, length)
     tokens = rows * length * network.model.hidden_dim
@@ -281,7 +281,7 @@ def _last_block(network: Network, rows: int, length: int) -> Kept:
 
 
 def _passing(network: Network, rows: int, length: int, factors: Passing) -> int:
-    """Return the bytes that live only while a block is computed."""
+    """Return the bytes that exist only while a block is computed."""
     model = network.model
     queries = min(length, CHUNK) if _in_chunks(model, length) else length
     scores = rows * model.num_heads * queries * length
@@ -290,7 +290,7 @@ def _passing(network: Network, rows: int, length: int, factors: Passing) -> int:
 
 
 def _in_chunks(model: EncoderShape, length: int) -> bool:
-    """Return whether no (length x length) table of scores is ever whole."""
+    """Return whether no (length x length) table of scores is ever complete."""
     if model.attention == "auto":
         return length > LONGEST_WHOLE
     return model.attention in {"chunked", "fused"}
@@ -303,7 +303,7 @@ def _embeddings(network: Network, rows: int, length: int) -> int:
 
 
 def _head(network: Network, rows: int, length: int) -> int:
-    """Return what a head that scores spans or the vocabulary keeps; others keep next to nothing."""
+    """Return what a head that scores spans or the vocabulary keeps; others keep almost nothing."""
     spans = _SPAN_SCORES * network.span_tables * length * length
     words = _WORD_SCORES * network.word_scores * length * network.vocab_size
     return round(rows * (spans + words) * FLOAT)

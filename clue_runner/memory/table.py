@@ -14,12 +14,12 @@ from clue_runner.memory.model import Need
 
 Forecast = Callable[[str, int, int], Need]
 
-LARGEST = 4096  # rows beyond which nobody asks
+LARGEST = 4096  # rows; larger batches are of no interest
 BATCHES = (1, 4, 16, 64)
-AUTO_LARGEST = 256  # examples in an update that ``auto`` takes at most: larger ones train worse, not faster
-WITHIN = 0.15  # a forecast's error at most, see ``scripts/bench_memory.py --predict``
-# What a plan for the free memory fills of it: forecasts may be too low, and others use the machine too.
-# A budget that is named is planned to the full.
+AUTO_LARGEST = 256  # most examples per update that ``auto`` chooses: larger updates train worse, not faster
+WITHIN = 0.15  # largest error of a forecast, see ``scripts/bench_memory.py --predict``
+# Fraction of the free memory that a plan uses: forecasts may be too low, and others use the machine too.
+# An explicit budget is used in full.
 FREE_SHARE = 0.8
 
 

@@ -9,7 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Hashable, Sequence
 
-NORMAL_95 = 1.959963984540054  # the 97.5 % point of the normal distribution
+NORMAL_95 = 1.959963984540054  # the 97.5% point of the normal distribution
 
 
 def count_correct(gold: Sequence[Hashable], predicted: Sequence[Hashable]) -> int:
@@ -22,19 +22,19 @@ def count_correct(gold: Sequence[Hashable], predicted: Sequence[Hashable]) -> in
 
 
 def accuracy(gold: Sequence[Hashable], predicted: Sequence[Hashable]) -> float:
-    """Return the share of equal labels in percent; at least one example is needed."""
+    """Return the percentage of equal labels; at least one example is needed."""
     return 100.0 * count_correct(gold, predicted) / len(gold)
 
 
 def majority_share(gold: Sequence[Hashable]) -> float:
-    """Return the share of the most frequent label in percent: the score of always giving that answer."""
+    """Return the percentage of the most frequent label: the score of always predicting it."""
     return 100.0 * Counter(gold).most_common(1)[0][1] / len(gold)
 
 
 def wilson_interval(correct: int, total: int) -> tuple[float, float]:
-    """Return the 95 % Wilson score interval of ``correct`` out of ``total``, in percent.
+    """Return the 95% Wilson score interval of ``correct`` out of ``total``, in percent.
 
-    For a share of independent right-or-wrong answers it needs no resampling, has no seed, and stays
+    For a proportion of independent right-or-wrong answers it needs no resampling, has no seed, and stays
     inside 0-100 at the ends, where the normal interval does not (Wilson 1927).
     """
     share = correct / total

@@ -1,24 +1,24 @@
 """Exact match and F1 of extracted answers, as the published CMRC2018 script counts them.
 
 In: question id -> answer text, and question id -> reference texts.
-Out: EM and F1 in percent, each question's own, the unanswered ones, a confidence interval.
+Out: EM and F1 in percent, overall and per question, unanswered questions, confidence intervals.
 Knows nothing about contexts, tokens or models. DRCD is scored by the same rules.
 
 The script's quirks are kept, because the leaderboard runs it:
 
-* Its 33 punctuation entries hold "……" as one entry of two characters; as texts are compared character
+* Its 33 punctuation entries include "……" as one entry of two characters; as texts are compared character
   by character, the ellipsis is never removed. "‘", and ASCII ``. , ! ? ; " ' ( ) [ ] %`` are not in the set.
-* Punctuation is skipped without ending a run of other characters: ``2010-2011`` is one token, ``20102011``.
+* Punctuation is skipped without ending a run of non-ideographs: ``2010-2011`` is one token, ``20102011``.
 * The overlap is the longest common contiguous run of tokens, neither a bag nor a subsequence.
-* A question without an answer counts 0 and stays in the divisor.
+* A question without an answer counts as 0 and stays in the denominator.
 
-Words of other scripts go through nltk's word tokeniser. The published script calls it in the form that first
+Other runs go through nltk's word tokeniser. The published script calls it in the form that first
 splits sentences, which needs a downloaded model (Punkt); here each run is one sentence (nltk's
 ``preserve_line=True``). The two differ only where a run holds a full stop that ends a sentence inside the
 run: ``ok. fine`` gives ``ok.`` ``fine`` here and ``ok`` ``.`` ``fine`` there. A full stop at the end of the
 run is split off in both. Of the 9,657 references in CMRC2018's dev file, 9 hold a full stop and a space
 inside a run; only their F1 can differ.
-EM is not touched by the tokeniser at all.
+EM does not depend on the tokeniser at all.
 
 Source: cmrc2018_evaluate.py (CMRC2018 repository; CLUE uses the same rules).
 """
@@ -45,12 +45,12 @@ class AnswerScores:
     """Scores in percent.
 
     Args:
-        exact_match: share of all questions whose answer equals a reference.
+        exact_match: percentage of all questions whose answer equals a reference.
         f1: mean F1 over all questions.
-        by_question: id -> (exact match 0 or 1, F1 from 0 to 1) of every question, unanswered ones too.
-        unanswered: ids without a prediction; each counted 0.
-        exact_match_interval: 95 % bootstrap interval over questions.
-        f1_interval: 95 % bootstrap interval over questions.
+        by_question: id -> (exact match 0 or 1, F1 from 0 to 1) of every question, including unanswered ones.
+        unanswered: ids without a prediction; each counts as 0.
+        exact_match_interval: 95% bootstrap interval over questions.
+        f1_interval: 95% bootstrap interval over questions.
     """
 
     exact_match: float
@@ -71,7 +71,7 @@ def score_answers(predictions: Mapping[str, str], references: Mapping[str, Seque
 
     Args:
         predictions: question id -> answer text; ids without references are ignored.
-        references: question id -> the texts that count as right; decides which questions there are.
+        references: question id -> the texts that count as correct; its keys define the questions.
     """
     by_question = {
         name: (
@@ -95,7 +95,7 @@ def score_answers(predictions: Mapping[str, str], references: Mapping[str, Seque
 
 
 def exact_match(prediction: str, references: Sequence[str]) -> float:
-    """Return 1.0 if a reference equals the prediction once punctuation of the set is gone, else 0.0."""
+    """Return 1.0 if a reference equals the prediction without the set's punctuation, else 0.0."""
     bare = without_punctuation(prediction)
     return float(any(without_punctuation(reference) == bare for reference in references))
 
@@ -112,7 +112,7 @@ def without_punctuation(text: str) -> str:
 
 @lru_cache(maxsize=65536)
 def segment(text: str) -> tuple[str, ...]:
-    """Return the script's mixed tokens: one an ideograph, nltk's words for every other run."""
+    """Return the script's mixed tokens: one per ideograph, nltk's words for every other run."""
     tokens: list[str] = []
     run = ""
     for character in text.lower().strip():
@@ -132,7 +132,7 @@ def random_answers(contexts: Mapping[str, str], *, longest: int = 30, seed: int 
 
     Args:
         contexts: question id -> context.
-        longest: spans have 1 to this many characters, each length as likely.
+        longest: spans have 1 to this many characters, each length equally likely.
         seed: of the draws; the same contexts always give the same spans.
     """
     generator = np.random.default_rng(seed)
@@ -155,7 +155,7 @@ def _run_f1(prediction: Sequence[str], reference: Sequence[str]) -> float:
 
 
 def _words(run: str) -> list[str]:
-    """Return nltk's words of a run that holds no ideograph."""
+    """Return nltk's words of a run without ideographs."""
     return list(_tokenizer().tokenize(run)) if run else []
 
 

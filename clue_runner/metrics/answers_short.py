@@ -1,7 +1,7 @@
-"""Exact and fuzzy score of short answers against a record's own references, without a gold file.
+"""Exact and fuzzy scores of short answers against a record's own references, without a gold file.
 
 In: answers and their references. Out: scores in percent, chance, intervals.
-Knows nothing about files. The rules are the SogouQA tool's without its list of punctuation: full width
+Knows nothing about files. The rules are those of the SogouQA tool without its punctuation list: full width
 becomes half, letters become lower case, white space and everything that Unicode calls punctuation is dropped.
 """
 
@@ -40,17 +40,17 @@ class ShortScores:
         return {"exact": exact, "fuzzy": fuzzy, "mean": (exact + fuzzy) / 2}
 
     def interval(self, name: str) -> tuple[float, float]:
-        """Return the 95 % interval of one of the scores, in percent."""
+        """Return the 95% interval of one of the scores, in percent."""
         return self.summed(name).interval
 
     def summed(self, name: str) -> Summed:
-        """Return one of the scores, in percent, as one of sums over questions."""
+        """Return one of the scores, in percent, as a function of sums over questions."""
         each = {"exact": self.exact, "fuzzy": self.fuzzy, "mean": (self.exact + self.fuzzy) / 2}[name]
         return summed_mean(100 * each)
 
 
 def normalised(text: str) -> str:
-    """Return half-width, lower-case text without spaces, and without punctuation unless all is such."""
+    """Return half-width, lower-case text without spaces, nor punctuation unless nothing else is left."""
     half = to_half_width(text).lower()
     kept = "".join(char for char in half if not char.isspace() and unicodedata.category(char)[0] != "P")
     return kept or "".join(half.split())

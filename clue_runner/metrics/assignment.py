@@ -20,13 +20,13 @@ Scores = NDArray[np.float64]
 def choose_candidates(scores: Scores, decoding: Decoding) -> list[int]:
     """Return a candidate for each blank.
 
-    ``assignment`` and ``greedy`` use a candidate twice only where there are more blanks than candidates:
-    the blanks that go away empty-handed then choose among all candidates in a further round.
+    ``assignment`` and ``greedy`` use a candidate twice only if there are more blanks than candidates:
+    the blanks left without one then choose among all candidates in another round.
 
     Args:
         scores: (blanks, candidates), higher is better, finite.
         decoding: ``assignment``: the greatest sum; ``greedy``: the best pair first, then the best of what
-            is left; ``independent``: each blank its best, whatever the others take.
+            is left; ``independent``: each blank its best, whatever the others choose.
 
     Examples:
         >>> choose_candidates(np.array([[5.0, 4, 0], [6, 1, 0]]), "assignment")
@@ -54,7 +54,7 @@ def _best_sum(scores: Scores) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def _best_first(scores: Scores) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the pairs found by repeatedly taking the best score, of equal ones the first blank's."""
+    """Return the pairs found by repeatedly taking the best score; ties go to the first blank."""
     left = scores.astype(np.float64, copy=True)
     pairs = []
     for _ in range(min(left.shape)):

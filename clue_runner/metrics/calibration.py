@@ -1,4 +1,4 @@
-"""How reliable the probabilities of answers are: reliability bins and expected calibration error.
+"""How reliable the probabilities of predictions are: reliability bins and expected calibration error.
 
 In: the probability of each answer, and whether it is right. Out: bins, the error.
 Knows nothing about tasks or pages.
@@ -27,21 +27,21 @@ class Bin:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Bins that hold answers, in order, and the expected calibration error from 0 to 1."""
+    """The bins that are not empty, in order, and the expected calibration error from 0 to 1."""
 
     bins: tuple[Bin, ...]
     error: float
 
 
 def calibrate(probabilities: Sequence[float], right: Sequence[bool], bins: int = BINS) -> Calibration:
-    """Return how often answers of each probability are right.
+    """Return how often answers of each probability are correct.
 
     The error is the mean of |accuracy - confidence| over bins of equal width, weighted by their answers
-    (Guo and others, 2017). A probability of 0 belongs to the first bin.
+    (Guo et al., 2017). A probability of 0 belongs to the first bin.
 
     Args:
         probabilities: of each answer, 0 to 1, at least one.
-        right: whether each is right.
+        right: whether each is correct.
         bins: of equal width.
 
     Raises:

@@ -19,11 +19,11 @@ class ChoiceScores:
     """Scores in percent.
 
     Args:
-        accuracy: share of right answers; an unanswered one counts as wrong.
-        chance: what random choice is expected to get: the mean of 1 / choices.
+        accuracy: percentage of correct answers; an unanswered question counts as wrong.
+        chance: the expected accuracy of a random choice: the mean of 1 / choices.
         total: questions or blanks counted.
         unanswered: positions (C3) or tags (ChID) without a prediction.
-        summed: the accuracy as a score of sums over questions (C3) or records (ChID).
+        summed: the accuracy as a function of sums over questions (C3) or records (ChID).
     """
 
     accuracy: float
@@ -34,14 +34,14 @@ class ChoiceScores:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Return the 95 % interval of the accuracy."""
+        """Return the 95% interval of the accuracy."""
         return self.summed.interval
 
 
 def score_choices(
     predictions: Sequence[int | None], answers: Sequence[int], choice_counts: Sequence[int]
 ) -> ChoiceScores:
-    """Return the accuracy of one choice a question.
+    """Return the accuracy of one choice per question.
 
     Args:
         predictions: chosen index of each question, None where there is no answer.
@@ -65,10 +65,10 @@ def score_blanks(
     answers: Sequence[Mapping[str, int]],
     candidate_counts: Sequence[int],
 ) -> ChoiceScores:
-    """Return the accuracy over all blanks; a tag without a prediction counts as wrong and is named.
+    """Return the accuracy over all blanks; a tag without a prediction counts as wrong and is listed.
 
     The published ChID scorer stops at a missing tag; counting it wrong gives the same number wherever
-    that scorer gives one. The interval draws whole records, because blanks of a record share candidates.
+    that scorer gives one. The interval resamples whole records, because blanks of a record share candidates.
 
     Args:
         predictions: tag -> chosen index, one mapping per record; tags without an answer are ignored.
@@ -98,5 +98,5 @@ def chance_score(choice_counts: Sequence[int]) -> float:
 
 
 def _share(sums: FloatArray) -> FloatArray:
-    """Return (n,) percent right of (n, 2) sums of (right, all)."""
+    """Return the (n,) percentages of correct answers, given (n, 2) sums of (correct, all)."""
     return np.asarray(100 * sums[:, 0] / np.maximum(sums[:, 1], 1), dtype=np.float64)

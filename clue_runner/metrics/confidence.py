@@ -2,7 +2,7 @@
 
 In: one row of counts per example, and the score as a function of their sum.
 Out: (low, high). Fixed seed, so that a score always comes with the same interval.
-Knows nothing about tasks: any score that is a function of summed counts fits (accuracy, F1, a mean).
+Knows nothing about tasks: any score that is a function of summed counts will do (accuracy, F1, a mean).
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ CELLS_AT_ONCE = 4_000_000  # bounds the memory of one block of draws to 32 MB
 
 @dataclass(frozen=True)
 class Summed:
-    """A score that follows from sums over examples: what resampling them needs.
+    """A score that is a function of sums over examples, as bootstrap resampling needs.
 
     Args:
         counts: (examples, ...) numbers that add up over examples.
-        score: takes (n, ...) sums of ``counts`` and gives (n,) scores.
+        score: maps (n, ...) sums of ``counts`` to (n,) scores.
     """
 
     counts: FloatArray
@@ -34,7 +34,7 @@ class Summed:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Return the 95 % bootstrap interval of the score."""
+        """Return the 95% bootstrap interval of the score."""
         return bootstrap_interval(self.counts, self.score)
 
 
@@ -57,9 +57,9 @@ def bootstrap_interval(
 
     Args:
         counts: (examples, ...) numbers that add up over examples.
-        score: takes (resamples, ...) sums of ``counts`` and gives (resamples,) scores.
-        resamples: how many times the examples are drawn again, with replacement.
-        level: the share of resampled scores inside the interval.
+        score: maps (resamples, ...) sums of ``counts`` to (resamples,) scores.
+        resamples: how many times the examples are resampled, with replacement.
+        level: the fraction of resampled scores inside the interval.
         seed: of the draws.
 
     Returns:

@@ -1,14 +1,14 @@
 """CLUENER scored three ways, each under its own name, because sources mean different things by "F1".
 
 ``site_macro_f1``    what the published score.py computes: in each record and type the set of surface strings
-                     is compared, offsets are never read; F1 a type, plain mean over types.
+                     is compared, offsets are never read; F1 per type, unweighted mean over types.
 ``strict_macro_f1``  the same mean, but an entity is (type, start, end).
 ``strict_micro_f1``  (type, start, end), all types together; the published PyTorch baselines report it.
 
-In: predicted and gold entities, one collection per record. Out: the three scores in percent, each type's own,
+In: predicted and gold entities, one collection per record. Out: three scores in percent, also per type,
 confidence intervals over records. Knows nothing about texts, tokens or models.
 
-Division by zero: the published script stops where a type has no prediction, no gold entity or no hit.
+Division by zero: the published script fails if a type has no prediction, no gold entity or no hit.
 Here F1 is 2 tp / (2 tp + fp + fn), so a type that is in gold but never predicted scores 0, and so does one
 that is predicted but not in gold. A type in neither is left out of the mean: it has no score. Wherever the
 published script gives a number, this gives the same one.
@@ -40,7 +40,7 @@ class TypeScores:
 
 @dataclass(frozen=True)
 class EntityScores:
-    """Scores in percent; ``summed`` holds each named score as one of sums over records.
+    """Scores in percent; ``summed`` has each named score as a function of sums over records.
 
     ``precision`` and ``recall`` are strict and micro.
     """
@@ -55,7 +55,7 @@ class EntityScores:
 
     @property
     def intervals(self) -> Mapping[str, tuple[float, float]]:
-        """Return the 95 % bootstrap interval over records of each named score."""
+        """Return the 95% bootstrap interval over records of each named score."""
         return {name: one.interval for name, one in self.summed.items()}
 
 
@@ -115,7 +115,7 @@ def _count(
 
 
 def _f1(sums: FloatArray) -> FloatArray:
-    """Return F1 in percent of (..., 3) sums, nan where there is neither gold nor prediction."""
+    """Return F1 in percent of (..., 3) sums, NaN where there is neither gold nor prediction."""
     both = sums[..., PREDICTED] + sums[..., GOLD]
     with np.errstate(invalid="ignore"):
         return np.asarray(200 * sums[..., TRUE_POSITIVE] / both, dtype=np.float64)
@@ -135,6 +135,6 @@ def _micro(sums: FloatArray) -> FloatArray:
 
 
 def _one_type(sums: FloatArray) -> float | None:
-    """Return the F1 of (3,) sums, None where it has none."""
+    """Return the F1 of (3,) sums, None where it is undefined."""
     score = float(_f1(sums))
     return None if np.isnan(score) else score

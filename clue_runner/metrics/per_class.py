@@ -1,4 +1,4 @@
-"""Precision, recall and F1 of each label, and their plain mean (macro F1), in percent.
+"""Precision, recall and F1 of each label, and their unweighted mean (macro F1), in percent.
 
 In: gold and predicted label names, and the card's label list. Out: one row per label.
 Knows nothing about files or tensors. scikit-learn is imported on the first call, not before.
@@ -22,7 +22,7 @@ class ClassScores:
 
 
 def class_scores(gold: Sequence[str], predicted: Sequence[str], labels: Sequence[str]) -> list[ClassScores]:
-    """Return one row for each of ``labels``, in that order; a label never predicted has precision 0."""
+    """Return one row per label, in the order of ``labels``; a label never predicted has precision 0."""
     from sklearn.metrics import precision_recall_fscore_support
 
     precision, recall, f1, support = precision_recall_fscore_support(

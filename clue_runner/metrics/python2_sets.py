@@ -1,4 +1,4 @@
-"""The order in which CPython 2.7 walks a set of byte strings, restated.
+"""The order in which CPython 2.7 iterates over a set of byte strings, reimplemented.
 
 In: the byte strings in the order they were added. Out: the same strings in table order.
 The SogouQA tool names the first best variant in that order, so its seventh column depends on it.
@@ -26,7 +26,7 @@ def string_hash(text: bytes) -> int:
 
 
 class Python2Set:
-    """A set that is only added to, copied and walked."""
+    """A set that supports only adding, copying and iterating."""
 
     def __init__(self, items: Iterable[bytes] = ()) -> None:
         """Add ``items`` one by one, as ``set(list)`` does."""
@@ -36,7 +36,7 @@ class Python2Set:
             self.add(item)
 
     def __iter__(self) -> Iterator[bytes]:
-        """Walk the table in slot order."""
+        """Iterate over the table in slot order."""
         return iter([item for item in self.table if item is not None])
 
     def add(self, item: bytes) -> None:
@@ -45,7 +45,7 @@ class Python2Set:
             self._resize(self.used * 4)
 
     def copy(self) -> Python2Set:
-        """Return a copy, whose table may be smaller and so in another order."""
+        """Return a copy, whose table may be smaller and hence in a different order."""
         other = Python2Set()
         if self.used * 3 >= MIN_SIZE * 2:
             other._resize(self.used * 2)
@@ -54,7 +54,7 @@ class Python2Set:
         return other
 
     def _insert(self, item: bytes) -> bool:
-        """Put ``item`` into its slot; False where it was there already."""
+        """Put ``item`` into its slot; return False if it was already present."""
         mask = len(self.table) - 1
         perturb = string_hash(item)
         slot = perturb & mask

@@ -1,7 +1,7 @@
-"""Statistics over several seeds, and whether one model is better than another on the same records.
+"""Statistics over several seeds, and tests whether one model is better than another on the same records.
 
-In: scores of seeds; or what a score adds up from, one row per record, once for each of two models.
-Out: mean, deviation, intervals, the p-value of a difference. Fixed seed, so that the same runs always get
+In: scores of seeds; or the summands of a score, one row per record, for each of two models.
+Out: mean, deviation, intervals, the p-value of a difference. Fixed seed, so that the same runs always give
 the same numbers. Knows nothing about tasks, models or files.
 """
 
@@ -21,13 +21,13 @@ FEW = 10  # a binomial draw costs as much as about this many draws of an index
 
 @dataclass(frozen=True)
 class SeedSummary:
-    """Scores of several seeds in their own unit.
+    """Scores of several seeds, in the unit of the score.
 
     Args:
-        mean: the plain mean.
+        mean: the arithmetic mean.
         std: the sample standard deviation (n - 1); None for one seed, which shows no spread.
-        interval: 95 % bootstrap interval of the mean over seeds; None for one seed. With two or three seeds
-            it cannot be wider than the scores are.
+        interval: 95% bootstrap interval of the mean over seeds; None for one seed. With two or three seeds
+            it cannot be wider than the range of the scores.
         count: seeds.
     """
 
@@ -54,8 +54,8 @@ class Paired:
 
     Args:
         difference: second minus first.
-        interval: 95 % bootstrap interval of the difference.
-        p: two-sided: how often resampling the records gives a difference of the other sign, twice.
+        interval: 95% bootstrap interval of the difference.
+        p: two-sided: twice the fraction of resamples whose difference has the opposite sign.
         records: resampled records.
     """
 
@@ -68,23 +68,23 @@ class Paired:
 def paired_bootstrap(
     first: Summed, second: Summed, *, resamples: int = PAIRED_RESAMPLES, seed: int = SEED
 ) -> Paired:
-    """Return the difference of two models on the same records, which are drawn for both at once.
+    """Return the difference between two models on the same records, which are resampled jointly.
 
     Args:
         first: of one model, a row per record.
         second: of the other, the same records in the same order.
-        resamples: how many times the records are drawn again, with replacement.
+        resamples: how many times the records are resampled, with replacement.
         seed: of the draws.
 
     Raises:
-        ValueError: other shapes, or no record (a caller's bug).
+        ValueError: shapes differ, or there is no record (a caller's bug).
     """
     return judge([paired_draws([first], [second], resamples=resamples, seed=seed)])
 
 
 @dataclass(frozen=True)
 class Draws:
-    """Differences of two groups of runs on resampled records.
+    """Differences between two groups of runs on resampled records.
 
     Args:
         difference: of the records as they are.
@@ -104,18 +104,18 @@ def paired_draws(
     resamples: int = PAIRED_RESAMPLES,
     seed: int = SEED,
 ) -> Draws:
-    """Return how far the mean scores of two groups of runs are apart, second minus first.
+    """Return the difference between the mean scores of two groups of runs, second minus first.
 
-    Every draw of records is scored by all runs, so that seeds of a model are no more records.
+    All runs are scored on the same resampled records, so that more seeds do not count as more records.
 
     Args:
         first: runs of one model, a row per record each.
         second: of the other; the same records in the same order.
-        resamples: how many times the records are drawn again, with replacement.
+        resamples: how many times the records are resampled, with replacement.
         seed: of the draws.
 
     Raises:
-        ValueError: other shapes, no run or no record (a caller's bug).
+        ValueError: shapes differ, or there is no run or no record (a caller's bug).
     """
     runs = [*first, *second]
     if not first or not second or len({run.counts.shape for run in runs}) > 1 or not len(runs[0].counts):
@@ -141,11 +141,11 @@ def paired_draws(
 def judge(tasks: Sequence[Draws]) -> Paired:
     """Return the mean difference over tasks; their records were drawn independently of each other.
 
-    p is 2 min(P(d <= 0), P(d >= 0)) over resampled differences d, at most 1, each share with one more draw on
-    its side, so that it is never 0. Models with equal answers have difference 0 and p 1.
+    p is 2 min(P(d <= 0), P(d >= 0)) over resampled differences d, at most 1, with one more draw counted on
+    each side, so that it is never 0. Models with equal predictions have difference 0 and p 1.
 
     Args:
-        tasks: one a task, each drawn with a seed of its own, as often as the others.
+        tasks: one per task, each drawn with its own seed, as often as the others.
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap, percentile method; Berg-Kirkpatrick,
     Burkett and Klein (2012) for paired draws in language tasks.
@@ -164,8 +164,8 @@ def judge(tasks: Sequence[Draws]) -> Paired:
 def _resampled_sums(table: FloatArray, resamples: int, seed: int) -> FloatArray:
     """Return (resamples, columns) sums of rows drawn with replacement.
 
-    Where few rows differ they are drawn by kind: how often each comes up is multinomial. Accuracy has four
-    kinds of rows, so that thousands of records cost nothing.
+    If few rows are distinct, they are drawn by kind: the counts are multinomial. Accuracy has four
+    kinds of rows, so thousands of records cost nothing.
     """
     examples = len(table)
     kinds, times = np.unique(table, axis=0, return_counts=True)

@@ -1,4 +1,4 @@
-"""The SogouQA scoring tool, restated: exact and fuzzy score of short factoid answers.
+"""The SogouQA scoring tool, reimplemented: exact and fuzzy scores of short factoid answers.
 
 In: answers by question id; the tool's own gold folder (``qid_answer_expand`` with the accepted
 variants, ``punctuation`` with one mark per line), which is competition data and never ships.
@@ -76,7 +76,7 @@ def parts(text: str, punctuation: frozenset[str]) -> set[str]:
 
 
 def character_overlap(answer: str, reference: str) -> tuple[float, float, float]:
-    """Return (F1, precision, recall) of the two character multisets; zeros where nothing is shared."""
+    """Return (F1, precision, recall) of the two character multisets; zeros if none is shared."""
     common = sum((Counter(answer) & Counter(reference)).values())
     if not common:
         return 0.0, 0.0, 0.0
@@ -98,7 +98,7 @@ def score_answer(
     """Score one answer.
 
     Exact: the normalised answer is among the variants, or its parts are the canonical answer's parts
-    in any order. Fuzzy: the best character F1 over the variants; the first best one is named.
+    in any order. Fuzzy: the best character F1 over the variants; the first of the best is named.
     An empty answer scores 0.
     """
     answer = answer.strip(WHITE_SPACE)
@@ -118,7 +118,7 @@ def read_gold(folder: Path) -> SogouGold:
     """Read the scoring tool's two files.
 
     Raises:
-        DataError: a file is missing or cannot be read, or a line of ``qid_answer_expand`` has not three
+        DataError: a file is missing or cannot be read, or a line of ``qid_answer_expand`` does not have three
             columns.
     """
     for name in (GOLD, PUNCTUATION):
@@ -153,10 +153,10 @@ def read_gold(folder: Path) -> SogouGold:
 def score_answers(
     answers: Sequence[tuple[str, str]], gold: SogouGold
 ) -> tuple[dict[str, float], list[AnswerScore]]:
-    """Return ({exact, fuzzy, mean} in percent over the answers handed in, one score per answer).
+    """Return ({exact, fuzzy, mean} in percent over the given answers, one score per answer).
 
     Raises:
-        DataError: a question id that the gold file does not hold.
+        DataError: a question id that is not in the gold file.
     """
     unknown = [question for question, _ in answers if question not in gold.canonical]
     if unknown:

@@ -1,4 +1,4 @@
-"""Turns tag probabilities into answers: candidates of one passage, and the vote over all passages.
+"""Turns tag probabilities into answers: candidates from one passage, and a vote over all passages.
 
 In: probabilities of beginning and ending at each character. Out: candidates, votes, one answer with evidence.
 Knows nothing about networks or files. Rules: kexue.fm/archives/6906.
@@ -41,13 +41,13 @@ class Voted:
 def candidate_spans(
     start: NDArray[np.floating], end: NDArray[np.floating], *, threshold: float, longest: int
 ) -> Spans:
-    """Return every span whose first and last character are both probable enough; score = start * end.
+    """Return every span whose first and last characters are both above the threshold; score = start * end.
 
     Args:
         start: (characters,) probability that an answer begins here.
         end: likewise for its last character.
         threshold: both must be above it.
-        longest: characters in a span at most.
+        longest: maximum number of characters in a span.
     """
     lasts = np.flatnonzero(end > threshold)
     spans: list[tuple[int, int, float]] = []
@@ -63,7 +63,7 @@ def gated_probabilities(
     """Return (rows, length) probabilities that an answer begins and that it ends at a character.
 
     Args:
-        gate: (rows,) logits that the passage holds an answer at all.
+        gate: (rows,) logits that the passage contains an answer at all.
         start: (rows, length) logits that it begins there.
         end: (rows, length) logits that it ends there.
 
@@ -83,7 +83,7 @@ def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def vote_of(scores: Sequence[float], rule: Vote = "squares") -> float:
-    """Return the vote of one answer from its best score in each passage that holds it.
+    """Return the vote of one answer from its best score in each passage that contains it.
 
     ``squares`` is sum(s^2) / (1 + sum(s)): four weak passages (0.2 each: 0.089) do not outvote one
     sure one (0.7: 0.288).
@@ -95,7 +95,7 @@ def vote_of(scores: Sequence[float], rule: Vote = "squares") -> float:
 
 
 def vote(texts: Sequence[str], spans: Mapping[int, Spans], rule: Vote = "squares") -> list[Voted]:
-    """Return all candidate answers of one question, highest vote first; of equals the earlier found.
+    """Return all candidate answers of one question, highest vote first; ties go to the one found earlier.
 
     Args:
         texts: the passages.

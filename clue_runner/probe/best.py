@@ -1,8 +1,8 @@
 """The best fixed point of the ball in hindsight, with a certificate of how good it is.
 
 In: a problem. Out: weights, the loss of each step under them, and the gap. For a convex f on a ball
-around 0 of radius r, f(W) - min f <= <g, W> + r |g| (the gap of Frank and Wolfe): no point of the ball is
-better by more. float64 on the host. Knows nothing about schedules, bounds or backends.
+around 0 of radius r, f(W) - min f <= <g, W> + r |g| (the Frank-Wolfe gap): no point of the ball is
+better by more than that. float64 on the host. Knows nothing about schedules, bounds or backends.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from clue_runner.probe.problem import Problem
 
-TOLERANCE: Final = 1e-6  # of the gap, in nats
+TOLERANCE: Final = 1e-6  # for the gap, in nats
 ROUNDS: Final = 25
 
 Matrix = NDArray[np.float64]
@@ -39,7 +39,7 @@ class Best:
 def best_point(problem: Problem, tolerance: float = TOLERANCE) -> Best:
     """Return the best point in hindsight over all mini-batches of the problem.
 
-    The ball's multiplier is sought: for each, L-BFGS finds the minimum, whose norm falls as it rises.
+    Searches for the multiplier of the ball: for each, L-BFGS finds the minimum, whose norm falls as it rises.
     """
     from scipy import optimize
 
@@ -61,7 +61,7 @@ def best_point(problem: Problem, tolerance: float = TOLERANCE) -> Best:
     radius, point = problem.radius, np.zeros(shape)
     _, gradient, _ = measure(point)
     multiplier = max(float(np.linalg.norm(gradient)) / radius / 4, 1e-12)
-    least = tolerance / (4 * radius**2)  # a multiplier under this costs less than the tolerance
+    least = tolerance / (4 * radius**2)  # a multiplier below this costs less than the tolerance
     best: tuple[float, Matrix] | None = None
     seen: list[tuple[float, float]] = []
     for _ in range(ROUNDS):
@@ -77,7 +77,7 @@ def best_point(problem: Problem, tolerance: float = TOLERANCE) -> Best:
         point = found.x.reshape(shape)
         norm = float(np.linalg.norm(point))
         inside = point * min(1.0, radius / norm) if norm > 0 else point
-        if norm < radius and multiplier > least:  # between the two, the one further out may be the better
+        if norm < radius and multiplier > least:  # of the two, the one further out may be better
             inside = point * (radius / norm) if norm > 0 else point
         _, gradient, _ = measure(inside)
         gap = float(np.sum(gradient * inside) + radius * np.linalg.norm(gradient))

@@ -1,9 +1,9 @@
 """The theorem's right-hand side, and how fast a curve falls.
 
 For convex losses, projected SGD on a convex set of diameter D with gradients of norm at most G and step sizes
-that never rise, after t steps the average regret is at most D^2/(2 t eta_t) + G^2/(2 t) (eta_1 + ... + eta_t)
+that never grow, after t steps the average regret is at most D^2/(2 t eta_t) + G^2/(2 t) (eta_1 + ... + eta_t)
 (Zinkevich 2003, Online convex programming). It holds for every order of the records and every point of the
-set; it speaks of the average of the losses met on the way, not of the last weights.
+set; it concerns the average of the losses during training, not the final weights.
 
 In: numbers. Out: numbers. Knows nothing about data, schedules or backends.
 """
@@ -15,17 +15,17 @@ from numpy.typing import NDArray
 
 Curve = NDArray[np.float64]
 
-FIT_POINTS = 200  # of a slope: evenly spaced in log t, so that late steps do not outvote early ones
-FIT_FROM = 0.1  # a slope is that of the steps after this share: the first ones show the start
+FIT_POINTS = 200  # for a slope: evenly spaced in log t, so that late steps do not outweigh early ones
+FIT_FROM = 0.1  # fraction of the first steps that a slope ignores: they reflect the starting point
 
 
 def right_side(sizes: Curve, diameter: float, gradient: float | Curve) -> Curve:
     """Return the bound after each step.
 
     Args:
-        sizes: (steps,) step sizes, never rising.
+        sizes: (steps,) step sizes, never increasing.
         diameter: D.
-        gradient: G, or (steps,) the greatest norm met up to each step, with which it holds as well.
+        gradient: G, or (steps,) the largest norm seen up to each step, with which the bound holds as well.
     """
     counted = np.arange(1, len(sizes) + 1)
     first: Curve = diameter**2 / (2 * counted * sizes)
@@ -33,7 +33,7 @@ def right_side(sizes: Curve, diameter: float, gradient: float | Curve) -> Curve:
 
 
 def running_mean(values: Curve) -> Curve:
-    """Return the mean of the values up to each."""
+    """Return the mean of the values up to each position."""
     means: Curve = np.cumsum(values) / np.arange(1, len(values) + 1)
     return means
 

@@ -1,7 +1,7 @@
-"""Projected SGD on the problem, on whichever backend Keras computes with, in float32.
+"""Projected SGD on the problem, in float32, on the backend that Keras uses.
 
 In: a problem, step sizes. Out: loss and gradient norm of each step, and the last weights.
-The gradient of softmax regression is written out, so that both backends compute the same operations.
+The gradient of softmax regression is explicit, so that both backends compute the same operations.
 Knows nothing about schedules or bounds.
 """
 
@@ -20,7 +20,7 @@ from clue_runner.probe.problem import Problem
 
 @dataclass(frozen=True)
 class Trace:
-    """What each step met before it moved, and where the last one ended."""
+    """What each step measured before its update, and the final weights."""
 
     losses: Curve
     gradient_norms: Curve
@@ -63,7 +63,7 @@ def mini_batches(problem: Problem) -> Iterator[tuple[NDArray[np.float32], NDArra
 
 
 def descend(problem: Problem, sizes: Curve, done: Callable[[int], None] = lambda _: None) -> Trace:
-    """Walk from the centre of the ball; ``done`` is told how many steps there were."""
+    """Start from the centre of the ball; ``done`` is called with the number of steps so far."""
     from keras import ops
 
     weights = ops.zeros((problem.rows.shape[1], problem.classes), dtype="float32")

@@ -23,13 +23,13 @@ class Findings:
     """One schedule's curves, each (steps,).
 
     Args:
-        schedule: which.
+        schedule: its step-size schedule.
         sizes: step sizes.
-        trace: what the backend found.
+        trace: what the backend computed.
         average: running mean of the losses.
         regret: average minus the running mean of the best point's losses.
-        bound: of the regret, with D and G known beforehand.
-        seen: the greatest gradient norm up to each step.
+        bound: on the regret, with D and G known in advance.
+        seen: the largest gradient norm up to each step.
         bound_seen: the bound with that in place of G.
         diameter: D.
     """
@@ -46,10 +46,10 @@ class Findings:
 
     @property
     def vacuous(self) -> bool:
-        """Return whether the bound says nothing at the end.
+        """Return whether the bound is vacuous at the end.
 
-        G D bounds the regret without any training: a loss with such gradients varies no more on the ball.
-        Under a decay to zero D^2/(2 T eta_T) does not fall as T grows, however small it is here.
+        G D bounds the regret without any training: a loss with such gradients cannot vary more on the ball.
+        With a decay to zero, D^2/(2 T eta_T) does not fall as T grows, however small it is here.
         """
         return self.schedule.falls_to_zero or bool(self.bound[-1] >= GRADIENT * self.diameter)
 
@@ -59,7 +59,7 @@ class Findings:
         return bool(np.all(self.regret <= self.bound))
 
     def summary(self) -> dict[str, Any]:
-        """Return what is in ``probe.json``."""
+        """Return the content of ``probe.json``."""
         return {
             "schedule": self.schedule.text,
             "first_step_size": float(self.sizes[0]),
@@ -101,7 +101,7 @@ class Findings:
 
 
 def compare(problem: Problem, best: Best, schedule: Schedule, sizes: Curve, trace: Trace) -> Findings:
-    """Return a walk's curves beside the theorem's."""
+    """Return the curves of a run together with those of the theorem."""
     average = running_mean(trace.losses)
     seen = np.maximum.accumulate(trace.gradient_norms)
     return Findings(

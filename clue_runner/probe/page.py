@@ -1,6 +1,6 @@
-"""The probe's page and its sheet of charts.
+"""The probe page and its chart sheet.
 
-In: what ``probe.json`` holds, the curves. Out: HTML, SVG. Knows nothing about files.
+In: the content of ``probe.json``, the curves. Out: HTML, SVG. Knows nothing about files.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class ProbePage:
     """What the template shows.
 
     Args:
-        result: what ``probe.json`` holds.
+        result: the content of ``probe.json``.
         charts: (name, chart) of each schedule.
     """
 
@@ -56,7 +56,7 @@ def probe_sheet(result: Mapping[str, Any], findings: Sequence[Findings], languag
 
 
 def _pairs(findings: Sequence[Findings], language: Language) -> list[Pair]:
-    """Return regret and bound of each schedule; a bound that says nothing is named as such."""
+    """Return regret and bound of each schedule; a vacuous bound is labelled as such."""
     say = speaker(language)
     return [
         Pair(

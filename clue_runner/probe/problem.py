@@ -1,4 +1,4 @@
-"""The convex problem: softmax regression on rows of norm 1, and the order in which they are met.
+"""The convex problem: softmax regression on rows of norm 1, and the order in which they are visited.
 
 In: a sparse table of features, labels. Out: a problem with its G and its mini-batches.
 Knows nothing about texts, schedules or backends.
@@ -13,20 +13,20 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-WIDTH: Final = 4_096  # columns of the folded table: a mini-batch is dense, so that both backends take it
+WIDTH: Final = 4_096  # columns of the folded table: mini-batches are dense, as both backends require
 GRADIENT: Final = math.sqrt(2)  # |x| |softmax - one-hot| <= sqrt 2 for rows of norm 1, and so for their means
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What is learned.
+    """The learning problem.
 
     Args:
         rows: (records, width) sparse table, float32, rows of norm 1; the last column is the constant.
-        labels: (records,) place of each record's label.
+        labels: (records,) index of each record's label.
         classes: how many labels there are.
-        radius: of the ball in which the weights stay, by the norm of the whole matrix; its centre is 0.
-        batches: (steps, batch size) places of the records of each step.
+        radius: of the ball that contains the weights, in the norm of the whole matrix; its centre is 0.
+        batches: (steps, batch size) indices of the records of each step.
     """
 
     rows: Any
@@ -37,7 +37,7 @@ class Problem:
 
     @property
     def diameter(self) -> float:
-        """Return D, the greatest distance of two points of the ball."""
+        """Return D, the greatest distance between two points of the ball."""
         return 2 * self.radius
 
 
@@ -46,8 +46,8 @@ def fold(features: Any, width: int = WIDTH, seed: int = 0) -> Any:
 
     Args:
         features: (records, any) sparse table.
-        width: columns of the result, the constant among them.
-        seed: of places and signs.
+        width: columns of the result, including the constant.
+        seed: of columns and signs.
     """
     from scipy import sparse
     from sklearn.preprocessing import normalize
@@ -57,12 +57,12 @@ def fold(features: Any, width: int = WIDTH, seed: int = 0) -> Any:
     sign = generator.choice([-1.0, 1.0], size=columns)
     hashing = sparse.csr_matrix((sign, (np.arange(columns), place)), shape=(columns, width - 1))
     folded = normalize((features @ hashing).tocsr())
-    constant = np.ones((folded.shape[0], 1))  # a text without a known n-gram keeps a row: the constant alone
+    constant = np.ones((folded.shape[0], 1))  # the row of a text without a known n-gram is the constant alone
     return normalize(sparse.hstack([folded, constant], format="csr")).astype(np.float32)
 
 
 def batches(records: int, steps: int, size: int, seed: int) -> NDArray[np.int64]:
-    """Return which records each step meets: all of them in a random order, then in another, and so on."""
+    """Return the records of each step: all of them in a random order, then in another one, and so on."""
     generator, wanted = np.random.default_rng(seed), steps * size
     rounds = [generator.permutation(records) for _ in range(math.ceil(wanted / records))]
     return np.concatenate(rounds)[:wanted].reshape(steps, size)

@@ -1,6 +1,6 @@
-"""Step sizes of a probe: their names, how they are written, and the sizes themselves.
+"""Step sizes of a probe: their names, their notation, and the sizes themselves.
 
-In: ``NAME[:RATE[:FLOOR]]``, the number of steps, D and G. Out: one size per step, never rising (the
+In: ``NAME[:RATE[:FLOOR]]``, the number of steps, D and G. Out: one size per step, never increasing (the
 theorem requires that, so there is no warm-up). Knows nothing about data or backends.
 """
 
@@ -27,10 +27,10 @@ class Schedule:
     """One sequence of step sizes.
 
     Args:
-        text: as the user wrote it; names the schedule everywhere.
+        text: as the user wrote it; the name of the schedule everywhere.
         name: one of ``NAMES``.
-        rate: the first step size; None: one that D, G and the number of steps give.
-        floor: of a decay: the share of the first step size at which it ends.
+        rate: the first step size; None: derived from D, G and the number of steps.
+        floor: the fraction of the first step size at which a decay ends.
     """
 
     text: str
@@ -63,24 +63,24 @@ class Schedule:
 
         Args:
             steps: T.
-            diameter: D, the greatest distance of two points of the ball.
-            gradient: G, the greatest norm that a gradient can have.
+            diameter: D, the greatest distance between two points of the ball.
+            gradient: G, the largest possible norm of a gradient.
         """
         first, before = self.first(steps, diameter, gradient), np.arange(steps, dtype=np.float64)
         if self.name in {"constant", "optimal"}:
             return np.full(steps, first)
         if self.name == "inverse-sqrt":
             return first / np.sqrt(before + 1)
-        # like the loop of training: step t has gone (t - 1)/T of the way, so that the last step still moves
+        # as in the training loop: step t is (t - 1)/T of the way, so that the last step still has an effect
         left = 1 - before / steps if self.name == "linear" else (1 + np.cos(np.pi * before / steps)) / 2
         return first * (self.floor + (1 - self.floor) * left)
 
 
 def parse_schedule(text: str) -> Schedule:
-    """Return the schedule that ``NAME[:RATE[:FLOOR]]`` means; an empty rate is the usual one.
+    """Return the schedule that ``NAME[:RATE[:FLOOR]]`` means; an empty rate means the default.
 
     Raises:
-        UsageError: an unknown name, or numbers that it cannot have.
+        UsageError: an unknown name, or numbers that it does not allow.
     """
     name, *rest = text.split(":")
     if name not in NAMES:
@@ -106,7 +106,7 @@ def _number(word: str, text: str) -> float:
     """Return a finite number.
 
     Raises:
-        UsageError: the word is none.
+        UsageError: the word is not a number.
     """
     try:
         number = float(word)

@@ -1,1 +1,1 @@
-"""Pages, tables and cards that people read, made from what run folders hold."""
+"""Pages, tables and cards for people, made from the contents of run folders."""

@@ -1,6 +1,6 @@
-"""The answers of a finished run beside the records they answer.
+"""The predictions of a finished run together with their records.
 
-In: a run folder, the task's adapter, where the data is. Out: records, predictions, and each record as a page
+In: a run folder, the task's adapter, the data's location. Out: records, predictions, each record as a page
 shows it. Knows nothing about HTML, or about networks.
 """
 
@@ -37,11 +37,11 @@ LIMIT = 1024**3
 
 @dataclass(frozen=True)
 class Answered:
-    """The dev records of a run with its answers, in file order.
+    """The dev records of a run with its predictions, in file order.
 
     Args:
-        adapter: the task's, bound to the run's settings.
-        records: labelled.
+        adapter: that of the task, bound to the run's settings.
+        records: labelled records.
         predictions: one per record.
         lengths: tokens of each record's longest row; None: unknown.
     """
@@ -67,12 +67,12 @@ def read_answered(folder: RunFolder, result: RunResult, data: str | None) -> Ans
     """Return the dev answers of a finished run; nothing is downloaded.
 
     Args:
-        folder: the run's.
-        result: what it found.
-        data: ``--data``; None: where the run had it from.
+        folder: that of the run.
+        result: its result.
+        data: ``--data``; None: the data that the run used.
 
     Raises:
-        DataError: the data is not available, or is not what the run was scored on.
+        DataError: the data is not available, or the run was scored on other data.
         CheckpointError: the run's files are damaged or missing.
     """
     run = load_run(folder.path, SECTIONS)
@@ -91,7 +91,7 @@ def read_answered(folder: RunFolder, result: RunResult, data: str | None) -> Ans
 
 
 def with_lengths(answered: Answered, folder: RunFolder, warn: Callable[[str], None]) -> Answered:
-    """Return the answers with the tokens of each record, where the run has kept its vocabulary.
+    """Return the predictions with each record's length in tokens, if the run has kept its vocabulary.
 
     Raises:
         CheckpointError: the vocabulary or the pointer to it is damaged.
@@ -119,7 +119,7 @@ def read_dev(adapter: Adapter, run: Run, folder: RunFolder, data: str | None) ->
     """Return the labelled records that the run was scored on, limited in the same way.
 
     Raises:
-        DataError: they are not available.
+        DataError: the records are not available.
     """
     source = locate(adapter.card, data or remembered_data(folder.path), offline=True)
     records = adapter.read(source, DEV)
@@ -131,7 +131,7 @@ def require_same_data(records: Records[Any], result: RunResult, where: Path) -> 
     """Refuse a dev file that is not the one the run was scored on.
 
     Raises:
-        DataError: it is another one.
+        DataError: it is a different one.
     """
     known = result.data_sha256.get(DEV)
     if known is not None and known != records.sha256:
@@ -145,7 +145,7 @@ def require_same_data(records: Records[Any], result: RunResult, where: Path) -> 
 
 
 def read_predictions(path: Path) -> list[Prediction]:
-    """Return the predictions in a run's own file.
+    """Return the predictions in the file of a run.
 
     Raises:
         CheckpointError: missing or damaged.
@@ -168,7 +168,7 @@ def read_predictions(path: Path) -> list[Prediction]:
 
 
 def _prediction(entry: Mapping[str, Any]) -> Prediction:
-    """Return one line as the adapter gave it, but for the probabilities of all labels, which no file has."""
+    """Return one line as the adapter gave it, without the probabilities of all labels, which no file has."""
     probability = entry.get("probability")
     return Prediction(
         entry["id"],
@@ -185,7 +185,7 @@ def _prediction(entry: Mapping[str, Any]) -> Prediction:
 
 
 def record_lengths(rows: Rows, count: int) -> list[int]:
-    """Return the tokens of each record's longest row; 0 for a record without rows."""
+    """Return the number of tokens in each record's longest row; 0 for a record without rows."""
     lengths = np.zeros(count, np.int64)
     np.maximum.at(lengths, rows.record, rows.lengths)
     return [int(length) for length in lengths]

@@ -1,7 +1,7 @@
-"""A run as a model card: Markdown under a head in YAML, as model hubs read it (README.md).
+"""A run as a model card: Markdown with YAML front matter, as model hubs read it (README.md).
 
-In: a result, the task's card, the settings. Out: Markdown. Holds no record of the data.
-Source of the head's keys: the metadata specification of Hugging Face's model cards (model-index).
+In: a result, the task's card, the settings. Out: Markdown. Contains no record of the data.
+Source of the front matter's keys: the metadata specification of Hugging Face's model cards (model-index).
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def model_card(folder: RunFolder, result: RunResult, card: Card, values: dict[st
 
 
 def _spaced(lines: list[str]) -> list[str]:
-    """Return the lines with an empty one between blocks; rows of a table and of a list stay together."""
+    """Return the lines with an empty one between blocks; table rows and list items stay together."""
     found: list[str] = []
     for line in lines:
         joined = found and line[:1] in {"|", "-"} and found[-1][:1] == line[:1] and not line.startswith("---")
@@ -82,7 +82,7 @@ def _spaced(lines: list[str]) -> list[str]:
 
 
 def _head(result: RunResult, card: Card) -> dict[str, Any]:
-    """Return the head: what a hub indexes."""
+    """Return the front matter, which a hub indexes."""
     score = result.scored.score
     metric = {"type": result.metric, "value": round(score, 2), "name": f"{result.metric} ({result.split})"}
     dataset = {"name": f"CLUE {card.name}", "type": card.name, "split": result.split}

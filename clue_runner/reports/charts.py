@@ -16,7 +16,7 @@ from clue_runner.metrics.calibration import Calibration
 WIDTH, HEIGHT = 360, 210
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 14, 40
 ROW, STRIP_EDGE = 38, 16  # of a strip: its height with the name above, and the margin at its ends
-POINTS = 400  # of a curve: more than the pixels that it has
+POINTS = 400  # of a curve: more than it has pixels
 
 
 def curve(
@@ -31,10 +31,10 @@ def curve(
 
     Args:
         points: (x, y) in order of x, at least one.
-        title: what the values are, read to those who cannot see.
-        x_title: under the horizontal axis.
+        title: what the values are, for screen readers.
+        x_title: label of the horizontal axis.
         best: the point to mark.
-        best_words: the label beside it.
+        best_words: the label next to it.
     """
     thinned = list(points)[:: math.ceil(len(points) / POINTS)] if len(points) > POINTS else list(points)
     if thinned[-1] != points[-1]:
@@ -68,11 +68,11 @@ def curve(
         anchor = "end" if x > WIDTH * 0.6 else "start"
         beside = y + 18 if y < TOP + 26 else y - 10
         parts.append(_text(x + (-8 if anchor == "end" else 8), beside, best_words, anchor, "strong"))
-    return Markup("".join([*parts, "</svg>"]))  # every word went through escape
+    return Markup("".join([*parts, "</svg>"]))  # every word has been escaped
 
 
 def reliability(found: Calibration, *, title: str, x_title: str, y_title: str) -> Markup:
-    """Return accuracy against probability: bars beside the diagonal of perfect calibration."""
+    """Return accuracy against probability: bars and the diagonal of perfect calibration."""
     side = HEIGHT - TOP - BOTTOM
     left = (WIDTH - side) / 2
 
@@ -96,11 +96,11 @@ def reliability(found: Calibration, *, title: str, x_title: str, y_title: str) -
     parts.append(_line(*place(0, 0), *place(1, 1), "diagonal"))
     parts.append(_text(left + side / 2, HEIGHT - 6, x_title, "middle"))
     parts.append(_text(left - 30, TOP + 4, y_title, "end"))
-    return Markup("".join([*parts, "</svg>"]))  # every word went through escape
+    return Markup("".join([*parts, "</svg>"]))  # every word has been escaped
 
 
 def strips(rows: Sequence[tuple[str, Sequence[float]]], *, title: str, chance: float | None = None) -> Markup:
-    """Return a row of dots under each name, one a value, with a line at their mean; ``chance`` is dotted."""
+    """Return a row of dots under each name, one per value, and a line at their mean; ``chance`` is dotted."""
     values = [value for _, some in rows for value in some]
     ticks = _ticks(*_widened(min(values), max(values)))
     low, high, height = ticks[0], ticks[-1], TOP + ROW * len(rows) + 24
@@ -120,7 +120,7 @@ def strips(rows: Sequence[tuple[str, Sequence[float]]], *, title: str, chance: f
         parts.append(_text(STRIP_EDGE, top + 11, _fitted(name), "start", "strong"))
         parts.append(_line(middle, under - 8, middle, under + 8, "mean"))
         parts += [f'<circle class="dot" cx="{across(one)}" cy="{under:g}" r="3.5"/>' for one in some]
-    return Markup("".join([*parts, "</svg>"]))  # every word went through escape
+    return Markup("".join([*parts, "</svg>"]))  # every word has been escaped
 
 
 def _fitted(name: str, most: int = 40) -> str:
@@ -129,7 +129,7 @@ def _fitted(name: str, most: int = 40) -> str:
 
 
 def _frame(title: str, height: int = HEIGHT) -> str:
-    """Return the opening tag; ``title`` is what a screen reader says."""
+    """Return the opening tag; ``title`` is for screen readers."""
     return (
         f'<svg class="chart" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title)}" '
         'xmlns="http://www.w3.org/2000/svg">'
@@ -161,6 +161,6 @@ def _ticks(low: float, high: float, about: int = 4) -> list[float]:
 
 
 def _whole_ticks(low: float, high: float) -> list[int]:
-    """Return a few whole numbers inside the range, its ends among them."""
+    """Return a few whole numbers inside the range, including its ends."""
     first, last = round(low), round(high)
     return sorted({first, (first + last) // 2, last})

@@ -1,4 +1,4 @@
-"""What a run cost and what it ran on, as rows of names and values.
+"""The cost and the environment of a run, as rows of names and values.
 
 In: a result, the words of a language. Out: rows of text. Knows nothing about HTML.
 """

@@ -1,4 +1,4 @@
-"""Right and wrong answers, and what they have in common: mistakes, confusions, lengths, calibration.
+"""Correct and wrong answers, and what they have in common: mistakes, confusions, lengths, calibration.
 
 In: records as adapters show them, their lengths. Out: plain tables. Knows nothing about tasks or HTML.
 """
@@ -14,9 +14,9 @@ from typing import Any
 from clue_runner.adapters.shown.shown import Shown, ShownSpan
 from clue_runner.metrics.calibration import Calibration, calibrate
 
-MATRIX_LIMIT = 20  # labels up to which the whole matrix is drawn
+MATRIX_LIMIT = 20  # most labels for which the complete matrix is drawn
 PAIRS_SHOWN = 30
-GROUPS = 6  # of lengths, each with about as many records
+GROUPS = 6  # of lengths, each with about the same number of records
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Judged:
     Args:
         shown: as the adapter shows it.
         length: tokens of its longest row, or characters of its texts.
-        at_limit: its row is as long as rows may be: it was cut, or is just full.
+        at_limit: its row has the maximum length: it was truncated, or fits exactly.
     """
 
     shown: Shown
@@ -40,7 +40,7 @@ class Judged:
 
 
 def judge(shown: Sequence[Shown], lengths: Sequence[int] | None, limit: int | None) -> list[Judged]:
-    """Return every record with its length: tokens where they are known, else characters."""
+    """Return every record with its length, in tokens if known, else in characters."""
     if lengths is None:
         return [Judged(one, sum(len(text.text) for text in one.texts)) for one in shown]
     return [
@@ -50,16 +50,16 @@ def judge(shown: Sequence[Shown], lengths: Sequence[int] | None, limit: int | No
 
 
 def mistakes(judged: Sequence[Judged]) -> list[Judged]:
-    """Return the wrong answers, most confident first; of those without probability the file's order."""
+    """Return the wrong answers, most confident first; those without a probability in file order."""
     return sorted((one for one in judged if one.is_wrong), key=lambda one: -(one.shown.probability or 0.0))
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """Which label was answered for which.
+    """Which label was predicted for which.
 
     Args:
-        labels: as people read them, in the card's order; None stands for no label at all (an entity missed).
+        labels: as people read them, in the card's order; None means no label at all (a missed entity).
         counts: (gold, predicted) -> how often.
         unit: ``records`` or ``spans``.
     """
@@ -70,7 +70,7 @@ class Confusion:
 
     @property
     def fits(self) -> bool:
-        """Return whether the whole matrix can be drawn."""
+        """Return whether the complete matrix can be drawn."""
         return len(self.labels) <= MATRIX_LIMIT
 
     @property
@@ -85,7 +85,7 @@ class Confusion:
 
 
 def confusion(judged: Sequence[Judged], labels: Sequence[str]) -> Confusion | None:
-    """Return the confusions of a task with labels; None where answers are not labels.
+    """Return the confusions of a task with labels; None if answers are not labels.
 
     Args:
         judged: records whose answers are labels, or whose texts have labelled spans.
@@ -105,7 +105,7 @@ def confusion(judged: Sequence[Judged], labels: Sequence[str]) -> Confusion | No
 
 
 def _span_pairs(spans: Sequence[ShownSpan]) -> list[tuple[str | None, str | None]]:
-    """Return gold and predicted labels of equal places; None where the other side has nothing there."""
+    """Return gold and predicted labels of equal spans; None where the other side has no span."""
     places: dict[tuple[int, int], dict[str, list[str]]] = {}
     for span in spans:
         sides = places.setdefault((span.start, span.end), {"gold": [], "predicted": []})
@@ -125,7 +125,7 @@ def _span_pairs(spans: Sequence[ShownSpan]) -> list[tuple[str | None, str | None
 
 @dataclass(frozen=True)
 class LengthGroup:
-    """Records of similar length: ``low`` to ``high`` inclusive, how many, how many of them right."""
+    """Records of similar length: ``low`` to ``high`` inclusive, how many, how many of them are correct."""
 
     low: int
     high: int
@@ -151,7 +151,7 @@ def by_length(judged: Sequence[Judged], groups: int = GROUPS) -> list[LengthGrou
 
 
 def calibration(judged: Sequence[Judged]) -> Calibration | None:
-    """Return how far probabilities can be believed; None where an answer has none, or one outside 0 to 1."""
+    """Return how reliable probabilities are; None if an answer has none, or one outside 0 to 1."""
     shown = [one.shown for one in judged if one.shown.is_right is not None]
     chances = [one.probability for one in shown if one.probability is not None]
     if not shown or len(chances) != len(shown) or min(chances) < 0 or max(chances) > 1:
@@ -160,7 +160,7 @@ def calibration(judged: Sequence[Judged]) -> Calibration | None:
 
 
 def mistake_line(one: Judged, *, texts: bool, labels: frozenset[str]) -> dict[str, Any]:
-    """Return a mistake for ``mistakes.jsonl``; without ``texts`` nothing of the data but labels."""
+    """Return a mistake for ``mistakes.jsonl``; without ``texts``, no part of the data but labels."""
     shown = one.shown
     words = {"gold": shown.gold, "answer": shown.answer}
     entry: dict[str, Any] = {"id": shown.id}

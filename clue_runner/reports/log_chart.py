@@ -1,4 +1,4 @@
-"""Charts with both axes in log scale: a curve beside its bound, and several of them on one sheet.
+"""Charts with logarithmic axes: a curve and its bound, and several of them on one sheet.
 
 In: numbers and words. Out: SVG as text, every word escaped; classes of the page's style give the colours.
 Knows nothing about what is drawn.
@@ -15,8 +15,8 @@ from markupsafe import Markup, escape
 WIDTH, HEIGHT = 360, 230
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 14, 40
 POINTS = 200  # of a curve, evenly spaced in log x
-DECADES = 5  # labelled on an axis at most
-# A sheet lies alone, without the page's style.
+DECADES = 5  # most that are labelled on an axis
+# A sheet is a separate file, without the page's style.
 STYLE = (
     "svg{background:#fff;font-family:system-ui,sans-serif}.grid{stroke:#dfe2e6}.word{fill:#5c646d;font-size:11px}"
     ".line{fill:none;stroke:#1f6fb2;stroke-width:1.8}.bound{fill:none;stroke:#97240f;stroke-width:1.5;"
@@ -28,10 +28,10 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Pair:
-    """A curve and its bound: values after step 1, 2, ...; a value at or under 0 is left out.
+    """A curve and its bound: values after step 1, 2, ...; values of 0 or below are left out.
 
     Args:
-        name: over the chart.
+        name: shown above the chart.
         curve: drawn as a line.
         bound: drawn dashed.
     """
@@ -42,7 +42,7 @@ class Pair:
 
 
 def value_range(pairs: Sequence[Pair]) -> Range:
-    """Return the decades that hold all values above 0, so that charts can be compared."""
+    """Return the decades that contain all values above 0, so that charts can be compared."""
     values = [value for pair in pairs for value in (*pair.curve, *pair.bound) if 0 < value < math.inf]
     if not values:
         return 0.1, 1.0
@@ -51,15 +51,15 @@ def value_range(pairs: Sequence[Pair]) -> Range:
 
 
 def log_chart(pair: Pair, limits: Range, *, title: str, x_title: str) -> Markup:
-    """Return one chart, its values within ``limits``; ``title`` is read to those who cannot see."""
-    return Markup(  # every word went through escape
+    """Return one chart, its values within ``limits``; ``title`` is for screen readers."""
+    return Markup(  # every word has been escaped
         f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}" '
         f'xmlns="http://www.w3.org/2000/svg">{_inside(pair, limits, x_title)}</svg>'
     )
 
 
 def sheet(pairs: Sequence[Pair], *, title: str, note: str, x_title: str, across: int = 3) -> str:
-    """Return a whole SVG file with all charts, the same limits for each; ``note`` says what the lines are."""
+    """Return a complete SVG file with all charts, with equal limits; ``note`` explains the lines."""
     limits, down = value_range(pairs), math.ceil(len(pairs) / across)
     width, height = WIDTH * min(across, len(pairs)), (HEIGHT + 22) * down + 44
     parts = [

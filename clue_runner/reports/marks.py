@@ -1,6 +1,6 @@
-"""A text with marked places as pieces that a template can write one after another.
+"""A text with marked spans, as pieces that a template can write one after another.
 
-In: a text and its spans. Out: pieces; of a long text the surroundings of what is marked, the rest elided.
+In: a text and its spans. Out: pieces; of a long text, only the surroundings of the marks, the rest elided.
 Knows nothing about HTML: escaping is the template's.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from clue_runner.adapters.shown.shown import ShownSpan, ShownText
 
-LONG = 700  # characters up to which a text is shown whole
+LONG = 700  # most characters of a text that is shown in full
 AROUND = 90  # characters kept on both sides of a mark in a longer one
 OPENING = 120  # characters kept at its beginning
 
@@ -23,7 +23,7 @@ class Piece:
     Args:
         text: empty where something was left out (``elided``).
         role: ``gold``, ``predicted``, ``both``, ``differ`` (one place, two labels) or nothing.
-        labels: (label, role) of the spans that end here, where the label says more than the text.
+        labels: (label, role) of the spans that end here, if the label adds to the text.
         elided: characters left out here.
     """
 
@@ -50,7 +50,7 @@ def pieces(shown: ShownText) -> list[Piece]:
 
 
 def _kept(length: int, spans: Sequence[ShownSpan]) -> list[tuple[int, int]]:
-    """Return the stretches of the text that are shown, in order and apart."""
+    """Return the stretches of the text that are shown, in order and disjoint."""
     if length <= LONG:
         return [(0, length)] if length else []
     if not spans:

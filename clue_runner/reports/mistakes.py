@@ -16,13 +16,13 @@ MOST = 300
 MOST_CHARACTERS = 600_000  # of all texts: under 2 MB in UTF-8
 ANSWER_CHARACTERS = 300
 OPTIONS_SHOWN = 10
-UNMARKED = 80  # characters of a passage without a mark, where others have one
-CHOICES = 150  # labels up to which the list can be filtered by them
+UNMARKED = 80  # characters of a passage without a mark, if others have one
+CHOICES = 150  # most labels by which the list can be filtered
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One mistake; ``gold`` and ``answer`` are None where they are texts and texts were left out."""
+    """One mistake; ``gold`` and ``answer`` are None if they are texts and texts were left out."""
 
     id: int | str
     gold: str | None
@@ -36,16 +36,16 @@ class Entry:
 
 @dataclass(frozen=True)
 class Mistakes:
-    """What the page's first section reads.
+    """The input of the page's first section.
 
     Args:
         items: the entries shown.
-        wrong: mistakes in all.
-        total: answers in all.
-        by_confidence: ordered by probability; False: in the file's order.
+        wrong: total number of mistakes.
+        total: total number of answers.
+        by_confidence: ordered by probability; False: in file order.
         in_tokens: lengths are tokens, not characters.
         without_texts: texts were left out on purpose.
-        golds, answers: labels to filter by; empty where answers are not labels.
+        golds, answers: labels to filter by; empty if answers are not labels.
     """
 
     items: list[Entry]
@@ -65,10 +65,10 @@ def show_mistakes(
 
     Args:
         wrong: all mistakes in order.
-        total: answers in all.
+        total: total number of answers.
         labels: of the card, as people read them.
         texts: whether texts of the data set may be shown.
-        in_tokens: what lengths count.
+        in_tokens: whether lengths are in tokens.
     """
     known = frozenset(labels)
     items: list[Entry] = []
@@ -94,7 +94,7 @@ def show_mistakes(
 
 
 def _entry(one: Judged, labels: frozenset[str], *, texts: bool) -> Entry:
-    """Return one mistake; without ``texts`` it holds labels only."""
+    """Return one mistake; without ``texts``, only labels are included."""
     shown = one.shown
     options = sorted(shown.options, key=lambda option: not (option.is_chosen or option.is_gold))
     kept = {id(option) for option in options[:OPTIONS_SHOWN]}
@@ -113,14 +113,14 @@ def _entry(one: Judged, labels: frozenset[str], *, texts: bool) -> Entry:
 
 
 def _words(answer: str | None, labels: frozenset[str], *, texts: bool) -> str | None:
-    """Return an answer, cut where it is long; None where it may not be shown."""
+    """Return an answer, shortened if it is long; None if it may not be shown."""
     if answer is None or not (texts or answer in labels):
         return None
     return answer if len(answer) <= ANSWER_CHARACTERS else f"{answer[:ANSWER_CHARACTERS]} …"
 
 
 def _texts(given: Sequence[ShownText]) -> tuple[tuple[str, list[Piece]], ...]:
-    """Return texts in pieces; where several have marks, those without are cut short."""
+    """Return texts in pieces; if some have marks, those without are shortened."""
     marked = sum(bool(text.spans) for text in given)
     found = []
     for text in given:

@@ -1,7 +1,7 @@
 """Renders templates to pages: one self-contained file without network access.
 
-In: a template's name, what it shows, a language. Out: HTML. Every value is escaped; the page's own script is
-named by its hash in the page's policy, so that a script in a text could not run even if one got in.
+In: a template's name, its content, a language. Out: HTML. Every value is escaped; the page's own script is
+allowed by its hash in the page's policy, so that an injected script could not run.
 Knows nothing about what is shown.
 """
 
@@ -26,8 +26,8 @@ def render(template: str, page: object, language: Language) -> str:
 
     Args:
         template: name of a file in the folder of templates.
-        page: what it shows.
-        language: of the page's own words.
+        page: its content.
+        language: that of the page's own words.
     """
     script = (FOLDER / "page.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
@@ -50,14 +50,14 @@ def render(template: str, page: object, language: Language) -> str:
 
 @cache
 def _environment() -> Environment:
-    """Return the templates; a name that is not given fails instead of showing nothing."""
+    """Return the templates; an undefined name fails instead of showing nothing."""
     return Environment(
         loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
 
 
 def _version() -> str:
-    """Return the program's version."""
+    """Return the version of the program."""
     try:
         return version("clue-runner")
     except PackageNotFoundError:

@@ -1,6 +1,6 @@
 """The page of one run: the mistakes first, then the training and its cost.
 
-In: what a run folder holds, and its dev answers if the data is available. Out: HTML and mistakes.jsonl.
+In: the contents of a run folder, its dev predictions if the data is available. Out: HTML, mistakes.jsonl.
 Knows nothing about argv, or about single kinds of tasks.
 """
 
@@ -53,7 +53,7 @@ class PageOptions:
 
 @dataclass
 class ConfusionTable:
-    """A confusion matrix ready to be drawn; ``rows`` empty where there are too many labels."""
+    """A confusion matrix ready to be drawn; ``rows`` is empty if there are too many labels."""
 
     unit: str
     columns: list[str]
@@ -115,12 +115,12 @@ def make_run_page(
     """Return the page of a run.
 
     Args:
-        folder: the run's.
-        result: what it found, or why it failed.
-        card: of its task.
-        answered: dev with its answers; None: not available, or there is no score.
+        folder: that of the run.
+        result: its result, or the reason why it failed.
+        card: that of its task.
+        answered: dev with its predictions; None: not available, or there is no score.
         options: language, texts.
-        missing: why there are no answers, in words; None: they are there, or the run failed.
+        missing: why there are no predictions, in words; None: there are some, or the run failed.
     """
     say = speaker(options.language)
     events = read_events(folder.events)
@@ -142,7 +142,7 @@ def make_run_page(
 
 
 def _fill_in(page: RunPage, answered: Answered, options: PageOptions, say: Say) -> bytes:
-    """Add what follows from the answers; return the lines of ``mistakes.jsonl``."""
+    """Add what is derived from the predictions; return the lines of ``mistakes.jsonl``."""
     adapter, shown = answered.adapter, answered.shown
     limit = adapter.run.data.max_length
     judged = judge(shown, answered.lengths, limit)
@@ -170,7 +170,7 @@ def _fill_in(page: RunPage, answered: Answered, options: PageOptions, say: Say) 
 
 
 def _loud(answered: Answered, shown: Sequence[Shown], result: RunResult, say: Say) -> str | None:
-    """Return what must not be overlooked: one answer to everything, or a score that needs no knowledge."""
+    """Return a prominent warning: all predictions equal, or a score no better than chance."""
     if not result.ok:
         return None
     answers = {json.dumps(one.prediction, sort_keys=True) for one in answered.predictions}
@@ -186,7 +186,7 @@ def _loud(answered: Answered, shown: Sequence[Shown], result: RunResult, say: Sa
 
 
 def _table(found: Confusion, say: Say) -> ConfusionTable:
-    """Return a matrix with the shade of each cell: its share of the row."""
+    """Return a matrix with the shade of each cell: its fraction of the row."""
     none = say("none")
     pairs = [(gold or none, given or none, count, share) for gold, given, count, share in found.pairs]
     if not found.fits:
@@ -206,7 +206,7 @@ def _table(found: Confusion, say: Say) -> ConfusionTable:
 
 
 def _limit_line(judged: Sequence[Judged], limit: int, say: Say) -> str | None:
-    """Return how records whose row is full fare beside the others; None where no row is full."""
+    """Return the accuracy of records at the length limit and of the others; None if no row is full."""
     full = [one for one in judged if one.at_limit]
     rest = [one for one in judged if not one.at_limit]
     if not full:
@@ -227,7 +227,7 @@ def _limit_line(judged: Sequence[Judged], limit: int, say: Say) -> str | None:
 
 
 def _curves(events: Sequence[AnyEvent], result: RunResult, say: Say) -> list[tuple[str, Markup]]:
-    """Return the train loss and the dev score over updates, the best evaluation marked."""
+    """Return the training loss and the dev score over updates, with the best evaluation marked."""
     losses = [(float(one.step), one.loss) for one in events if isinstance(one, Step)]
     scores = [(float(one.step), one.score) for one in events if isinstance(one, Evaluate)]
     found = []

@@ -1,4 +1,4 @@
-"""The page of a suite: the table, the spread over seeds, pairs of models, gates, what failed and why.
+"""The page of a suite: the table, the spread over seeds, pairs of models, gates, failures and their reasons.
 
 In: ``collected.json``, as ``clue bench collect`` writes it. Out: HTML. Knows nothing about run folders,
 planning or argv.
@@ -24,7 +24,7 @@ from clue_runner.reports.words import Language, speaker
 
 TABLE, PAGE = "collected.json", "report.html"
 SCHEMA = 1
-ROOT = Path("runs")  # where clue baseline leaves its results, a folder a task
+ROOT = Path("runs")  # where clue baseline writes its results, one folder per task
 Cell = Mapping[str, Any]
 Say = Callable[..., str]
 
@@ -34,11 +34,11 @@ class SuitePage:
     """Everything that the template ``suite.html`` reads.
 
     Args:
-        table: (task in words, chance, linear baseline, an entry a model: mean, std, done, planned).
-        averages: one a model: mean or None, and the tasks that are missing.
+        table: (task in words, chance, linear baseline, one entry per model: mean, std, done, planned).
+        averages: one per model: mean or None, and the missing tasks.
         spread: (task in words, chart).
         pairs: (model, [(mean difference, tasks, p or None) or None for each model]).
-        compared: each two models on one task, or on several that both have whole: the paired bootstrap.
+        compared: each pair of models on one task, or on several that both completed: the paired bootstrap.
         problems: rows that failed or are missing.
     """
 
@@ -51,7 +51,7 @@ class SuitePage:
     spread: list[tuple[str, Markup]]
     pairs: list[tuple[str, list[tuple[float, int, float | None] | None]]]
     compared: list[tuple[str, Mapping[str, Any]]]
-    published: list[tuple[str, Mapping[str, Any]]]
+    published: list[tuple[str, list[Mapping[str, Any]]]]
     grids: list[Cell]
     gates: list[Mapping[str, Any]]
     problems: list[Mapping[str, Any]]
@@ -80,12 +80,12 @@ def write_suite_page(table: Path, language: Language, output: Path | None = None
     """Write the page of a suite; return its path.
 
     Args:
-        table: its ``collected.json``.
+        table: the ``collected.json`` of the suite.
         language: of the page.
-        output: the page; None: beside the table.
+        output: the page; None: next to the table.
 
     Raises:
-        DataError: the table is missing, damaged or of another version.
+        DataError: the table is missing, damaged or from another version.
         StorageError: the disk refused.
     """
     try:
@@ -110,7 +110,7 @@ def write_suite_page(table: Path, language: Language, output: Path | None = None
 
 
 def suite_page(content: Mapping[str, Any], language: Language) -> SuitePage:
-    """Return what the page shows.
+    """Return the content of the page.
 
     Raises:
         KeyError, TypeError, ValueError: the content is not a table of a suite.
@@ -162,12 +162,12 @@ def suite_page(content: Mapping[str, Any], language: Language) -> SuitePage:
 
 
 def _is_of(row: Mapping[str, Any], task: str) -> bool:
-    """Return whether a row is of the task and says which records it was scored on."""
+    """Return whether a row is of the task and records which data it was scored on."""
     return row["task"] == task and bool(row.get("data_sha256", {}).get("dev"))
 
 
 def _entry(cell: Cell | None) -> dict[str, Any]:
-    """Return one model's place in a row of the table; the numbers are taken from the seeds."""
+    """Return one model's cell in a row of the table; its numbers come from the seeds."""
     if cell is None:
         return {"planned": 0, "done": 0, "mean": None, "std": None}
     values = list(cell["values"])
@@ -183,7 +183,7 @@ def _entry(cell: Cell | None) -> dict[str, Any]:
 def _spread(
     models: list[str], named: Mapping[str, str], cells: Mapping[tuple[str, str], Cell], say: Say
 ) -> list[tuple[str, Markup]]:
-    """Return a strip of dots for each task in which some model has several seeds."""
+    """Return a strip of dots for each task for which some model has several seeds."""
     found = []
     for task, words in named.items():
         own = [(model, list(cells[model, task]["values"])) for model in models if (model, task) in cells]
@@ -205,7 +205,7 @@ def _pairs(
     cells: Mapping[tuple[str, str], Cell],
     compared: Sequence[Mapping[str, Any]],
 ) -> list[tuple[str, list[tuple[float, int, float | None] | None]]]:
-    """Return the mean difference of each two models over the tasks in which both have all their seeds."""
+    """Return the mean difference of each pair of models over the tasks for which both have all seeds."""
     known = {(frozenset((one["first"], one["second"])), len(one["tasks"])): one["p"] for one in compared}
 
     def mean(model: str, task: str) -> float | None:
@@ -227,11 +227,12 @@ def _pairs(
 
 def _published(
     named: Mapping[str, str], cells: Mapping[tuple[str, str], Cell]
-) -> list[tuple[str, Mapping[str, Any]]]:
+) -> list[tuple[str, list[Mapping[str, Any]]]]:
     """Return the published scores of each task, each once."""
-    found: list[tuple[str, Mapping[str, Any]]] = []
+    found: dict[str, list[Mapping[str, Any]]] = {}
     for (_, task), cell in cells.items():
         for one in cell.get("published", ()):
-            if (named[task], one) not in found:
-                found.append((named[task], one))
-    return found
+            known = found.setdefault(named[task], [])
+            if one not in known:
+                known.append(one)
+    return list(found.items())

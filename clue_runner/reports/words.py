@@ -1,6 +1,6 @@
-"""The words of pages in each language: one YAML file per language beside this one, with the same keys.
+"""The words of pages in each language: one YAML file per language in this folder, with the same keys.
 
-In: a language, a key, values. Out: text. Knows nothing about what pages hold.
+In: a language, a key, values. Out: text. Knows nothing about the content of pages.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def words(language: Language) -> dict[str, str]:
 
 
 def speaker(language: Language) -> Callable[..., str]:
-    """Return ``say(key, **values)``, which gives the text of a key with its values in place.
+    """Return ``say(key, **values)``, which returns the text of a key with its values filled in.
 
     A key that does not exist is our bug, and fails.
     """
@@ -45,7 +45,7 @@ def speaker(language: Language) -> Callable[..., str]:
 
 
 def namer(language: Language) -> Callable[[str], str]:
-    """Return ``named(field)``: what a page calls a text; a number stays, a field of a card keeps its name."""
+    """Return ``named(field)``: the name of a text on a page; numbers and names of card fields are kept."""
     known = words(language)
 
     def named(field: str) -> str:

@@ -1,4 +1,4 @@
-"""Writes the page of a run, and mistakes.jsonl beside it, each atomically.
+"""Writes the page of a run, and mistakes.jsonl next to it, each atomically.
 
 In: a run folder. Out: the files. Knows nothing about argv.
 """
@@ -32,16 +32,16 @@ def write_run_page(
     """Write ``report.html`` and ``mistakes.jsonl``; return the page's path.
 
     Args:
-        folder: the run's.
-        result: what it found, or why it failed.
+        folder: that of the run.
+        result: its result, or the reason why it failed.
         options: language, texts.
-        answered: dev with its answers; None: they are read.
-        data: ``--data``; None: where the run had it from.
-        output: the page; None: in the run folder. ``mistakes.jsonl`` lies beside it.
-        warn: told why there are no mistakes where data is not available.
+        answered: dev with its predictions; None: they are read.
+        data: ``--data``; None: the data that the run used.
+        output: the page; None: in the run folder. ``mistakes.jsonl`` is next to it.
+        warn: called with the reason if the mistakes are missing because data is not available.
 
     Raises:
-        DataError: ``data`` was named and does not fit.
+        DataError: ``data`` was given and does not match.
         CheckpointError: files of the run are damaged.
         StorageError: the disk refused.
     """
@@ -65,6 +65,6 @@ def write_run_page(
 
 
 def _task(folder: RunFolder, result: RunResult) -> str:
-    """Return what a run's settings call its task: a card's name, or its folder."""
+    """Return the task as named in a run's settings: a card's name, or its folder."""
     values = folder.values() or {}
     return str(values.get("task.name", result.task))

@@ -60,7 +60,7 @@ def test_a_run_that_goes_on_is_bit_equal_and_its_checkpoint_is_trained_on(
     found = clue(*arguments(text, whole, *licensed))
     assert found.exit_code == 0, found.stderr
     assert "masked_accuracy" in found.stdout and "heldout_loss" in found.stdout
-    assert "tokens a second" in found.stdout and (whole / "report.html").exists()
+    assert "tokens per second" in found.stdout and (whole / "report.html").exists()
 
     shutil.copytree(whole, broken, ignore=shutil.ignore_patterns("model", "metrics.json", "step-6"))
     (broken / "checkpoints" / "last").write_text("step-3\n", encoding="ascii")
@@ -179,4 +179,4 @@ def test_vocabularies_networks_and_settings_that_do_not_fit_are_refused(
     assert "nothing is overwritten" in refused(clue, 2, *wanted, "--checkpoint", taken)
     (taken / "pretraining.json").write_text("{}", encoding="utf-8")
     assert "another run's checkpoint" in refused(clue, 2, *wanted, "--checkpoint", taken)
-    assert "a folder of its own" in refused(clue, 2, *wanted, "--checkpoint", tmp_path / "run")
+    assert "a separate folder" in refused(clue, 2, *wanted, "--checkpoint", tmp_path / "run")

@@ -151,7 +151,7 @@ def test_it_trains_and_goes_on_bit_for_bit(family: str) -> None:
 
 class Slot:
     def __init__(self, value: np.ndarray[Any, Any]) -> None:
-        self.shape, self.value = value.shape, value
+        self.shape, self.dtype, self.value = value.shape, value.dtype, value
 
     def assign(self, value: np.ndarray[Any, Any]) -> None:
         self.value = value

@@ -54,7 +54,7 @@ PREDICTIONS: tuple[Row, ...] = (
     ("transform/norm/offset", "transform/LayerNorm/beta",  "LayerNorm.bias",   (E,)),
     ("output/bias",           "output_bias",               "bias",             (V,)),
 )
-# The other form: only the rows of the token embeddings are narrow.
+# The other form: only the token embeddings are narrow.
 ZH_EMBEDDINGS: tuple[Row, ...] = (
     ("word_map", "word_embeddings_2", "", (E, H)),
     *((ours, google, "", axes if ours == "word" else tuple(H if axis == E else axis for axis in axes))

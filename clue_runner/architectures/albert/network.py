@@ -1,4 +1,4 @@
-"""ALBERT's encoder: one block, called once per layer.
+"""ALBERT's encoder: one block, applied once per layer.
 
 In: a shape, the size of the vocabulary, precision and seed. Out: a ``Backbone`` with random weights.
 Knows nothing about checkpoints; they are loaded into it by name afterwards.

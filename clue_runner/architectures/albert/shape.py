@@ -1,4 +1,4 @@
-"""ALBERT's shape: BERT's sizes, the width of the embedding, and where it is widened.
+"""ALBERT's shape: BERT's sizes, the width of the embedding, and where it is projected.
 
 In: values. Out: a frozen ``Shape``. Knows nothing about tensors; imports no Keras.
 Google's form maps the normed sum of word, position and segment, as Hugging Face does. The albert_zh release
@@ -56,13 +56,13 @@ class Shape(LearnedSizes):
 
     @classmethod
     def claims(cls, raw: Mapping[str, Any]) -> bool:
-        """Return whether a config says what only ALBERT's do."""
+        """Return whether a config has values that only ALBERT's have."""
         narrow = raw.get("embedding_size") not in {None, raw.get("hidden_size")}
         return "num_hidden_groups" in raw or (ALBERT_ZH in raw and narrow)
 
     @classmethod
     def own_values(cls, config: RawConfig) -> dict[str, Any]:
-        """Return the width of the embedding and the form of its widening."""
+        """Return the width of the embedding and the form of its projection."""
         width = config.count("embedding_size", LARGEST_WIDTH, DEFAULT_EMBEDDING)
         if width == config.raw.get("hidden_size"):
             # Hugging Face then has a layer between embedding and blocks, Google has none

@@ -1,4 +1,4 @@
-"""BERT's encoder: the one that families share, with nothing besides.
+"""BERT's encoder: the one that families share, without additions.
 
 In: a shape, the size of the vocabulary, precision and seed. Out: a ``Backbone`` with random weights.
 Knows nothing about checkpoints; they are loaded into it by name afterwards.

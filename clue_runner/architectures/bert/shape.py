@@ -31,7 +31,7 @@ class Shape(LearnedSizes):
 
     @classmethod
     def own_values(cls, config: RawConfig) -> dict[str, Any]:
-        """Refuse an embedding of another width than the blocks."""
+        """Refuse an embedding whose width differs from that of the blocks."""
         factorised = "not of this family: the embedding is factorised; name the right family as model_type"
         config.require("embedding_size", (config.raw.get("hidden_size"),), factorised)
         return {}

@@ -27,7 +27,7 @@ PROJECTIONS = {f".self.{name}.": f".self.{name}_proj." for name in ("query", "ke
 
 
 def _renamed(row: Row) -> Row:
-    """Return a row of a block with the projections as they are called here."""
+    """Return a row of a block with our names of the projections."""
     ours, _, face, axes = row
     for plain, own in PROJECTIONS.items():
         face = face.replace(plain, own)
@@ -35,7 +35,7 @@ def _renamed(row: Row) -> Row:
 
 
 def _distances(name: str) -> tuple[Row, ...]:
-    """Return the rows of a projection of distances."""
+    """Return the rows of a distance projection."""
     theirs = f"attention.self.pos_{name}_proj"
     return (
         (f"attention/distance_{name}/kernel", "", f"{theirs}.weight", (H, H)),
@@ -70,7 +70,7 @@ NAMES = NameTable(
         Group("blocks", tuple(_renamed(row) for row in BLOCK), IN_BLOCK),
         Group("distance_keys", _distances("key"), IN_BLOCK),
         Group("distance_queries", _distances("query"), IN_BLOCK),
-        # Hugging Face's classifiers have one beside the encoder, with another activation.
+        # Hugging Face's classifiers have one outside the encoder, with another activation.
         Group(
             "pooler",
             of_nobody(POOLER),

@@ -4,8 +4,8 @@ In: a shape, the size of the vocabulary, precision and seed. Out: a ``Backbone``
 Knows nothing about checkpoints; they are loaded into it by name afterwards.
 
 The score of a query and a key is query * key + query * K(distance) + key * Q(distance), divided by the root
-of three head widths; K and Q project rows of one table that all layers share. Near distances have a row each,
-far ones share rows, the more the farther. Source: arXiv 2006.03654.
+of three head widths; K and Q project rows of a table that all layers share. Small distances have a row each,
+large ones share rows, more of them the larger they are. Source: arXiv 2006.03654.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Distances(Part):
 
 
 class DistancePositions(Positions):
-    """Positions inside attention, and perhaps a table that is added to the embedding too."""
+    """Positions inside attention, and optionally a table that is also added to the embedding."""
 
     in_attention = True
     adds_scores = True
@@ -58,24 +58,24 @@ class DistancePositions(Positions):
         self.absolute = absolute
 
     def create(self, weight: Callable[..., Any], width: int) -> None:
-        """Make the table of places, where there is one."""
+        """Create the position table, if there is one."""
         if self.absolute is not None:
             self.absolute.create(weight, width)
 
     def embedded(self, length: Any, position_ids: Any | None) -> Any | None:
-        """Return the vectors of places, where there is a table."""
+        """Return the position embeddings, if there is a table."""
         return None if self.absolute is None else self.absolute.embedded(length, position_ids)
 
 
 class DisentangledAttention(SelfAttention):
-    """Attention whose scores also hold products of contents and distances.
+    """Attention whose scores also include products of contents and distances.
 
     Args:
         prefix: stable name of the layer.
         seed: source of the initial weights.
         dtype_policy: ``float32`` or ``mixed_bfloat16``.
-        shape: the family's.
-        positions: marks that position ids are wanted.
+        shape: of the family.
+        positions: says that position ids are needed.
         distances: the table that all layers share.
     """
 
@@ -94,7 +94,7 @@ class DisentangledAttention(SelfAttention):
         self.terms = [name for name in ("query", "key") if shape.position_terms in {"both", name}]
         self.scale = 1 / math.sqrt(self.width // self.heads * (1 + len(self.terms)))
         self.rows = rows_of_distances(shape.span, shape.max_distance, logarithmic=shape.buckets > 0)
-        # what the other side of a product is projected by: distances meet queries as keys do
+        # the projection of the other factor: distances are multiplied with queries as keys are
         self.projected = {"query": "key", "key": "query"}
         self.shared = shape.shared_projections
         if not self.shared:
@@ -126,7 +126,7 @@ class DisentangledAttention(SelfAttention):
         return ops.cast(sum(found[1:], found[0]), "float32")
 
     def _products(self, contents: Any, table: Any, name: str) -> Any:
-        """Return (rows, heads, tokens, distances): contents times distances, projected as ``name`` is."""
+        """Return (rows, heads, tokens, distances): contents times distances, projected like ``name``."""
         kernel, bias = (
             ops.convert_to_tensor(of[name if self.shared else f"distance_{name}"])
             * (self.scale if name == "query" else 1.0)
@@ -138,9 +138,9 @@ class DisentangledAttention(SelfAttention):
 
 
 def chosen(products: Any, index: Any) -> Any:
-    """Return (rows, heads, tokens, others): of each token's products those with its distances to others.
+    """Return (rows, heads, tokens, others): for each token, the products with its distances to others.
 
-    Whole rows are taken, so that the gradient adds rows and not single numbers.
+    Whole rows are gathered, so that the gradient adds rows and not single numbers.
 
     Args:
         products: (rows, heads, tokens, distances).
@@ -148,7 +148,7 @@ def chosen(products: Any, index: Any) -> Any:
     """
     rows, heads, tokens, distances = ops.shape(products)
     others = ops.shape(index)[2]
-    alike = index.shape[0] == 1  # all rows have the same distances: their products are side by side
+    alike = index.shape[0] == 1  # all rows have the same distances: their products are adjacent
     order = (2, 3, 0, 1) if alike else (0, 2, 3, 1)
     groups, side = (1, rows * heads) if alike else (rows, heads)
     table = ops.reshape(ops.transpose(products, order), (groups * tokens * distances, side))
@@ -161,11 +161,11 @@ def chosen(products: Any, index: Any) -> Any:
 
 
 def rows_of_distances(span: int, farthest: int, *, logarithmic: bool) -> NDArray[np.int32]:
-    """Return the row of the table for each distance (query's place less key's) from -``farthest`` on.
+    """Return the row of the table for each distance (query position minus key position) from -``farthest``.
 
     Args:
         span: rows on each side of distance 0; the table has twice as many.
-        farthest: distance beyond which all are alike.
+        farthest: distance beyond which all are equal.
         logarithmic: distances beyond half the span share rows.
     """
     apart = np.arange(-farthest, farthest + 1, dtype=np.float32)

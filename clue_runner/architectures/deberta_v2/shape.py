@@ -62,17 +62,17 @@ class Shape(LearnedSizes):
 
     @property
     def span(self) -> int:
-        """Return the rows of the table of distances on each side of 0."""
+        """Return the rows of the distance table on each side of 0."""
         return self.buckets or self.max_distance
 
     @property
     def position_limit(self) -> int:
-        """Return the longest row that the positions reach."""
+        """Return the maximum row length that the positions allow."""
         return super().position_limit if self.absolute else ENDLESS
 
     @property
     def absent_groups(self) -> frozenset[str]:
-        """Return the groups of what this network does not have."""
+        """Return the groups that this network does not have."""
         there = {
             "positions": self.absolute,
             "segments": self.num_segments > 0,
@@ -109,12 +109,12 @@ class Shape(LearnedSizes):
         return {**super().axes(vocab_size), "distances": 2 * self.span}
 
     def lookups(self, vocab_size: int) -> Sequence[Lookup]:
-        """Return the tables whose ids must be inside them."""
+        """Return the tables that must contain the ids."""
         return super().lookups(vocab_size) if self.absolute else EncoderSizes.lookups(self, vocab_size)
 
     @classmethod
     def length_checks(cls, values: Mapping[str, Any], origins: Mapping[str, str]) -> Iterator[Problem]:
-        """Yield the problems of the table of positions; without it rows may be of any length."""
+        """Yield the problems of the position table; without it, rows may be of any length."""
         if values["model.absolute"]:
             yield from super().length_checks(values, origins)
         elif values["model.positions"] == "hierarchical":

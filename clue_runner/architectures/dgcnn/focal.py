@@ -1,7 +1,7 @@
-"""Focal loss of two taggers behind one gate, from logits, so that no probability is ever rounded to 0 or 1.
+"""Focal loss of two taggers behind one gate, from logits, so that no probability is rounded to 0 or 1.
 
 In: logits, 0/1 labels, a mask. Out: the sum of losses and the number of positions.
-Knows nothing about networks. Source: Lin and others 2017, "Focal Loss for Dense Object Detection".
+Knows nothing about networks. Source: Lin et al. 2017, "Focal Loss for Dense Object Detection".
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ SMALLEST = 1e-8  # probabilities are kept inside [SMALLEST, 1 - SMALLEST]
 
 
 def gated_probability(gate: Any, logits: Any) -> tuple[Any, Any]:
-    """Return (p, 1 - p) of ``p = sigmoid(gate) * sigmoid(logits)``, both exact where the other is tiny.
+    """Return (p, 1 - p) of ``p = sigmoid(gate) * sigmoid(logits)``, both exact even if the other is tiny.
 
     Args:
         gate: (rows,) float32.
@@ -35,7 +35,7 @@ def focal_loss(label: Any, probability: Any, rest: Any, *, alpha: float, gamma: 
         probability: p of each position.
         rest: 1 - p.
         alpha: weight of the positions labelled 1.
-        gamma: how little easy positions count; 0 is the plain weighted cross-entropy.
+        gamma: how strongly easy positions are down-weighted; 0 is plain weighted cross-entropy.
     """
     probability = ops.clip(probability, SMALLEST, 1.0)
     rest = ops.clip(rest, SMALLEST, 1.0)

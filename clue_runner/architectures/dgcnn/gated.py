@@ -2,7 +2,7 @@
 
 In and out: tensors of either backend. Knows nothing about weights or layers.
 
-A dilated convolution of three is one matrix product over the characters at -d, 0 and +d. The gate's gradient
+A dilated convolution of width 3 is one matrix product over the characters at -d, 0 and +d. Its gradient
 is written out, because TensorFlow's graph on a CPU runs every operation as a separate pass over memory.
 """
 
@@ -24,7 +24,7 @@ def shifted(values: Any, distance: int) -> Any:
 
         def gradient(upstream: Any) -> Any:
             before, here, after = ops.split(upstream, 3, axis=-1)
-            # what came from d before goes d back, and the other way round
+            # the gradient of a value shifted by d is shifted by -d, and vice versa
             before = ops.pad(before, [[0, 0], [0, distance], [0, 0]])[:, distance:]
             return here + before + ops.pad(after, [[0, 0], [distance, 0], [0, 0]])[:, :length]
 
@@ -39,9 +39,9 @@ def gated_block(inputs: Any, both: Any, mask: Any, drop: Mask | None) -> Any:
 
     Args:
         inputs: x, (rows, length, width).
-        both: c and z side by side, (rows, length, 2 * width).
+        both: c and z concatenated, (rows, length, 2 * width).
         mask: (rows, length, 1) of 0 and 1.
-        drop: dropout on z, whose factor is in z already; None: none.
+        drop: dropout on z, whose factor is already in z; None: none.
     """
     keep = [] if drop is None else [drop.keep]
 

@@ -1,7 +1,7 @@
 """The reader's tensors; no other program stores them, so there is one column of names.
 
 In: nothing. Out: the table. Knows nothing about files, values or libraries.
-The map of word vectors is there where a run has some; its axis ``vector`` is as long as they are.
+A run with word vectors has a projection of them; its axis ``vector`` has their size.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from clue_runner.architectures.dgcnn.shape import PASSAGE_RATES, QUESTION_RATES
 from clue_runner.architectures.name_table import Group, NameTable, Row
 
 V, W, D, K, ONE = "vocabulary", "width", "double", "kernel", "one"
-WORDS = "words"  # the group of the map of word vectors
+WORDS = "words"  # the group of the word-vector projection
 
 
 def _row(name: str, *axes: str) -> Row:
-    """Return a row that other programs have no name for."""
+    """Return a row for which other programs have no name."""
     return (name, "", "", axes)
 
 
 def _side(name: str, dilations: tuple[int, ...], pool: str) -> Group:
-    """Return the convolutions of question or passage, and the pooling over them."""
+    """Return the convolutions of the question or the passage, and the pooling over them."""
     rows = [
         row
         for place in range(len(dilations))

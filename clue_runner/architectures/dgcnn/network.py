@@ -1,11 +1,11 @@
-"""DGCNN reading: a question, a passage, and where in it the answer begins and ends; no pre-trained weights.
+"""The DGCNN reader: finds the start and end of an answer in a passage; no pre-trained weights.
 
-In: character ids (0 is padding) and word ids of questions and passages. Out: three logits per passage: is
-an answer, does it begin here, does it end here. Knows nothing about text, votes or training.
+In: character ids (0 is padding) and word ids of questions and passages. Out: three logits: is there
+an answer, does it start here, does it end here. Knows nothing about text, votes or training.
 
 characters + words -> gated dilated convolutions -> question vector by attention, joined to every character of
 the passage -> more convolutions -> question joined again -> gate and two taggers.
-Source: kexue.fm/archives/5409, 6671 and 6906, restated from their formulas.
+Source: kexue.fm/archives/5409, 6671 and 6906, reimplemented from their formulas.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LOSS_SCALE = 100.0
 
 
 class Focal(NamedTuple):
-    """How the loss weighs positions: ``train.focal_alpha`` and ``train.focal_gamma``."""
+    """How the loss weights positions: ``train.focal_alpha`` and ``train.focal_gamma``."""
 
     alpha: float = 0.25
     gamma: float = 2.0
@@ -48,14 +48,14 @@ def build(
     vectors: NDArray[np.float32] | None = None,
     focal: tuple[float, float] = FOCAL,
 ) -> ReadingHead:
-    """Return the whole network, which has no pooler.
+    """Return the complete network, which has no pooler.
 
     Args:
         shape: as in ``Architecture.build``.
-        vocab_size: rows of the character table, padding and unknown counted.
+        vocab_size: rows of the character table, including padding and unknown.
         precision: ``float32`` or ``bfloat16``.
         seed: source of the initial weights.
-        pooler: without meaning here.
+        pooler: ignored here.
         vectors: (words + 1, size) float32 frozen word vectors, row 0 for unknown words; None: characters
             alone.
         focal: alpha and gamma of the loss.
@@ -98,7 +98,7 @@ class HybridEmbedding(Part):
 
 
 class GatedConvolution(Part):
-    """One gated dilated block: ``x + g (c - x)``, c and z from a convolution of three, g = sigmoid(z)."""
+    """One gated dilated block: ``x + g (c - x)``, c and z from a convolution of width 3, g = sigmoid(z)."""
 
     def __init__(
         self, prefix: str, seed: int, dtype_policy: str, *, width: int, dilation: int, rate: float
@@ -109,7 +109,7 @@ class GatedConvolution(Part):
         self.bias = self.weight("bias", (2 * width,), "zeros")
 
     def call(self, inputs: Any, mask: Any, dropout_key: Any | None = None) -> Any:
-        """Return (rows, length, width), 0 behind each row's end; ``inputs`` must be 0 there too.
+        """Return (rows, length, width), 0 after each row's end; ``inputs`` must be 0 there too.
 
         Args:
             inputs: (rows, length, width).
@@ -123,7 +123,7 @@ class GatedConvolution(Part):
         return gated_block(inputs, both, mask, drop)
 
     def _scaled(self, weight: Any, drop: dropout.Mask | None) -> Any:
-        """Return a weight with dropout's factor on the gates' half: cheaper than on every character."""
+        """Return a weight with the dropout factor on the gates' half: cheaper than on every character."""
         if drop is None:
             return self.cast(weight)
         factors = np.repeat(np.array([1.0, drop.factor], np.float32), self.width)
@@ -131,7 +131,7 @@ class GatedConvolution(Part):
 
 
 class AttentionPooling(Part):
-    """Weights of a softmax over ``a . tanh(W x)``; the caller sums what it wants with them."""
+    """Weights of a softmax over ``a . tanh(W x)``; the caller computes the weighted sum."""
 
     def __init__(self, prefix: str, seed: int, dtype_policy: str, *, width: int) -> None:
         super().__init__(prefix, seed, dtype_policy)
@@ -156,10 +156,10 @@ class AttentionPooling(Part):
 
 
 class ReadingHead(Head):
-    """The whole network: the word "head" is the adapters' word for anything that trains.
+    """The complete network: adapters call anything that trains a "head".
 
     Args:
-        shape: sizes and rates, and what the backward pass computes again: ``none``, convolutions (``block``;
+        shape: sizes and rates, and what the backward pass recomputes: ``none``, convolutions (``block``;
             ``sublayer`` is the same here) or ``segment:k``.
         vocab_size: rows of the character table.
         vectors: frozen word vectors, row 0 for unknown words; None: characters alone.
@@ -213,14 +213,14 @@ class ReadingHead(Head):
         ]
 
     def answer(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what ``logits`` does, without dropout."""
+        """Return the result of ``logits``, without dropout."""
         return self.logits(batch, None)
 
     def logits(self, batch: Mapping[str, Any], dropout_key: Any | None) -> dict[str, Any]:
         """Return the logits ``gate`` (rows,), ``start`` and ``end`` (rows, length), float32.
 
-        The probability that an answer begins at a character is ``sigmoid(gate) * sigmoid(start)``; behind a
-        row's end it means nothing.
+        The probability that an answer starts at a character is ``sigmoid(gate) * sigmoid(start)``; after a
+        row's end it is meaningless.
         """
         question = self._question(batch, dropout_key)
         passage, mask = self._embed(batch["token_ids"], batch.get("word_ids"), "passage", dropout_key)
@@ -239,7 +239,7 @@ class ReadingHead(Head):
         }
 
     def _embed(self, ids: Any, word_ids: Any | None, side: str, dropout_key: Any | None) -> tuple[Any, Any]:
-        """Return (characters, mask): (rows, length, width) with 0 behind the end, and (rows, length, 1)."""
+        """Return (characters, mask): (rows, length, width) with 0 after the end, and (rows, length, 1)."""
         mask = ops.expand_dims(self.cast(ops.not_equal(ids, 0)), -1)
         found = self.embedding(ids, word_ids)
         shape = (ops.shape(ids)[0], ops.shape(ids)[1], self.width)
@@ -256,7 +256,7 @@ class ReadingHead(Head):
         )
 
     def _question(self, batch: Mapping[str, Any], dropout_key: Any | None) -> Any:
-        """Return (rows, width), the questions' vectors."""
+        """Return (rows, width), the question vectors."""
         found, mask = self._embed(batch["question_ids"], batch.get("question_words"), "question", dropout_key)
         found = self._convolve(self.question_blocks, found, mask, dropout_key)
         return self.cast(weighted_sum(self.question_pool(found, None, mask), found))

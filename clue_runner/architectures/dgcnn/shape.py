@@ -1,4 +1,4 @@
-"""The reader's shape: its width and dropout rates, and how far its convolutions look.
+"""The reader's shape: its width, its dropout rates, and the dilations of its convolutions.
 
 In: values. Out: a frozen ``Shape``. Knows nothing about tensors; imports no Keras.
 Sizes as in the published network: kexue.fm/archives/5409, 6671 and 6906.
@@ -41,12 +41,12 @@ class Shape(BaseShape):
 
     @property
     def position_limit(self) -> int:
-        """Return the longest passage."""
+        """Return the maximum length of a passage."""
         return self.max_positions
 
     @classmethod
     def from_config(cls, config: RawConfig) -> Self:
-        """Refuse: nobody publishes its weights; see ``BaseShape``."""
+        """Refuse: no one publishes weights of this family; see ``BaseShape``."""
         config.require("model_type", (), "no published weights of this family are known")
         config.finish(advice="train it: --task webqa")
         return cls(num_layers=9)
@@ -63,7 +63,7 @@ class Shape(BaseShape):
         }
 
     def lookups(self, vocab_size: int) -> Sequence[Lookup]:
-        """Return the tables whose ids must be inside them."""
+        """Return the tables that must contain the ids."""
         advice = "encode the rows again: --set data.cache=false"
         return (
             Lookup("token_ids", vocab_size, "task.min_count", advice),

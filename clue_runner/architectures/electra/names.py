@@ -1,6 +1,6 @@
 """ELECTRA's tensors: ours, Google's, Hugging Face's; and the tensors that are left out on purpose.
 
-In: nothing. Out: the table. A TensorFlow checkpoint holds the generator beside the discriminator.
+In: nothing. Out: the table. A TensorFlow checkpoint contains the generator and the discriminator.
 Knows nothing about files, values or libraries.
 """
 

@@ -20,7 +20,7 @@ DEFAULT_EMBEDDING = 128  # of ElectraConfig
 class Shape(LearnedSizes):
     """Sizes and options of ELECTRA's discriminator or generator."""
 
-    MASKED: ClassVar[str | None] = None  # a discriminator saw words that a generator had put in, no masks
+    MASKED: ClassVar[str | None] = None  # a discriminator was trained on words from a generator, not on masks
     SIZES: ClassVar[frozenset[str]] = EncoderSizes.SIZES | {"embedding_width"}
     REFUSED: ClassVar[Mapping[str, Sequence[Any]]] = {
         **EncoderSizes.REFUSED,
@@ -38,7 +38,7 @@ class Shape(LearnedSizes):
 
     @property
     def absent_groups(self) -> frozenset[str]:
-        """Return the layer that maps the embedding, where nothing is to be mapped."""
+        """Return the layer that maps the embedding if no mapping is needed."""
         return frozenset({"map"} if self.embedding_dim == self.hidden_dim else ())
 
     @classmethod

@@ -1,1 +1,1 @@
-"""ERNIE 1.0 and 3.0: BERT with a table of task types beside that of segments."""
+"""ERNIE 1.0 and 3.0: BERT with a task-type table in addition to the segment table."""

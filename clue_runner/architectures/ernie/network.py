@@ -1,4 +1,4 @@
-"""ERNIE's encoder: BERT's, with one row of the task types in every token.
+"""ERNIE's encoder: BERT's, with one task-type row added to every token.
 
 In: a shape, the size of the vocabulary, precision and seed. Out: a ``Backbone`` with random weights.
 Knows nothing about checkpoints; they are loaded into it by name afterwards.

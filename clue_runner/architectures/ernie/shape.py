@@ -1,4 +1,4 @@
-"""ERNIE's shape: BERT's sizes, and the table of task types, of which one row is added to every token.
+"""ERNIE's shape: BERT's sizes, and the task-type table, one row of which is added to every token.
 
 In: values. Out: a frozen ``Shape``. Knows nothing about tensors; imports no Keras.
 """
@@ -34,12 +34,12 @@ class Shape(LearnedSizes):
 
     @property
     def absent_groups(self) -> frozenset[str]:
-        """Return the table of task types, where there is none."""
+        """Return the group of the task-type table if there is none."""
         return frozenset() if self.num_task_types else frozenset({"task_types"})
 
     @classmethod
     def own_values(cls, config: RawConfig) -> dict[str, Any]:
-        """Return the rows of the table of task types; it is there where the config uses it."""
+        """Return the rows of the task-type table; it exists if the config uses it."""
         rows = config.count("task_type_vocab_size", 1_024, DEFAULT_TASKS)
         return {"num_task_types": rows if config.flag("use_task_id", default=False) else 0}
 
@@ -49,7 +49,7 @@ class Shape(LearnedSizes):
 
     @classmethod
     def cross_checks(cls, values: Mapping[str, Any], origins: Mapping[str, str]) -> Iterator[Problem]:
-        """Yield what is wrong between sizes, and a task type without a row."""
+        """Yield the contradictions between sizes, and a task type without a row."""
         yield from super().cross_checks(values, origins)
         row, rows = "model.task_type", "model.num_task_types"
         if values[row] >= max(1, values[rows]):

@@ -1,1 +1,1 @@
-"""GPT2-ML: a decoder of Grover's wiring, which is neither GPT-2's nor BERT's."""
+"""GPT2-ML: a decoder with Grover's block structure, which is neither GPT-2's nor BERT's."""

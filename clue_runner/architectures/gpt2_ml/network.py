@@ -1,11 +1,11 @@
-"""GPT2-ML's decoder: a norm between attention and feed-forward that the residual goes around, and one behind.
+"""GPT2-ML's decoder: a norm between attention and feed-forward that the residual bypasses, and one after.
 
 In: a shape, the size of the vocabulary, precision and seed. Out: a ``Backbone`` with random weights in which
-a token sees itself and the tokens before it, whatever mask it is called with.
+a token attends to itself and the tokens before it, whatever the mask.
 Knows nothing about checkpoints; they are loaded into it by name afterwards.
 
 A block on x: s = x + attention(x); y = norm1(s + feed_forward(norm0(s))). BERT norms s before the second
-residual leaves it, GPT-2 norms x before attention and has no norm behind.
+residual branches off, GPT-2 norms x before attention and has no norm after.
 Source: imcaspar/gpt2-ml, train/modeling.py, and bert4keras's GPT2_ML.
 """
 

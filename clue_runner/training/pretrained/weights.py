@@ -32,6 +32,11 @@ class _Slot:
         """Return the weight's shape."""
         return self.value.shape
 
+    @property
+    def dtype(self) -> Any:
+        """Return the weight's type."""
+        return self.value.dtype
+
     def assign(self, value: NDArray[Any]) -> None:
         """Assign the checkpoint's values in the weight's own type."""
         self.value = np.asarray(value, dtype=self.value.dtype)

@@ -267,7 +267,7 @@ def test_a_file_is_read_once_for_hash_and_weights(folders, tmp_path, monkeypatch
     expected = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
     checkpoint = read_checkpoint(folder)
     assert checkpoint.hashes["model.safetensors"] == expected
-    monkeypatch.setattr(safetensors_files, "open_safetensors", None)  # nothing is opened any more
+    monkeypatch.setattr(safetensors_files, "read_entry", None)  # nothing is opened any more
     for name, value in folders.our_weights().items():
         np.testing.assert_array_equal(checkpoint.weights[name], value)
     with pytest.raises(TypeError):

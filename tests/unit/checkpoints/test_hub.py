@@ -302,7 +302,7 @@ def test_a_server_that_says_nothing_is_given_up(hub: Hub, monkeypatch: pytest.Mo
     with socket.create_server(("127.0.0.1", 0)) as silent:  # connections are taken and never answered
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
         monkeypatch.setattr("clue_runner.checkpoints.hub.fetch.PATIENCE", 0.2)
-        with pytest.raises(CheckpointError, match="cannot be fetched"):
+        with pytest.raises(CheckpointError, match="cannot be downloaded"):
             read_checkpoint(NAME)
 
 
