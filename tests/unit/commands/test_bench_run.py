@@ -163,7 +163,7 @@ def test_a_table_that_cannot_be_written_is_said_before_anything_runs(
     (tmp_path / "file").write_text("mine", encoding="utf-8")
     for option in ("--junit", "--markdown"):
         outcome = clue("bench", "run", "g.yaml", option, "file/table")
-        assert (outcome.exit_code, "a file stands where a folder should be" in outcome.stderr, begun) == (
+        assert (outcome.exit_code, "cannot write" in outcome.stderr, begun) == (
             8,
             True,
             [],
