@@ -218,7 +218,7 @@ def test_the_samples_own_gold_is_always_an_answer() -> None:
 @pytest.mark.parametrize(
     ("raw", "says"),
     [
-        (gzip.compress(b'{"id": 0, "label": "0"}\n'), "a gzip file; fix: unpack it: gunzip"),
+        (gzip.compress(b'{"id": 0, "label": "0"}\n', mtime=0), "a gzip file; fix: unpack it: gunzip"),
         (b"PK\x03\x04" + b"\x00" * 30, "a zip; fix: unpack it"),
         (b"PK\x03\x04" + b"\x00" * 26 + b"[Content_Types].xml", "a spreadsheet or office file"),
         (b"\n<!DOCTYPE html><html>404</html>\n", "a web page"),
