@@ -14,8 +14,8 @@ from typing import Any
 import ml_dtypes  # noqa: F401  (gives numpy the type bfloat16)
 from numpy.typing import NDArray
 
-from clue_runner.checkpoints.files import AGAIN, digest_of, require_file
-from clue_runner.checkpoints.formats.shards import compare_shards, shard_files
+from clue_runner.checkpoints.files import digest_of, require_file
+from clue_runner.checkpoints.formats.shards import compare_shards, refuse_repeated, shard_files
 from clue_runner.errors import CheckpointError, RefusedFileError
 from clue_runner.files.tensors import Entry, read_entries, read_entry, read_safetensors
 
@@ -64,13 +64,7 @@ class SafetensorsReader:
     def _read_header(self, path: Path) -> None:
         """Take in what one file holds."""
         for name, entry in _entries(path).items():
-            if name in self._home:
-                raise CheckpointError(
-                    f"tensor {name} is in two shards",
-                    where=str(path),
-                    received=f"also in {self._home[name].name}",
-                    next_step=AGAIN,
-                )
+            refuse_repeated(name, path, self._home)
             self._home[name], self._entries[name] = path, entry
             self._shapes[name] = entry.shape
             self._types[name] = TYPES.get(entry.kind, entry.kind)

@@ -57,6 +57,21 @@ def shard_names(index: Path) -> list[str]:
     return names
 
 
+def refuse_repeated(name: str, path: Path, home: Mapping[str, Path]) -> None:
+    """Refuse a tensor of ``path`` that another file, by ``home`` (tensor -> file), has already brought.
+
+    Raises:
+        CheckpointError: two files hold it.
+    """
+    if name in home:
+        raise CheckpointError(
+            f"tensor {name} is in two shards",
+            where=str(path),
+            received=f"also in {home[name].name}",
+            next_step=AGAIN,
+        )
+
+
 def compare_shards(index: Path, home: Mapping[str, Path]) -> None:
     """Refuse an index that disagrees with its files.
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from clue_runner.checkpoints.files import AGAIN, digest_of
+from clue_runner.checkpoints.files import digest_of
 from clue_runner.checkpoints.formats.ranges import Bytes, read_and_hash, read_range
-from clue_runner.checkpoints.formats.shards import compare_shards, shard_files
+from clue_runner.checkpoints.formats.shards import compare_shards, refuse_repeated, shard_files
 from clue_runner.checkpoints.formats.torch_files.layouts import read_contents
 from clue_runner.checkpoints.formats.torch_files.records import TensorRecord
 from clue_runner.errors import CheckpointError
@@ -62,13 +62,7 @@ class TorchReader:
             contents = read_contents(path, stream)
         self._places[path] = contents.places
         for name, record in _tensors(path, contents.value).items():
-            if name in self._home:
-                raise CheckpointError(
-                    f"tensor {name} is in two shards",
-                    where=str(path),
-                    received=f"also in {self._home[name].name}",
-                    next_step=AGAIN,
-                )
+            refuse_repeated(name, path, self._home)
             self._records[name], self._home[name] = record, path
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
