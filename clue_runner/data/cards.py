@@ -50,8 +50,9 @@ def find_card(name: str) -> Card:
     if name in shipped:
         return load_card(shipped[name])
     # what a command of its own trains has a card that is not a task of the list
-    if (own := shipped_folder("configs") / "cards" / name / CARD_FILE).is_file():
-        return load_card(own.parent)
+    own = shipped_folder("configs") / "cards"
+    if name in {path.name for path in entries(own)}:
+        return load_card(own / name)
     folder = user_path(name)
     if (folder / CARD_FILE).is_file():
         return load_card(folder)

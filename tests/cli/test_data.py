@@ -42,7 +42,10 @@ def test_check_as_json(clue: Clue, sample_zip: Path) -> None:
     result = last_event(done.stdout)
     assert done.exit_code == 0
     assert result["ok"] and not result["data_complete"] and result["counts"]["train"]["records"] == 1024
-    assert "train.json has 1,024 records, the official file has 34,334" in result["warnings"]
+    assert (
+        f"{sample_zip}:afqmc_public/train.json has 1,024 records, the official file has 34,334"
+        in result["warnings"]
+    )
     for line in done.stdout.strip().split("\n"):
         json.loads(line)
 

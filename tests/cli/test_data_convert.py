@@ -216,7 +216,7 @@ def test_questions_with_passages(clue: Clue, tmp_path: Path) -> None:
             "cmrc2018",
             json.dumps({"data": [{"paragraphs": [{"context": "", "qas": []}]}]}),
             2,
-            "SQuAD's layout already",
+            "already SQuAD's layout",
         ),
         ("cmrc2018", "a,b\n" * 9, 3, "CSV cannot be converted to SQuAD's layout"),
         (

@@ -33,7 +33,8 @@ def test_published_scores_are_those_of_the_cards(clue) -> None:
     wanted = {"task": "afqmc", "split": "test", "score": 74.04, "source": "CLUE README"}
     assert any(wanted.items() <= one.items() for one in facts["scores"])
     text = clue("models", "show", "roberta-wwm-ext").stdout
-    assert "74.04  CLUE README" in text and "not recorded here" in text
+    assert "74.04  CLUE README" in text and "Apache-2.0" in text
+    assert "not recorded here" in clue("models", "show", "bert-wwm").stdout
     rows = {line.split()[0]: line for line in clue("models").stdout.split("\n") if line.strip()}
     assert (
         "afqmc 74.04 (test)" in rows["roberta-wwm-ext"]

@@ -89,7 +89,7 @@ def test_strange_surroundings_change_no_byte(clue: Clue, ordinary: Path, elsewhe
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     assert all(seconds >= 0 for seconds in metrics["seconds"].values())
     again = clue("train", "--data", f"{APART}-daten", *SMALL, "--output", name)
-    assert again.exit_code == 0 and "already ended" in again.stdout
+    assert again.exit_code == 0 and "already finished" in again.stdout
 
     files = [path for path in elsewhere.rglob("*") if path.is_file()]
     written = b"".join(path.read_bytes() for path in files) + (outcome.stdout + outcome.stderr).encode()

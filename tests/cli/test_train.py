@@ -188,7 +188,7 @@ def test_output_that_may_not_be_written(train: Clue, tmp_path: Path, monkeypatch
     outcome = train("--data", "sample", output=tmp_path / "locked" / "run")
     assert outcome.exit_code == 8, outcome.stderr
     assert f"{tmp_path / 'locked' / 'run'}: cannot write: Permission denied" in outcome.stderr
-    assert "a folder that you may write with --output" in outcome.stderr
+    assert "choose a writable folder with --output" in outcome.stderr
     assert "step" not in outcome.stdout  # before training, not after it
     assert not [path for path in (tmp_path / "locked").rglob("*") if path.is_file()]
 
@@ -344,7 +344,7 @@ def test_without_a_test_file(train: Clue, data: Path, tmp_path: Path) -> None:
     (data / "test.json").unlink()
     outcome = train("--data", data)
     assert outcome.exit_code == 0
-    assert "no test.json here" in outcome.stderr
+    assert "no file test.json" in outcome.stderr
     assert "train.json has 1,024 records, the official file has 34,334" in outcome.stderr
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["submission"] is None

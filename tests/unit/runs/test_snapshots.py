@@ -513,7 +513,7 @@ def test_a_disk_that_fails_while_it_is_read_is_no_damage(
 
     with monkeypatch.context() as patch:
         patch.setattr("hashlib.file_digest", refuse)
-        patch.setattr("clue_runner.files.tensors._read_tensor", refuse)
+        patch.setattr("clue_runner.files.tensors.read_tensor", refuse)
         with pytest.raises(StorageError, match="Input/output error"):
             newest_state(root, pytest.fail)
     assert names(root) == ["step-2"]
