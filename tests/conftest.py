@@ -24,7 +24,6 @@ LOADS_A_BACKEND += (
     "cli/test_entity_task",
     "cli/test_generate",
     "cli/test_pretrain",
-    "cli/test_probe",
     "unit/probe",
 )
 # Files beside these whose tests read and write plain arrays and text, or whose faults strike outside the
