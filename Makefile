@@ -5,7 +5,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test smoke check lint types fuzz wheel clean
+# a file of tests to a worker at a time; what is left over at the end is short
+PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+
+.PHONY: help install demo test faults smoke check lint types fuzz wheel clean
 
 help:            ## list the chores
 	@grep -E '^[a-z]+: .*##|^[a-z]+:  *##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
@@ -21,9 +24,13 @@ install: $(STAMP)  ## virtual environment with both backends and the test tools
 demo: install    ## train AFQMC on the sample that ships, score it, pack a sample submission
 	$(BIN)/clue train --task afqmc --data sample --model tiny --config demo --output runs/demo --fresh
 
-test: install    ## unit, contract, fault and real-data tests, once per backend
-	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
-	KERAS_BACKEND=jax $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m backend
+test: install    ## unit, contract and real-data tests, once per backend
+	KERAS_BACKEND=tensorflow $(PYTEST) -m "not faults"
+	KERAS_BACKEND=jax $(PYTEST) -m "backend and not faults"
+
+faults: install  ## kills, signals, full disks, damaged files and memory that ends, once per backend
+	KERAS_BACKEND=tensorflow $(PYTEST) -m faults
+	KERAS_BACKEND=jax $(PYTEST) -m "backend and faults"
 
 smoke: install   ## the smoke suite: every kind of task from data to a table, on the records that ship
 	$(BIN)/clue bench run smoke --workers 2 --output build/smoke --junit build/smoke.xml --markdown build/smoke.md
@@ -46,7 +53,7 @@ wheel: install   ## build the wheel and run `clue tasks` from it in a new enviro
 	build/wheel-check/bin/python -m pip install --quiet --no-deps dist/*.whl
 	cd build && wheel-check/bin/clue tasks
 
-check: lint types test fuzz wheel  ## everything that must pass before a change lands
+check: lint types test faults fuzz wheel  ## everything that must pass before a change lands
 
 clean:           ## remove what the chores made (not your runs)
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache
