@@ -23,7 +23,7 @@ def speed_rows(result: RunResult, say: Callable[..., str]) -> list[Row]:
     ]
     rows = [(say("seconds"), " · ".join(seconds)), (say("per_second"), " · ".join(rates))]
     if result.padding_share is not None:
-        rows.append((say("padding"), f"{100 * result.padding_share:.1f} %"))
+        rows.append((say("padding"), f"{100 * result.padding_share:.1f}%"))
     if result.peak_memory_bytes is not None:
         rows.append((say("memory"), file_size(result.peak_memory_bytes)))
     return [row for row in rows if row[1]]

@@ -33,7 +33,7 @@ from clue_runner.reports.judged import (
 )
 from clue_runner.reports.mistakes import Mistakes, show_mistakes
 from clue_runner.reports.render import render
-from clue_runner.reports.words import Language, speaker
+from clue_runner.reports.words import Language, noter, speaker
 from clue_runner.runs.events import AnyEvent, Evaluate, Step, Warned, read_events
 from clue_runner.runs.folder import RunFolder
 from clue_runner.runs.results import RunResult
@@ -122,7 +122,7 @@ def make_run_page(
         options: language, texts.
         missing: why there are no predictions, in words; None: there are some, or the run failed.
     """
-    say = speaker(options.language)
+    say, noted = speaker(options.language), noter(options.language)
     events = read_events(folder.events)
     page = RunPage(
         result=result,
@@ -132,7 +132,7 @@ def make_run_page(
         baseline=baseline_score(folder.path.absolute().parent, result.data_sha256.get("dev")),
         missing=missing,
         curves=_curves(events, result, say),
-        notes=[(split, *note) for split, notes in result.notes.items() for note in notes.items()],
+        notes=[(split, noted(what), n) for split, notes in result.notes.items() for what, n in notes.items()],
         speed=speed_rows(result, say),
         environment=environment_rows(result, say),
         warnings=list(dict.fromkeys(one.message for one in events if isinstance(one, Warned))),
@@ -213,17 +213,10 @@ def _limit_line(judged: Sequence[Judged], limit: int, say: Say) -> str | None:
         return None
 
     def share(some: Sequence[Judged]) -> str:
-        right = sum(one.shown.is_right is True for one in some)
-        return f"{100 * right / len(some):.1f} %" if some else "–"
+        return f"{100 * sum(one.shown.is_right is True for one in some) / len(some):.1f}%"
 
-    return say(
-        "limit_line",
-        count=f"{len(full):,}",
-        total=f"{len(judged):,}",
-        limit=limit,
-        share=share(full),
-        others=share(rest),
-    )
+    counts = {"count": f"{len(full):,}", "total": f"{len(judged):,}", "limit": limit, "share": share(full)}
+    return say("limit_line", **counts, others=share(rest)) if rest else say("limit_line_all", **counts)
 
 
 def _curves(events: Sequence[AnyEvent], result: RunResult, say: Say) -> list[tuple[str, Markup]]:

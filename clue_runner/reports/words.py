@@ -6,6 +6,7 @@ In: a language, a key, values. Out: text. Knows nothing about the content of pag
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from functools import cache
 from typing import Literal, get_args
@@ -16,6 +17,7 @@ from clue_runner.config.yaml_reader import read_yaml
 Language = Literal["zh", "en"]
 LANGUAGES: tuple[Language, ...] = get_args(Language)
 FOLDER = PACKAGE / "reports" / "words"
+_NUMBER = re.compile(r"\d+")
 
 
 def default_language() -> Language:
@@ -42,6 +44,19 @@ def speaker(language: Language) -> Callable[..., str]:
         return known[key].format(**values)
 
     return say
+
+
+def noter(language: Language) -> Callable[[str], str]:
+    """Return ``noted(what)``: a note of encoding or answering, which results hold in English, on a page."""
+    if language == "en":
+        return str
+    known = read_yaml(FOLDER / f"notes.{language}.yaml").values
+
+    def noted(what: str) -> str:
+        text = known.get(_NUMBER.sub("{}", what))
+        return what if text is None else str(text).format(*_NUMBER.findall(what))
+
+    return noted
 
 
 def namer(language: Language) -> Callable[[str], str]:
