@@ -19,6 +19,7 @@ from clue_runner.config.shipped import config_names, find_config_file, shown_con
 from clue_runner.config.yaml_reader import Document, KeyPath, read_yaml
 from clue_runner.errors import Problem, UsageError, suggest
 from clue_runner.files.names import name_fault
+from clue_runner.suites.grid import has_grid
 from clue_runner.suites.suite import Entry, Part, RaySettings, SlurmSettings, Suite, SuiteFile
 
 BRANCHES = {"str", "int", "float", "bool", "none", "dict[str,str]"}  # what pydantic calls types in a path
@@ -212,8 +213,8 @@ def _grid_problems(suite: Suite, document: Document) -> list[Problem]:
             problems.append(Problem(f"{key} is also given in settings", document.where(("grid", key))))
     if suite.fresh_seeds is not None:
         where = document.where(("fresh_seeds",))
-        if suite.grid is None:
-            problems.append(Problem("fresh_seeds are for suites with a grid", where))
+        if not has_grid(suite):
+            problems.append(Problem("fresh_seeds are for suites with a grid of several points", where))
         elif again := sorted({*suite.fresh_seeds} & {*suite.seeds}):
             problems.append(Problem("the grid has already seen these seeds", where, str(again)))
     return problems

@@ -215,6 +215,17 @@ def test_standard_input_to_standard_output(clue: Clue, place: Path, monkeypatch:
     assert clue("predict", "--run", run, "--output", "-", "--json").exit_code == 2
 
 
+def test_bad_lines_of_a_users_own_records_get_no_advice_to_download(
+    clue: Clue, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = place / "runs" / "afqmc" / "test-1"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'{"sentence1": "a"}\n'), encoding="utf-8"))
+    outcome = clue("predict", "--run", run, "--split", "-", "--output", "-")
+    assert outcome.exit_code == 3
+    assert "standard input:1" in outcome.stderr
+    assert "clue data get" not in outcome.stderr
+
+
 def test_a_labelled_file_is_scored_and_replaces_nothing(clue: Clue, place: Path, tmp_path: Path) -> None:
     run = place / "runs" / "afqmc" / "test-1"
     own = {path: path.read_bytes() for path in (run / "predictions").iterdir()}

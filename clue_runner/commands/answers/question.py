@@ -193,9 +193,9 @@ def _standard_input() -> bytes:
 
 
 def _one_file(card: Card, name: str) -> Card:
-    """Return the card of a split that is one file, which has no official count."""
+    """Return the card of a split that is one file of the user's: no official count, nothing to download."""
     one = card.splits[name].model_copy(update={"more": [], "records": []})
-    return card.model_copy(update={"splits": {**card.splits, name: one}})
+    return card.model_copy(update={"splits": {**card.splits, name: one}, "download": None})
 
 
 def _read_gold(
