@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Callable
@@ -40,6 +41,9 @@ _COMPILED = Path(__file__).parents[1] / ".pytest_cache" / "compiled"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_COMPILED))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("XLA_FLAGS", fast_flags(os.environ.get("KERAS_BACKEND", "tensorflow")))
+# The networks are smaller than what waking a second thread costs, and the other worker has use for its core.
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
 # A shell ignores Ctrl-C for what it starts in the background, and children inherit that; the tests send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -60,6 +64,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def _graphs_as_written() -> None:
     leave_graphs_as_written()
+    gc.freeze()  # a backend's modules are a million objects, and tracing makes the collector walk them often
 
 
 @pytest.fixture(autouse=True)

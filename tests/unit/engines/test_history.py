@@ -15,7 +15,7 @@ from small_networks import BACKEND, NETWORKS, UNWEIGHTED, random_update, setting
 from clue_runner.engines import create_engine
 from clue_runner.engines.rules import rule_names, rule_type
 
-STEPS, FEWER_STEPS = 150, 40  # 40 are three rounds through the tokens of ``random_update``
+STEPS, FEWER_STEPS = 150, 24  # 24 are two rounds through the tokens of ``random_update``
 TABLE = "backbone/embeddings/word"
 _ENGINES: dict[Any, tuple[Any, dict[str, Any]]] = {}
 
