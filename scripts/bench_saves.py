@@ -4,8 +4,8 @@
 
 One process, one network with random weights and AdamW, states of weights and two moments. "waits": from the
 end of one update to the beginning of the next. "longer": what the updates of a round and a save took beyond
-the same updates alone, so with the thread's share of the cores. Beside both, processor time, since on a shared
-machine it moves less than the clock does.
+the same updates alone, so with the thread's share of the cores. Beside both, processor time, since on a
+shared machine it moves less than the clock does.
 """
 
 from __future__ import annotations

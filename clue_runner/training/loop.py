@@ -23,9 +23,9 @@ from clue_runner.errors import InterruptedRunError, NotFiniteError
 from clue_runner.runs.events import AnyEvent, Drop, Evaluate, Step
 from clue_runner.runs.progress import Progress
 from clue_runner.tokens.rows import Array, IntArray
-from clue_runner.training.drop import LearningRateDrop
 from clue_runner.training.out_of_memory import update_memory_faults
-from clue_runner.training.schedules import learning_rate
+from clue_runner.training.rates.drop import LearningRateDrop
+from clue_runner.training.rates.schedules import learning_rate
 
 UNREAD = 1  # dispatched updates that may be unread: the device stays busy, a NaN is noticed at once
 STEP_EVENTS = 200  # approximate number of step events in a run
