@@ -8,6 +8,7 @@ was altered on purpose does not (the negative control). On a CPU; about 10 secon
     python scripts/check_resume.py --task webqa --kills 5
     python scripts/check_resume.py --task c3 --techniques  # accumulation, bfloat16, recomputation, DropToken
     python scripts/check_resume.py --task cluener --runs 2  # two seeds, one after the other
+    python scripts/check_resume.py --during-saves  # every kill while a state is being written
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from clue_runner.files.atomic import TEMPORARY
 from clue_runner.runs.snapshots import list_snapshots, pointed, write_manifest
+from clue_runner.runs.states import PREFIX, read_snapshot
 
 SETTINGS = {
     "train.epochs": 8,
@@ -73,7 +76,10 @@ KEEP_TOKENS = {
 }  # an answer is about single tokens: none may be missing
 # What may differ between two equal runs: clocks, memory, and the commit of a tree that is being worked on.
 CLOCKS = ("seconds", "examples_per_second", "peak_memory_bytes", "commit", "config_sha256")
-POLL_SECONDS = 0.005
+POLL_SECONDS = 0.002
+UNFINISHED = f"{TEMPORARY}{PREFIX}"  # how the folder of a state begins that is not whole yet
+# With --during-saves: updates between two states, and about how long one of the small network is written.
+SAVE_STEPS, SAVE_SECONDS = 2, 0.06
 LIMIT_SECONDS = 600
 
 
@@ -186,6 +192,28 @@ class Moment:
         return False
 
 
+class InSave(Moment):
+    """While a state of a step or of a later one is being written, plus a delay."""
+
+    def _seen(self, folder: Path, skip: int) -> bool:
+        """Return whether there is a folder that will be such a state; this sitting has swept older ones."""
+        if len(events_bytes(folder)) == skip:
+            return False
+        return any(step >= (self.step or 0) for step in half_written(folder))
+
+
+def half_written(folder: Path) -> list[int]:
+    """Return the steps of unfinished states in the run folder, or in those of all runs in it."""
+    paths = [*folder.glob(f"checkpoints/{UNFINISHED}*"), *folder.glob(f"seed-*/checkpoints/{UNFINISHED}*")]
+    return [int(path.name.removeprefix(UNFINISHED)) for path in paths]
+
+
+def save_moments(count: int, total: int, chance: random.Random) -> list[Moment]:
+    """Return moments in saves, in the order of a run."""
+    steps = sorted(chance.randint(1, total - SAVE_STEPS) for _ in range(count))
+    return [InSave(step, None, chance.uniform(0, SAVE_SECONDS)) for step in steps]
+
+
 def random_moments(count: int, total: int, chance: random.Random) -> list[Moment]:
     """Return moments in the order of a run: in start-up, in steps, saves, evaluations, predictions."""
     starts = max(1, count // 10)
@@ -247,22 +275,36 @@ def total_steps(folder: Path) -> int:
     return int(json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["steps"])
 
 
-def kill_through(command: Command, moments: Sequence[Moment]) -> int:
-    """Kill a run at each moment in turn, let it end, and return how often it was killed."""
-    killed = 0
+def kill_through(command: Command, moments: Sequence[Moment]) -> tuple[int, int]:
+    """Kill a run at each moment in turn, and let it end.
+
+    Returns:
+        How often it was killed, and how often a state was being written then.
+
+    Raises:
+        AssertionError: it ended in another way.
+        DamagedFileError: a kill has left a state that is not whole.
+    """
+    killed = inside = 0
     for number, moment in enumerate(moments, start=1):
         code, output = command.stop(moment, signal.SIGKILL)
         if code not in {-signal.SIGKILL, 0}:
             raise AssertionError(f"exit {code}\n{output}")
         killed += code == -signal.SIGKILL
+        unfinished = half_written(command.folder)
+        inside += bool(unfinished)
+        for folder in command.run_folders():
+            for path in list_snapshots(folder / "checkpoints"):
+                read_snapshot(path)
         newest = [list_snapshots(folder / "checkpoints")[:1] for folder in command.run_folders()]
         where = ", ".join(path.name for paths in newest for path in paths) or "nothing saved"
         print(
-            f"kill {number:2d}: after step {moment.step}, +{moment.delay:.3f} s; newest state: {where}",
+            f"kill {number:2d}: after step {moment.step}, +{moment.delay:.3f} s; newest state: {where}"
+            + "".join(f", step {step} half-written" for step in unfinished),
             flush=True,
         )
     command.finish()
-    return killed
+    return killed, inside
 
 
 def settings_of(task: str, *, techniques: bool) -> dict[str, object]:
@@ -276,6 +318,8 @@ def settings_of(task: str, *, techniques: bool) -> dict[str, object]:
 def check(options: argparse.Namespace, work: Path) -> list[str]:
     """Run the whole proof in ``work`` and return what failed."""
     settings = settings_of(options.task, techniques=options.techniques)
+    if options.during_saves:
+        settings["train.save_steps"] = SAVE_STEPS
     unbroken, broken, control = (
         Command(work / name, options.backend, work / "cache", settings, options.task, options.runs)
         for name in ("unbroken", "broken", "control")
@@ -291,13 +335,17 @@ def check(options: argparse.Namespace, work: Path) -> list[str]:
     failures = [] if metrics["padding_share"] > 0 else ["no row was padded"]
     chance = random.Random(options.seed)
     parts = [options.kills // options.runs] * options.runs
-    moments = [moment for part in parts for moment in random_moments(part, total, chance)]
-    killed = kill_through(broken, moments)
+    choose = save_moments if options.during_saves else random_moments
+    moments = [moment for part in parts for moment in choose(part, total, chance)]
+    killed, inside = kill_through(broken, moments)
     wrong = differences(expected, contents(broken))
-    print(f"{killed} kills; differences: {', '.join(wrong) or 'none, bit-equal'}", flush=True)
+    found = ", ".join(wrong) or "none, bit-equal"
+    print(f"{killed} kills, {inside} while a state was half-written; differences: {found}", flush=True)
     failures += [f"after {killed} kills: {name} differs" for name in wrong]
     if killed < len(moments):
         failures.append(f"only {killed} of {len(moments)} kills hit a living run")
+    if options.during_saves and inside < len(moments) / 2:
+        failures.append(f"only {inside} of {len(moments)} kills left a half-written state")
 
     control.stop(Moment(total // 2, "save"), signal.SIGKILL)
     altered = alter_saved_state(control.run_folders()[0])
@@ -317,6 +365,7 @@ def main() -> int:
     parser.add_argument("--techniques", action="store_true", help=", ".join(map(str, TECHNIQUES)))
     parser.add_argument("--runs", type=int, default=1, help="seeds")
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--during-saves", action="store_true", help="every kill while a state is written")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", action="store_true", help="leave the run folders for inspection")
     options = parser.parse_args()

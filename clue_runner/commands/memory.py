@@ -21,7 +21,7 @@ from clue_runner.errors import UsageError
 from clue_runner.memory.forecast import COMPILED_ROWS, compiled, counted, sample_rows
 from clue_runner.memory.guess import guess_choices
 from clue_runner.memory.limits import free_bytes, read_size
-from clue_runner.memory.model import Network, network_of, require_encoder
+from clue_runner.memory.model import Need, Network, network_of, require_encoder
 from clue_runner.memory.table import (
     FREE_SHARE,
     LARGEST,
@@ -42,7 +42,7 @@ from clue_runner.training.network import Choices, as_chosen, choose, open_tokeni
 from clue_runner.training.pretrained.opening import open_checkpoint
 
 GIB = 2**30
-PARTS = ("parameters", "gradients", "optimizer", "activations", "temporary")
+PARTS = Need._fields
 
 
 @dataclass(frozen=True)
@@ -235,7 +235,10 @@ def _say(console: Console, found: _Found) -> None:
             for one in found.table
         ],
     )
-    console.say("(at the peak of a step: gradients are those computed by then, activations those still kept)")
+    console.say(
+        "(at the peak of a step: gradients are those computed by then, activations those still kept; "
+        "copy: of the state that is being saved)"
+    )
     console.say(f"\nlargest number of rows at once for {found.budget}:")
     sizes = sorted({one.length for one in best})
     plain = {one.length: one.rows for one in best if one.recompute == "none"}

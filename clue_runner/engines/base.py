@@ -86,8 +86,14 @@ class Engine(Protocol):
     def applied(self) -> int | None:
         """Return how many updates the state includes; None if a failed one has left it unusable."""
 
-    def get_state(self) -> State:
-        """Return weights, optimizer and EMA by stable names."""
+    def room(self) -> State:
+        """Return arrays for ``get_state``, their content undefined, in one block of memory."""
+
+    def get_state(self, into: State | None = None) -> State:
+        """Return weights, optimizer and EMA by stable names: copies, which no later step overwrites.
+
+        ``into``: arrays of ``room`` that are overwritten and returned; None: new ones.
+        """
 
     def set_state(self, state: State) -> None:
         """Restore a state, bit for bit; names and shapes must match."""

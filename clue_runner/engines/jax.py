@@ -6,7 +6,7 @@ Knows nothing about epochs, files or tasks. TensorFlow is never imported here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -19,7 +19,7 @@ from clue_runner.engines import lookahead
 from clue_runner.engines.base import EngineSettings, State, StepResult
 from clue_runner.engines.passes import NetworkLoss, whole_noise, with_techniques
 from clue_runner.engines.rates import rate_factors
-from clue_runner.engines.states import AVERAGE, STEP, check_state, slot_name
+from clue_runner.engines.states import AVERAGE, STEP, check_state, empty_state, slot_name
 from clue_runner.engines.techniques.base import Gradients
 from clue_runner.engines.update import Move, figures_of
 from clue_runner.models.dropout import update_keys
@@ -184,18 +184,28 @@ class JaxEngine:
             return None
         return int(self.state["step"])
 
-    def get_state(self) -> State:
+    def room(self) -> State:
+        """Return arrays for ``get_state``."""
+        arrays = {name: (value.shape, value.dtype) for name, value in self._named()}
+        return empty_state(arrays | {STEP: ((), np.int64)})
+
+    def get_state(self, into: State | None = None) -> State:
         """Return copies of weights, slots, average and step."""
-        named = zip(jax.tree.leaves(self._names()), jax.tree.leaves(self.state), strict=True)
-        state = {name: np.array(value) for name, value in named}
-        return state | {STEP: state[STEP].astype(np.int64)}
+        state = self.room() if into is None else into
+        for name, value in self._named():
+            np.copyto(state[name], np.asarray(value))  # on a CPU a view of what a step overwrites
+        return state
+
+    def _named(self) -> Iterator[tuple[str, Any]]:
+        """Return the name and the array of every part of the state."""
+        return zip(jax.tree.leaves(self._names()), jax.tree.leaves(self.state), strict=True)
 
     def set_state(self, state: State) -> None:
         """Restore a state, bit for bit."""
-        names = self._names()
-        named = zip(jax.tree.leaves(names), jax.tree.leaves(self.state), strict=True)
-        check_state(state, {name: value.shape for name, value in named})
-        self.state = jax.tree.map(lambda name, old: _put(state[name].astype(old.dtype)), names, self.state)
+        check_state(state, {name: value.shape for name, value in self._named()})
+        self.state = jax.tree.map(
+            lambda name, old: _put(state[name].astype(old.dtype)), self._names(), self.state
+        )
 
     def get_weights(self, *, averaged: bool) -> State:
         """Return copies of the network's weights."""

@@ -17,9 +17,16 @@ from clue_runner.engines import lookahead
 from clue_runner.engines.base import EngineSettings, State, StepResult
 from clue_runner.engines.passes import NetworkLoss, whole_noise, with_techniques
 from clue_runner.engines.rates import rate_factors
-from clue_runner.engines.states import AVERAGE, STEP, check_state, slot_name
+from clue_runner.engines.states import AVERAGE, STEP, check_state, empty_state, slot_name
 from clue_runner.engines.techniques.base import Gradients, Slices
-from clue_runner.engines.tensorflow_variables import SliceList, by_row, kernel_of, move_rows, slices_of
+from clue_runner.engines.tensorflow_variables import (
+    SliceList,
+    by_row,
+    copy_rows,
+    kernel_of,
+    move_rows,
+    slices_of,
+)
 from clue_runner.engines.update import Move, figures_of
 from clue_runner.models.dropout import update_keys
 from clue_runner.models.heads.base import NOISE
@@ -93,6 +100,7 @@ class TensorFlowEngine:
         # rows of a lookup table that were ever read, at least those whose slots are not 0. A step leaves the
         # others as they are (see ``UpdateRule``): this decides what is computed and no bit of the result.
         self.used = {name: tf.Variable(tf.zeros(self.weights[name].shape[0], tf.bool)) for name in tables}
+        self._row_by_row = {*tables, *(slot_name(slot, name) for name in tables for slot in self.slots[name])}
         self._pass = with_techniques(self._once, settings.techniques)
         self._functions: dict[str, Any] = {}
 
@@ -130,9 +138,20 @@ class TensorFlowEngine:
         """Return the updates taken in; a step that failed before this count rose has changed no weight."""
         return int(self.step_count.numpy())
 
-    def get_state(self) -> State:
+    def room(self) -> State:
+        """Return arrays for ``get_state``."""
+        variables = self._state_variables()
+        return empty_state({name: (tuple(v.shape), v.dtype.as_numpy_dtype) for name, v in variables.items()})
+
+    def get_state(self, into: State | None = None) -> State:
         """Return copies of weights, slots, average and step."""
-        return {name: np.array(variable.numpy()) for name, variable in self._state_variables().items()}
+        state = self.room() if into is None else into
+        for name, variable in self._state_variables().items():
+            if name in self._row_by_row:
+                copy_rows(variable, state[name])
+            else:
+                np.copyto(state[name], variable.read_value())  # on a CPU a view of what a step overwrites
+        return state
 
     def set_state(self, state: State) -> None:
         """Put a state back, bit for bit."""

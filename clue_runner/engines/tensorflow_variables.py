@@ -1,6 +1,7 @@
 """How TensorFlow's variables are updated in place: completely, by a fused kernel, or only a table's rows.
 
-In: variables, gradients, what an update does to each weight. Out: operations that write the next values.
+In: variables, gradients, what an update does to each weight. Out: operations that write the next values;
+copies of a table on the host.
 Knows nothing about networks, micro-batches or traces.
 """
 
@@ -9,11 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from clue_runner.engines.rules.base import UpdateRule
 from clue_runner.engines.techniques.base import Slices
 from clue_runner.engines.update import Move
+from clue_runner.tokens.rows import Array
+
+PIECE = 1024  # rows of a table that are copied at once
 
 Slots = dict[str, Any]
 Kernel = Callable[[str, Any, Any, Slots, Move], None]
@@ -84,6 +89,17 @@ def move_rows(name: str, weight: Any, gradient: Slices, slots: Slots, move: Move
     stepped, kept = move.step(name, tf.gather(weight, rows), values, kept)
     for variable, new in [(weight, stepped), *((slots[slot], new) for slot, new in kept.items())]:
         tf.raw_ops.ResourceScatterUpdate(resource=variable.handle, indices=rows, updates=new)
+
+
+def copy_rows(variable: Any, values: Array) -> None:
+    """Copy a table whose rows are written into an array on the host, piece by piece.
+
+    Every whole read of such a table copies it once more (see ``move_rows``), into memory that the system must
+    first provide; pieces pass through the same few megabytes.
+    """
+    for start in range(0, len(values), PIECE):
+        piece = values[start : start + PIECE]
+        np.copyto(piece, tf.gather(variable, tf.range(start, start + len(piece))))
 
 
 def slices_of(gradient: Any) -> Slices:

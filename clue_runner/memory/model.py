@@ -26,13 +26,14 @@ HALF = 2
 
 
 class Need(NamedTuple):
-    """Bytes of a step at its peak, by purpose."""
+    """Bytes of a step at its peak, by purpose; ``copy``: of the state, from which a thread writes it."""
 
     parameters: int
     gradients: int
     optimizer: int
     activations: int
     temporary: int
+    copy: int = 0
 
     @property
     def state(self) -> int:
@@ -47,7 +48,7 @@ class Need(NamedTuple):
     @property
     def total(self) -> int:
         """Return the peak."""
-        return self.state + self.step
+        return self.state + self.step + self.copy
 
 
 class Kept(NamedTuple):
@@ -109,6 +110,7 @@ class Network:
         backend: ``tensorflow`` or ``jax``.
         averaged: averaged weights are kept.
         sparse: the gradient of the token embeddings has only the rows in use.
+        copied: the copy of a state that is being saved is in the same memory; on a GPU it is not.
     """
 
     model: EncoderShape
@@ -122,6 +124,7 @@ class Network:
     averaged: bool
     sparse: bool
     word_scores: float = 0.0
+    copied: bool = True
 
     @property
     def size(self) -> int:
@@ -181,6 +184,7 @@ def network_of(
         run.train.ema is not None,
         not jit,
         head.word_scores,
+        not on_gpu,
     )
 
 
@@ -224,6 +228,7 @@ def step_need(network: Network, rows: int, length: int, recompute: str) -> Need:
     table = 0 if not network.sparse else network.vocab_size * network.model.embedding_dim
     parameters, gradients = weights * FLOAT, (weights - table) * FLOAT
     optimizer = parameters * (2 + network.averaged)
+    copy = parameters + optimizer if network.copied else 0
     parts = _parts(network, rows, length, recompute)
     below = _embeddings(network, rows, length) + _head(network, rows, length)
     kept_before = [below + sum(part.kept for part in parts[:number]) for number in range(len(parts))]
@@ -234,10 +239,11 @@ def step_need(network: Network, rows: int, length: int, recompute: str) -> Need:
             optimizer,
             kept_before[number] + part.inside,
             part.passing,
+            copy,
         )
         for number, part in enumerate(parts)
     ]
-    moments.append(Need(parameters, gradients, optimizer, below, 0))
+    moments.append(Need(parameters, gradients, optimizer, below, 0, copy))
     return max(moments, key=lambda need: need.total)
 
 

@@ -21,7 +21,8 @@ from clue_runner.runs.identity import RANDOM, Identity
 
 SCHEMA: Final = 2
 OLD_SCHEMAS = (1,)
-SECONDS = ("prepare", "compile", "train", "evaluate", "predict", "total")
+# prepare: until the first update; save: the loop waited for a state; write: a thread wrote it meanwhile
+SECONDS = ("prepare", "compile", "train", "evaluate", "predict", "save", "write", "total")
 Pair = Annotated[tuple[float, float], Field(strict=False)]  # JSON has lists alone
 
 

@@ -56,6 +56,7 @@ def finish(job: Job) -> RunResult:
             setup.data.records[split],
             sample=setup.source.is_sample,
         )
+    job.settle_save(wait=True)  # a run has ended when its last state is whole
     result = RunResult.model_validate(
         {
             **result_fields(setup),

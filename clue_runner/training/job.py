@@ -23,7 +23,7 @@ from clue_runner.runs.folder import RunFolder
 from clue_runner.runs.machine import machine
 from clue_runner.runs.progress import Progress
 from clue_runner.runs.resume import load_tensors, newest_state
-from clue_runner.runs.snapshots import BEST, LAST, point, prune, write_snapshot
+from clue_runner.runs.saving import Saved, StateWriter
 from clue_runner.runs.states import PREFIX, VOCABULARY, SavedState, Snapshot
 from clue_runner.tokens.batches import epoch_plan, split_batch, update_arrays, update_shape
 from clue_runner.tokens.rows import Array, IntArray, Rows
@@ -108,6 +108,8 @@ class Job:
         self.predicting = self._predictor()
         self._earlier = self.progress.seconds.get("total", 0.0)
         self._last_dev: tuple[int, Predictions] | None = None
+        keep = self.setup.run.output.keep_checkpoints
+        self.writer = StateWriter(self.folder.checkpoints, keep, self._note_saved)
 
     def warn(self, text: str, **fields: Any) -> None:
         """Tell the user and the event log."""
@@ -134,6 +136,7 @@ class Job:
         Raises:
             CheckpointError: states were saved and none can be used.
         """
+        self.settle_save(wait=True)
         snapshot = newest_state(self.folder, self.warn)
         if snapshot is None:
             self.begin()
@@ -152,26 +155,38 @@ class Job:
                 progress.evaluate_tokens = event.evaluate_tokens or progress.evaluate_tokens
 
     def save(self, progress: Progress, best: bool) -> None:
-        """Save the present state in the run folder.
+        """Copy the present state, which a thread writes while the run goes on.
 
         Raises:
-            StorageError: the disk refused; states saved before are untouched.
+            StorageError: the disk refused the state before it; those saved earlier are untouched.
         """
+        started = time.monotonic()
         progress.seconds["total"] = self.total_seconds()
-        root = self.folder.checkpoints
-        target = write_snapshot(
-            root,
-            self.engine.get_state(),
+        self.writer.save(
+            self.engine.get_state,
             self.state(),
+            best=best,
             header=weights_header(self.setup.run, self.setup.vocab_size),
             # With the vocabulary beside it, a saved state is a checkpoint that another run can start from.
             files={VOCABULARY: self.setup.tokenizer.vocab_bytes},
         )
-        if best:
-            point(root, BEST, target)
-        point(root, LAST, target)
-        prune(root, keep=self.setup.run.output.keep_checkpoints, best_step=progress.best_step)
-        self.log.write(Save(step=progress.step, folder=f"checkpoints/{target.name}", best=best))
+        progress.spend("save", time.monotonic() - started)
+
+    def settle_save(self, *, wait: bool) -> None:
+        """Take note of the state that was being written if it is whole by now; ``wait``: until it is.
+
+        Raises:
+            NotFiniteError, StorageError: it could not be saved; those saved earlier are untouched.
+        """
+        started = time.monotonic()
+        self.writer.settle(wait=wait)
+        if wait:
+            self.progress.spend("save", time.monotonic() - started)
+
+    def _note_saved(self, saved: Saved) -> None:
+        """Tell of a state that is whole."""
+        self.progress.spend("write", saved.seconds)
+        self.log.write(Save(step=saved.step, folder=f"checkpoints/{saved.folder.name}", best=saved.best))
 
     def state(self) -> SavedState:
         """Return the content of ``state.json``."""
@@ -193,13 +208,14 @@ class Job:
         best = self.progress.best_step
         if best is None or best == self.progress.step:
             return
+        self.settle_save(wait=True)  # the best state may be the one that is being written
         self.engine.set_state(load_tensors(self.folder.checkpoints / f"{PREFIX}{best}"))
 
     def drop(self) -> None:
         """Start over from the best (averaged) weights, without moments; the average equals them."""
         self.restore_best()
         weights = self.engine.get_weights(averaged=True)
-        fresh = {name: np.zeros_like(value) for name, value in self.engine.get_state().items()}
+        fresh = {name: np.zeros_like(value) for name, value in self.engine.room().items()}
         self.engine.set_state(fresh)
         self.engine.set_weights(weights)
 

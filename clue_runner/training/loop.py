@@ -23,9 +23,9 @@ from clue_runner.errors import InterruptedRunError, NotFiniteError
 from clue_runner.runs.events import AnyEvent, Drop, Evaluate, Step
 from clue_runner.runs.progress import Progress
 from clue_runner.tokens.rows import Array, IntArray
-from clue_runner.training.drop import LearningRateDrop
 from clue_runner.training.out_of_memory import update_memory_faults
-from clue_runner.training.schedules import learning_rate
+from clue_runner.training.rates.drop import LearningRateDrop
+from clue_runner.training.rates.schedules import learning_rate
 
 UNREAD = 1  # dispatched updates that may be unread: the device stays busy, a NaN is noticed at once
 STEP_EVENTS = 200  # approximate number of step events in a run
@@ -57,13 +57,21 @@ class Evaluated(Protocol):
         """Return all scores by name."""
 
 
+class SettleSave(Protocol):
+    """How the loop asks for the state that is being written."""
+
+    def __call__(self, *, wait: bool) -> None:
+        """Raise if it could not be written; ``wait``: until that is known."""
+
+
 @dataclass(frozen=True)
 class Hooks:
     """The callbacks around the updates.
 
     Args:
         evaluate: score dev with the present weights; may raise ``InterruptedRunError``.
-        save: save the present state; True: it is the best so far.
+        save: copy the present state, and begin to write it; True: it is the best so far.
+        settle_save: take note of the state being written if it is whole by now, or wait until it is.
         event: record an event.
         show: show the progress and the values beside it.
         drop: restore the best weights and reset the optimizer's moments.
@@ -78,6 +86,7 @@ class Hooks:
     drop: Callable[[], None] = lambda: None
     warn: Callable[..., None] = lambda text, **fields: None
     reload: Callable[[], Progress] = Progress
+    settle_save: SettleSave = lambda *, wait: None
 
 
 @dataclass(frozen=True)
@@ -138,7 +147,8 @@ class Loop:
         """Train to the end.
 
         Raises:
-            NotFiniteError: a loss or gradient is NaN or infinite; the last saved state is good.
+            NotFiniteError: a loss, gradient or weight is NaN or infinite; the last saved state is good.
+            StorageError: a state could not be written; those saved earlier are untouched.
             InterruptedRunError: a signal arrived; the state is saved.
             UpdateTooLargeError: memory ran out in an update; ``smaller_updates`` continues from here.
             MemoryError: the arrays of an update do not fit, however they are split.
@@ -146,6 +156,7 @@ class Loop:
         progress = self.progress
         # A run that stopped between an update and its evaluation continues with the evaluation.
         while progress.ended is None:
+            self.hooks.settle_save(wait=False)
             improved = self._evaluate() if self._evaluation_due() else False
             self._turn_epoch()
             progress.ended = self._ending()
@@ -176,6 +187,7 @@ class Loop:
         except InterruptedRunError:
             # The evaluation is not part of the state yet, so it is repeated from its beginning.
             self._save(best=False)
+            self.hooks.settle_save(wait=True)
             raise
         improved = progress.best_score is None or scores.score > progress.best_score
         entry = {
@@ -235,6 +247,7 @@ class Loop:
         if self._signals.requested is None:
             return
         self._save(best=False)
+        self.hooks.settle_save(wait=True)
         self._signals.check(
             f"at epoch {self.progress.epoch + 1}, step {self.progress.step}; the state is saved"
         )

@@ -65,7 +65,7 @@ def train(setup: Setup, folder: RunFolder, snapshot: Snapshot | None, sitting: S
         try:
             with memory_faults():
                 job = _start(setup, folder, snapshot, log, sitting)
-                with job.display:
+                with job.display, job.writer:
                     _train(job)
                     result = finish(job)
         except InterruptedRunError as error:
@@ -141,8 +141,16 @@ def _train(job: Job) -> None:
         return
     display = job.display
     hooks = Hooks(
-        job.evaluate, job.save, job.log.write, display.show, job.drop, warn=job.warn, reload=job.reload
+        job.evaluate,
+        job.save,
+        job.log.write,
+        display.show,
+        job.drop,
+        warn=job.warn,
+        reload=job.reload,
+        settle_save=job.settle_save,
     )
+    job.writer.prepare(job.engine.room())
     loop = Loop(job.engine, TrainBatches(job.setup), job.setup.run.train, job.progress, hooks, job.signals)
     display.train(loop.total, loop.updates_per_epoch)
     smaller_updates.train(loop)

@@ -245,7 +245,9 @@ def test_metrics(finished: tuple[Path, str]) -> None:
     low, high = metrics["confidence_interval"]
     assert 0 <= low <= metrics["score"] == metrics["scores"]["accuracy"] <= high <= 100
     assert 0 < metrics["chance"] < 100
-    assert set(metrics["seconds"]) == {"prepare", "compile", "train", "evaluate", "predict", "total"}
+    parts = {"prepare", "compile", "train", "evaluate", "predict", "save", "write", "total"}
+    assert set(metrics["seconds"]) == parts
+    assert metrics["seconds"]["write"] > 0
     assert set(metrics["examples_per_second"]) == {"train", "evaluate", "predict"}
     assert metrics["seconds"]["total"] >= metrics["seconds"]["prepare"] > 0
     assert 0 <= metrics["padding_share"] < 1

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from clue_runner.files import atomic as storage
-from clue_runner.runs import snapshots
+from clue_runner.runs import saving, snapshots
+from clue_runner.runs.events import Save, read_events
 from clue_runner.runs.folder import RunFolder
-from clue_runner.runs.snapshots import list_snapshots
+from clue_runner.runs.snapshots import LAST, list_snapshots, pointed
 from clue_runner.runs.states import read_snapshot
-from clue_runner.training import job
 from clue_runner.training.evaluation import Predictor
 
 pytestmark = pytest.mark.faults
@@ -26,6 +26,10 @@ def flip(path: Path) -> None:
     raw = bytearray(path.read_bytes())
     raw[-1] ^= 1
     path.write_bytes(raw)
+
+
+def saved_steps(folder: RunFolder) -> list[int]:
+    return [event.step for event in read_events(folder.events) if isinstance(event, Save)]
 
 
 def test_not_a_number(tmp_path: Path, train_here: Train) -> None:
@@ -70,33 +74,49 @@ def test_corrupt_states(tmp_path: Path, train_here: Train) -> None:
     assert outcome.exit_code == 4
 
 
-def test_full_disk_in_a_save(tmp_path: Path, train_here: Train, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = RunFolder(tmp_path / "r")
-    real, calls = job.write_snapshot, []
+@pytest.mark.parametrize("number", [2, -1], ids=["in the loop", "at the end"])
+def test_full_disk_in_a_save(
+    tmp_path: Path, train_here: Train, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """In the thread, in the second save or in the last one, which is written while test is answered."""
+    whole, folder = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "r")
+    assert train_here(whole.path).exit_code == 0
+    steps = saved_steps(whole)
+    assert len(steps) > 3
+    at = steps[number - 1] if number > 0 else steps[number]
+    real, saved = saving.write_snapshot, []
 
-    def fill(*arguments: Any, **options: Any) -> Path:
-        calls.append(arguments)
-        if len(calls) == 2:
+    def fill(root: Path, tensors: Any, state: Any, **options: Any) -> Path:
+        saved.append(state.progress.step)
+        if saved[-1] == at:
 
             def refuse(*_: Any) -> None:
                 raise OSError(errno.ENOSPC, "No space left on device")
 
             disk.setattr(snapshots, "write_synced", refuse)
-        return real(*arguments, **options)
+        return real(root, tensors, state, **options)
 
     with monkeypatch.context() as disk:
-        disk.setattr(job, "write_snapshot", fill)
+        disk.setattr(saving, "write_snapshot", fill)
         outcome = train_here(folder.path)
     assert outcome.exit_code == 8
     assert "No space left on device" in outcome.stderr
-    assert str(folder.checkpoints) in outcome.stderr
-    whole = list_snapshots(folder.checkpoints)
-    assert [path.name for path in whole] == ["step-3"]
-    assert read_snapshot(whole[0]).step == 3
-    assert json.loads(folder.metrics.read_text(encoding="utf-8"))["ok"] is False
+    assert str(folder.checkpoints / f"step-{at}") in outcome.stderr
+    good = steps[steps.index(at) - 1]
+    assert saved[-2:] == [good, at]  # nothing is saved after it
+    found = list_snapshots(folder.checkpoints)
+    assert found[0].name == f"step-{good}"
+    assert [read_snapshot(path).folder for path in found] == found
+    assert pointed(folder.checkpoints, LAST) == found[0]
+    assert not list(folder.checkpoints.glob(".*"))
+    assert saved_steps(folder) == steps[: steps.index(at)]
+    metrics = json.loads(folder.metrics.read_text(encoding="utf-8"))
+    assert (metrics["ok"], metrics["score"]) == (False, None)
     outcome = train_here(folder.path)
     assert outcome.exit_code == 0
     assert "resuming" in outcome.stdout
+    again = json.loads(folder.metrics.read_text(encoding="utf-8"))
+    assert again["history"] == json.loads(whole.metrics.read_bytes())["history"]
 
 
 def test_out_of_memory(tmp_path: Path, train_here: Train, monkeypatch: pytest.MonkeyPatch) -> None:

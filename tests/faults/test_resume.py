@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,9 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+
+from clue_runner.runs.snapshots import LAST, list_snapshots, pointed
+from clue_runner.runs.states import read_snapshot
 
 pytestmark = pytest.mark.faults
 SECONDS_TO_STOP = 7
@@ -22,6 +26,18 @@ ELSEWHERE = {
     "PYTHONUTF8": "0",
     "TF_OF_NO_MEANING": "1",
 }
+# The same command, whose thread takes a second for each state: its manifest is written last.
+SLOW_SAVES = """
+import sys, time
+from clue_runner.cli import main
+from clue_runner.runs import snapshots
+real = snapshots.write_manifest
+def write(folder):
+    time.sleep(1)
+    real(folder)
+snapshots.write_manifest = write
+main.main(sys.argv[1:])
+"""
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +112,53 @@ def _stop_by_signal(command: Any, moment: Any, step: int, number: int) -> tuple[
     output, _ = process.communicate(timeout=60)
     assert time.monotonic() - started < SECONDS_TO_STOP
     return process.returncode, output
+
+
+def test_stops_while_a_state_is_written_change_nothing(
+    tmp_path: Path,
+    command: Callable[..., Any],
+    unbroken: Any,
+    settings: dict[str, object],
+    check_resume: ModuleType,
+) -> None:
+    """A kill -9 leaves the state before; SIGTERM waits for this one; a run ends when its last is whole."""
+    inside, half_written = check_resume.InSave, check_resume.half_written
+    broken = command(tmp_path / "broken", **settings)
+    usual = broken.arguments
+    broken.arguments = [sys.executable, "-c", SLOW_SAVES, *usual[3:]]
+
+    code, output = broken.stop(inside(4, None, 0.3), signal.SIGKILL)
+    assert code == -signal.SIGKILL, output
+    assert half_written(broken.folder) == [6]
+    assert last_state(broken.folder) == 3
+    events = [json.loads(line) for line in check_resume.events_bytes(broken.folder).split(b"\n")[:-1]]
+    assert [event["step"] for event in events if event["event"] == "save"] == [3]
+    assert max(event["step"] for event in events if event["event"] == "step") > 6  # the loop has gone on
+
+    code, output = broken.stop(inside(7), signal.SIGTERM)
+    assert code == 143, output
+    assert half_written(broken.folder) == []
+    stopped = last_state(broken.folder)
+    assert stopped >= 9
+    assert f"step {stopped}; the state is saved" in output
+
+    code, output = broken.stop(inside(20), signal.SIGKILL)  # the test file is being answered
+    assert code == -signal.SIGKILL, output
+    assert half_written(broken.folder) == [20]
+    assert last_state(broken.folder) < 20
+    assert not (broken.folder / "metrics.json").exists()
+
+    broken.arguments = usual
+    broken.finish()
+    assert check_resume.differences(check_resume.contents(unbroken), check_resume.contents(broken)) == []
+
+
+def last_state(folder: Path) -> int:
+    """Return the step of the state that ``last`` names, which must be whole and the newest."""
+    named = pointed(folder / "checkpoints", LAST)
+    assert named is not None
+    assert named == list_snapshots(folder / "checkpoints")[0]
+    return read_snapshot(named).step
 
 
 def test_negative_control(

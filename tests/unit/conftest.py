@@ -62,12 +62,18 @@ class FakeEngine:
     def applied(self) -> int | None:
         return self.updates
 
-    def get_state(self) -> State:
-        return {
+    def room(self) -> State:
+        return {name: np.empty_like(value) for name, value in self.get_state().items()}
+
+    def get_state(self, into: State | None = None) -> State:
+        state = {
             "backbone/w": self.weights.copy(),
             "optimizer/momentum/w": self.moments.copy(),
             "optimizer/step": np.array(self.updates),
         }
+        for name, values in (into or {}).items():
+            np.copyto(values, state[name])
+        return into or state
 
     def set_state(self, state: State) -> None:
         self.updates = int(state["optimizer/step"])

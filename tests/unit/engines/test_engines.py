@@ -84,6 +84,26 @@ def test_the_same_steps_from_a_saved_state_are_bit_equal(precision: str, micro_b
         assert same_bits(other.get_state(), after)
 
 
+def test_a_copied_state_is_not_overwritten_by_later_steps() -> None:
+    """A thread writes it while the loop goes on; the backends update their memory in place."""
+    batches = updates(6, lengths=(16,))
+    engine = start_engine(dropout=0.1, ema=0.9, lookahead=2)
+    room = engine.room()
+    assert len({values.base.ctypes.data for values in room.values()}) == 1  # one block
+    run(engine, batches[:2])
+    expected = engine.get_state()
+    state = engine.get_state(room)
+    assert state is room
+    assert same_bits(state, expected)
+    run(engine, batches[2:], first=2)
+    assert same_bits(state, expected)
+    engine.get_state(room)
+    assert not same_bits(state, expected)
+    engine.set_state(expected)
+    run(engine, batches[2:], first=2)
+    assert same_bits(engine.get_state(), room)
+
+
 def test_the_step_equals_keras_adamw() -> None:
     import keras
 

@@ -94,6 +94,21 @@ def test_the_need_grows_with_what_it_should(make_run: Callable[..., Run]) -> Non
     assert four[2] - four[1] == pytest.approx(four[1] - four[0], rel=0.01)
 
 
+def test_a_copy_of_the_state_is_counted_where_it_is_kept(make_run: Callable[..., Run]) -> None:
+    """It is held from the first update on: beside weights and moments on a CPU, on the host for a GPU."""
+    run, head = make_run("train.ema=0.9"), MemoryFacts(every_token=False)
+    here, there = (
+        step_need(
+            network_of(run, head, vocab_size=21128, labels=2, precision="float32", on_gpu=on_gpu),
+            *(8, 64, "none"),
+        )
+        for on_gpu in (False, True)
+    )
+    assert here.copy == here.state == 4 * here.parameters  # weights, their average, two moments
+    assert there == here._replace(copy=0)
+    assert here.total == there.total + here.state
+
+
 def test_long_rows_in_chunks_need_no_square(make_run: Callable[..., Run]) -> None:
     for mode in ("none", "block"):
         facts = network(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,9 +13,12 @@ import pytest
 
 from clue_runner.config.schema import Run
 from clue_runner.errors import OutOfMemoryError
-from clue_runner.runs.events import EventLog, Start, remembered_data
+from clue_runner.runs import saving
+from clue_runner.runs.events import EventLog, Save, Start, read_events, remembered_data
 from clue_runner.runs.folder import RunFolder
+from clue_runner.runs.identity import Identity
 from clue_runner.runs.progress import Progress
+from clue_runner.runs.states import read_snapshot
 from clue_runner.training.evaluation import Predictor
 from clue_runner.training.job import Job
 
@@ -33,6 +37,10 @@ def make_job(tmp_path: Path, make_run: Callable[..., Run], fake: SimpleNamespace
             buckets=None,
             checkpoint=None,
             start_engine=lambda engine: engine,
+            tokenizer=SimpleNamespace(vocab_bytes=b"[PAD]\n"),
+            vocab_size=1,
+            identity=Identity(),
+            choices=SimpleNamespace(described=dict),
         )
         parts: dict[str, Any] = {
             "setup": setup,
@@ -96,3 +104,56 @@ def test_an_evaluation_that_never_fits_is_not_advised_to_recompute(
         make_job().evaluate()
     assert "data.max_length" in str(caught.value)
     assert "recompute" not in str(caught.value)
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """States are written when this is set, by a timer where a test waits for them."""
+    gate, real = threading.Event(), saving.write_snapshot
+
+    def write(*arguments: Any, **options: Any) -> Path:
+        assert gate.wait(20)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(saving, "write_snapshot", write)
+    return gate
+
+
+def test_an_event_tells_of_a_state_when_it_is_whole(
+    make_job: Callable[[], Job], slow: threading.Event
+) -> None:
+    job = make_job()
+    job.writer.prepare(job.engine.room())
+    with job.writer:
+        job.progress.step = job.progress.best_step = 4
+        job.save(job.progress, True)
+        job.progress.step = 5
+        job.settle_save(wait=False)
+        assert read_events(job.folder.events) == []
+        slow.set()
+        job.settle_save(wait=True)
+        (event,) = read_events(job.folder.events)
+        assert isinstance(event, Save)
+        assert (event.step, event.folder, event.best) == (4, "checkpoints/step-4", True)
+    assert read_snapshot(job.folder.checkpoints / "step-4").state.progress.step == 4
+    assert job.progress.seconds["write"] > 0
+    assert job.progress.seconds["save"] > 0
+
+
+@pytest.mark.parametrize("how", ["restore_best", "reload"])
+def test_a_state_that_is_read_back_is_whole_first(
+    make_job: Callable[[], Job], slow: threading.Event, how: str
+) -> None:
+    """The best weights, and the state after an update that memory did not hold, may be under way still."""
+    job = make_job()
+    job.writer.prepare(job.engine.room())
+    with job.writer:
+        job.progress.step = job.progress.best_step = 4
+        job.save(job.progress, True)
+        before = job.engine.get_state()
+        job.engine.weights += 1
+        job.progress.step = 5
+        threading.Timer(0.2, slow.set).start()
+        getattr(job, how)()
+        assert all(np.array_equal(values, before[name]) for name, values in job.engine.get_state().items())
+    assert job.progress.seconds["save"] > 0.1

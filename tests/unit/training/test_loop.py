@@ -11,7 +11,7 @@ import pytest
 
 from clue_runner.config.schema import Run
 from clue_runner.console.signals import Signals
-from clue_runner.errors import InterruptedRunError, NotFiniteError, OutOfMemoryError
+from clue_runner.errors import InterruptedRunError, NotFiniteError, OutOfMemoryError, StorageError
 from clue_runner.runs.events import AnyEvent, Warned
 from clue_runner.runs.progress import Progress
 from clue_runner.training import smaller_updates
@@ -31,6 +31,7 @@ class Bench:
     events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     on_event: Callable[[str, Mapping[str, Any]], None] = lambda name, fields: None
     on_evaluate: Callable[[], None] = lambda: None
+    on_settle: Callable[[bool], None] = lambda wait: None
     now: float = 0.0
     batches: Any = None
 
@@ -68,6 +69,7 @@ class Bench:
             lambda progress, shown: None,
             warn=lambda text, **fields: self.event(Warned(message=text, **fields)),
             reload=self.reload,
+            settle_save=lambda *, wait: self.on_settle(wait),
         )
 
         def clock() -> float:
@@ -247,6 +249,49 @@ def test_a_refused_save_stops_the_run(bench: Callable[..., Bench]) -> None:
     one.save = refuse  # type: ignore[method-assign]
     with pytest.raises(PermissionError):
         one.go()
+
+
+def test_a_save_that_fails_later_stops_the_run_at_the_next_boundary(bench: Callable[..., Bench]) -> None:
+    """The thread fails while update 6 is computed; no further one is begun, nor an evaluation."""
+    one = bench("train.save_steps=5")
+
+    def fail(wait: bool) -> None:
+        assert not wait
+        if one.engine.updates == 6:
+            raise StorageError("No space left on device")
+
+    one.on_settle = fail
+    with pytest.raises(StorageError, match="No space left"):
+        one.go()
+    assert one.engine.updates == 6
+    assert [state["step"] for state, _, _ in one.saved] == [4, 5]
+
+
+@pytest.mark.parametrize("where", ["between updates", "in an evaluation"])
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_signal_leaves_when_the_state_is_whole(
+    bench: Callable[..., Bench], where: str, whole: bool
+) -> None:
+    """What says that the state is saved has waited for it; if it could not be, that is the error."""
+    one = bench()
+    order: list[str] = []
+
+    def interrupt() -> None:
+        one.signals.requested = signal.SIGTERM
+        if where == "in an evaluation":
+            one.signals.check()
+
+    def settle(wait: bool) -> None:
+        if wait:
+            order.append(f"waited for {one.saved[-1][0]['step']}")
+            if not whole:
+                raise StorageError("No space left on device")
+
+    one.on_evaluate, one.on_settle = interrupt, settle
+    with pytest.raises(InterruptedRunError if whole else StorageError) as caught:
+        one.go()
+    assert caught.value.exit_code == (143 if whole else 8)
+    assert order == ["waited for 4"]
 
 
 def test_an_ended_run_does_nothing(bench: Callable[..., Bench]) -> None:

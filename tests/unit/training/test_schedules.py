@@ -9,7 +9,7 @@ import pytest
 
 from clue_runner.adapters.sections import load_run
 from clue_runner.errors import UsageError
-from clue_runner.training.schedules import learning_rate
+from clue_runner.training.rates.schedules import learning_rate
 
 
 @dataclass(frozen=True)
