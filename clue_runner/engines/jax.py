@@ -159,11 +159,8 @@ class JaxEngine:
             Bytes: ``state`` (weights, slots, average), ``temporary`` (everything else inside the step).
         """
         found = self.lowered(update).compile().memory_analysis()
-        return {
-            "state": int(found.argument_size_in_bytes),
-            "temporary": int(found.temp_size_in_bytes)
-            + max(0, int(found.output_size_in_bytes) - int(found.alias_size_in_bytes)),
-        }
+        new = max(0, int(found.output_size_in_bytes) - int(found.alias_size_in_bytes))
+        return {"state": int(found.argument_size_in_bytes), "temporary": int(found.temp_size_in_bytes) + new}
 
     def step(
         self, update: Mapping[str, Array], *, update_index: int, learning_rate: float

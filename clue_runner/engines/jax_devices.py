@@ -43,8 +43,8 @@ class Devices:
     def share(self, batch: Mapping[str, Array], axis: int) -> dict[str, Any]:
         """Return a batch whose rows, along ``axis``, are split among the devices.
 
-        Rows of weight 0 and one token, as batches are filled up with elsewhere, make their number a multiple of
-        that of the devices. With one device this is the batch as it is.
+        Rows of weight 0 and one token, as batches are filled up with elsewhere, make their number a multiple
+        of that of the devices. With one device this is the batch as it is.
         """
         if self._mesh is None:
             return dict(batch)

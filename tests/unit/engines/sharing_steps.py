@@ -1,4 +1,4 @@
-"""Updates on devices that share each batch: imported by a test, and run by it where a processor is four devices.
+"""Updates on devices that share each batch: imported by a test, and run by it on a processor as four devices.
 
 python sharing_steps.py FOLDER: writes one file per (network, devices) of 2 and 4, and of resumed states.
 """
@@ -15,7 +15,7 @@ from small_networks import NETWORKS, random_update, settings
 from clue_runner.engines import create_engine
 from clue_runner.engines.techniques import make_techniques
 
-# network -> techniques; the chain's answer has tables that are no rows, a choice's groups must not take padding in
+# network -> techniques; a chain's answer has tables that are no rows, a choice's groups must leave padding out
 CASES: dict[str, dict[str, Any]] = {"classification": {"fgm": 1.0}, "chain of tags": {}, "choice": {}}
 STEPS, SAVED_AT = 4, 2
 RATE = 1e-3

@@ -1,4 +1,4 @@
-"""Devices of one process share each batch (JAX): the update of one device, on any number, from any other's state."""
+"""Devices of one process share each batch (JAX): any number gives the update of one, from any state."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_any_number_of_devices_gives_the_update_of_one(network: str, shared: Pat
 
 
 def test_one_device_computes_what_it_always_has() -> None:
-    """Nothing is moved, padded or said to XLA, so the compiled step and its bits are those without sharing."""
+    """Nothing is moved, padded or said to XLA: the compiled step and its bits are those without sharing."""
     from clue_runner.engines.jax_devices import Devices
 
     update, one = random_update(0), Devices(1)
