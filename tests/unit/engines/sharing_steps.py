@@ -15,7 +15,7 @@ from small_networks import NETWORKS, random_update, settings
 from clue_runner.engines import create_engine
 from clue_runner.engines.techniques import make_techniques
 
-# network -> techniques; a chain's answer has tables that are no rows, a choice's groups must leave padding out
+# network -> techniques; a chain's answer has tables that are no rows, a choice's groups leave padding out
 CASES: dict[str, dict[str, Any]] = {"classification": {"fgm": 1.0}, "chain of tags": {}, "choice": {}}
 STEPS, SAVED_AT = 4, 2
 RATE = 1e-3
