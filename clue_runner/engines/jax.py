@@ -143,9 +143,10 @@ class JaxEngine:
     def lowered(self, update: Mapping[str, Any], platform: str | None = None) -> Any:
         """Return the step for updates of such shapes, not compiled yet; ``engines.jax_devices.lowered``."""
         step = self._jit(self._update, donate_argnums=0)
+        shapes = {name: jax.ShapeDtypeStruct(v.shape, v.dtype) for name, v in update.items()}
         keys = jax.ShapeDtypeStruct((update["weight"].shape[0], 2), jnp.int32)
         rate = jax.ShapeDtypeStruct((), jnp.float32)
-        return lowered(step, platform, self.state, dict(update), keys, rate)
+        return lowered(step, platform, self.state, shapes, keys, rate)
 
     def lowered_evaluation(self, batch: Mapping[str, Any], platform: str | None = None) -> Any:
         """Return what ``lowered`` does, of ``evaluate``."""

@@ -65,7 +65,7 @@ def lowered(function: Any, platform: str | None, *arguments: Any) -> Any:
     Args:
         function: the result of ``jax.jit``.
         platform: ``cpu`` or ``cuda``, whether or not there is such a device; None: that in use.
-        arguments: trees of arrays, or of anything with ``shape`` and ``dtype``.
+        arguments: trees of arrays, or of what JAX knows as a shape.
     """
     shapes = jax.tree.map(lambda value: jax.ShapeDtypeStruct(value.shape, value.dtype), arguments)
     platforms = None if platform is None else (platform,)
