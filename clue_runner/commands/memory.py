@@ -18,7 +18,7 @@ from clue_runner.console import Console
 from clue_runner.data.cards import Card
 from clue_runner.engines.devices import Device
 from clue_runner.errors import UsageError
-from clue_runner.memory.forecast import COMPILED_ROWS, compiled, counted, sample_rows
+from clue_runner.memory.forecast import COMPILED_ROWS, compiled, counted, on_each, sample_rows
 from clue_runner.memory.guess import guess_choices
 from clue_runner.memory.limits import free_bytes, read_size
 from clue_runner.memory.model import Need, Network, network_of, require_encoder
@@ -96,6 +96,7 @@ def show_memory(
         forecast, source = _compiled(run, card, network, choices, rows, names, console)
     else:
         forecast, source = counted(network), _counted_source(run)
+    forecast = on_each(forecast, choices.device.count)
     group = rows.largest_group if rows is not None else 1
     best = [Best(name, size, largest_rows(forecast, name, size, allowed)) for name in names for size in sizes]
     wanted = run.train.batch_size
@@ -130,6 +131,7 @@ def _as_data(found: _Found, allowed: int) -> dict[str, Any]:
         "backend": found.run.backend,
         "precision": found.choices.precision.value,
         "source": found.source,
+        "devices": found.choices.device.count,
         "budget_bytes": allowed,
         "rows_per_example": found.group,
         "table": [
@@ -224,6 +226,9 @@ def _say(console: Console, found: _Found) -> None:
         f"vocabulary of {found.vocab_size:,}"
     )
     console.say(f"forecast: {found.source}")
+    if found.choices.device.count > 1:
+        count = found.choices.device.count
+        console.say(f"{count} devices share the rows: each needs the memory shown, for its part of them")
     if found.group > 1:
         console.say(f"an example of this task has up to {found.group} rows; the tables count rows")
     columns = ("recompute", "length", "rows", *PARTS, "total")

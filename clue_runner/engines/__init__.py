@@ -27,6 +27,9 @@ class DeviceTools(Protocol):
     def use_cpu(self) -> None:
         """Compute on the CPU, even if there are GPUs."""
 
+    def sharing_count(self) -> int:
+        """Return how many devices can share a batch: the one in use, and others of its kind."""
+
 
 def create_engine(backend: str) -> Engine:
     """Return a new engine of ``tensorflow`` or ``jax``; Keras must run on that backend."""

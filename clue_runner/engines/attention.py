@@ -86,7 +86,7 @@ def _fused_problems(
     )
     if problems:
         return problems
-    from clue_runner.engines.jax import fused_attention_fault
+    from clue_runner.engines.jax_devices import fused_attention_fault
 
     fault = fused_attention_fault(head_width)
     return [Problem("the GPU's kernel does not compile", received=fault)] if fault else []

@@ -36,6 +36,7 @@ class EngineSettings:
         rates: (pattern of weights' names, factor of their learning rate).
         lookahead: updates between two pulls towards the slow weights; None: off.
         lookahead_share: the fraction of the way from the slow to the fast weights where both then start.
+        devices: how many share each batch's rows (JAX); the update is the same up to the order of sums.
     """
 
     precision: str
@@ -50,6 +51,7 @@ class EngineSettings:
     rates: tuple[tuple[str, float], ...] = ()
     lookahead: int | None = None
     lookahead_share: float = 0.5
+    devices: int = 1
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
@@ -29,12 +30,21 @@ class Choice:
 
 @dataclass(frozen=True)
 class Device:
-    """Where a run computes: ``cpu`` or ``gpu`` with its number, a text for people, and the core count."""
+    """Where a run computes.
+
+    Args:
+        kind: cpu or gpu.
+        index: the number of the first device.
+        text: for people.
+        cores: of the processor.
+        count: devices that share each batch, those from ``index`` on.
+    """
 
     kind: Literal["cpu", "gpu"]
     index: int
     text: str
     cores: int
+    count: int = 1
 
 
 def current_backend() -> Backend:
@@ -118,8 +128,13 @@ def _keep_compiled_steps() -> None:
     os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(2 * 1024**3))
 
 
-def choose_device(backend: Backend, device: str) -> Device:
+def choose_device(backend: Backend, device: str, *, shared: bool = False) -> Device:
     """Return the device for ``auto``, ``cpu``, ``gpu`` or ``gpu:N`` and make the backend use it.
+
+    Args:
+        backend: the one that Keras runs on.
+        device: as the user asks for it.
+        shared: batches can be shared among devices: unless one is named, all that the backend can use are.
 
     Raises:
         UsageError: a GPU is requested, but the backend sees none with that number.
@@ -140,10 +155,23 @@ def choose_device(backend: Backend, device: str) -> Device:
     cores = core_count()
     if names:
         tools.use_gpu(index)
-        return Device("gpu", index, f"{names[index]} (gpu:{index}, {backend})", cores)
+        count = tools.sharing_count() if shared and ":" not in device else 1
+        return Device("gpu", index, _gpus_text(backend, names, index, count), cores, count)
     tools.use_cpu()
+    count = tools.sharing_count() if shared else 1
+    devices = "" if count == 1 else f" as {count} devices that share each batch"
     why = "" if device == "cpu" else f", {backend} sees no GPU"
-    return Device("cpu", 0, f"CPU, {cores} cores ({backend}{why})", cores)
+    return Device("cpu", 0, f"CPU, {cores} cores{devices} ({backend}{why})", cores, count)
+
+
+def _gpus_text(backend: Backend, names: list[str], index: int, count: int) -> str:
+    """Return the GPUs at work in words, and those of a backend that can use but one."""
+    if count > 1:
+        kinds = " + ".join(f"{number} x {name}" for name, number in Counter(names).items())
+        return f"{kinds} (gpu:0 to gpu:{count - 1}, {backend}), which share each batch"
+    idle = len(names) - 1 if backend == "tensorflow" else 0
+    beside = f"; it uses one GPU, {idle} more stay idle" if idle else ""
+    return f"{names[index]} (gpu:{index}, {backend}{beside})"
 
 
 def choose_precision(setting: str, device: Device, flags: frozenset[str] | None = None) -> Choice:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from itertools import takewhile
+from itertools import count, takewhile
 from typing import Any, NamedTuple, TypeVar
 
 Answer = TypeVar("Answer")
@@ -31,6 +31,11 @@ def visible_gpu(index: int) -> Gpu | None:
     """Return the GPU that backends count as ``index``; None where there is none or no driver."""
     name = _driver_name(index)
     return None if name is None else _ask(lambda driver: _gpu(driver, name))
+
+
+def visible_gpu_count() -> int:
+    """Return how many GPUs backends count; 0 without a driver."""
+    return next(index for index in count() if visible_gpu(index) is None)
 
 
 def _driver_name(index: int) -> int | str | None:

@@ -17,6 +17,7 @@ import numpy as np
 
 from clue_runner.engines import lookahead
 from clue_runner.engines.base import EngineSettings, State, StepResult
+from clue_runner.engines.jax_devices import Devices, devices_in_use, lowered
 from clue_runner.engines.passes import NetworkLoss, whole_noise, with_techniques
 from clue_runner.engines.rates import rate_factors
 from clue_runner.engines.states import AVERAGE, STEP, check_state, empty_state, slot_name
@@ -50,25 +51,9 @@ def use_cpu() -> None:
     jax.config.update("jax_default_device", jax.devices("cpu")[0])
 
 
-def fused_attention_fault(head_width: int) -> str | None:
-    """Return why cuDNN's attention and its gradient do not run on the device in use; None: they do."""
-
-    def total(heads: Any) -> Any:
-        lengths = jnp.full((1,), 8, jnp.int32)
-        counts = {"query_seq_lengths": lengths, "key_value_seq_lengths": lengths}
-        found = jax.nn.dot_product_attention(heads, heads, heads, **counts, implementation="cudnn")
-        return jnp.sum(found.astype(jnp.float32))
-
-    try:
-        jax.block_until_ready(jax.jit(jax.grad(total))(jnp.zeros((1, 16, 2, head_width), jnp.bfloat16)))
-    except Exception as error:  # the error differs from driver to driver
-        return str(error).partition("\n")[0][:200] or type(error).__name__
-    return None
-
-
-def _put(values: Array) -> Any:
-    """Return a copy on the device; ``jnp.array`` and ``jnp.zeros`` compile a program for each shape."""
-    return jax.device_put(np.asarray(values), may_alias=False)
+def sharing_count() -> int:
+    """Return how many devices can share a batch: all of the kind in use."""
+    return len(devices_in_use())
 
 
 def _slope(function: Callable[[Any], tuple[Any, Any]], value: Any) -> tuple[tuple[Any, Any], Any]:
@@ -87,27 +72,30 @@ class JaxEngine:
         """Build the network and create optimizer and average."""
         self._take(build(), settings)
         # the variables' own arrays, not copies: the first step takes over their memory
-        weights = {name: v.value for name, v in self.variables.items()}
-        self.state = self._first_state(weights, partial(np.zeros, dtype=np.float32), _put)
+        weights = {name: self._devices.take(v.value) for name, v in self.variables.items()}
+        self.state = self._first_state(weights, partial(np.zeros, dtype=np.float32), self._devices.put)
 
     def plan(self, build: Callable[[], Any], settings: EngineSettings) -> None:
         """Build only the network's shapes, for ``step_memory``; no weight is allocated."""
         with keras.StatelessScope():
             self._take(build(), settings)
         weights = {name: jax.ShapeDtypeStruct(v.shape, v.dtype) for name, v in self.variables.items()}
-        self.state = self._first_state(weights, partial(jax.ShapeDtypeStruct, dtype=jnp.float32), lambda s: s)
+        zeros = partial(jax.ShapeDtypeStruct, dtype=jnp.float32)
+        self.state = self._first_state(weights, zeros, lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype))
 
     def _take(self, network: Any, settings: EngineSettings) -> None:
         """Keep a network and prepare its compiled functions."""
         self.network, self.settings = network, settings
+        self._devices = Devices(settings.devices)
         for technique in settings.techniques:
             technique.prepare(network)
         self._loss = NetworkLoss(network, settings.techniques, _slope)
         self.variables = named_variables(network)
         self.trained = [name for name, variable in self.variables.items() if variable.trainable]
         self._factors = rate_factors(self.trained, settings.layer_decay, settings.rates)
-        self._step = jax.jit(self._update, donate_argnums=0) if settings.jit else self._update
-        self._evaluate = jax.jit(self._outputs) if settings.jit else self._outputs
+        self._jit = partial(jax.jit, **self._devices.compile_options())
+        self._step = self._jit(self._update, donate_argnums=0) if settings.jit else self._update
+        self._evaluate = self._jit(self._outputs) if settings.jit else self._outputs
 
     def _first_state(self, weights: Tensors, zeros: Any, put: Callable[[Any], Any]) -> dict[str, Any]:
         """Return the initial state, of arrays or, for planning, of shapes only."""
@@ -136,31 +124,39 @@ class JaxEngine:
             "step": STEP,
         }
 
+    def lowered(self, update: Mapping[str, Any], platform: str | None = None) -> Any:
+        """Return the step for updates of such shapes, not compiled yet; ``engines.jax_devices.lowered``."""
+        step = self._jit(self._update, donate_argnums=0)
+        shapes = {name: jax.ShapeDtypeStruct(v.shape, v.dtype) for name, v in update.items()}
+        keys = jax.ShapeDtypeStruct((update["weight"].shape[0], 2), jnp.int32)
+        rate = jax.ShapeDtypeStruct((), jnp.float32)
+        return lowered(step, platform, self.state, shapes, keys, rate)
+
+    def lowered_evaluation(self, batch: Mapping[str, Any], platform: str | None = None) -> Any:
+        """Return what ``lowered`` does, of ``evaluate``."""
+        answers = self._jit(self._outputs)
+        shapes = {name: jax.ShapeDtypeStruct(v.shape, v.dtype) for name, v in batch.items()}
+        return lowered(answers, platform, self._weights(averaged=False), shapes)
+
     def step_memory(self, update: Mapping[str, Any]) -> dict[str, int]:
         """Return the compiler's forecast for a step of such shapes; nothing is run.
 
         Returns:
             Bytes: ``state`` (weights, slots, average), ``temporary`` (everything else inside the step).
         """
-        shapes = {name: jax.ShapeDtypeStruct(v.shape, v.dtype) for name, v in update.items()}
-        keys = jax.ShapeDtypeStruct((shapes["weight"].shape[0], 2), jnp.int32)
-        state = jax.tree.map(lambda value: jax.ShapeDtypeStruct(value.shape, value.dtype), self.state)
-        rate = jax.ShapeDtypeStruct((), jnp.float32)
-        step = jax.jit(self._update, donate_argnums=0)
-        found = step.lower(state, shapes, keys, rate).compile().memory_analysis()
-        return {
-            "state": int(found.argument_size_in_bytes),
-            "temporary": int(found.temp_size_in_bytes)
-            + max(0, int(found.output_size_in_bytes) - int(found.alias_size_in_bytes)),
-        }
+        found = self.lowered(update).compile().memory_analysis()
+        new = max(0, int(found.output_size_in_bytes) - int(found.alias_size_in_bytes))
+        return {"state": int(found.argument_size_in_bytes), "temporary": int(found.temp_size_in_bytes) + new}
 
     def step(
         self, update: Mapping[str, Array], *, update_index: int, learning_rate: float
     ) -> Callable[[], StepResult]:
         """Run one update; the state stays on the device and the call does not wait."""
-        micro_batches = len(update["weight"])
+        micro_batches = update["weight"].shape[0]
         keys = update_keys(self.settings.seed, update_index, micro_batches)
-        self.state, figures = self._step(self.state, dict(update), keys, np.float32(learning_rate))
+        self.state, figures = self._step(
+            self.state, self._devices.share(update, 1), keys, np.float32(learning_rate)
+        )
 
         def read() -> StepResult:
             loss, weight, norm, finite = (np.asarray(figure) for figure in figures)
@@ -170,8 +166,12 @@ class JaxEngine:
 
     def evaluate(self, batch: Mapping[str, Array], *, averaged: bool) -> Mapping[str, Array]:
         """Return outputs of one batch without dropout."""
-        outputs = self._evaluate(self._weights(averaged), dict(batch))
-        return {name: np.asarray(value) for name, value in outputs.items()}
+        weights, shared = self._weights(averaged), self._devices.share(batch, 0)
+        outputs = {name: np.asarray(value) for name, value in self._evaluate(weights, shared).items()}
+        if all(len(shared[name]) == len(values) for name, values in batch.items()):
+            return outputs
+        plain = jax.eval_shape(self._answers, weights, dict(batch))
+        return {name: value[: plain[name].shape[0]] for name, value in outputs.items()}
 
     def applied(self) -> int | None:
         """Return the number of updates included; None if a failed step has consumed its state."""
@@ -203,8 +203,9 @@ class JaxEngine:
     def set_state(self, state: State) -> None:
         """Restore a state, bit for bit."""
         check_state(state, {name: value.shape for name, value in self._named()})
+        put = self._devices.put
         self.state = jax.tree.map(
-            lambda name, old: _put(state[name].astype(old.dtype)), self._names(), self.state
+            lambda name, old: put(state[name].astype(old.dtype)), self._names(), self.state
         )
 
     def get_weights(self, *, averaged: bool) -> State:
@@ -215,7 +216,7 @@ class JaxEngine:
         """Restore weights; average and slow weights start from them too."""
         check_state(weights, {name: value.shape for name, value in self.state["weights"].items()})
         for part in ("weights", "average", "slow"):
-            self.state[part] = {name: _put(weights[name]) for name in self.state[part]}
+            self.state[part] = {name: self._devices.put(weights[name]) for name in self.state[part]}
 
     def _weights(self, averaged: bool) -> Tensors:
         """Return the weights on the device, those that are averaged from the average if asked for."""
@@ -229,8 +230,11 @@ class JaxEngine:
             return self._loss(batch, key) if loss else self.network.answer(batch)
 
     def _outputs(self, weights: Tensors, batch: Tensors) -> Tensors:
-        """Compute outputs for evaluation."""
+        """Compute outputs for evaluation; called once for each compiled shape."""
         self.compilations += 1
+        return self._answers(weights, batch)
+
+    def _answers(self, weights: Tensors, batch: Tensors) -> Tensors:
         return dict(self._run(weights, {name: jnp.asarray(v) for name, v in batch.items()}, None, loss=False))
 
     def _once(self, weights: Tensors, batch: Mapping[str, Any], key: Any, noise: Any | None) -> Gradients:

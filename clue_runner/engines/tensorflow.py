@@ -61,6 +61,11 @@ def use_cpu() -> None:
     tf.config.set_visible_devices([], "GPU")
 
 
+def sharing_count() -> int:
+    """Return how many devices can share a batch: only JAX shares."""
+    return 1
+
+
 def _slope(function: Callable[[Any], tuple[Any, Any]], value: Any) -> tuple[tuple[Any, Any], Any]:
     """Return what a function gives at ``value``, and its first result's gradient, under an outer tape too."""
     with tf.GradientTape(watch_accessed_variables=False) as tape:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from clue_runner.config.schema import Run
 from clue_runner.console import file_size
 from clue_runner.errors import UsageError
-from clue_runner.memory.forecast import counted
+from clue_runner.memory.forecast import counted, on_each
 from clue_runner.memory.limits import free_bytes
 from clue_runner.memory.model import Network, network_of, require_encoder
 from clue_runner.memory.table import AUTO_LARGEST, FREE_SHARE, auto_examples
@@ -60,7 +60,8 @@ def resolve_examples(setup: Setup) -> Resolved:
     group = train.largest_group
     length = smallest_bucket(int(train.lengths.max(initial=1)), setup.buckets)
     most = max(1, min(AUTO_LARGEST, len(train.group_starts) - 1))
-    forecast = counted(network_of_setup(setup))
+    devices = choices.device.count
+    forecast = on_each(counted(network_of_setup(setup)), devices)
     mode = run.model.recompute
     examples = auto_examples(forecast, mode, length, group=group, budget=round(FREE_SHARE * free), most=most)
     if examples == 0:
@@ -73,12 +74,13 @@ def resolve_examples(setup: Setup) -> Resolved:
     tokens = max(run.train.token_budget, examples * group * length)
     limit = "all examples" if examples == most < AUTO_LARGEST else f"at most {AUTO_LARGEST}"
     raised = f"; train.token_budget raised to {tokens}" if tokens > run.train.token_budget else ""
+    on = "" if devices == 1 else f" on each of {devices} devices"
     rows = "" if group == 1 else f"{group} rows of "
     return Resolved(
         _with(run, examples, tokens),
         f"{examples} examples of {rows}{length} tokens at once need "
         f"{file_size(forecast(mode, examples * group, length).total)} of "
-        f"{file_size(free)} free ({FREE_SHARE:.0%} may be used, {limit}){raised}",
+        f"{file_size(free)} free{on} ({FREE_SHARE:.0%} may be used, {limit}){raised}",
     )
 
 

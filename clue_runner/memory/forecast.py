@@ -7,7 +7,7 @@ Knows nothing about budgets or tables.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple, cast
 
@@ -41,6 +41,11 @@ def counted(network: Network) -> Forecast:
     return lambda recompute, rows, length: step_need(network, rows, length, recompute)
 
 
+def on_each(forecast: Forecast, devices: int) -> Forecast:
+    """Return the forecast for each of the devices that share a batch's rows: state and its part of them."""
+    return lambda recompute, rows, length: forecast(recompute, -(-rows // devices), length)
+
+
 @dataclass(frozen=True)
 class _Line:
     """What the compiler reported for one recompute mode: bytes besides the state, linear in the rows."""
@@ -59,7 +64,7 @@ def compiled(
     recomputes: Sequence[str],
     done: Callable[[int], None] = lambda count: None,
 ) -> Forecast:
-    """Return the forecast of XLA's own analysis of the compiled step (JAX).
+    """Return the forecast of XLA's own analysis of the compiled step (JAX), on one device.
 
     Each mode is compiled for two numbers of rows at the longest length. The need is linear in the rows; for
     other lengths its slope is scaled with the counted one.
@@ -79,7 +84,7 @@ def compiled(
         engine = cast(Foresight, create_engine(run.backend))
         one = run.model_copy(update={"model": run.model.model_copy(update={"recompute": recompute})})
         build = network_builder(load_adapter(card, one), choices, vocab_size=network.vocab_size)
-        engine.plan(build, engine_settings(one, choices))
+        engine.plan(build, replace(engine_settings(one, choices), devices=1))
         found = []
         for place, count in enumerate(COMPILED_ROWS):
             found.append(engine.step_memory(batch_shapes(rows, count, length)))

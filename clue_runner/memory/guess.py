@@ -10,6 +10,7 @@ from clue_runner.config.attention import FUSED, fused_problems
 from clue_runner.config.schema import Run
 from clue_runner.engines.attention import choose_attention
 from clue_runner.engines.devices import Choice, Device, choose_jit, choose_precision
+from clue_runner.engines.gpus import visible_gpu_count
 from clue_runner.memory.limits import free_gpu_bytes
 from clue_runner.models.shape import BlockShape
 from clue_runner.runs.machine import core_count
@@ -20,7 +21,9 @@ def guess_device(run: Run) -> Device:
     """Return the device that ``run.device`` means; for ``auto`` a GPU if the driver lists one."""
     index = int(run.device.partition(":")[2] or 0)
     if run.device.startswith("gpu") or (run.device == "auto" and free_gpu_bytes(index) is not None):
-        return Device("gpu", index, f"GPU {index}", core_count())
+        alone = run.backend != "jax" or ":" in run.device
+        count = 1 if alone else max(1, visible_gpu_count())
+        return Device("gpu", index, f"GPU {index}" if count == 1 else f"{count} GPUs", core_count(), count)
     return Device("cpu", 0, "CPU", core_count())
 
 

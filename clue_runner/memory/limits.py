@@ -84,5 +84,10 @@ def free_gpu_bytes(index: int = 0) -> int | None:
 
 
 def free_bytes(device: Device) -> int | None:
-    """Return the free memory of a device; None if it is unknown."""
-    return free_gpu_bytes(device.index) if device.kind == "gpu" else free_host_bytes()
+    """Return the free memory of each device that shares the batches; None if it is unknown."""
+    if device.kind == "cpu":
+        free = free_host_bytes()
+        return None if free is None else free // device.count
+    each = [free_gpu_bytes(number) for number in range(device.index, device.index + device.count)]
+    known = [free for free in each if free is not None]
+    return min(known) if len(known) == len(each) else None

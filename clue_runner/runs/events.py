@@ -63,6 +63,8 @@ class Sitting(Event):
     """Seed of the run."""
     backend: str | None = None
     """tensorflow or jax."""
+    devices: int | None = None
+    """How many devices share each batch."""
     data: str | None = None
     """``--data`` as an absolute path, or "sample"; null if the default place was used."""
     data_sha256: dict[str, str] = {}

@@ -121,6 +121,7 @@ class RunResult(Part):
     notes: dict[str, dict[str, int]] = {}
     backend: str
     device: str | None = None
+    devices: int | None = None
     precision: str | None = None
     epochs: int | None = None
     steps: int | None = None

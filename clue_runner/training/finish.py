@@ -124,6 +124,7 @@ def _measured(job: Job) -> dict[str, Any]:
     choices = job.setup.choices
     return {
         "device": choices.device.text,
+        "devices": choices.device.count,
         "precision": choices.precision.value,
         "seconds": seconds_spent(job.progress, job.prepared, job.total_seconds()),
         "examples_per_second": {name: round(rate, 2) if rate else None for name, rate in rates.items()},

@@ -79,7 +79,7 @@ def choose(run: Run) -> Choices:
     """
     set_backend(run.backend)
     with chatter_to(clue_home() / "logs" / f"{run.backend}-start.log"):
-        device = choose_device(run.backend, run.device)
+        device = choose_device(run.backend, run.device, shared=True)
     precision = choose_precision(run.train.precision, device)
     jit = choose_jit(run.train.jit, run.backend, device)
     gpu = device.kind == "gpu"
@@ -177,4 +177,5 @@ def engine_settings(run: Run, choices: Choices) -> EngineSettings:
         rates=rates_of(train.rates),
         lookahead=train.lookahead,
         lookahead_share=train.lookahead_share,
+        devices=choices.device.count,
     )

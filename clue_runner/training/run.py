@@ -90,6 +90,7 @@ def _note_start(log: EventLog, setup: Setup, snapshot: Snapshot | None, sitting:
             model=setup.run.model.name,
             seed=setup.run.seed,
             backend=setup.run.backend,
+            devices=setup.choices.device.count,
             data=sitting.data_argument,
             data_sha256=setup.data.sha256,
             config_sha256=config_hash(setup.run),

@@ -45,6 +45,7 @@ TENSORFLOW_FILES = {
 }
 JAX_FILES = {
     "engines/jax.py",
+    "engines/jax_devices.py",
     "engines/jax_inference.py",
     "engines/devices.py",
     "models/attention_forms.py",

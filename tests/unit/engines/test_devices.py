@@ -69,6 +69,9 @@ class FakeTools:
     def use_cpu(self) -> None:
         self.used.append("cpu")
 
+    def sharing_count(self) -> int:
+        return len(self.names) or 4
+
 
 @pytest.mark.parametrize(
     ("device", "names", "used", "text"),
@@ -89,6 +92,35 @@ def test_which_device_is_taken(
     assert tools.used == [used]
     assert text in found.text
     assert found.cores == len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize(
+    ("device", "names", "count", "text"),
+    [
+        ("auto", ["A", "A", "B"], 3, "2 x A + 1 x B (gpu:0 to gpu:2, jax), which share each batch"),
+        ("gpu", ["A", "A"], 2, "2 x A (gpu:0 to gpu:1, jax), which share each batch"),
+        ("gpu:1", ["A", "B"], 1, "B (gpu:1, jax)"),
+        ("gpu", ["A"], 1, "A (gpu:0, jax)"),
+        ("cpu", ["A", "B"], 2, "as 2 devices that share each batch (jax)"),
+        ("auto", [], 4, "as 4 devices that share each batch (jax, jax sees no GPU)"),
+    ],
+)
+def test_devices_share_batches_unless_one_is_named(
+    monkeypatch: pytest.MonkeyPatch, device: str, names: list[str], count: int, text: str
+) -> None:
+    monkeypatch.setattr("clue_runner.engines.device_tools", lambda backend: FakeTools(names))
+    found = choose_device("jax", device, shared=True)
+    assert found.count == count
+    assert text in found.text
+    assert choose_device("jax", device).count == 1
+
+
+def test_tensorflow_says_which_gpus_stay_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    tools = FakeTools(["A", "A", "A"])
+    monkeypatch.setattr(tools, "sharing_count", lambda: 1)
+    monkeypatch.setattr("clue_runner.engines.device_tools", lambda backend: tools)
+    found = choose_device("tensorflow", "auto", shared=True)
+    assert (found.count, found.text) == (1, "A (gpu:0, tensorflow; it uses one GPU, 2 more stay idle)")
 
 
 @pytest.mark.parametrize(("device", "names"), [("gpu", []), ("gpu:0", []), ("gpu:2", ["A", "B"])])

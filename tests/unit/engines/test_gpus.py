@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from clue_runner.engines.gpus import Gpu, nvidia_gpus
-from clue_runner.memory.limits import free_gpu_bytes
+from clue_runner.engines.devices import Device
+from clue_runner.engines.gpus import Gpu, nvidia_gpus, visible_gpu_count
+from clue_runner.memory.limits import free_bytes, free_gpu_bytes
 
 
 class FakeDriver:
@@ -70,3 +71,13 @@ def test_backends_count_the_visible_gpus(
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert free_gpu_bytes(index) == (None if asked is None else 7)
+
+
+def test_gpus_that_share_batches_have_the_room_of_the_fullest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", FakeDriver({0: 40, 1: 30, 2: 50}))  # type: ignore[arg-type]
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert visible_gpu_count() == 3
+    found = [
+        free_bytes(Device("gpu", first, "", 1, many)) for first, many in ((0, 1), (0, 3), (2, 1), (2, 2))
+    ]
+    assert found == [40, 30, 50, None]
