@@ -47,6 +47,7 @@ class BaseShape(Section):
         SIZES: fields that the weights determine; another value makes the weights meaningless.
         WAYS: fields that affect how to compute, not the result; not stored with weights.
         LATER: fields missing from weights of earlier versions, which behaved as the default.
+        UNPUBLISHED: fields that no published config holds; others must survive ``to_config``.
         NAMELESS: configs and saved weights that name no family belong to this one.
         WRITES: tokens do not attend to later ones, so that the network can continue a text.
         MODEL_TYPES: what configs call the family; empty: by the name of its folder.
@@ -57,6 +58,7 @@ class BaseShape(Section):
     SIZES: ClassVar[frozenset[str]] = frozenset()
     WAYS: ClassVar[frozenset[str]] = frozenset()
     LATER: ClassVar[frozenset[str]] = frozenset()
+    UNPUBLISHED: ClassVar[frozenset[str]] = frozenset()
     NAMELESS: ClassVar[bool] = False
     WRITES: ClassVar[bool] = False
     MODEL_TYPES: ClassVar[tuple[str, ...]] = ()

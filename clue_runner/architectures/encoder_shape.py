@@ -152,6 +152,26 @@ class EncoderSizes(BaseShape):
         config.finish(advice=cls.ADVICE)
         return cls.model_validate({**counts, **values, **own})
 
+    def own_config(self) -> dict[str, Any]:
+        """Return the keys of a config that ``own_values`` turns into the values of this family's fields."""
+        return {}
+
+    def to_config(self) -> dict[str, Any] | None:
+        """Return the config of this shape; see ``BaseShape``."""
+        fields = type(self).model_fields
+        counts = {theirs: ours for theirs, (ours, _) in (COUNTS | TABLES).items() if ours in fields}
+        values = self.model_dump(include=set(counts.values()))
+        names = {ours: theirs for theirs, ours in reversed(ACTIVATIONS.items())}
+        return {
+            **{theirs: values[ours] for theirs, ours in counts.items()},
+            "hidden_act": names[self.activation],
+            "hidden_dropout_prob": self.dropout,
+            "attention_probs_dropout_prob": self.attention_dropout,
+            "layer_norm_eps": self.layer_norm_epsilon,
+            "initializer_range": 0.02,
+            **self.own_config(),
+        }
+
     def axes(self, vocab_size: int) -> Axes:
         """Return the length of each axis of the name table."""
         return {
@@ -191,6 +211,7 @@ class LearnedSizes(EncoderSizes):
     """Sizes of an encoder with a position table, one vector per position, that can be extended."""
 
     LATER: ClassVar[frozenset[str]] = frozenset({"positions", "positions_alpha"})
+    UNPUBLISHED: ClassVar[frozenset[str]] = LATER
 
     max_positions: Positive = Field(default=512, description="rows of the learned position table")
     positions: Literal["learned", "hierarchical"] = Field(

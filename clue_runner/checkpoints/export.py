@@ -45,6 +45,7 @@ PREFIX = "model.ckpt"  # of a TensorFlow checkpoint, as usual for published ones
 # Keys of transformers' configs about programs, not about the network.
 OF_PROGRAMS = ("architectures", "transformers_version", "dtype", "torch_dtype", "auto_map")
 ABSENT = "no-"  # a rule whose name begins so states that a part is absent
+OWN_POOLER = "task-pooler"  # the rule for a layer that only the tasks of this program put on such a family
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,9 @@ def export(
 
     write_new_folder(folder, files, option, prove=write)
     rules = (use.rule for use in checkpoint.report if use.rule and not use.rule.startswith(ABSENT))
-    left_out = Counter(rules)
+    left_out = Counter(
+        (*rules, *(OWN_POOLER for name in checkpoint.weights if name not in _kept(checkpoint)))
+    )
     return Exported(
         checkpoint,
         folder,
@@ -134,8 +137,8 @@ def _tensors(
     checkpoint: Checkpoint, layout: Layout, number_type: NumberType | None
 ) -> dict[str, NDArray[Any]]:
     """Return every tensor by its name in a layout, with axes as the layout has them."""
-    names = checkpoint.architecture.names
-    entries = [entry for entry in checkpoint.entries() if entry.ours in checkpoint.weights]
+    names, kept = checkpoint.architecture.names, _kept(checkpoint)
+    entries = [entry for entry in checkpoint.entries() if entry.ours in kept]
     inside = any(names.group(entry.group).outside_prefix for entry in entries)
     written: dict[str, NDArray[Any]] = {}
     nameless = []
@@ -157,16 +160,33 @@ def _tensors(
     return written
 
 
+def _kept(checkpoint: Checkpoint) -> frozenset[str]:
+    """Return our names of the weights to write: all but a pooler that no publisher of the family stores.
+
+    Raises:
+        CheckpointError: no publisher stores any network of the family.
+    """
+    names = checkpoint.architecture.names
+    if not names.published:
+        raise CheckpointError(
+            f"networks of {checkpoint.architecture.name} have no published layout to be written in",
+            where=str(checkpoint.folder),
+            next_step="use the run itself: --model RUN, --run RUN",
+        )
+    own = {
+        entry.ours
+        for entry in checkpoint.entries()
+        if names.group(entry.group).part == "pooler" and not (entry.google or entry.hugging_face)
+    }
+    return frozenset(checkpoint.weights) - own
+
+
 def _config(checkpoint: Checkpoint, source: str | Path, layout: Layout) -> dict[str, bytes]:
     """Return the config's file: the source's own with what the layout adds, or one made of a run's shape."""
     family, path = checkpoint.architecture.name, locate(source).config
     raw = read_json(path) if path is not None else checkpoint.shape.to_config()
     if raw is None:
-        raise CheckpointError(
-            f"a config of {family} cannot be made from a run's settings",
-            where=str(checkpoint.folder),
-            next_step="convert the checkpoint that the run began from",
-        )
+        raise TypeError(f"{family} has published names of tensors, but no config")
     called = (*checkpoint.architecture.shape.MODEL_TYPES, family)[0]
     raw = {"model_type": called, **raw, "vocab_size": checkpoint.vocab_size}
     if layout == "huggingface":
@@ -198,16 +218,14 @@ def _exact(checkpoint: Checkpoint, name: str, number_type: NumberType | None) ->
 
 def _prove(checkpoint: Checkpoint, folder: Path, number_type: NumberType | None) -> None:
     """Read what was written, and compare every value with what was to be written, bit for bit."""
-    written = open_whole(folder)
+    written, kept = open_whole(folder), _kept(checkpoint)
     different = [
         name
-        for name in checkpoint.weights
+        for name in sorted(kept)
         if name not in written.weights
         or _exact(checkpoint, name, number_type).tobytes() != written.weights.exact(name).tobytes()
     ]
-    own = set(checkpoint.shape.LATER | checkpoint.shape.WAYS)  # settings that no config has
-    alike = checkpoint.shape.model_dump(exclude=own) == written.shape.model_dump(exclude=own)
-    if different or set(written.weights) != set(checkpoint.weights) or not alike:
+    if different or set(written.weights) != kept or not _alike(checkpoint, written):
         raise CheckpointError(
             "the written values differ from those read; nothing was kept",
             where=str(checkpoint.folder),
@@ -216,16 +234,26 @@ def _prove(checkpoint: Checkpoint, folder: Path, number_type: NumberType | None)
         )
 
 
+def _alike(first: Checkpoint, second: Checkpoint) -> bool:
+    """Return whether two networks have the same sizes and options, as far as configs hold them."""
+    own = set(first.shape.UNPUBLISHED | first.shape.WAYS)
+    ours, theirs = (one.shape.model_dump(exclude=own) for one in (first, second))
+    # a field that is None follows from another one, which configs write out
+    said = [name for name in ours if ours[name] is not None and theirs.get(name) is not None]
+    axes = [one.shape.axes(one.vocab_size) for one in (first, second)]
+    return axes[0] == axes[1] and all(ours[name] == theirs[name] for name in said)
+
+
 def _notices(checkpoint: Checkpoint) -> list[str]:
     """Return what the new folder does not hold."""
     notices = list(checkpoint.notices)
     if checkpoint.vocab is None:
         notices.append(f"the checkpoint has no vocabulary: put its {VOCABULARY} into the new folder")
     kind = type(checkpoint.shape)
-    later = checkpoint.shape.model_dump(include=set(kind.LATER))
-    if any(value != kind.model_fields[name].default for name, value in later.items()):
+    unsaid = checkpoint.shape.model_dump(include=set(kind.UNPUBLISHED))
+    if any(value != kind.model_fields[name].default for name, value in unsaid.items()):
         notices.append(
             "published configs cannot hold these settings, give them again where it is used: "
-            + ", ".join(f"model.{name}={value}" for name, value in sorted(later.items()))
+            + ", ".join(f"model.{name}={value}" for name, value in sorted(unsaid.items()))
         )
     return notices

@@ -70,6 +70,11 @@ class Shape(LearnedSizes):
             config.unsupported.append(Problem(what, "embedding_size", str(width), "less than hidden_size"))
         return {"embedding_width": width, "widened": "words" if ALBERT_ZH in config.raw else "normed"}
 
+    def own_config(self) -> dict[str, Any]:
+        """Return the width of the embedding and the form of its projection under their published keys."""
+        form = {ALBERT_ZH: "postln"} if self.widened == "words" else {}
+        return {"embedding_size": self.embedding_width, "num_hidden_groups": 1, "inner_group_num": 1, **form}
+
     def axes(self, vocab_size: int) -> Axes:
         """Return the length of each axis of the name table."""
         return {**super().axes(vocab_size), "embedding": self.embedding_width}

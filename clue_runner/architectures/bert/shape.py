@@ -9,9 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from clue_runner.architectures.encoder_shape import (
-    ACTIVATIONS,
-    COUNTS,
-    TABLES,
     EncoderSizes,
     LearnedSizes,
 )
@@ -35,17 +32,3 @@ class Shape(LearnedSizes):
         factorised = "not of this family: the embedding is factorised; name the right family as model_type"
         config.require("embedding_size", (config.raw.get("hidden_size"),), factorised)
         return {}
-
-    def to_config(self) -> dict[str, Any] | None:
-        """Return the config of this shape; see ``BaseShape``."""
-        counts = {theirs: ours for theirs, (ours, _) in (COUNTS | TABLES).items()}
-        values = self.model_dump(include=set(counts.values()))
-        names = {ours: theirs for theirs, ours in reversed(ACTIVATIONS.items())}
-        return {
-            **{theirs: values[ours] for theirs, ours in counts.items()},
-            "hidden_act": names[self.activation],
-            "hidden_dropout_prob": self.dropout,
-            "attention_probs_dropout_prob": self.attention_dropout,
-            "layer_norm_eps": self.layer_norm_epsilon,
-            "initializer_range": 0.02,
-        }

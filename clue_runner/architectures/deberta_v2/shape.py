@@ -19,7 +19,7 @@ from clue_runner.errors import Problem
 
 LARGEST_TABLE = 65_536
 Count = Annotated[int, Field(ge=0)]
-
+PRODUCTS = {"c2p": "query", "p2c": "key"}  # their name of a product with distances -> what is multiplied
 
 NO_TABLE = "this model has no position table to extend: its rows may be of any length"
 
@@ -102,6 +102,20 @@ class Shape(LearnedSizes):
             "shared_projections": config.flag("share_att_key", default=False),
             "distance_norm": "layer_norm" in str(config.raw.get("norm_rel_ebd", "none")).lower(),
             "position_terms": _terms(config),
+        }
+
+    def own_config(self) -> dict[str, Any]:
+        """Return how distances are counted and used under their published keys."""
+        return {
+            "relative_attention": True,
+            "position_biased_input": self.absolute,
+            "max_relative_positions": self.max_distance,
+            "position_buckets": self.buckets or -1,
+            "share_att_key": self.shared_projections,
+            "norm_rel_ebd": "layer_norm" if self.distance_norm else "none",
+            "pos_att_type": [
+                said for said, term in PRODUCTS.items() if self.position_terms in {"both", term}
+            ],
         }
 
     def axes(self, vocab_size: int) -> Axes:

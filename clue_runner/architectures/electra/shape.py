@@ -45,3 +45,7 @@ class Shape(LearnedSizes):
     def own_values(cls, config: RawConfig) -> dict[str, Any]:
         """Return the width of the embedding."""
         return {"embedding_width": config.count("embedding_size", LARGEST_WIDTH, DEFAULT_EMBEDDING)}
+
+    def own_config(self) -> dict[str, Any]:
+        """Return the width of the embedding under its published key."""
+        return {"embedding_size": self.embedding_dim}

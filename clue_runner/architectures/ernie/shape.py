@@ -24,6 +24,7 @@ class Shape(LearnedSizes):
     """Sizes and options of ERNIE's encoder."""
 
     SIZES: ClassVar[frozenset[str]] = EncoderSizes.SIZES | {"num_task_types"}
+    UNPUBLISHED: ClassVar[frozenset[str]] = LearnedSizes.UNPUBLISHED | {"task_type"}
     REFUSED: ClassVar[Mapping[str, Sequence[Any]]] = {
         **EncoderSizes.REFUSED,
         "position_embedding_type": ("absolute",),
@@ -42,6 +43,11 @@ class Shape(LearnedSizes):
         """Return the rows of the task-type table; it exists if the config uses it."""
         rows = config.count("task_type_vocab_size", 1_024, DEFAULT_TASKS)
         return {"num_task_types": rows if config.flag("use_task_id", default=False) else 0}
+
+    def own_config(self) -> dict[str, Any]:
+        """Return the rows of the task-type table under their published keys."""
+        rows = self.num_task_types
+        return {"use_task_id": rows > 0, "task_type_vocab_size": rows or DEFAULT_TASKS}
 
     def axes(self, vocab_size: int) -> Axes:
         """Return the length of each axis of the name table."""

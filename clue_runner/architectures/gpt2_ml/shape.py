@@ -42,6 +42,7 @@ class Shape(BaseShape):
     WRITES: ClassVar[bool] = True
     SIZES: ClassVar[frozenset[str]] = frozenset(ours for ours, _ in COUNTS.values())
     WAYS: ClassVar[frozenset[str]] = frozenset({"attention"})
+    UNPUBLISHED: ClassVar[frozenset[str]] = frozenset({"attention_dropout", "layer_norm_epsilon"})
 
     num_layers: Positive = Field(default=48, description="transformer blocks")
     hidden_dim: Positive = Field(default=1536, description="width of a token's vector")
@@ -91,6 +92,15 @@ class Shape(BaseShape):
             config.problems.append(Problem(what, "num_attention_heads", str(shape.num_heads)))
         config.finish(advice="use the config that came with the weights (configs/mega.json of the release)")
         return shape
+
+    def to_config(self) -> dict[str, Any] | None:
+        """Return the config of this shape; see ``BaseShape``."""
+        values = self.model_dump(include={ours for ours, _ in COUNTS.values()})
+        return {
+            **{theirs: values[ours] for theirs, (ours, _) in COUNTS.items()},
+            "hidden_act": self.activation,
+            "hidden_dropout_prob": self.dropout,
+        }
 
     def axes(self, vocab_size: int) -> Axes:
         """Return the length of each axis of the name table."""

@@ -44,3 +44,7 @@ class Shape(EncoderSizes):
     def own_values(cls, config: RawConfig) -> dict[str, Any]:
         """Return the farthest distance."""
         return {"max_distance": config.count("max_relative_position", LARGEST_DISTANCE, FARTHEST)}
+
+    def own_config(self) -> dict[str, Any]:
+        """Return the farthest distance under its published key."""
+        return {"use_relative_position": True, "max_relative_position": self.max_distance}

@@ -61,3 +61,8 @@ class Shape(EncoderSizes):
         if second and "layer_norm_eps" not in config.raw:
             found["layer_norm_epsilon"] = EPSILON_OF_SECOND
         return found
+
+    def own_config(self) -> dict[str, Any]:
+        """Return the version and the width of the embedding under their published keys."""
+        version = {"model_type": SECOND} if self.version == "2" else {}
+        return {"embedding_size": self.embedding_dim, "rotary_value": False, **version}
