@@ -42,7 +42,7 @@ def test_json(clue: Clue) -> None:
     found = json.loads(outcome.stdout.splitlines()[-1])
     assert (found["event"], found["budget_bytes"]) == ("memory", 2 * 2**30)
     one = found["table"][0]
-    parts = ("parameters", "gradients", "optimizer", "activations", "temporary")
+    parts = ("parameters", "gradients", "optimizer", "activations", "temporary", "copy")
     assert one["total"] == sum(one[name] for name in parts)
     assert {one["recompute"] for one in found["largest"]} == {"none", "sublayer", "block", "segment:2"}
     totals = {

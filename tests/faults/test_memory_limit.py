@@ -267,6 +267,8 @@ WIDE = {
 # Where the system refuses, TensorFlow's usual allocator on a CPU aborts the process as often as it says so;
 # the allocator that it has for GPUs takes a limit of its own and always says so.
 OWN_LIMIT = {"TF_CPU_ALLOCATOR_USE_BFC": "true", "TF_CPU_BFC_MEM_LIMIT_IN_MB": "900"}
+# one operator after the other, as in the other tests, holds less at once
+OWN_LIMIT |= {"TF_NUM_INTRAOP_THREADS": "0", "TF_NUM_INTEROP_THREADS": "0"}
 
 
 def test_training_goes_on_under_a_real_limit(tmp_path: Path, backend: str, cache: Path) -> None:

@@ -71,7 +71,7 @@ def test_kills_and_signals_change_nothing(
     """Three kills -9, a SIGTERM and a SIGINT in one run, a second process sent away, other surroundings."""
     moment = check_resume.Moment
     broken = command(tmp_path / "broken", **settings)
-    code, output = broken.stop(moment(4, "step", 0.01), signal.SIGKILL)  # in the steps
+    code, output = broken.stop(moment(3, "save", 0.01), signal.SIGKILL)  # in the steps
     assert code == -signal.SIGKILL, output
     code, output = _stop_by_signal(broken, moment, 6, signal.SIGTERM)
     assert code == 143

@@ -23,7 +23,7 @@ MakeResult = Callable[..., RunResult]
 FIELDS = {
     "schema", "ok", "task", "card_version", "model", "checkpoint", "identity", "init", "seed", "batch_size",
     "split", "metric", "score", "scores", "confidence_interval", "chance", "examples", "data_complete",
-    "notes", "backend", "device", "precision", "epochs", "steps", "best_step", "best_epoch", "ended",
+    "notes", "backend", "device", "devices", "precision", "epochs", "steps", "best_step", "best_epoch", "ended",
     "history", "seconds", "examples_per_second", "padding_share", "peak_memory_bytes", "data_sha256",
     "config_sha256", "commit", "code", "versions", "submission", "error",
 }  # fmt: skip
