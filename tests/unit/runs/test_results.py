@@ -23,8 +23,8 @@ MakeResult = Callable[..., RunResult]
 FIELDS = {
     "schema", "ok", "task", "card_version", "model", "checkpoint", "identity", "init", "seed", "batch_size",
     "split", "metric", "score", "scores", "confidence_interval", "chance", "examples", "data_complete",
-    "notes", "backend", "device", "devices", "precision", "epochs", "steps", "best_step", "best_epoch", "ended",
-    "history", "seconds", "examples_per_second", "padding_share", "peak_memory_bytes", "data_sha256",
+    "notes", "backend", "device", "devices", "precision", "epochs", "steps", "best_step", "best_epoch",
+    "ended", "history", "seconds", "examples_per_second", "padding_share", "peak_memory_bytes", "data_sha256",
     "config_sha256", "commit", "code", "versions", "submission", "error",
 }  # fmt: skip
 # A finished run as version 0.1.0 wrote it.
