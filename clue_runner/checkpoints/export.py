@@ -93,8 +93,8 @@ def export(
         StorageError: it cannot be written; nothing is left behind.
     """
     checkpoint = open_whole(source)
-    layout = LAYOUTS[to]
-    tensors = _tensors(checkpoint, layout, number_type)
+    layout, kept = LAYOUTS[to], _kept(checkpoint)
+    tensors = _tensors(checkpoint, kept, layout, number_type)
     files = _config(checkpoint, source, layout) | _tokenizer(checkpoint, layout) | dict(beside or {})
 
     def write(site: Path) -> None:
@@ -102,13 +102,11 @@ def export(
             write_google(site / PREFIX, tensors)
         else:
             save_file(tensors, site / SINGLE, metadata={"format": "pt"})
-        _prove(checkpoint, site, number_type)
+        _prove(checkpoint, kept, site, number_type)
 
     write_new_folder(folder, files, option, prove=write)
     rules = (use.rule for use in checkpoint.report if use.rule and not use.rule.startswith(ABSENT))
-    left_out = Counter(
-        (*rules, *(OWN_POOLER for name in checkpoint.weights if name not in _kept(checkpoint)))
-    )
+    left_out = Counter((*rules, *[OWN_POOLER] * len(checkpoint.weights.keys() - kept)))
     return Exported(
         checkpoint,
         folder,
@@ -134,10 +132,10 @@ def open_whole(path: str | Path) -> Checkpoint:
 
 
 def _tensors(
-    checkpoint: Checkpoint, layout: Layout, number_type: NumberType | None
+    checkpoint: Checkpoint, kept: frozenset[str], layout: Layout, number_type: NumberType | None
 ) -> dict[str, NDArray[Any]]:
     """Return every tensor by its name in a layout, with axes as the layout has them."""
-    names, kept = checkpoint.architecture.names, _kept(checkpoint)
+    names = checkpoint.architecture.names
     entries = [entry for entry in checkpoint.entries() if entry.ours in kept]
     inside = any(names.group(entry.group).outside_prefix for entry in entries)
     written: dict[str, NDArray[Any]] = {}
@@ -216,9 +214,11 @@ def _exact(checkpoint: Checkpoint, name: str, number_type: NumberType | None) ->
     return value if number_type is None else value.astype(_TYPES[number_type])
 
 
-def _prove(checkpoint: Checkpoint, folder: Path, number_type: NumberType | None) -> None:
+def _prove(
+    checkpoint: Checkpoint, kept: frozenset[str], folder: Path, number_type: NumberType | None
+) -> None:
     """Read what was written, and compare every value with what was to be written, bit for bit."""
-    written, kept = open_whole(folder), _kept(checkpoint)
+    written = open_whole(folder)
     different = [
         name
         for name in sorted(kept)

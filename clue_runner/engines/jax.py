@@ -93,9 +93,12 @@ class JaxEngine:
         self.variables = named_variables(network)
         self.trained = [name for name, variable in self.variables.items() if variable.trainable]
         self._factors = rate_factors(self.trained, settings.layer_decay, settings.rates)
-        self._jit = partial(jax.jit, **self._devices.compile_options())
-        self._step = self._jit(self._update, donate_argnums=0) if settings.jit else self._update
-        self._evaluate = self._jit(self._outputs) if settings.jit else self._outputs
+        options = self._devices.compile_options()
+        self._compiled_step = jax.jit(self._update, donate_argnums=0, **options)
+        self._compiled_outputs = jax.jit(self._outputs, **options)
+        self._step = self._compiled_step if settings.jit else self._update
+        self._evaluate = self._compiled_outputs if settings.jit else self._outputs
+        self._plain = jax.jit(self._answers)  # never run: JAX keeps the shapes of what it has traced
 
     def _first_state(self, weights: Tensors, zeros: Any, put: Callable[[Any], Any]) -> dict[str, Any]:
         """Return the initial state, of arrays or, for planning, of shapes only."""
@@ -126,17 +129,13 @@ class JaxEngine:
 
     def lowered(self, update: Mapping[str, Any], platform: str | None = None) -> Any:
         """Return the step for updates of such shapes, not compiled yet; ``engines.jax_devices.lowered``."""
-        step = self._jit(self._update, donate_argnums=0)
-        shapes = {name: jax.ShapeDtypeStruct(v.shape, v.dtype) for name, v in update.items()}
         keys = jax.ShapeDtypeStruct((update["weight"].shape[0], 2), jnp.int32)
         rate = jax.ShapeDtypeStruct((), jnp.float32)
-        return lowered(step, platform, self.state, shapes, keys, rate)
+        return lowered(self._compiled_step, platform, self.state, update, keys, rate)
 
     def lowered_evaluation(self, batch: Mapping[str, Any], platform: str | None = None) -> Any:
         """Return what ``lowered`` does, of ``evaluate``."""
-        answers = self._jit(self._outputs)
-        shapes = {name: jax.ShapeDtypeStruct(v.shape, v.dtype) for name, v in batch.items()}
-        return lowered(answers, platform, self._weights(averaged=False), shapes)
+        return lowered(self._compiled_outputs, platform, self._weights(averaged=False), batch)
 
     def step_memory(self, update: Mapping[str, Any]) -> dict[str, int]:
         """Return the compiler's forecast for a step of such shapes; nothing is run.
@@ -170,7 +169,7 @@ class JaxEngine:
         outputs = {name: np.asarray(value) for name, value in self._evaluate(weights, shared).items()}
         if all(len(shared[name]) == len(values) for name, values in batch.items()):
             return outputs
-        plain = jax.eval_shape(self._answers, weights, dict(batch))
+        plain = self._plain.eval_shape(weights, dict(batch))
         return {name: value[: plain[name].shape[0]] for name, value in outputs.items()}
 
     def applied(self) -> int | None:

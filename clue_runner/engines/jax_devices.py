@@ -1,6 +1,6 @@
-"""The devices of one process that share each batch on JAX: rows are split, everything else is on all of them.
+"""JAX's devices: how those of one process share each batch, what they can run, programs lowered for one.
 
-In: a number of devices, numpy arrays. Out: arrays on those devices.
+In: a number of devices, numpy arrays. Out: arrays on them, rows split, all else on every one of them.
 Knows nothing about networks or updates. The compiled step stays the program of one device, written for whole
 batches: XLA splits it by where its arguments lie and adds the sums across devices, so that masks of dropout
 are the same for any number of devices.
@@ -60,17 +60,24 @@ class Devices:
         return None if self._mesh is None else NamedSharding(self._mesh, PartitionSpec(*axes))
 
 
-def lowered(function: Any, platform: str | None, *arguments: Any) -> Any:
-    """Return a jitted function ready to compile (``jax.stages.Lowered``).
+def lowered(function: Any, platform: str | None, state: Any, batch: Mapping[str, Any], *others: Any) -> Any:
+    """Return a jitted function of a state and a batch, ready to compile (``jax.stages.Lowered``).
 
     Args:
         function: the result of ``jax.jit``.
         platform: ``cpu`` or ``cuda``, whether or not there is such a device; None: that in use.
-        arguments: trees of arrays, or of what JAX knows as a shape.
+        state: a tree of arrays, or of what JAX knows as a shape.
+        batch: anything with a shape and a type, by name; a named tuple would be a tree in ``state``.
+        others: what JAX knows as a shape.
     """
-    shapes = jax.tree.map(lambda value: jax.ShapeDtypeStruct(value.shape, value.dtype), arguments)
+    states = jax.tree.map(_shape, state)
+    batches = {name: _shape(values) for name, values in batch.items()}
     platforms = None if platform is None else (platform,)
-    return function.trace(*shapes).lower(lowering_platforms=platforms)
+    return function.trace(states, batches, *others).lower(lowering_platforms=platforms)
+
+
+def _shape(value: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(value.shape, value.dtype)
 
 
 def devices_in_use() -> list[Any]:

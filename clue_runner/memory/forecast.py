@@ -112,14 +112,13 @@ def _on_line(
     step = max(0, round(line.start + slope * rows))
     gradients = min(step, counted_here.parameters)
     activations = min(step - gradients, counted_here.activations)
-    need = Need(
+    return Need(
         counted_here.parameters,
         gradients,
         max(0, line.state - counted_here.parameters),
         activations,
         step - gradients - activations,
-    )
-    return need._replace(copy=need.state if network.copied else 0)
+    ).with_copy(network)
 
 
 def batch_shapes(rows: Rows, count: int, length: int) -> dict[str, Shape]:

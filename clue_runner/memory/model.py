@@ -50,6 +50,10 @@ class Need(NamedTuple):
         """Return the peak."""
         return self.state + self.step + self.copy
 
+    def with_copy(self, network: Network) -> Need:
+        """Return this with the copy of the state, where a network's copies are in the same memory."""
+        return self._replace(copy=self.state if network.copied else 0)
+
 
 class Kept(NamedTuple):
     """Bytes that the two halves of a block keep for the backward pass, including their inputs."""
@@ -228,7 +232,6 @@ def step_need(network: Network, rows: int, length: int, recompute: str) -> Need:
     table = 0 if not network.sparse else network.vocab_size * network.model.embedding_dim
     parameters, gradients = weights * FLOAT, (weights - table) * FLOAT
     optimizer = parameters * (2 + network.averaged)
-    copy = parameters + optimizer if network.copied else 0
     parts = _parts(network, rows, length, recompute)
     below = _embeddings(network, rows, length) + _head(network, rows, length)
     kept_before = [below + sum(part.kept for part in parts[:number]) for number in range(len(parts))]
@@ -239,12 +242,11 @@ def step_need(network: Network, rows: int, length: int, recompute: str) -> Need:
             optimizer,
             kept_before[number] + part.inside,
             part.passing,
-            copy,
         )
         for number, part in enumerate(parts)
     ]
-    moments.append(Need(parameters, gradients, optimizer, below, 0, copy))
-    return max(moments, key=lambda need: need.total)
+    moments.append(Need(parameters, gradients, optimizer, below, 0))
+    return max(moments, key=lambda need: need.total).with_copy(network)
 
 
 class _Part(NamedTuple):

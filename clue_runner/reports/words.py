@@ -27,10 +27,15 @@ def default_language() -> Language:
     return "zh" if named.lower().startswith("zh") else "en"
 
 
-@cache
 def words(language: Language) -> dict[str, str]:
     """Return key -> text of one language."""
-    return {str(key): str(text) for key, text in read_yaml(FOLDER / f"{language}.yaml").values.items()}
+    return _texts(language)
+
+
+@cache
+def _texts(file: str) -> dict[str, str]:
+    """Return key -> text of a file in this folder."""
+    return {str(key): str(text) for key, text in read_yaml(FOLDER / f"{file}.yaml").values.items()}
 
 
 def speaker(language: Language) -> Callable[..., str]:
@@ -50,11 +55,11 @@ def noter(language: Language) -> Callable[[str], str]:
     """Return ``noted(what)``: a note of encoding or answering, which results hold in English, on a page."""
     if language == "en":
         return str
-    known = read_yaml(FOLDER / f"notes.{language}.yaml").values
+    known = _texts(f"notes.{language}")
 
     def noted(what: str) -> str:
         text = known.get(_NUMBER.sub("{}", what))
-        return what if text is None else str(text).format(*_NUMBER.findall(what))
+        return what if text is None else text.format(*_NUMBER.findall(what))
 
     return noted
 

@@ -186,8 +186,7 @@ class Loop:
             scores = self.hooks.evaluate()
         except InterruptedRunError:
             # The evaluation is not part of the state yet, so it is repeated from its beginning.
-            self._save(best=False)
-            self.hooks.settle_save(wait=True)
+            self._save_whole()
             raise
         improved = progress.best_score is None or scores.score > progress.best_score
         entry = {
@@ -231,6 +230,11 @@ class Loop:
         self.hooks.save(self.progress, best)
         self._saved_step, self._saved_at = self.progress.step, self._clock()
 
+    def _save_whole(self) -> None:
+        """Save the present state, and wait until it is whole."""
+        self._save(best=False)
+        self.hooks.settle_save(wait=True)
+
     # ------------------------------------------------------------------------ stop
 
     def _ending(self) -> str | None:
@@ -246,8 +250,7 @@ class Loop:
         """Save and stop if a signal asked for it."""
         if self._signals.requested is None:
             return
-        self._save(best=False)
-        self.hooks.settle_save(wait=True)
+        self._save_whole()
         self._signals.check(
             f"at epoch {self.progress.epoch + 1}, step {self.progress.step}; the state is saved"
         )

@@ -89,7 +89,7 @@ def test_kills_and_signals_change_nothing(
     broken.finish()
     assert check_resume.differences(check_resume.contents(unbroken), check_resume.contents(broken)) == []
 
-    events = [json.loads(line) for line in check_resume.events_bytes(broken.folder).split(b"\n")[:-1]]
+    events = events_of(check_resume, broken.folder)
     resumed = [event["step"] for event in events if event["event"] == "resume"]
     assert len(resumed) >= 4
     assert resumed == sorted(resumed)
@@ -131,7 +131,7 @@ def test_stops_while_a_state_is_written_change_nothing(
     assert code == -signal.SIGKILL, output
     assert half_written(broken.folder) == [6]
     assert last_state(broken.folder) == 3
-    events = [json.loads(line) for line in check_resume.events_bytes(broken.folder).split(b"\n")[:-1]]
+    events = events_of(check_resume, broken.folder)
     assert [event["step"] for event in events if event["event"] == "save"] == [3]
     assert max(event["step"] for event in events if event["event"] == "step") > 6  # the loop has gone on
 
@@ -151,6 +151,11 @@ def test_stops_while_a_state_is_written_change_nothing(
     broken.arguments = usual
     broken.finish()
     assert check_resume.differences(check_resume.contents(unbroken), check_resume.contents(broken)) == []
+
+
+def events_of(check_resume: ModuleType, folder: Path) -> list[dict[str, Any]]:
+    """Return the complete lines of the event log."""
+    return [json.loads(line) for line in check_resume.events_bytes(folder).split(b"\n")[:-1]]
 
 
 def last_state(folder: Path) -> int:

@@ -20,7 +20,6 @@ from clue_runner.errors import Problem
 LARGEST_TABLE = 65_536
 Count = Annotated[int, Field(ge=0)]
 PRODUCTS = {"c2p": "query", "p2c": "key"}  # their name of a product with distances -> what is multiplied
-
 NO_TABLE = "this model has no position table to extend: its rows may be of any length"
 
 
@@ -140,11 +139,7 @@ def _terms(config: RawConfig) -> Any:
     said = config.raw.get("pos_att_type")
     parts = said.lower().split("|") if isinstance(said, str) else said
     names = {part.strip() for part in parts if isinstance(part, str)} if isinstance(parts, list) else set()
-    known = {
-        frozenset({"c2p", "p2c"}): "both",
-        frozenset({"c2p"}): "query",
-        frozenset({"p2c"}): "key",
-    }
+    known = {frozenset(PRODUCTS): "both", **{frozenset({name}): term for name, term in PRODUCTS.items()}}
     if frozenset(names) not in known:
         problem = Problem("not supported", "pos_att_type", shown(said), "c2p, p2c or both")
         config.unsupported.append(problem)

@@ -119,14 +119,19 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     return gate
 
 
+def begin_save(job: Job, step: int) -> None:
+    """Save the best state so far."""
+    job.writer.prepare(job.engine.room())
+    job.progress.step = job.progress.best_step = step
+    job.save(job.progress, True)
+
+
 def test_an_event_tells_of_a_state_when_it_is_whole(
     make_job: Callable[[], Job], slow: threading.Event
 ) -> None:
     job = make_job()
-    job.writer.prepare(job.engine.room())
     with job.writer:
-        job.progress.step = job.progress.best_step = 4
-        job.save(job.progress, True)
+        begin_save(job, step=4)
         job.progress.step = 5
         job.settle_save(wait=False)
         assert read_events(job.folder.events) == []
@@ -146,10 +151,8 @@ def test_a_state_that_is_read_back_is_whole_first(
 ) -> None:
     """The best weights, and the state after an update that memory did not hold, may be under way still."""
     job = make_job()
-    job.writer.prepare(job.engine.room())
     with job.writer:
-        job.progress.step = job.progress.best_step = 4
-        job.save(job.progress, True)
+        begin_save(job, step=4)
         before = job.engine.get_state()
         job.engine.weights += 1
         job.progress.step = 5
