@@ -46,6 +46,15 @@ class Device:
     cores: int
     count: int = 1
 
+    @property
+    def batches_at_once(self) -> int:
+        """Return how many batches are answered side by side.
+
+        Two on a CPU: between the large products one batch leaves cores idle. On a GPU both would take memory
+        and wait for each other.
+        """
+        return 2 if self.kind == "cpu" and self.cores > 1 and self.count == 1 else 1
+
 
 def current_backend() -> Backend:
     """Return the backend that this process has loaded, asks for, or gets by default.

@@ -7,7 +7,9 @@ Knows nothing about run folders, training or what an answer means.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,13 +21,15 @@ from clue_runner.data.records import Records
 from clue_runner.engines.base import Engine
 from clue_runner.errors import NotFiniteError
 from clue_runner.tokens.batches import batch_arrays, evaluation_plan, split_batch
-from clue_runner.tokens.rows import Rows
+from clue_runner.tokens.rows import IntArray, Rows
 from clue_runner.training.out_of_memory import is_out_of_memory, smallest_step_error
+
+Computed = dict[str, Any]
 
 
 @dataclass
 class Stopwatch:
-    """Rows and seconds of one kind of work; compilation is counted separately."""
+    """Rows and seconds of one kind of work, decoding included; compilation is counted separately."""
 
     examples: int = 0
     seconds: float = 0.0
@@ -54,6 +58,7 @@ class Predictor:
         buckets: padded lengths; None: pad each batch to its longest row.
         averaged: use the EMA weights.
         signals: checked between batches.
+        at_once: batches that are computed side by side; no answer depends on it.
     """
 
     engine: Engine
@@ -63,6 +68,7 @@ class Predictor:
     averaged: bool
     signals: Signals
     watch: Stopwatch = field(default_factory=Stopwatch)
+    at_once: int = 1
 
     def answer(
         self,
@@ -84,28 +90,53 @@ class Predictor:
             NotFiniteError: an output of the network is NaN.
         """
         partials: dict[int, Any] = {}
-        for indices in evaluation_plan(rows, tokens=self.tokens, buckets=self.buckets):
-            self.signals.check(stopped.where, stopped.next_step)
-            started, compilations = time.monotonic(), self.engine.compilations
-            batch = batch_arrays(rows, indices, tokens=self.tokens, buckets=self.buckets)
-            sent, _ = split_batch(batch, rows.host_columns)
-            outputs = {
-                name: np.asarray(values)
-                for name, values in self.engine.evaluate(sent, averaged=self.averaged).items()
-            }
-            took = time.monotonic() - started
-            if self.engine.compilations > compilations:
-                self.watch.compiling += took
+        plan = evaluation_plan(rows, tokens=self.tokens, buckets=self.buckets)
+        started, compilations = time.monotonic(), self.engine.compilations
+        self.signals.check(stopped.where, stopped.next_step)
+        for batch, outputs in self._computed(rows, plan):
+            now, compiled = time.monotonic(), self.engine.compilations
+            if compiled > compilations:
+                self.watch.compiling += now - started
             else:
-                self.watch.seconds += took
-                self.watch.examples += len(indices)
+                self.watch.seconds += now - started
+                self.watch.examples += int(np.count_nonzero(batch["row"] >= 0))
+            started, compilations = now, compiled
             _refuse_nan(outputs, records.shown)
             decoded = self.adapter.decode_batch(outputs, batch)
             partials |= {
                 row: partial for row, partial in zip(batch["row"].tolist(), decoded, strict=True) if row >= 0
             }
             show(len(partials))
+            if len(partials) < len(rows):
+                self.signals.check(stopped.where, stopped.next_step)
         return self.adapter.merge(partials, rows, records)
+
+    def _computed(self, rows: Rows, plan: Sequence[IntArray]) -> Iterator[tuple[Computed, Computed]]:
+        """Yield (batch, outputs) in the plan's order; the next ones are computed while the caller decodes."""
+
+        def compute(indices: IntArray) -> tuple[Computed, Computed]:
+            batch = batch_arrays(rows, indices, tokens=self.tokens, buckets=self.buckets)
+            sent, _ = split_batch(batch, rows.host_columns)
+            outputs = self.engine.evaluate(sent, averaged=self.averaged)
+            return batch, {name: np.asarray(values) for name, values in outputs.items()}
+
+        if self.at_once == 1:
+            yield from map(compute, plan)
+            return
+        # the first one alone: it may have to trace the graph, which threads must not do together
+        yield from map(compute, plan[:1])
+        with ThreadPoolExecutor(self.at_once, "answers") as pool:
+            waiting: deque[Future[tuple[Computed, Computed]]] = deque()
+            try:
+                for indices in plan[1:]:
+                    waiting.append(pool.submit(compute, indices))
+                    if len(waiting) > self.at_once:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for future in waiting:
+                    future.cancel()
 
 
 def answer_within_memory(

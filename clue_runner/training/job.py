@@ -271,6 +271,7 @@ class Job:
             train.ema is not None,
             self.signals,
             Stopwatch(),
+            self.setup.choices.device.batches_at_once,
         )
 
     def total_seconds(self) -> float:

@@ -138,6 +138,7 @@ class Asker:
         self._tokenizer = _tokenizer(member, self._adapter)
         self._adapter.tokenizer = self._tokenizer
         choices = choose(run)
+        self._at_once = choices.device.batches_at_once
         saved = member.best.state.buckets
         self._buckets = None if saved is None else tuple(int(length) for length in saved)
         header = NativeReader(member.best.folder / WEIGHTS_FILE).meta
@@ -158,6 +159,7 @@ class Asker:
             self._buckets,
             run.train.ema is not None,
             signals,
+            at_once=self._at_once,
         )
 
         def take_smaller(tokens: int) -> None:

@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 
 from clue_runner.cli.main import run as run_clue
+from clue_runner.training import members
+from clue_runner.training.evaluation import Predictor
 
 BACKEND = os.environ.get("KERAS_BACKEND", "tensorflow")
 SAMPLE = Path(__file__).parents[2] / "tasks" / "afqmc" / "sample"
@@ -85,6 +87,23 @@ def test_dev_has_its_score_again(clue: Clue, place: Path) -> None:
     assert len(answers(place / "dev.jsonl")) == 256
     assert answers(place / "dev.jsonl")[:32] == answers(run / "predictions" / "dev.jsonl")
     assert metrics["examples"] == 32
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_batches_side_by_side_change_no_bit(
+    clue: Clue, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    run, asked = place / "runs" / "afqmc" / "test-1", []
+
+    def small(*arguments: Any, **keywords: Any) -> Predictor:
+        asked.append(replace(Predictor(*arguments, **keywords), tokens=64, at_once=at_once))
+        return asked[-1]
+
+    monkeypatch.setattr(members, "Predictor", small)
+    found = tmp_path / "dev.jsonl"
+    assert clue("predict", "--run", run, "--split", "dev", "--output", found).exit_code == 0
+    assert asked
+    assert answers(found)[:32] == answers(run / "predictions" / "dev.jsonl")
 
 
 def test_ids_outside_the_tables_are_refused_as_in_training(

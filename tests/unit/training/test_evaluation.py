@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -50,6 +52,19 @@ class EchoEngine:
         return {"first": found}
 
 
+class SlowEngine(EchoEngine):
+    """Answers a batch after the first only when another one is being answered too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pair = threading.Barrier(2, timeout=20)
+
+    def evaluate(self, batch: Mapping[str, Any], *, averaged: bool) -> Mapping[str, Any]:
+        if self.batches:
+            self.pair.wait()
+        return super().evaluate(batch, averaged=averaged)
+
+
 @pytest.fixture
 def asked() -> SimpleNamespace:
     lengths = [3, 7, 2, 5, 5, 1, 8, 4]
@@ -86,3 +101,34 @@ def test_nan_is_no_answer(asked: SimpleNamespace) -> None:
     asked.engine.first = np.float32("nan")
     with pytest.raises(NotFiniteError, match="test.json"):
         asked.predictor.answer(asked.records, asked.rows)
+
+
+def test_batches_side_by_side_are_computed_together_and_answered_in_order(asked: SimpleNamespace) -> None:
+    alone = asked.predictor.answer(asked.records, asked.rows)
+    assert asked.engine.batches % 2 == 1  # the first one alone, and then pairs
+    engine = SlowEngine()
+    predictor = replace(asked.predictor, engine=engine, at_once=2)
+    assert predictor.answer(asked.records, asked.rows) == alone
+    assert engine.batches == asked.engine.batches
+
+
+def test_a_signal_or_a_failure_ends_batches_side_by_side(asked: SimpleNamespace) -> None:
+    predictor = replace(asked.predictor, at_once=2)
+
+    def stop(done: int) -> None:
+        asked.signals.requested = signal.SIGINT
+
+    with pytest.raises(InterruptedRunError):
+        predictor.answer(asked.records, asked.rows, stop)
+    asked.signals.requested = None
+
+    def fail(batch: Mapping[str, Any], *, averaged: bool) -> Mapping[str, Any]:
+        if asked.engine.batches:
+            raise MemoryError("no room")
+        asked.engine.batches += 1
+        return {"first": batch["token_ids"][:, 0].astype(np.float32)}
+
+    asked.engine.evaluate, asked.engine.batches = fail, 0
+    with pytest.raises(MemoryError):
+        predictor.answer(asked.records, asked.rows)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("answers")]
