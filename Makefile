@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 # a file of tests to a worker at a time; what is left over at the end is short
 PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help install demo test faults smoke check lint types fuzz wheel clean
+.PHONY: help install demo test long faults smoke check lint types fuzz wheel clean
 
 help:            ## list the chores
 	@grep -E '^[a-z]+: .*##|^[a-z]+:  *##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
@@ -25,8 +25,12 @@ demo: install    ## train AFQMC on the sample that ships, score it, pack a sampl
 	$(BIN)/clue train --task afqmc --data sample --model tiny --config demo --output runs/demo --fresh
 
 test: install    ## unit, contract and real-data tests, once per backend
-	KERAS_BACKEND=tensorflow $(PYTEST) -m "not faults"
-	KERAS_BACKEND=jax $(PYTEST) -m "backend and not faults"
+	KERAS_BACKEND=tensorflow $(PYTEST) -m "not faults and not long"
+	KERAS_BACKEND=jax $(PYTEST) -m "backend and not faults and not long"
+
+long: install    ## more cases of what the tests show: every network, rule and form of recomputation
+	KERAS_BACKEND=tensorflow $(PYTEST) -m "long and not faults"
+	KERAS_BACKEND=jax $(PYTEST) -m "backend and long and not faults"
 
 faults: install  ## kills, signals, full disks, damaged files and memory that ends, once per backend
 	KERAS_BACKEND=tensorflow $(PYTEST) -m faults
@@ -53,7 +57,7 @@ wheel: install   ## build the wheel and run `clue tasks` from it in a new enviro
 	build/wheel-check/bin/python -m pip install --quiet --no-deps dist/*.whl
 	cd build && wheel-check/bin/clue tasks
 
-check: lint types test faults fuzz wheel  ## everything that must pass before a change lands
+check: lint types test long faults fuzz wheel  ## everything that must pass before a change lands
 
 clean:           ## remove what the chores made (not your runs)
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

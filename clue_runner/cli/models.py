@@ -27,7 +27,7 @@ def command(ctx: click.Context, json: bool) -> None:
         preset = model_preset(name)
         facts = preset_facts(preset)
         console.event({"event": "model", **facts})
-        state = {"random": "random weights", "published": "no checkpoint here"}[preset.kind]
+        state = "random weights" if preset.kind == "random" else "no checkpoint here"
         millions = f"{facts['parameters'] / 1e6:.1f} M"
         state = "checkpoint available" if facts["local"] else state
         scores = [f"{one['task']} {one['score']:.2f} ({one['split']})" for one in facts["scores"][:1]]
@@ -73,7 +73,7 @@ def show(ctx: click.Context, name: str, json: bool) -> None:
         console.result(f"{'published score':<17} {place:<20} {one['score']:>6.2f}  {one['source']}")
     if facts["local"]:
         console.result(f"{'checkpoint':<17} {preset.local_folder}")
-    elif preset.kind == "published":
+    elif preset.kind != "random":
         console.result(f"{'checkpoint':<17} none on this machine; ways to get it:")
         for way in preset.ways_to_get():
             console.result(f"  {way}")

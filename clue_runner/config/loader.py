@@ -216,7 +216,7 @@ def _model_layers(
     folder = found if isinstance(found, Path) else None
     if isinstance(found, Preset):
         yield found.layer
-        if found.kind == "published" and found.local_folder.is_dir():
+        if found.kind != "random" and found.local_folder.is_dir():
             folder = found.local_folder
     layer = Layer("checkpoint")
     asked = _asked_checkpoints(upper)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from clue_runner.config.layers import Layer, count, layer_from_mapping
 from clue_runner.config.shipped import clue_home, config_names, shipped_folder, shown_config
@@ -17,6 +17,7 @@ from clue_runner.config.yaml_reader import read_yaml
 from clue_runner.errors import Problem, UsageError, suggest, unknown_name
 
 TEXTS = ("title", "huggingface", "github", "licence", "published_as")
+Kind = Literal["random", "published", "shipped"]
 KEYS = (*TEXTS, "kind", "vocab_size", "model", "train")
 
 
@@ -25,7 +26,8 @@ class Preset:
     """One file of ``configs/models``.
 
     Attributes:
-        kind: ``random`` trains from scratch; ``published`` needs a checkpoint in a local folder.
+        kind: ``random`` trains from scratch; ``published`` needs a checkpoint in a local folder; that of
+            ``shipped`` is installed with the program.
         huggingface: the model's id on Hugging Face, where published.
         github: the project's GitHub repository, where published.
         licence: that of its weights, and by what page; None: not recorded here.
@@ -36,7 +38,7 @@ class Preset:
 
     name: str
     title: str
-    kind: Literal["random", "published"]
+    kind: Kind
     huggingface: str | None
     github: str | None
     licence: str | None
@@ -47,6 +49,8 @@ class Preset:
     @property
     def local_folder(self) -> Path:
         """Return where its checkpoint is looked for."""
+        if self.kind == "shipped":
+            return shipped_folder("configs") / "models" / self.name
         return clue_home() / "models" / self.name
 
     @property
@@ -68,6 +72,8 @@ class Preset:
         """Return the ways to get the checkpoint, one per line."""
         if self.kind == "random":
             return ()
+        if self.kind == "shipped":
+            return ("install clue-runner again: its own checkpoint is missing",)
         ways = []
         if self.huggingface:
             ways.append(f"get it: clue models get {self.name} ({self.huggingface} on the Hugging Face hub)")
@@ -126,8 +132,9 @@ def read_preset(path: Path, check: Callable[[Layer, list[Problem]], None] | None
             problems.append(Problem(f"{key} must be text", document.where((key,))))
     if not isinstance(values.get("vocab_size"), int | None) or isinstance(values.get("vocab_size"), bool):
         problems.append(Problem("vocab_size must be a whole number", document.where(("vocab_size",))))
-    if values.get("kind") not in {"random", "published"}:
-        problems.append(Problem("kind must be given", document.where(("kind",)), allowed="random, published"))
+    if values.get("kind") not in get_args(Kind):
+        allowed = ", ".join(get_args(Kind))
+        problems.append(Problem("kind must be given", document.where(("kind",)), allowed=allowed))
     settings: dict[str, Any] = {key: values[key] for key in ("model", "train") if key in values}
     layer = layer_from_mapping(
         f"model {path.stem}", settings, problems, document=document, only=("model", "train")
@@ -141,7 +148,7 @@ def read_preset(path: Path, check: Callable[[Layer, list[Problem]], None] | None
 
 def _preset(name: str, values: Mapping[str, Any], layer: Layer) -> Preset:
     """Return the preset of checked values."""
-    kind: Literal["random", "published"] = values["kind"]
+    kind: Kind = values["kind"]
     layer.values.setdefault("model.init", "random" if kind == "random" else "checkpoint")
     layer.places.setdefault("model.init", layer.title)
     return Preset(

@@ -190,6 +190,7 @@ def test_the_same_from_python(suite: Callable[..., Path]) -> None:
         clue_runner.bench("plot", suite())  # type: ignore[arg-type]
 
 
+@pytest.mark.long
 def test_two_runs_from_end_to_end(clue: Clue, suite: Callable[..., Path], tmp_path: Path) -> None:
     path = suite("gates: {afqmc: 100.1}\n", seeds="[1, 2]")
     outcome = clue("bench", "run", path, "--workers", "2", "--junit", "a.xml", "--markdown", "a.md", "--json")

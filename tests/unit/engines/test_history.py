@@ -54,9 +54,11 @@ def differences(first: Any, second: Any) -> list[str]:
 # every network and every rule; ``scripts/check_history.py`` takes all pairs, and 150 steps of each
 PAIRS = [(network, "adamw") for network in NETWORKS]
 PAIRS += [("classification", rule) for rule in rule_names() if rule != "adamw"]
+AT_ONCE = {("classification", "adamw"), ("tags", "adamw"), ("classification", "adafactor")}
+MARKED = [pytest.param(*pair, marks=() if pair in AT_ONCE else pytest.mark.long) for pair in PAIRS]
 
 
-@pytest.mark.parametrize(("network", "rule"), PAIRS)
+@pytest.mark.parametrize(("network", "rule"), MARKED)
 def test_a_state_put_back_after_every_step_changes_no_bit(network: str, rule: str) -> None:
     steps = STEPS if (network, rule) == ("classification", "adamw") else FEWER_STEPS
     unbroken = trained(engine_of(network, rule), renewed=False, steps=steps)

@@ -55,6 +55,7 @@ def test_losses_and_weights_are_those_without_recomputation(
     assert largest_difference(weights, same) <= 1e-6
 
 
+@pytest.mark.long
 def test_attention_in_chunks_is_recomputed_inside_a_recomputed_block() -> None:
     """136 tokens are two chunks; their masks are another draw than those of whole scores.
 
@@ -71,6 +72,7 @@ def test_attention_in_chunks_is_recomputed_inside_a_recomputed_block() -> None:
     assert largest_difference(weights, same) <= 1e-6
 
 
+@pytest.mark.long
 def test_bfloat16_differs_by_its_rounding_alone() -> None:
     """XLA keeps more than bfloat16's digits between operations that it fuses, and fuses others here.
 
@@ -83,6 +85,7 @@ def test_bfloat16_differs_by_its_rounding_alone() -> None:
     assert largest_difference(weights, same) <= 2 * RATE
 
 
+@pytest.mark.long
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="JAX is always compiled by XLA")
 def test_xla_recomputes_right_too() -> None:
     losses, weights = train("block", 1, jit=True)
@@ -149,6 +152,7 @@ def reader_batches() -> list[Update]:
     return found
 
 
+@pytest.mark.long
 def test_the_reader_of_convolutions_recomputes_too() -> None:
     from clue_runner.architectures.base import load_architecture
     from clue_runner.architectures.settings import make_shape

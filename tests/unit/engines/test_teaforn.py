@@ -129,6 +129,7 @@ def test_weights_1_0_are_plain_training_bit_for_bit() -> None:
     assert train(first, range(2)) == losses and bits(first) == bits(plain)
 
 
+@pytest.mark.long
 def test_recomputed_passes_draw_the_same_masks() -> None:
     kept, again = (engine_of({"teaforn": 2}, rate=0.1, recompute=one) for one in ("none", "block"))
     losses = train(kept, range(2))
@@ -174,6 +175,7 @@ def test_the_loss_is_that_of_a_loop_over_rows_passes_and_places(family: str, rea
     assert found == pytest.approx(expected, rel=1e-5) and weight == 4 + 5 + 1
 
 
+@pytest.mark.long
 def test_each_pass_sees_one_true_word_less() -> None:
     """By Jacobian: place j of pass i reads the target's first j - i + 1 words; what reads none is fixed."""
     network, given = head(), batch()
@@ -196,6 +198,7 @@ def test_each_pass_sees_one_true_word_less() -> None:
             assert not np.isclose(values[index, index:], values[index - 1, index:]).any()
 
 
+@pytest.mark.long
 def test_the_loss_of_the_second_pass_has_its_slope_through_the_first() -> None:
     """True words of the target reach it through what the first pass writes alone; central differences."""
     network, given = head(), batch()
@@ -224,12 +227,14 @@ def test_noise_moves_the_source_alone_where_a_target_is_fed() -> None:
     assert (ops.convert_to_numpy(fed["noise"])[..., 0] == (places < SOURCES[:, None])).all()
 
 
+@pytest.mark.long
 def test_any_split_gives_the_same_update() -> None:
     whole, split = engine_of({"teaforn": 2}), engine_of({"teaforn": 2})
     assert train(split, range(2), parts=2) == pytest.approx(train(whole, range(2)), rel=1e-5)
     assert apart(whole, split) < 2e-5
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("precision", "read"), [("float32", "topk:4"), ("bfloat16", "hidden")])
 def test_it_learns_and_goes_on_bit_for_bit(precision: str, read: str) -> None:
     values = {"teaforn": 2, "teaforn_input": read} | ({"fgm": 0.1} if read == "hidden" else {})

@@ -98,6 +98,7 @@ def test_the_penalty_is_half_of_each_rows_squared_gradient_and_has_its_slope(
         assert (sides[0] - sides[1]) / 4e-2 == pytest.approx(slope, rel=0.02), name
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "used", [{"fgm": 0.3, "label_smoothing": 0.1, "focal": 1.5}, {"gradient_penalty": 0.2}], ids=list
 )
@@ -165,6 +166,7 @@ def test_lookahead_and_average_under_accumulation(add_module: Callable[..., None
             np.testing.assert_allclose(state[f"ema/{name}"], average[name], atol=2e-6, err_msg=name)
 
 
+@pytest.mark.long
 def test_rates_reach_the_weights(add_module: Callable[..., None]) -> None:
     """Plain SGD: a factor of 0 keeps a weight, a factor of 3 moves it three times as far."""
     add_module(rules, "momentum_sgd", MOMENTUM_SGD)
@@ -201,6 +203,7 @@ def test_heads_refuse_what_they_cannot_have(network: str, techniques: tuple[str,
         assert refused.value.exit_code == 2 and f"train.{name}" in str(refused.value)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("network", ["choice", "border answer"])
 def test_r_drop_and_several_masks_train_the_heads_that_can_have_them(network: str) -> None:
     used = made(r_drop=4.0, multi_sample_dropout=2)
@@ -217,6 +220,7 @@ def test_r_drop_and_several_masks_train_the_heads_that_can_have_them(network: st
 SOME = (("fgm", "r_drop"), ("gradient_penalty", "drop_tokens"), ("lookahead", "ema"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("names", "mode"), list(zip(SOME, MODES, strict=True)))
 def test_combinations_go_on_with_the_same_bits(names: tuple[str, ...], mode: str) -> None:
     """A few of those that scripts/check_techniques.py tries."""
