@@ -125,7 +125,9 @@ def open_run(path: str | Path) -> RunFolder:
     folder = user_path(path)
     if not folder.is_dir():
         raise DataError(
-            "no such run folder", where=str(path), next_step="name a folder under runs/ with --run"
+            "no such run folder",
+            where=str(path),
+            next_step="name an existing run folder, such as runs/TASK/MODEL-SEED",
         )
     return RunFolder(folder)
 
