@@ -59,9 +59,15 @@ def run_cell(
     except subprocess.TimeoutExpired:
         return {"error": f"stopped after {limit:.0f} s", "late": True}
     if done.returncode:
-        return {"error": done.stderr.strip().rpartition("\n")[2][:200] or f"exit {done.returncode}"}
+        return {"error": _error_in(done.stderr)[:200] or f"exit {done.returncode}"}
     found: dict[str, Any] = json.loads(done.stdout.strip().rpartition("\n")[2])
     return found
+
+
+def _error_in(said: str) -> str:
+    """Return the line that names the last error, else the last line: JAX adds advice below its errors."""
+    named = re.findall(r"^[\w.]*(?:Error|Exception|Exit)\b.*", said, re.MULTILINE)
+    return str(named[-1]) if named else said.strip().rpartition("\n")[2]
 
 
 class Figures:

@@ -9,12 +9,14 @@ is compared.
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -118,49 +120,50 @@ def copies(run: Path, target: Path, count: int) -> None:
         raise RuntimeError(f"no finished run in {run}")
     for seed in range(1, count + 1):
         copy = RunFolder(target / f"run-{seed}")
-        shutil.copytree(run, copy.path)
+        shutil.copytree(run, copy.path, copy_function=_copy)
         seeded = settings.model_copy(update={"seed": seed})
         write_settings(copy, seeded, SECTIONS)
         own = {"seed": seed, "config_sha256": config_hash(seeded)}
         write_result(copy.metrics, result.model_copy(update=own))
 
 
+def _copy(source: str, target: str) -> None:
+    """Copy a file; weights, which nobody writes to, are one file under many names."""
+    (os.link if source.endswith(".safetensors") else shutil.copy2)(source, target)
+
+
 def side_by_side(job: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Measure ``submit pack``, ``report`` or ``bench collect`` on so many run folders, after one."""
-    run = one_run(folder, job)
-
-    def command(count: int, name: str) -> Callable[[], None]:
-        runs = folder / name
-        copies(run, runs, count)
-        zipped, collected = folder / f"{name}.zip", folder / f"{name}-collected"
-        allowed = ("--allow", "random", "--allow", "sample", "--allow", "mixed")
-        return {
-            "submit": lambda: clue("submit", "pack", runs, "--output", zipped, *allowed, "--data", "sample"),
-            "report": lambda: clue("report", runs, "--language", "en"),
-            "collect": lambda: bench(folder, "collect", count, job, runs, "--output", collected),
-        }[job["command"]]
-
-    command(1, "one")()
-    found = measured(command(job["folders"], "all"))
-    return found | {"held": held(folder, job)}
-
-
-def held(folder: Path, job: dict[str, Any]) -> int:
-    """Return how many runs the command took up, as its files say; fewer than given is an error.
+    """Measure ``submit pack``, ``report`` and ``bench collect`` on so many run folders, each after one.
 
     Raises:
-        RuntimeError: it left some out, so that its cost means nothing.
+        RuntimeError: a command left some out, so that its cost means nothing.
     """
-    if job["command"] == "collect":
-        table = json.loads((folder / "all-collected" / "collected.json").read_text(encoding="utf-8"))
-        count = sum(row["state"] == "ok" for row in table["rows"])
-    elif job["command"] == "report":
-        count = len(list((folder / "all").glob("*/report.html")))
-    else:  # all are looked at, the best one is packed
-        count = job["folders"] if (folder / "all.zip").is_file() else 0
-    if count != job["folders"]:
-        raise RuntimeError(f"{job['command']} took {count} of {job['folders']} runs")
-    return count
+    run, count = one_run(folder, job), job["folders"]
+    one, many, packed = folder / "one", folder / "many", folder / "submit.zip"
+    copies(run, one, 1)
+    copies(run, many, count)
+    allowed = [part for reason in ("random", "sample", "mixed") for part in ("--allow", reason)]
+
+    def submit(runs: Path) -> None:
+        clue("submit", "pack", runs, "--output", packed, "--data", "sample", *allowed)
+
+    def report(runs: Path) -> None:
+        clue("report", runs, "--language", "en")
+
+    def collect(runs: Path) -> None:
+        seeds = count if runs == many else 1
+        bench(folder, "collect", seeds, job, runs, "--output", folder / f"{runs.name}-collected")
+
+    found = {}
+    for command in (submit, report, collect):
+        command(one)
+        found[command.__name__] = measured(partial(command, many))
+    pages = len(list(many.glob("*/report.html")))
+    table = json.loads((folder / "many-collected" / "collected.json").read_text(encoding="utf-8"))
+    rows = sum(row["state"] == "ok" for row in table["rows"])
+    if (pages, rows) != (count, count):
+        raise RuntimeError(f"of {count} runs, report took {pages} and collect {rows}")
+    return found
 
 
 # ------------------------------------------------------------------------ single steps

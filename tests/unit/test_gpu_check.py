@@ -16,6 +16,7 @@ from clue_runner.suites.reading import read_suite
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
 import gpu_check
+from cells import run_cell
 
 SCRIPTS = Path(gpu_check.__file__).parent
 STEPS = {what: {"seconds": 0.5, "first": 9.0, "peak": 2**30} for what in ("train", "evaluate")}
@@ -96,6 +97,29 @@ def test_rows_are_halved_until_they_fit(
     check.table()
     assert {int(row[4]) for row in rows(capsys.readouterr().out)} == {64, 32}
     assert not check.failed
+
+
+def test_an_error_is_found_above_the_advice_below_it(tmp_path: Path) -> None:
+    script = tmp_path / "worker.py"
+    script.write_text(
+        "class XlaRuntimeError(RuntimeError): pass\n"
+        "error = XlaRuntimeError('RESOURCE_EXHAUSTED: Out of memory:\\n  all of it')\n"
+        "error.add_note('For simplicity, JAX has removed its internal frames')\n"
+        "raise error\n",
+        encoding="utf-8",
+    )
+    found = run_cell({"backend": "jax"}, str(script))
+    assert found["error"].endswith("XlaRuntimeError: RESOURCE_EXHAUSTED: Out of memory:")
+    script.write_text("import sys; sys.exit('no such device')", encoding="utf-8")
+    assert run_cell({"backend": "jax"}, str(script)) == {"error": "no such device"}
+
+
+def test_a_cell_is_stopped_at_its_limit(tmp_path: Path) -> None:
+    script = tmp_path / "worker.py"
+    script.write_text("import time; time.sleep(60)", encoding="utf-8")
+    found = run_cell({"backend": "jax"}, str(script), limit=0.5)
+    assert found["late"]
+    assert found["error"].startswith("stopped after")
 
 
 def test_failures_and_what_is_left_out_are_told_apart(

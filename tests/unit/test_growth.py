@@ -66,6 +66,7 @@ def test_time_is_judged_by_the_clock_that_others_disturbed_less() -> None:
 def test_axes_rise_and_have_names_of_their_own(rehearse: bool) -> None:
     found = list(bench_growth.axes(rehearse=rehearse))
     assert len({one.name for one in found}) == len(found) == 9
+    assert {one.part for one in found} == {None, "submit", "report", "collect"}
     for one in found:
         assert len(one.sizes) >= 3  # the first and two to fit through
         works = [one.work(size) for size in one.sizes]
