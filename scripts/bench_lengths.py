@@ -35,6 +35,7 @@ def work(job: dict[str, Any]) -> dict[str, Any]:
         positions="hierarchical",
         recompute=job["recompute"],
         attention_dropout=job["attention_dropout"],
+        **job.get("changes", {}),
     )
     model = model.model_copy(update={"attention": job["form"]})
     engine = classifier_engine(model, backend=backend, precision=job["precision"], jit=jit, vocab_size=3000)

@@ -25,7 +25,17 @@ from pathlib import Path
 from typing import Any
 
 from bench_steps import SHAPES, classifier_engine, make_update, model_settings
-from cells import MEMORY_SCHEDULER, MIB, gpu_growth, resident, run_cell, side_by_side, step_growth
+from cells import (
+    MEMORY_SCHEDULER,
+    MIB,
+    Figures,
+    gpu_growth,
+    resident,
+    save_svg,
+    side_by_side,
+    step_growth,
+    svg_plots,
+)
 
 MODES = ("none", "sublayer", "block", "segment:2", "segment:3", "segment:4", "segment:6", "segment:12")
 # The settings that forecasts are judged on: model, rows, length. The factors of the counted forecast were
@@ -129,30 +139,16 @@ def kind_of(job: Job) -> str:
     return f"{job['backend']}{compiler} {job['precision']}{scheduler}"
 
 
-class Measured:
+class Measured(Figures):
     """Figures of jobs; those in a file are not measured again."""
 
-    def __init__(self, path: Path | None) -> None:
-        self.path = path
-        self.known: list[dict[str, Any]] = []
-        if path is not None and path.exists():
-            self.known = json.loads(path.read_text(encoding="utf-8"))
+    def flags(self, job: Job) -> str:
+        """Return the scheduler's flag."""
+        return MEMORY_SCHEDULER if job["scheduler"] == "memory" else ""
 
-    def of(self, job: Job) -> dict[str, Any]:
-        """Return the job with its figures, or with ``error``."""
-        found = next((one for one in self.known if job.items() <= one.items()), None)
-        if found is None:
-            flags = MEMORY_SCHEDULER if job["scheduler"] == "memory" else ""
-            found = {**job, **run_cell(job, __file__, flags=flags)}
-            if "error" not in found:
-                self.known.append(found)
-            if self.path:
-                self.path.write_text(json.dumps(self.known, indent=1), encoding="utf-8")
-            figure = f"{found['growth'] / MIB:.0f} MiB" if "growth" in found else found.get("error", "timed")
-            print(
-                f"{kind_of(job)} {job['shape']} {job.get('mode', '')}: {figure}", file=sys.stderr, flush=True
-            )
-        return found
+    def words(self, job: Job) -> str:
+        """Return kind, shape and mode."""
+        return f"{kind_of(job)} {job['shape']} {job.get('mode', '')}"
 
 
 # ------------------------------------------------------------------------ memory and time by mode
@@ -192,14 +188,7 @@ def mode_table(
 
 def plot(measured: Measured, kinds: Sequence[Job], modes: Sequence[str], path: Path) -> None:
     """Draw peak growth over the blocks in a segment, one line a kind; ``none`` is a dotted level."""
-    import matplotlib
-
-    matplotlib.use("svg")
-    matplotlib.rcParams["svg.fonttype"] = "none"  # text stays text
-    matplotlib.rcParams["svg.hashsalt"] = "clue"  # the same data gives the same file
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(7, 4.2), layout="constrained")
+    figure, axes = svg_plots().subplots(figsize=(7, 4.2), layout="constrained")
     for number, kind in enumerate(kinds):
         cells = {mode: measured.of(kind | {"mode": mode}) for mode in modes}
         growth = {mode: one["growth"] / MIB for mode, one in cells.items() if "growth" in one}
@@ -216,7 +205,7 @@ def plot(measured: Measured, kinds: Sequence[Job], modes: Sequence[str], path: P
     )
     axes.set_xticks([1, 2, 3, 4, 6, 12])
     axes.legend(fontsize="small")
-    figure.savefig(path, metadata={"Date": None})
+    save_svg(figure, path)
 
 
 # ------------------------------------------------------------------------ forecasts
@@ -283,7 +272,7 @@ def main() -> int:
     if options.worker:
         print(json.dumps(work(json.loads(options.worker))))
         return 0
-    measured, kinds = Measured(options.json), kinds_of(options)
+    measured, kinds = Measured(options.json, __file__), kinds_of(options)
     failed = []
     if options.predict:
         lines, failed = forecast_table(measured, kinds)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -108,6 +109,19 @@ def measure(run: Any, count: int) -> tuple[float, float, float]:
         clock.append(time.perf_counter() - started)
         used.append(time.process_time() - before)
     return first, statistics.median(clock), statistics.median(used)
+
+
+def product_flops(shape: Mapping[str, int], rows: int, length: int) -> int:
+    """Return the FLOPs of the products in a forward pass of the classifier's backbone, padding included.
+
+    The last block computes its first token alone, and keys and values of all. A training step takes three
+    times as many: each product has two in its gradient.
+    """
+    width, inner, layers = shape["hidden_dim"], shape["intermediate_dim"], shape["num_layers"]
+    scores = 4 * length * width  # of one query: with all keys, and their values
+    block = 8 * width**2 + 4 * width * inner + scores
+    last = length * 4 * width**2 + 4 * width**2 + 4 * width * inner + scores
+    return rows * (length * (layers - 1) * block + last + 2 * width**2)
 
 
 def main() -> None:

@@ -29,13 +29,16 @@ MIB = 2**20
 MEMORY_SCHEDULER = "--xla_cpu_scheduler_type=CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"
 
 
-def run_cell(job: Mapping[str, Any], script: str, *, flags: str = "") -> dict[str, Any]:
+def run_cell(
+    job: Mapping[str, Any], script: str, *, flags: str = "", limit: float | None = None
+) -> dict[str, Any]:
     """Run ``script --worker JOB`` in a fresh process; return its figures, or ``error`` in words.
 
     Args:
         job: with the key ``backend``.
         script: the file, whose worker prints a JSON object as its last line.
         flags: more XLA_FLAGS.
+        limit: seconds after which it is killed: an ``error``, with ``late``; None: none.
     """
     environment = {
         **os.environ,
@@ -44,17 +47,75 @@ def run_cell(job: Mapping[str, Any], script: str, *, flags: str = "") -> dict[st
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
         "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip(),
     }
-    done = subprocess.run(
-        [sys.executable, script, "--worker", json.dumps(job)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, script, "--worker", json.dumps(job)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=limit,
+        )
+    except subprocess.TimeoutExpired:
+        return {"error": f"stopped after {limit:.0f} s", "late": True}
     if done.returncode:
-        return {"error": done.stderr.strip().rpartition("\n")[2][:200] or f"exit {done.returncode}"}
+        return {"error": _error_in(done.stderr)[:200] or f"exit {done.returncode}"}
     found: dict[str, Any] = json.loads(done.stdout.strip().rpartition("\n")[2])
     return found
+
+
+def _error_in(said: str) -> str:
+    """Return the line that names the last error, else the last line: JAX adds advice below its errors."""
+    named = re.findall(r"^[\w.]*(?:Error|Exception|Exit)\b.*", said, re.MULTILINE)
+    return str(named[-1]) if named else said.strip().rpartition("\n")[2]
+
+
+class Figures:
+    """Figures of a script's jobs; those in a file are not measured again."""
+
+    def __init__(self, path: Path | None, script: str) -> None:
+        self.path, self.script = path, script
+        self.known: list[dict[str, Any]] = []
+        if path is not None and path.exists():
+            self.known = json.loads(path.read_text(encoding="utf-8"))
+
+    def of(self, job: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the job with its figures, or with ``error``."""
+        found = next((one for one in self.known if job.items() <= one.items()), None)
+        if found is None:
+            found = {**job, **run_cell(job, self.script, flags=self.flags(job))}
+            if "error" not in found:
+                self.known.append(found)
+            if self.path:
+                self.path.write_text(json.dumps(self.known, indent=1), encoding="utf-8")
+            figure = f"{found['growth'] / MIB:.0f} MiB" if "growth" in found else found.get("error", "timed")
+            print(f"{self.words(job)}: {figure}", file=sys.stderr, flush=True)
+        return found
+
+    def flags(self, job: Mapping[str, Any]) -> str:
+        """Return more XLA_FLAGS for a job."""
+        return ""
+
+    def words(self, job: Mapping[str, Any]) -> str:
+        """Return what a job is called."""
+        return ", ".join(f"{name} {value}" for name, value in job.items())
+
+
+def svg_plots() -> Any:
+    """Return matplotlib's pyplot, set so that the same data gives the same file; ``save_svg`` writes it."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.fonttype"] = "none"  # text stays text
+    matplotlib.rcParams["svg.hashsalt"] = "clue"
+    from matplotlib import pyplot
+
+    return pyplot
+
+
+def save_svg(figure: Any, path: Path) -> None:
+    """Write a figure without the date."""
+    figure.savefig(path, metadata={"Date": None})
 
 
 def resident(field: str) -> int:

@@ -1,102 +1,142 @@
 """Are the JAX steps what a GPU should get? Lowered for CUDA from shapes alone: no GPU, no weights.
 
-    python scripts/check_lowering.py [--shape base large] [--lengths 128 512 1024 4096] [--layers N]
+    python scripts/check_lowering.py [--shape base large release] [--lengths 128 512 1024 4096] [--layers N]
 
-Of each train and evaluation step, for each form of attention and recompute mode, the text must show:
-products in bfloat16 but for those of the head, every array of the state donated, cuDNN's attention where it
-is asked for and only there, no call to the host, one program for each shape. Ends with 1 where it does not.
-What XLA makes of the text on a GPU (fusions, memory, speed) is not shown: that takes the device. FLOPs are
-XLA's own count before compilation; it counts nothing for cuDNN's attention.
+Of each train and evaluation step, for each form of attention and recompute mode, and of each step of a
+GPT2-ML that writes with a cache (``release``: 48 x 1,536, a decoder alone; its texts end at 1,024 tokens),
+the text must show: products in bfloat16 but for those of the head, every array of the state or of the cache
+donated, cuDNN's attention where it is asked for and only there, no call to the host, one program for each
+shape and none for a shape seen before. Ends with 1 where it does not.
+
+What XLA makes of the text on a GPU (fusions, memory, speed) is not shown: that takes the device. "held" is
+the memory of a step's arguments. FLOPs are XLA's own count before compilation: nothing for cuDNN's attention,
+and once for what a loop repeats (``chunked``).
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
-from bench_steps import make_update, model_settings
+from bench_steps import SHAPES, make_update, model_settings
+from cells import MIB
+from lowering_steps import (
+    CACHED_PRODUCTS,
+    PRODUCTS,
+    PlannedDecoder,
+    Text,
+    Wanted,
+    faults,
+    held_bytes,
+    lowered,
+    planned,
+    pretend_cudnn,
+    read,
+)
 
-PRODUCT = re.compile(r"dot_general.*: \(tensor<(?:\d+x)*(\w+)>, tensor<(?:\d+x)*(\w+)>\)")
-CALL = re.compile(r"custom_call @([\w$.]+)")
-FUSED = "__cudnn$fmha"
-HOST = ("callback", "infeed", "outfeed", "stablehlo.send", "stablehlo.recv")
 FORMS = ("einsum", "chunked", "fused")
+WHATS = ("train", "evaluate", "generate")
+RELEASE = "release"
 ROWS = 8
+TEXTS = 4  # continuations side by side
+PROMPT = 16
 MOST_FLOAT32 = 5  # the classifier's product and its gradients, and those of the two segments' table
 
 
-class Text(NamedTuple):
-    """What a lowered step's text says."""
+class Kind(NamedTuple):
+    """Steps of one network: in words, what is wanted of each, how those of a length are lowered.
 
-    bfloat16: int
-    float32: int
-    donated: int
-    fused: int
-    host: tuple[str, ...]
+    ``programs`` returns how many there are so far.
+    """
 
-
-def read(text: str) -> Text:
-    """Return the facts of a StableHLO text."""
-    products = [set(found) for found in PRODUCT.findall(text)]
-    return Text(
-        sum(types == {"bf16"} for types in products),
-        sum("f32" in types for types in products),
-        text.count("tf.aliasing_output"),
-        sum(name.startswith(FUSED) for name in CALL.findall(text)),
-        tuple(word for word in HOST if word in text),
-    )
+    shape: str
+    form: str
+    recompute: str
+    what: str
+    wanted: Wanted
+    lower: Callable[[int], dict[str, Any]]
+    programs: Callable[[], int]
 
 
-def faults(found: Text, *, form: str, layers: int, donated: int) -> list[str]:
-    """Return what a step's text should not say, or lacks."""
-    wrong = []
-    if found.bfloat16 < 6 * layers - 3 or found.float32 > MOST_FLOAT32:
-        wrong.append(f"{found.bfloat16} products in bfloat16, {found.float32} in float32")
-    if found.donated != donated:
-        wrong.append(f"{found.donated} arrays donated, not {donated}")
-    if (found.fused > 0) != (form == "fused"):
-        wrong.append(f"{found.fused} calls of cuDNN's attention")
-    return wrong + [f"the host is called: {word}" for word in found.host]
+def encoder_kinds(shape: str, options: argparse.Namespace) -> Iterator[Kind]:
+    """Yield the train and evaluation steps of a classifier: forms of attention x recompute modes."""
+    import jax
+
+    from clue_runner.memory.table import modes
+
+    changes: dict[str, Any] = {"max_positions": max(512, *options.lengths), "attention_dropout": 0.0}
+    if options.layers is not None:
+        changes["num_layers"] = options.layers
+    layers = options.layers or SHAPES[shape]["num_layers"]
+    for form, mode in [(form, mode) for form in options.forms for mode in modes(layers)]:
+        engine = planned(model_settings(shape, "jax", **changes, attention=form, recompute=mode))
+        fused, state = form == "fused", len(jax.tree.leaves(engine.state))
+        # the last block computes its first token alone, whose product with all others is no kernel's
+        wants = {
+            "train": Wanted(PRODUCTS * layers - 3, MOST_FLOAT32, fused, state),
+            "evaluate": Wanted(PRODUCTS * layers - 3, MOST_FLOAT32, fused, 0),
+        }
+        for what in wants if mode == "none" else ("train",):
+            if what in options.what:
+                lower = partial(_steps, engine, what)
+                yield Kind(shape, form, mode, what, wants[what], lower, lambda one=engine: one.compilations)
 
 
-def pretend_cudnn() -> None:
-    """Let JAX write calls of cuDNN's attention: it asks the device for versions while it traces."""
-    from jax._src.cudnn import fused_attention_stablehlo as kernel
-
-    kernel.check_cudnn_version = lambda: 91000
-    kernel.check_compute_capability = lambda *versions, **named: True
-    kernel.is_cuda_compute_capability_equal = lambda *versions, **named: False
+def _steps(engine: Any, what: str, length: int) -> dict[str, Any]:
+    return {f"{ROWS} x {length}": lowered(engine, what, make_update(ROWS, length))}
 
 
-def planned(model: Any) -> Any:
-    """Return an engine of shapes alone: a classifier in bfloat16."""
-    from clue_runner.architectures.settings import build_backbone
-    from clue_runner.engines import EngineSettings, create_engine
-    from clue_runner.engines.rules import make_rule
-    from clue_runner.models.heads.labels import ClassificationHead
+def decoder_kinds(shape: str, options: argparse.Namespace) -> Iterator[Kind]:
+    """Yield the steps that write with a cache: the prompt's and those of one more token."""
+    sizes = dict(SHAPES.get(shape, {}))
+    if options.layers is not None:
+        sizes["num_layers"] = options.layers
+    for form in (form for form in options.forms if form != "fused"):  # cuDNN's kernel masks padding alone
+        decoder = PlannedDecoder(**sizes, attention=form)
+        layers = decoder.shape.num_layers
+        wanted = Wanted(CACHED_PRODUCTS * layers + 1, 0, fused=False, donated=2 * layers)
 
-    rule = make_rule("adamw", {}, weight_decay=0.01)
-    settings = EngineSettings(precision="bfloat16", jit=True, rule=rule, clip_norm=1.0, ema=None, seed=1)
-    engine: Any = create_engine("jax")
+        def lower(length: int, decoder: PlannedDecoder = decoder) -> dict[str, Any]:
+            sizes = [(1, PROMPT), (TEXTS, 1)]
+            return {f"{size[0]} x {size[1]} in {length}": decoder.lowered(*size, length) for size in sizes}
 
-    def build() -> Any:
-        return ClassificationHead(build_backbone(model, 21128, precision="bfloat16", seed=1), 3)
-
-    engine.plan(build, settings)
-    return engine
+        yield Kind(shape, form, "none", "generate", wanted, lower, lambda one=decoder: one.programs)
 
 
-def lowered(engine: Any, what: str, update: Mapping[str, Any]) -> Any:
-    """Return the engine's own step, train or evaluate, lowered for CUDA."""
-    if what == "train":
-        return engine.lowered(update, "cuda")
-    return engine.lowered_evaluation({name: values[0] for name, values in update.items()}, "cuda")
+def lengths_of(kind: Kind, lengths: list[int]) -> list[int]:
+    """Return those that the network can take; a decoder's texts end with its positions."""
+    return [length for length in lengths if kind.what != "generate" or length <= 1024]
+
+
+def look(kind: Kind, lengths: list[int]) -> tuple[int, int]:
+    """Print a line for each step of a kind; return how many there are, and how many are wrong."""
+    count, failed, before = 0, 0, kind.programs()
+    for length in lengths:
+        for size, step in kind.lower(length).items():
+            found = read(step.as_text())
+            wrong = faults(found, kind.wanted)
+            count, failed = count + 1, failed + bool(wrong)
+            print(line(kind, size, found, step, "; ".join(wrong) or "ok"), flush=True)
+    kind.lower(lengths[0])  # seen before
+    made = kind.programs() - before
+    if made != count:
+        failed += 1
+        print(f"{made} programs for {count} shapes: {', '.join(kind[:4])}", flush=True)
+    return count, failed
+
+
+def line(kind: Kind, size: str, found: Text, step: Any, verdict: str) -> str:
+    """Return a row of the table."""
+    flops = step.cost_analysis()["flops"] / 1e9
+    cells = (*kind[:4], size, *found[:4], f"{held_bytes(step) / MIB:,.0f}", f"{flops:,.0f}", verdict)
+    return f"| {' | '.join(map(str, cells))} |"
 
 
 def main() -> None:
@@ -104,43 +144,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--shape", nargs="*", choices=["base", "large"], default=["base", "large"])
+    shapes = ["base", "large", RELEASE]
+    parser.add_argument("--shape", nargs="*", choices=shapes, default=shapes)
+    parser.add_argument("--what", nargs="*", choices=WHATS, default=WHATS)
     parser.add_argument("--lengths", nargs="*", type=int, default=[128, 512, 1024, 4096])
     parser.add_argument("--forms", nargs="*", choices=FORMS, default=FORMS, help="of attention")
     parser.add_argument("--layers", type=int, help="fewer than the shape has: a quick look")
     options = parser.parse_args()
 
-    import jax
-
     from clue_runner.engines.devices import set_backend
-    from clue_runner.memory.table import modes
 
     set_backend("jax")
     pretend_cudnn()
-    depth = {} if options.layers is None else {"num_layers": options.layers}
-    positions = {"max_positions": max(512, *options.lengths)}
-    failed = 0
-    print("| shape | form | recompute | what | length | bf16 | f32 | donated | cuDNN | GFLOP | verdict |")
-    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    started, failed, count = time.monotonic(), 0, 0
+    columns = ("shape", "form", "recompute", "what", "rows x tokens")
+    columns += ("bf16", "f32", "donated", "cuDNN", "held MiB", "GFLOP", "")
+    print(f"| {' | '.join(columns)} |")
+    print("|---" * len(columns) + "|")
     for shape in options.shape:
-        full = model_settings(shape, "jax", **depth, **positions)
-        for form, mode in [(form, mode) for form in options.forms for mode in modes(full.num_layers)]:
-            changes = {"attention": form, "recompute": mode, "attention_dropout": 0.0, **depth, **positions}
-            engine = planned(model_settings(shape, "jax", **changes))
-            state = len(jax.tree.leaves(engine.state))
-            for what, donated in [("train", state), *([("evaluate", 0)] if mode == "none" else [])]:
-                for length in options.lengths:
-                    before = engine.compilations
-                    step = lowered(engine, what, make_update(ROWS, length))
-                    found = read(step.as_text())
-                    wrong = faults(found, form=form, layers=full.num_layers, donated=donated)
-                    if engine.compilations != before + 1:
-                        wrong.append(f"{engine.compilations - before} programs for one shape")
-                    failed += bool(wrong)
-                    cells = (shape, form, mode, what, length, *found[:4])
-                    flops = step.cost_analysis()["flops"] / 1e9
-                    cells = (*cells, f"{flops:,.0f}", "; ".join(wrong) or "ok")
-                    print(f"| {' | '.join(map(str, cells))} |", flush=True)
+        kinds = [] if shape == RELEASE else [encoder_kinds(shape, options)]
+        kinds += [decoder_kinds(shape, options)] if "generate" in options.what else []
+        for kind in (one for some in kinds for one in some):
+            lengths = lengths_of(kind, options.lengths)
+            if lengths:
+                looked, wrong = look(kind, lengths)
+                count, failed = count + looked, failed + wrong
+    print(f"\n{count} steps in {time.monotonic() - started:.0f} s", file=sys.stderr)
     sys.exit(f"{failed} steps are not as they should be" if failed else 0)
 
 
