@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from clue_runner.adapters.base import load_adapter
 from clue_runner.adapters.fitting import require_family
@@ -43,6 +43,7 @@ from clue_runner.training.pretrained.opening import open_checkpoint
 CARD = "pretraining"
 HEAD = "masked_words"  # the head of pre-training that a family's table must have
 SHARE = 0.01  # of the documents that is held out where nothing is said
+LARGEST_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -231,3 +232,18 @@ def _refuse_contradictions(request: PretrainRequest) -> None:
         raise UsageError("--heldout and --heldout-share exclude each other", next_step="give one of them")
     if request.output is not None and request.name is not None:
         raise UsageError("--output and --name exclude each other", next_step="give one of them")
+    share = request.heldout_share
+    if share is not None and not 0 < share <= LARGEST_SHARE:
+        raise UsageError(
+            "an impossible fraction of the documents",
+            where="--heldout-share",
+            received=f"{share:g}",
+            allowed=f"above 0, {LARGEST_SHARE:g} at most",
+        )
+    if request.save_as not in get_args(NumberType):
+        raise UsageError(
+            "no type of a checkpoint's numbers",
+            where="--save-as",
+            received=str(request.save_as),
+            allowed=", ".join(get_args(NumberType)),
+        )
