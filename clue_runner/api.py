@@ -43,8 +43,9 @@ def pretrain(*, quiet: bool = False, **options: Any) -> dict[str, Any]:
     Args:
         quiet: print warnings only.
         options: those of the command, by name: ``texts`` and ``heldout`` (files), ``heldout_share``,
-            ``field``, ``task``, ``data``, ``model``, ``config`` and ``set`` (lists of text), ``output``, ``checkpoint``,
-            ``save_as``, ``licence``, ``seed``, ``backend``, ``device``, ``fresh``, ``dry_run``.
+            ``field``, ``task``, ``data``, ``model``, ``config`` and ``set`` (lists of text), ``output``,
+            ``checkpoint``, ``save_as``, ``licence``, ``processes``, ``seed``, ``backend``, ``device``,
+            ``fresh``, ``dry_run``.
 
     Returns:
         What metrics.json holds, and under ``folder`` the checkpoint that ``train(model=...)`` takes.
