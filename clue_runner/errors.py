@@ -78,6 +78,10 @@ class UsageError(ClueError):
     exit_code = 2
 
 
+class RefusedSettingError(UsageError):
+    """A setting that this kind of task or network cannot use, although others can (exit 2)."""
+
+
 class DataError(ClueError):
     """Data that is missing, broken or not what the card says (exit 3)."""
 

@@ -4,13 +4,13 @@ In: a text file, a backend. Out: exit 0 where all holds.
 
     python scripts/check_pretrain.py kills --texts FILE [--backend jax] [--kills 5]
     python scripts/check_pretrain.py memory --texts FILE [--updates 400]
-    python scripts/check_pretrain.py large --texts FILE [--megabytes 2000] [--limit 1000]
+    python scripts/check_pretrain.py large --texts FILE [--megabytes 2000] [--limit 1000] [--processes 2]
 
 ``kills``: SIGKILL at random moments, the same command again; weights, optimizer, predictions and the written
 checkpoint must equal those of an unbroken run bit for bit, and must not where a saved state was altered.
 ``memory``: the resident memory of a run, what is mapped from token files left out, in its last third against
-its first. ``large``: the texts are repeated, each time under another heading, up to a size; the peak of the
-process that cuts them into tokens.
+its first. ``large``: the texts are repeated, each time under another heading, up to a size; the peak of all
+processes that cut them into tokens, added up.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import argparse
 import json
 import os
 import random
-import resource
 import shutil
 import signal
 import subprocess
@@ -27,9 +26,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 from check_resume import Command, Moment, alter_saved_state, differences, random_moments, total_steps
 
 from clue_runner.data.texts.documents import FileTexts
@@ -140,6 +141,17 @@ def check_memory(options: argparse.Namespace, work: Path) -> list[str]:
     return [] if last <= first + GROWTH else [f"memory grew from {first:,} to {last:,} bytes"]
 
 
+def family_bytes(process: int) -> int:
+    """Return the resident memory of a process and of those that it has started; 0 where it has ended."""
+    total = 0
+    with suppress(psutil.NoSuchProcess):
+        head = psutil.Process(process)
+        for one in (head, *head.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                total += one.memory_info().rss
+    return total
+
+
 def check_large(options: argparse.Namespace, work: Path) -> list[str]:
     """Cut a large file into tokens; return what failed."""
     path, size = work / "large.txt", 0
@@ -157,19 +169,20 @@ def check_large(options: argparse.Namespace, work: Path) -> list[str]:
     del documents
     arguments = [sys.executable, "-m", "clue_runner", "pretrain", "--texts", str(path), "--model", "test"]
     arguments += ["--output", str(work / "run"), "--dry-run", "--set", "data.max_length=512"]
-    began = time.monotonic()
-    done = subprocess.run(
-        arguments,
-        env={**os.environ, "CLUE_HOME": str(work / "home")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss << 10
+    arguments += ["--processes", str(options.processes)]
+    began, peak = time.monotonic(), 0
+    with (work / "output.txt").open("w+", encoding="utf-8") as output:
+        environment = {**os.environ, "CLUE_HOME": str(work / "home")}
+        process = subprocess.Popen(arguments, env=environment, stdout=output, stderr=subprocess.STDOUT)
+        while process.poll() is None:
+            peak = max(peak, family_bytes(process.pid))
+            time.sleep(0.2)
+        output.seek(0)
+        said = output.read()
     took = time.monotonic() - began
     print(f"{size:,} bytes of text in {took:.0f} s ({size / took / 1e6:.2f} MB/s), peak {peak:,} bytes")
-    print("\n".join(done.stdout.splitlines()[-12:]))
-    failures = [f"exit {done.returncode}\n{done.stderr}"] if done.returncode else []
+    print("\n".join(said.splitlines()[-12:]))
+    failures = [f"exit {process.returncode}\n{said}"] if process.returncode else []
     return failures + ([f"the peak is above {options.limit} MB"] if peak > options.limit * 10**6 else [])
 
 
@@ -187,6 +200,7 @@ def main() -> int:
     parser.add_argument("--updates", type=int, default=400)
     parser.add_argument("--megabytes", type=int, default=2_000)
     parser.add_argument("--limit", type=int, default=1_000, help="megabytes of memory")
+    parser.add_argument("--processes", type=int, default=2, help="that cut texts into tokens")
     options = parser.parse_args()
     options.texts = options.texts.resolve()
     work = Path(tempfile.mkdtemp(prefix="check-pretrain-"))

@@ -11,7 +11,7 @@ from clue_runner.config.defaults import default_layer
 from clue_runner.config.presets import model_preset, model_presets
 from clue_runner.config.schema import Run
 from clue_runner.data.cards import Card
-from clue_runner.errors import UsageError
+from clue_runner.errors import RefusedSettingError, UsageError
 
 
 def require_family(card: Card, model: str, family: str) -> None:
@@ -57,10 +57,10 @@ def require_droppable(card: Card, run: Run) -> None:
     """Refuse ``train.drop_tokens`` where answers are about single tokens, which must not be missing.
 
     Raises:
-        UsageError: the task's adapter cannot train on rows with tokens left out.
+        RefusedSettingError: the task's adapter cannot train on rows with tokens left out.
     """
     if run.train.drop_tokens and not adapter_class(card.adapter).drops_tokens:
-        raise UsageError(
+        raise RefusedSettingError(
             f"{card.name} asks about single tokens, so none may be dropped",
             where="train.drop_tokens",
             received=str(run.train.drop_tokens),

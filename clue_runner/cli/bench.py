@@ -16,7 +16,10 @@ from clue_runner.cli.main import context_console
 
 @click.group(name="bench")
 def command() -> None:
-    """Plan, run and collect a whole benchmark. Shipped suites: clue11, clue10, cluener, smoke, grid."""
+    """Plan, run and collect a whole benchmark.
+
+    Shipped suites: clue11, clue10, cluener, grid, techniques, teaforn, smoke.
+    """
 
 
 SUITE = click.argument("suite", metavar="SUITE")

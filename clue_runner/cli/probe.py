@@ -17,6 +17,18 @@ from clue_runner.cli.main import context_console
 @click.command()
 @click.option("--task", required=True, metavar="NAME|DIR", help="A task with one label per text or pair.")
 @click.option(
+    "--features",
+    default="ngrams",
+    show_default=True,
+    metavar="ngrams|MODEL",
+    help="Character n-grams, or frozen vectors of a model: a preset, a checkpoint folder, a finished run.",
+)
+@click.option(
+    "--pooling",
+    metavar="mean|pooler|first|max",
+    help="How a model's last layer becomes a text's vector; default: the mean over its tokens.",
+)
+@click.option(
     "--schedule",
     "schedules",
     multiple=True,

@@ -7,8 +7,8 @@ Knows nothing about argv, or about how a step is computed.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,26 +18,33 @@ import numpy as np
 from clue_runner.adapters.base import load_adapter
 from clue_runner.commands.baselines.baseline import labelled, require_labels
 from clue_runner.commands.baselines.linear import NGRAMS, Ngrams, Texts
+from clue_runner.commands.train import TrainRequest, resolve
+from clue_runner.config.schema import Run
 from clue_runner.config.shipped import clue_home
 from clue_runner.console import Console, duration
-from clue_runner.data.cards import find_card
+from clue_runner.data.cards import Card, find_card
 from clue_runner.data.locate import locate
+from clue_runner.data.records import Records
 from clue_runner.engines.devices import Backend, choose_device, set_backend
 from clue_runner.engines.quiet import chatter_to
-from clue_runner.errors import UsageError
+from clue_runner.errors import UsageError, unknown_name
 from clue_runner.files.atomic import json_bytes, make_folder, write_atomic, write_json
 from clue_runner.files.names import user_path
 from clue_runner.probe.best import TOLERANCE, Best, best_point
 from clue_runner.probe.descent import descend
 from clue_runner.probe.findings import Findings, compare
+from clue_runner.probe.frozen import frozen_features
 from clue_runner.probe.page import probe_page, probe_sheet
-from clue_runner.probe.problem import GRADIENT, WIDTH, Problem, batches, fold
+from clue_runner.probe.problem import GRADIENT, WIDTH, Problem, batches, centred, fold
 from clue_runner.probe.schedules import USUAL, Schedule, parse_schedule
 from clue_runner.reports.words import Language, default_language
+from clue_runner.runs.identity import RANDOM
 from clue_runner.runs.machine import package_versions
 from clue_runner.training.lenders import require_train
 
 SCHEMA = 1
+NGRAM_FEATURES = "ngrams"  # in place of a model
+POOLINGS = ("mean", "pooler", "first", "max")  # of an encoder's vectors; the first is the default
 RADII = (1e-3, 1e4)
 FILE, PAGE, SHEET = "probe.json", "report.html", "regret.svg"
 
@@ -47,6 +54,8 @@ class ProbeRequest:
     """The options of ``clue probe``, named as on the command line."""
 
     task: str
+    features: str = NGRAM_FEATURES
+    pooling: str | None = None
     schedules: Sequence[str] = ()
     steps: int = 2_000
     batch_size: int = 32
@@ -63,12 +72,13 @@ def fulfil(request: ProbeRequest, console: Console) -> dict[str, Any]:
 
     Raises:
         UsageError: an unknown task or one without a label per text, impossible schedules or numbers.
-        DataError: missing or broken data.
+        DataError: missing or broken data. CheckpointError: a model whose vectors cannot be had.
     """
     schedules = _schedules(request)
     card = find_card(request.task)
     require_train(card)
     require_labels(card, "the probe")
+    run = _run(request)
     set_backend(request.backend)
     source = locate(card, request.data, say=console.say)
     train = load_adapter(card).read(source, "train")
@@ -76,10 +86,11 @@ def fulfil(request: ProbeRequest, console: Console) -> dict[str, Any]:
     with chatter_to(clue_home() / "logs" / f"{request.backend}-start.log"):
         device = choose_device(request.backend, "auto")
     began = time.monotonic()
-    problem = _problem(request, texts, labels)
+    rows, features = _features(card, run, train, texts, console)
+    problem = _problem(request, rows, labels)
     console.say(
         f"{card.name}: {len(texts):,} train records, {problem.classes} labels, "
-        f"character n-grams in {WIDTH:,} columns, {request.backend} on {device.text}"
+        f"{_words(features)} in {features['columns']:,} columns, {request.backend} on {device.text}"
     )
     best = best_point(problem)
     seconds = {"best": time.monotonic() - began}
@@ -94,7 +105,7 @@ def fulfil(request: ProbeRequest, console: Console) -> dict[str, Any]:
         "task": card.name,
         "card_version": card.version,
         "data_complete": not source.is_sample and train.complete,
-        **_settings(request, problem),
+        **_settings(request, problem, features),
         "best": {"loss": best.loss, "norm": best.norm, "gap": best.gap, "certified": best.gap <= TOLERANCE},
         "schedules": [one.summary() for one in findings],
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
@@ -108,24 +119,67 @@ def fulfil(request: ProbeRequest, console: Console) -> dict[str, Any]:
     return result
 
 
-def _problem(request: ProbeRequest, texts: Texts, labels: Sequence[str]) -> Problem:
-    """Return the learning problem that the labelled texts pose."""
+def _run(request: ProbeRequest) -> Run | None:
+    """Return the settings of the encoder whose vectors are the features; None for n-grams.
+
+    Raises:
+        UsageError: an unknown model, or a pooling without one.
+        CheckpointError: a published model without a checkpoint on this machine.
+    """
+    if request.pooling is not None and request.pooling not in POOLINGS:
+        raise unknown_name(
+            "pooling", request.pooling, POOLINGS, list_command="clue probe --help", where="--pooling"
+        )
+    if request.features == NGRAM_FEATURES:
+        if request.pooling is not None:
+            raise UsageError(
+                "n-grams are not pooled", where="--pooling", next_step="name a model too: --features MODEL"
+            )
+        return None
+    # float32: vectors of both backends agree, and the bound is not a matter of their rounding
+    settings = [f"model.pooling={request.pooling or POOLINGS[0]}", "train.precision=float32"]
+    wanted = TrainRequest(request.task, request.features, set=settings, seed=request.seed)
+    return resolve(replace(wanted, backend=request.backend))[1]
+
+
+def _features(
+    card: Card, run: Run | None, train: Records[Any], texts: Texts, console: Console
+) -> tuple[Any, dict[str, Any]]:
+    """Return a row of norm 1 for each labelled text, and what they are, for ``probe.json``."""
+    if run is None:
+        return fold(Ngrams().fit(texts)), {"kind": "ngrams", "ngrams": list(NGRAMS), "columns": WIDTH}
+    with console.progress(len(train), run.model.name) as progress:
+        found = frozen_features(load_adapter(card, run), train, console.warn, progress.update)
+    rows = centred(found.vectors[np.array([record.label is not None for record in train.items])])
+    return rows, {**found.facts, "columns": rows.shape[1]}
+
+
+def _words(features: Mapping[str, Any]) -> str:
+    """Return what the features are, in words."""
+    if features["kind"] == "ngrams":
+        return "character n-grams"
+    weights = "random weights" if features["weights"] == RANDOM else "frozen"
+    return f"vectors of {features['model']} ({weights}, {features['pooling']})"
+
+
+def _problem(request: ProbeRequest, rows: Any, labels: Sequence[str]) -> Problem:
+    """Return the learning problem that rows and labels pose."""
     names, places = np.unique(labels, return_inverse=True)
     return Problem(
-        fold(Ngrams().fit(texts)),
+        rows,
         places.astype(np.int64),
         len(names),
         request.radius,
-        batches(len(texts), request.steps, request.batch_size, request.seed),
+        batches(len(labels), request.steps, request.batch_size, request.seed),
     )
 
 
-def _settings(request: ProbeRequest, problem: Problem) -> dict[str, Any]:
+def _settings(request: ProbeRequest, problem: Problem, features: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields that say what was computed, and with what."""
     return {
         "records": len(problem.labels),
         "classes": problem.classes,
-        "features": {"kind": "ngrams", "ngrams": list(NGRAMS), "columns": WIDTH},
+        "features": dict(features),
         "steps": request.steps,
         "batch_size": request.batch_size,
         "radius": request.radius,

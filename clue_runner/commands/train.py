@@ -105,12 +105,15 @@ def fulfil(request: TrainRequest, console: Console) -> dict[str, Any]:
     return summary
 
 
-def resolve(request: TrainRequest, *, weights_needed: bool = True) -> tuple[Card, Run]:
+def resolve(
+    request: TrainRequest, *, weights_needed: bool = True, fitting_needed: bool = True
+) -> tuple[Card, Run]:
     """Return the card and the settings.
 
     Args:
         request: the options.
         weights_needed: a published model's checkpoint must be on this machine.
+        fitting_needed: settings that the task cannot use are refused; False: the caller does that.
 
     Raises:
         UsageError: an unknown task, model or setting; all problems of the settings at once.
@@ -131,7 +134,8 @@ def resolve(request: TrainRequest, *, weights_needed: bool = True) -> tuple[Card
         checkpoint_reader=read_settings,
     )
     require_family(card, run.model.name, run.model.family)
-    require_droppable(card, run)
+    if fitting_needed:
+        require_droppable(card, run)
     if weights_needed:
         require_checkpoint(run)
     return card, run

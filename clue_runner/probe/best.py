@@ -44,7 +44,7 @@ def best_point(problem: Problem, tolerance: float = TOLERANCE) -> Best:
     from scipy import optimize
 
     rows = problem.rows.astype(np.float64)
-    columns = rows.T.tocsr()
+    columns = rows.T if isinstance(rows, np.ndarray) else rows.T.tocsr()
     weights_of = np.bincount(problem.batches.ravel(), minlength=rows.shape[0]) / problem.batches.size
     one_hot, shape = np.eye(problem.classes)[problem.labels], (rows.shape[1], problem.classes)
 

@@ -59,7 +59,8 @@ def mini_batches(problem: Problem) -> Iterator[tuple[NDArray[np.float32], NDArra
     """Return the dense rows and one-hot labels of each step."""
     one_hot = np.eye(problem.classes, dtype=np.float32)
     for places in problem.batches:
-        yield problem.rows[places].toarray(), one_hot[problem.labels[places]]
+        rows = problem.rows[places]
+        yield rows if isinstance(rows, np.ndarray) else rows.toarray(), one_hot[problem.labels[places]]
 
 
 def descend(problem: Problem, sizes: Curve, done: Callable[[int], None] = lambda _: None) -> Trace:

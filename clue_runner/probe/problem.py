@@ -1,6 +1,6 @@
 """The convex problem: softmax regression on rows of norm 1, and the order in which they are visited.
 
-In: a sparse table of features, labels. Out: a problem with its G and its mini-batches.
+In: a table of features, labels. Out: a problem with its G and its mini-batches.
 Knows nothing about texts, schedules or backends.
 """
 
@@ -22,7 +22,7 @@ class Problem:
     """The learning problem.
 
     Args:
-        rows: (records, width) sparse table, float32, rows of norm 1; the last column is the constant.
+        rows: (records, width) float32, sparse or not, rows of norm 1; the last column is the constant.
         labels: (records,) index of each record's label.
         classes: how many labels there are.
         radius: of the ball that contains the weights, in the norm of the whole matrix; its centre is 0.
@@ -59,6 +59,19 @@ def fold(features: Any, width: int = WIDTH, seed: int = 0) -> Any:
     folded = normalize((features @ hashing).tocsr())
     constant = np.ones((folded.shape[0], 1))  # the row of a text without a known n-gram is the constant alone
     return normalize(sparse.hstack([folded, constant], format="csr")).astype(np.float32)
+
+
+def centred(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return dense features as rows of norm 1 with a constant: without their mean, which all texts share.
+
+    Args:
+        vectors: (records, width).
+    """
+    rows = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
+    rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-30)
+    rows = np.hstack([rows, np.ones((len(rows), 1))])  # the row of a text like the mean is the constant alone
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows, np.float32)
 
 
 def batches(records: int, steps: int, size: int, seed: int) -> NDArray[np.int64]:

@@ -148,7 +148,8 @@ def _widened(low: float, high: float) -> tuple[float, float]:
     """Return a range that is not empty; no loss and no score is below 0."""
     if high > low:
         return low, high
-    return (max(low - 0.5, 0.0) if low >= 0 else low - 0.5), high + 0.5
+    margin = min(0.5, abs(low) / 2) or 0.5  # a constant learning rate is no line at 0
+    return low - margin if low else 0.0, high + margin
 
 
 def _ticks(low: float, high: float, about: int = 4) -> list[float]:

@@ -19,6 +19,7 @@ from clue_runner.metrics.calibration import Calibration
 from clue_runner.reports import charts
 from clue_runner.reports.answers import Answered
 from clue_runner.reports.baseline import baseline_score
+from clue_runner.reports.diagnostics import diagnostic_charts
 from clue_runner.reports.facts import environment_rows, speed_rows
 from clue_runner.reports.judged import (
     Confusion,
@@ -39,7 +40,10 @@ from clue_runner.runs.folder import RunFolder
 from clue_runner.runs.results import RunResult
 
 PUBLISHED_SHOWN = 6
-SECTIONS = ("mistakes", "confusion", "curves", "lengths", "calibration", "speed", "environment", "repeat")
+SECTIONS = (
+    *("mistakes", "confusion", "curves", "diagnostics", "lengths", "calibration"),
+    *("speed", "environment", "repeat"),
+)
 Say = Callable[..., str]
 
 
@@ -75,6 +79,7 @@ class RunPage:
     mistakes: Mistakes | None = None
     confusion: ConfusionTable | None = None
     curves: list[tuple[str, Markup]] = field(default_factory=list)
+    diagnostics: list[tuple[str, Markup]] = field(default_factory=list)
     lengths: list[LengthGroup] = field(default_factory=list)
     limit_line: str | None = None
     notes: list[tuple[str, str, int]] = field(default_factory=list)
@@ -90,6 +95,7 @@ class RunPage:
         there = {
             "mistakes": self.mistakes is not None,
             "confusion": self.confusion is not None,
+            "diagnostics": bool(self.diagnostics),
             "lengths": bool(self.lengths),
             "calibration": self.mistakes is not None,
         }
@@ -132,6 +138,7 @@ def make_run_page(
         baseline=baseline_score(folder.path.absolute().parent, result.data_sha256.get("dev")),
         missing=missing,
         curves=_curves(events, result, say),
+        diagnostics=diagnostic_charts(events, say),
         notes=[(split, noted(what), n) for split, notes in result.notes.items() for what, n in notes.items()],
         speed=speed_rows(result, say),
         environment=environment_rows(result, say),

@@ -40,6 +40,8 @@ class SuitePage:
         pairs: (model, [(mean difference, tasks, p or None) or None for each model]).
         compared: each pair of models on one task, or on several that both completed: the paired bootstrap.
         problems: rows that failed or are missing.
+        refused: cells whose settings their task or network cannot use.
+        baseline: label of the model that all others are compared with.
     """
 
     suite: str
@@ -55,6 +57,8 @@ class SuitePage:
     grids: list[Cell]
     gates: list[Mapping[str, Any]]
     problems: list[Mapping[str, Any]]
+    refused: list[Cell]
+    baseline: str | None = None
     left_out: list[str] = field(default_factory=list)
 
     @property
@@ -69,10 +73,11 @@ class SuitePage:
             "spread": self.spread,
             "pairs": len(self.models) > 1,
             "grid": self.grids,
+            "refused": self.refused,
             "gates": self.gates,
             "published": self.published,
         }
-        names = ("table", "spread", "pairs", "grid", "gates", "failures", "published")
+        names = ("table", "spread", "pairs", "grid", "gates", "refused", "failures", "published")
         return [name for name in names if there.get(name, True)]
 
 
@@ -156,7 +161,9 @@ def suite_page(content: Mapping[str, Any], language: Language) -> SuitePage:
         published=_published(named, cells),
         grids=[one for one in cells.values() if one.get("chosen") is not None],
         gates=list(content.get("gates", ())),
-        problems=[row for row in content["rows"] if row["state"] != "ok"],
+        problems=[row for row in content["rows"] if row["state"] not in {"ok", "refused"}],
+        refused=[one for one in cells.values() if one.get("refused") is not None],
+        baseline=content.get("baseline"),
         left_out=list(content.get("left_out", ())),
     )
 
@@ -169,7 +176,7 @@ def _is_of(row: Mapping[str, Any], task: str) -> bool:
 def _entry(cell: Cell | None) -> dict[str, Any]:
     """Return one model's cell in a row of the table; its numbers come from the seeds."""
     if cell is None:
-        return {"planned": 0, "done": 0, "mean": None, "std": None}
+        return {"planned": 0, "done": 0, "mean": None, "std": None, "refused": False}
     values = list(cell["values"])
     summary = summarise_seeds(values) if values else None
     return {
@@ -177,6 +184,7 @@ def _entry(cell: Cell | None) -> dict[str, Any]:
         "done": len(values),
         "mean": summary.mean if summary else None,
         "std": summary.std if summary else None,
+        "refused": cell.get("refused") is not None,
     }
 
 

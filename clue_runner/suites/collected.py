@@ -36,7 +36,8 @@ class Row(Part):
         model, task, seed: as the suite names them.
         fold: ``1/5``: trained without the first of five parts of train; None: with all of it.
         settings: dotted key -> value of the grid's point; {} where there is no grid.
-        state: ``ok``, ``failed``, or ``missing``: not run yet, or not finished.
+        state: ``ok``, ``failed``, ``missing``: not run yet, or not finished; ``refused``: its task or network
+            cannot use a setting of it.
         reason: why there is no score, one line.
         exit_code: of the last attempt that failed; minus the signal's number where it was killed.
         split: what the score is of.
@@ -45,6 +46,7 @@ class Row(Part):
         notes: remarks for the reader, one sentence each: limited data, a sample, another version.
         folder: of the run, as it was found; None where there is none.
         elsewhere: trained outside the suite's own folder.
+        step_seconds: of training, by update.
         code: version and hash of the program that trained it.
         data_sha256: split -> hash of its file.
         weights: hash of the pre-trained weights, or ``random``.
@@ -57,7 +59,7 @@ class Row(Part):
     seed: int
     fold: str | None = None
     settings: dict[str, Setting] = {}
-    state: Literal["ok", "failed", "missing"]
+    state: Literal["ok", "failed", "missing", "refused"]
     reason: str | None = None
     exit_code: int | None = None
     split: str = "dev"
@@ -70,6 +72,7 @@ class Row(Part):
     data_complete: bool | None = None
     notes: list[str] = []
     seconds: float | None = None
+    step_seconds: float | None = None
     peak_memory_bytes: int | None = None
     backend: str
     device: str | None = None
@@ -101,6 +104,7 @@ class Cell(Part):
         chosen: the grid's point that was run again on fresh seeds; None where there is no grid.
         best_of_grid: the mean score that made it the chosen one: biased upwards, so never the score.
         published: what others report for this task: the same model's first, dev before test.
+        refused: why the task or its network cannot use the model's settings; None: it can.
     """
 
     model: str
@@ -116,6 +120,7 @@ class Cell(Part):
     chosen: dict[str, Setting] | None = None
     best_of_grid: float | None = None
     published: list[Published] = []
+    refused: str | None = None
 
     @property
     def complete(self) -> bool:
@@ -151,6 +156,8 @@ class Comparison(Part):
         difference: of the means over seeds, second minus first, in points.
         interval: at 95 %.
         p: two-sided.
+        seeds_std: standard deviation (n - 1) of the difference over seeds; None: fewer than two in both.
+        step_cost: time of an update, second over first: medians over seeds, as the machine was then.
         reason: why there are no numbers, one line.
     """
 
@@ -160,6 +167,8 @@ class Comparison(Part):
     difference: float | None = None
     interval: Pair | None = None
     p: float | None = None
+    seeds_std: float | None = None
+    step_cost: float | None = None
     reason: str | None = None
 
 
@@ -170,7 +179,8 @@ class Collected(Part):
         suite: its name; ``title`` in words.
         tasks: in order, ``titles`` as people read them (language -> task -> title).
         sample: trained on the shipped sample: scores mean nothing outside this project.
-        pairs: each two models by task, then over all tasks that both have completed.
+        baseline: label of the model that all others are compared with; None: each is with each.
+        pairs: two models by task, then over all tasks that both have completed.
         left_out: run folders that were offered and belong to no item, and why, one line each.
     """
 
@@ -181,6 +191,7 @@ class Collected(Part):
     tasks: list[str]
     titles: dict[str, dict[str, str]] = {}
     sample: bool = False
+    baseline: str | None = None
     rows: list[Row]
     cells: list[Cell]
     averages: list[Average] = []
@@ -194,6 +205,11 @@ class Collected(Part):
         return [row for row in self.rows if row.state == "failed"]
 
     @property
+    def refused(self) -> list[Row]:
+        """Return the rows whose settings their task or network cannot use."""
+        return [row for row in self.rows if row.state == "refused"]
+
+    @property
     def missing(self) -> list[Row]:
         """Return the rows that have not finished."""
         return [row for row in self.rows if row.state == "missing"]
@@ -201,6 +217,11 @@ class Collected(Part):
     def cell(self, model: str, task: str) -> Cell | None:
         """Return one model's scores on one task; None where the suite does not plan them."""
         return next((cell for cell in self.cells if (cell.model, cell.task) == (model, task)), None)
+
+    def against_baseline(self, cell: Cell) -> Comparison | None:
+        """Return how a cell differs from the baseline's of the same task; None where that is not known."""
+        wanted = (cell.model, [cell.task])
+        return next((pair for pair in self.pairs if (pair.second, pair.tasks) == wanted), None)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data with every field, as the file holds it."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import product
+from itertools import combinations, product
 from pathlib import Path
 from typing import Literal
 
@@ -86,6 +86,32 @@ def pairs(suite: Suite) -> list[tuple[Entry, Entry]]:
         for task in suite.tasks
         if model.tasks is None or task.name in model.tasks
     ]
+
+
+def compared_labels(suite: Suite) -> list[tuple[str, str]]:
+    """Return the labels of the models to compare: each with its baseline, or each two where there is none.
+
+    Where a suite's variants are those of several models, a variant's baseline is that of its own model.
+    """
+    labels = [model_label(model) for model in suite.models]
+    if suite.baseline is None:
+        return list(combinations(labels, 2))
+    bases = [
+        model
+        for model in suite.models
+        if model_label(model) in {suite.baseline, variant_label(model.name, suite.baseline)}
+    ]
+    found = []
+    for model in suite.models:
+        own = next((base for base in bases if base.name == model.name), bases[0] if bases else None)
+        if own is not None and model not in bases:
+            found.append((model_label(own), model_label(model)))
+    return found
+
+
+def variant_label(name: str, label: str) -> str:
+    """Return what tables call a variant of a model that the command line names."""
+    return f"{Path(name).name}-{label}"
 
 
 def first_stage(suite: Suite) -> Iterator[Wish]:

@@ -65,7 +65,7 @@ class Item:
         folder: of the run.
         run: the resolved settings.
         metric: the card's main one.
-        problem: why it cannot be run: missing data or a missing checkpoint.
+        problem: why it cannot be run: missing data, a missing checkpoint, a setting that the task refuses.
     """
 
     id: str

@@ -55,6 +55,8 @@ def _item(parent: ElementTree.Element, row: Row) -> None:
         reason = _text(row.reason or "")
         failure = ElementTree.SubElement(case, "failure", message=reason, type=f"exit {row.exit_code}")
         failure.text = reason
+    elif row.state == "refused":
+        ElementTree.SubElement(case, "skipped", message=_text(f"refused: {row.reason}"))
     else:
         ElementTree.SubElement(case, "error", message=_text(row.reason or "not run"))
 
@@ -64,7 +66,7 @@ def _count(suite: ElementTree.Element, seconds: list[float]) -> None:
     suite.set("tests", str(len(suite)))
     suite.set("failures", str(len(suite.findall("testcase/failure"))))
     suite.set("errors", str(len(suite.findall("testcase/error"))))
-    suite.set("skipped", "0")
+    suite.set("skipped", str(len(suite.findall("testcase/skipped"))))
     suite.set("time", f"{sum(seconds):.3f}")
 
 

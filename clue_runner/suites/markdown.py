@@ -9,17 +9,20 @@ from collections.abc import Sequence
 
 from clue_runner.suites.collected import Collected
 from clue_runner.suites.words import (
-    HEAD,
+    DIFFERENCE,
     average_words,
-    cell_row,
     chosen_words,
+    compared_words,
     comparison_words,
     gate_words,
+    head,
+    refused_words,
     row_words,
     summary,
+    table_row,
 )
 
-RIGHT = frozenset({"dev", "std", "runs", "chance", "published dev", "published test"})
+RIGHT = frozenset({"dev", "std", "runs", "chance", "published dev", "published test", *DIFFERENCE})
 
 
 def markdown(table: Collected) -> str:
@@ -27,17 +30,18 @@ def markdown(table: Collected) -> str:
     lines = [f"## {_text(table.title)}", "", f"{summary(table)}."]
     if table.sample:
         lines += ["", "**Trained on the shipped sample: these scores mean nothing outside this project.**"]
-    lines += ["", *_table(HEAD, [cell_row(cell) for cell in table.cells])]
+    lines += ["", *_table(head(table), [table_row(table, cell) for cell in table.cells])]
     over = "seeds and folds" if any(row.fold for row in table.rows) else "seeds"
     lines += ["", f"Scores are in percent, of dev; std is the standard deviation over {over} (n - 1)."]
     notes = [average_words(one) for one in table.averages] + [gate_words(one) for one in table.gates]
     notes += [words for cell in table.cells if (words := chosen_words(cell))]
-    notes += [comparison_words(pair) for pair in table.pairs]
+    notes += [compared] if (compared := compared_words(table)) else map(comparison_words, table.pairs)
+    notes += refused_words(table)
     lines += ["", *(f"- {_text(note)}" for note in notes)] if notes else []
     if table.failed:
-        head = ("failed", "exit", "why")
+        columns = ("failed", "exit", "why")
         rows = [[row_words(row), str(row.exit_code or ""), row.reason or ""] for row in table.failed]
-        lines += ["", *_table(head, rows)]
+        lines += ["", *_table(columns, rows)]
     if table.missing:
         names = "; ".join(row_words(row) for row in table.missing)
         lines += ["", f"Missing: {_text(names)}."]

@@ -190,6 +190,11 @@ def _cross_checks(suite: Suite, document: Document) -> list[Problem]:
     ]
     problems += _unknown_tasks(suite, document, ("gates",), suite.gates)
     problems += _unknown_tasks(suite, document, ("data",), suite.data if isinstance(suite.data, dict) else ())
+    if suite.baseline is not None and suite.baseline not in labels:
+        guess = suggest(suite.baseline, labels)
+        hint = f", did you mean {guess}?" if guess else ""
+        where = document.where(("baseline",))
+        problems.append(Problem(f"no model of this suite is called {suite.baseline}{hint}", where))
     for key in ("seeds", "fresh_seeds"):
         seeds = getattr(suite, key) or []
         problems += [

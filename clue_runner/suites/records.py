@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from clue_runner.adapters.sections import SECTIONS
 from clue_runner.config.resolved import config_hash
 from clue_runner.config.schema import Run
-from clue_runner.errors import CheckpointError, StorageError
+from clue_runner.errors import CheckpointError, RefusedSettingError, StorageError
 from clue_runner.files.atomic import write_json
 from clue_runner.files.reading import DamagedFileError, read_object
 from clue_runner.runs.folder import RunFolder
@@ -25,7 +25,7 @@ from clue_runner.suites.collected import Part
 from clue_runner.suites.items import Item, item_facts, item_id
 
 RECORD, LOG = "item.json", "log.txt"
-State = Literal["ok", "failed", "missing"]
+State = Literal["ok", "failed", "missing", "refused"]
 
 
 class Attempt(Part):
@@ -49,7 +49,10 @@ class Record(Part):
 
 
 class Standing(NamedTuple):
-    """The state of an item: ``result`` where it has a score, else why not."""
+    """The state of an item: ``result`` where it has a score, else why not.
+
+    ``refused``: its task or network cannot use a setting of it, which is an answer and no failure.
+    """
 
     state: State
     result: RunResult | None = None
@@ -134,6 +137,8 @@ def _is_item(result: RunResult, settings: Run, name: str) -> bool:
 
 def standing(item: Item, root: Path) -> Standing:
     """Return the state of a suite's item; ``root``: the suite's folder."""
+    if isinstance(item.problem, RefusedSettingError):
+        return Standing("refused", None, one_line(str(item.problem.headline)), item.problem.exit_code)
     if item.problem is not None:
         return Standing("failed", None, one_line(str(item.problem)), item.problem.exit_code)
     try:
@@ -145,6 +150,8 @@ def standing(item: Item, root: Path) -> Standing:
     if result is not None and result.ok:
         return Standing("ok", result)
     if result is not None and result.error is not None:
+        if result.error.type == RefusedSettingError.__name__:
+            return Standing("refused", None, result.error.message.splitlines()[0], result.error.exit_code)
         return Standing("failed", None, one_line(result.error.message), result.error.exit_code)
     record = ItemPlace(item.work(root).place).record()
     last = record.attempts[-1] if record and record.attempts else None

@@ -81,6 +81,7 @@ class Suite(Part):
         settings: dotted key -> value, on top of those.
         grid: dotted key -> the values to try.
         gates: task -> minimum mean score of every model.
+        baseline: label of the model that every other is compared with; None: each with each.
         average: report the mean over all tasks, once all are complete.
         folds: train that many times, each time without another part of train.
         data: what ``--data`` takes, ``{task}`` in it being the task; or task -> that; None: the usual places.
@@ -97,6 +98,7 @@ class Suite(Part):
         None
     )
     gates: dict[str, float] = {}
+    baseline: str | None = None
     average: bool = False
     folds: Annotated[int, Field(ge=2)] | None = None
     data: str | dict[str, str] | None = None

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 
 from clue_runner.data.cards import Card
+from clue_runner.runs.results import RunResult
 from clue_runner.suites.chosen import Pick
 from clue_runner.suites.collected import Average, Cell, Collected, Gate, Published, Row
 from clue_runner.suites.grid import has_grid, model_label, pairs
@@ -78,6 +79,7 @@ def build_table(
             "en": {card.name: card.title.en for card in cards.values()},
         },
         sample=any(one.sample for one in found),
+        baseline=suite.baseline,
         rows=rows,
         cells=cells,
         averages=_averages(suite, cells, list(names.values())) if suite.average else [],
@@ -101,6 +103,7 @@ def _row(found: Found) -> Row:
                 }
             ),
             "seconds": result.seconds.get("total"),
+            "step_seconds": _step_seconds(result),
             "notes": notes,
             "weights": result.identity.weights if result.identity else None,
         }
@@ -126,6 +129,12 @@ def _row(found: Found) -> Row:
     )
 
 
+def _step_seconds(result: RunResult) -> float | None:
+    """Return the time of training by update; None where it was not recorded."""
+    train = result.seconds.get("train")
+    return train / result.steps if train is not None and result.steps else None
+
+
 def _cell(
     suite: Suite, model: Entry, card: Card, rows: Sequence[Row], pick: Pick | None, planned: int
 ) -> Cell:
@@ -148,6 +157,7 @@ def _cell(
         chosen=dict(pick.point) if has_grid(suite) and pick and pick.point is not None else None,
         best_of_grid=pick.score if pick else None,
         published=published_scores(card, model.name),
+        refused=next((row.reason for row in own if row.state == "refused"), None),
     )
 
 

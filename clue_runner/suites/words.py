@@ -5,10 +5,14 @@ In: parts of ``Collected``. Out: short texts and rows of cells. Knows nothing ab
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from clue_runner.suites.collected import Average, Cell, Collected, Comparison, Gate, Row, Setting
 from clue_runner.suites.table import same_model
 
 HEAD = ("task", "model", "metric", "dev", "std", "runs", "chance", "published dev", "published test")
+DIFFERENCE = ("difference", "std of it", "95 % interval", "p", "update's time")
+HEAD_COMPARED = (*HEAD[:6], *DIFFERENCE)
 NO_VALUE = "–"
 
 
@@ -17,9 +21,32 @@ def number(value: float | None) -> str:
     return NO_VALUE if value is None else f"{value:.2f}"
 
 
-def cell_row(cell: Cell) -> list[str]:
-    """Return the cells of one line of the table, in the order of ``HEAD``."""
-    published = [same_model(cell.published, cell.model, split) for split in ("dev", "test")]
+def head(table: Collected) -> Sequence[str]:
+    """Return the table's head; with a baseline the differences from it take the place of others' scores."""
+    return HEAD if table.baseline is None else HEAD_COMPARED
+
+
+def table_row(table: Collected, cell: Cell) -> list[str]:
+    """Return the cells of one line of the table, in the order of its ``head``."""
+    row = _own_cells(cell)
+    if table.baseline is None:
+        published = [same_model(cell.published, cell.model, split) for split in ("dev", "test")]
+        return [*row, number(cell.chance), *(number(one.score) if one else NO_VALUE for one in published)]
+    pair = table.against_baseline(cell)
+    if pair is None or pair.difference is None or pair.interval is None or pair.p is None:
+        return [*row, *[NO_VALUE] * (len(HEAD_COMPARED) - len(row))]
+    return [
+        *row,
+        f"{pair.difference:+.2f}",
+        number(pair.seeds_std),
+        "{:+.2f} to {:+.2f}".format(*pair.interval),
+        p_words(pair.p),
+        number(pair.step_cost),
+    ]
+
+
+def _own_cells(cell: Cell) -> list[str]:
+    """Return the cells of a line that are of one model alone."""
     count = f"{len(cell.values)}" if cell.complete else f"{len(cell.values)} of {cell.planned}"
     return [
         cell.task,
@@ -27,9 +54,7 @@ def cell_row(cell: Cell) -> list[str]:
         cell.metric or NO_VALUE,
         number(cell.mean),
         "one run" if len(cell.values) == 1 else number(cell.std),
-        count,
-        number(cell.chance),
-        *(number(one.score) if one else NO_VALUE for one in published),
+        "refused" if cell.refused is not None else count,
     ]
 
 
@@ -77,6 +102,23 @@ def settings_words(settings: dict[str, Setting]) -> str:
     return ", ".join(f"{key}={value}" for key, value in settings.items())
 
 
+def compared_words(table: Collected) -> str | None:
+    """Return what the columns of differences hold; None where there are none."""
+    if table.baseline is None:
+        return None
+    return (
+        f"difference: from {table.baseline} in points, mean over seeds, and its spread over them (n - 1); "
+        "interval and p: paired bootstrap over dev records, which does not cover other seeds; each p is for "
+        "its row alone; update's time: a multiple of the baseline's, on the machine as it was then"
+    )
+
+
+def refused_words(table: Collected) -> list[str]:
+    """Return each model that a task or its network refuses, once."""
+    refused = [cell for cell in table.cells if cell.refused is not None]
+    return [f"{cell.task}, {cell.model}: refused: {cell.refused}" for cell in refused]
+
+
 def row_words(row: Row) -> str:
     """Return an item as people call it."""
     point = f", {settings_words(row.settings)}" if row.settings else ""
@@ -88,6 +130,7 @@ def summary(table: Collected) -> str:
     """Return the number of items by outcome."""
     done = sum(row.state == "ok" for row in table.rows)
     parts = [f"{done} of {len(table.rows)} items have a result"]
+    parts += [f"{len(table.refused)} refused"] if table.refused else []
     parts += [f"{len(table.failed)} failed"] if table.failed else []
     parts += [f"{len(table.missing)} missing"] if table.missing else []
     return ", ".join(parts)

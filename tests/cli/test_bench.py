@@ -225,3 +225,37 @@ def test_two_runs_from_end_to_end(clue: Clue, suite: Callable[..., Path], tmp_pa
     )
     assert [row["state"] for row in other["rows"]] == ["missing", "missing"]
     assert "trained by 0.0.1+other" in other["left_out"][0]
+
+
+def test_techniques_on_and_off_where_a_task_refuses_some(
+    clue: Clue, suite: Callable[..., Path], tmp_path: Path
+) -> None:
+    """As configs/suites/techniques.yaml, on samples: two run, one head refuses, one adapter refuses."""
+    models = {"off": "train.optimizer: adamw", "fgm": "train.fgm: 0.5"}
+    models |= {"label_smoothing": "train.label_smoothing: 0.1", "drop_tokens": "train.drop_tokens: 0.1"}
+    listed = (f"{{name: test, label: '{name}', settings: {{{one}}}}}" for name, one in models.items())
+    path = suite("baseline: 'off'\n", models=f"[{', '.join(listed)}]", tasks="[cluener]")
+    states = {item["model"]: item["state"] for item in plan(clue, path)["items"]}
+    assert states["drop_tokens"] == "refused" and {*states.values()} == {"missing", "refused"}
+
+    outcome = clue("bench", "run", path, "--junit", "a.xml", "--markdown", "a.md", "--json")
+    assert outcome.exit_code == 0, outcome.stderr
+    table = json.loads(outcome.stdout.splitlines()[-1])
+    assert [row["state"] for row in table["rows"]] == ["ok", "ok", "refused", "refused"]
+    assert (table["ok"], table["baseline"]) == (True, "off")
+    assert [(one["first"], one["second"]) for one in table["pairs"]] == [("off", "fgm")]
+    (pair,), cells = table["pairs"], table["cells"]
+    assert pair["difference"] == pytest.approx(cells[1]["mean"] - cells[0]["mean"])
+    assert pair["step_cost"] > 0 and pair["seeds_std"] is None
+    assert "ranks spans" in cells[2]["refused"] and "single tokens" in cells[3]["refused"]
+    assert "cluener, label\\_smoothing: refused: " in (tmp_path / "a.md").read_text(encoding="utf-8")
+    assert ElementTree.parse(tmp_path / "a.xml").getroot()[0].get("skipped") == "2"
+    page = (tmp_path / "runs" / "bench" / "mine" / "report.html").read_text(encoding="utf-8")
+    assert "ranks spans" in page
+
+    again = clue("bench", "run", path)
+    assert again.exit_code == 0 and "4 items, 0 to run" in again.stdout
+    assert "refused: " in again.stdout and "2 of 4 items have a result, 2 refused" in again.stdout
+    for index in ("2", "3"):
+        one = clue("bench", "run", path, "--index", index)
+        assert (one.exit_code, "refused: " in one.stdout) == (0, True), one.stderr

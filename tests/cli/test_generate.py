@@ -108,7 +108,7 @@ def test_greedy_is_a_beam_of_one(generate: Any) -> None:
 
 
 def test_an_answer_s_score_is_the_mean_of_its_own_tokens(model: Path) -> None:
-    from clue_runner.api import load_backbone
+    from clue_runner import load_backbone
     from clue_runner.commands.generation.decoder import find_checkpoint, load
     from clue_runner.commands.generation.zero_shot import Scorer
 

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+import clue_runner
 from clue_runner.checkpoints.importer import read_checkpoint
+from clue_runner.errors import UsageError
 from clue_runner.files.tensors import read_safetensors
 
 BACKEND = os.environ.get("KERAS_BACKEND", "tensorflow")
@@ -129,6 +131,27 @@ def test_a_dry_run_says_what_would_be_done_and_writes_no_run(clue: Clue, text: P
     assert found.exit_code == 0, found.stderr
     assert "6 of 16 examples" in found.stdout and "memory" in found.stdout
     assert not (tmp_path / "run").exists()
+
+
+def test_the_python_call_does_what_the_command_does(clue: Clue, text: Path, tmp_path: Path) -> None:
+    words = [str(word) for word in arguments(text, tmp_path / "command", train__max_steps=2)]
+    assert clue(*words).exit_code == 0
+    settings = [words[place + 1] for place, word in enumerate(words) if word == "--set"]
+    options: dict[str, Any] = {"texts": str(text), "heldout_share": 0.1, "model": "test", "set": settings}
+    options |= {"backend": BACKEND, "output": str(tmp_path / "call"), "checkpoint": str(tmp_path / "mini")}
+    found = clue_runner.pretrain(**options, quiet=True)
+    assert found["folder"] == str(tmp_path / "mini")
+    model = "model.safetensors"
+    assert (tmp_path / "mini" / model).read_bytes() == (tmp_path / "command" / "model" / model).read_bytes()
+    assert clue_runner.pretrain(**options, quiet=True)["score"] == found["score"]
+    for wrong, message in (
+        ({"text": str(text)}, "text: no such option"),
+        ({"texts": [3]}, "texts: not text, got 3"),
+        ({"heldout_share": 2.0}, "--heldout-share: .* got 2"),
+        ({"save_as": "float16"}, "--save-as: .* got float16"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            clue_runner.pretrain(**{**options, **wrong}, quiet=True)
 
 
 def refused(clue: Clue, exit_code: int, *arguments: object) -> str:

@@ -38,6 +38,27 @@ def test_a_probe_of_the_sample(clue, tmp_path: Path) -> None:
     ElementTree.parse(tmp_path / "out" / "regret.svg")
 
 
+def test_frozen_vectors_of_a_network_in_place_of_ngrams(clue, tmp_path: Path) -> None:
+    """Random weights do: the theorem asks for a convex loss of the linear layer, not for good features."""
+    settings = ("--features", "tiny", "--schedule", "optimal", "--schedule", "constant:1")
+    found = {}
+    for pooling in ("mean", "pooler"):
+        folder = tmp_path / pooling
+        outcome = clue(
+            "probe", *CASE, *settings, "--pooling", pooling, "--language", "en", "--output", folder
+        )
+        assert outcome.exit_code == 0, outcome.stderr
+        assert f"vectors of tiny (random weights, {pooling}) in 313 columns" in outcome.stdout
+        kept = found[pooling] = json.loads((folder / "probe.json").read_text(encoding="utf-8"))
+        assert kept["best"]["certified"] and all(one["holds"] for one in kept["schedules"])
+        assert kept["schedules"][0]["greatest_gradient_seen"] <= kept["G"]
+        facts = {"kind": "frozen", "weights": "random", "pooling": pooling, "precision": "float32"}
+        assert facts.items() <= kept["features"].items()
+        page = (folder / "report.html").read_text(encoding="utf-8")
+        assert f"vectors of tiny ({pooling}, frozen, random weights)" in page
+    assert found["mean"]["best"]["loss"] != found["pooler"]["best"]["loss"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -47,6 +68,10 @@ def test_a_probe_of_the_sample(clue, tmp_path: Path) -> None:
         (("--task", "tnews", "--steps", "0"), "--steps"),
         (("--task", "tnews", "--radius", "nan"), "--radius"),
         (("--task", "tnews", "--radius", "0"), "--radius"),
+        (("--task", "tnews", "--pooling", "mean"), "--features MODEL"),
+        (("--task", "tnews", "--features", "tiny", "--pooling", "men"), "men"),
+        (("--task", "tnews", "--features", "tniy"), "no model called 'tniy'"),
+        (("--task", "tnews", "--features", "dgcnn"), "needs an encoder"),
     ],
 )
 def test_input_that_cannot_be_meant(clue, tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:

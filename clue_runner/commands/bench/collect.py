@@ -26,21 +26,23 @@ from clue_runner.runs.code import code_version
 from clue_runner.runs.find import FinishedRun, finished_runs
 from clue_runner.suites.chosen import Pick, picks
 from clue_runner.suites.collected import FILE, Collected
-from clue_runner.suites.grid import fresh_seeds, has_grid, second_stage
+from clue_runner.suites.grid import compared_labels, fresh_seeds, has_grid, second_stage
 from clue_runner.suites.items import Item, item_facts, item_id
 from clue_runner.suites.junit import junit
 from clue_runner.suites.markdown import markdown
 from clue_runner.suites.records import Standing, standing
 from clue_runner.suites.table import Found, build_table
 from clue_runner.suites.words import (
-    HEAD,
     average_words,
-    cell_row,
     chosen_words,
+    compared_words,
     comparison_words,
     gate_words,
+    head,
+    refused_words,
     row_words,
     summary,
+    table_row,
 )
 
 
@@ -96,7 +98,7 @@ def collect(
     left_out = elsewhere.left_out({item.id for item in items})
     table = build_table(planner.file, found, picked, cards, planned=planned, left_out=left_out)
     data = {item.id: planner.data_of(item.wish) for item in items}
-    return table.model_copy(update={"pairs": compare_models(table, found, data)})
+    return table.model_copy(update={"pairs": compare_models(table, found, data, compared_labels(suite))})
 
 
 def planned_second(planner: Planner, picked: Mapping[tuple[str, str], Pick]) -> list[Item]:
@@ -195,14 +197,19 @@ def write(table: Collected, root: Path, request: BenchRequest, console: Console)
 def say_table(table: Collected, root: Path, console: Console) -> None:
     """Print the table, then what a reader must not miss."""
     if not console.json:
-        console.table(HEAD, [cell_row(cell) for cell in table.cells])
+        console.table(head(table), [table_row(table, cell) for cell in table.cells])
     for words in (chosen_words(cell) for cell in table.cells):
         if words:
             console.say(words)
     for average in table.averages:
         console.say(average_words(average))
-    for pair in table.pairs:
-        console.say(comparison_words(pair))
+    if compared := compared_words(table):
+        console.say(compared)
+    else:
+        for pair in table.pairs:
+            console.say(comparison_words(pair))
+    for text in refused_words(table):
+        console.say(text)
     for gate in table.gates:
         console.say(gate_words(gate))
     if table.sample:

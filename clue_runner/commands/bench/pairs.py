@@ -1,4 +1,4 @@
-"""Each two models of a suite on the same dev records: how far apart they are, and how sure that is.
+"""Two models of a suite on the same dev records: how far apart they are, and how sure that is.
 
 In: the table, what its rows were made from. Out: a comparison by task, and one over all tasks that both have
 whole. Records are read again, nothing is downloaded, no backend is loaded.
@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
+from statistics import median, stdev
 
 from clue_runner.errors import ClueError
 from clue_runner.metrics.confidence import SEED, Summed
@@ -31,18 +31,22 @@ class Scored:
 
 
 def compare_models(
-    table: Collected, found: Sequence[Found], data: Mapping[str, str | None]
+    table: Collected,
+    found: Sequence[Found],
+    data: Mapping[str, str | None],
+    labels: Sequence[tuple[str, str]],
 ) -> list[Comparison]:
-    """Return how each two models differ: by task, then over the tasks.
+    """Return how models differ: by task, then over the tasks.
 
     Args:
         table: the suite's; only what it has whole is compared.
         found: the items with their folders.
         data: item -> what ``--data`` says for it.
+        labels: the models to compare, two by two.
     """
     pairs = [
         (one, other, [cell.task for cell in table.cells if cell.model == other and cell.complete])
-        for one, other in combinations(table.models, 2)
+        for one, other in labels
     ]
     whole = {(cell.model, cell.task) for cell in table.cells if cell.complete}
     scored: dict[tuple[str, str], Scored | str] = {}
@@ -60,7 +64,8 @@ def compare_models(
             if isinstance(draws, str):
                 comparisons.append(Comparison(first=one, second=other, tasks=[task], reason=draws))
             else:
-                comparisons.append(_comparison(one, other, [task], [draws]))
+                compared = _comparison(one, other, [task], [draws])
+                comparisons.append(compared.model_copy(update=_over_seeds(table, one, other, task)))
                 drawn.append(draws)
         if len(both) > 1 and len(drawn) == len(both):
             comparisons.append(_comparison(one, other, both, drawn))
@@ -78,6 +83,22 @@ def _comparison(first: str, second: str, tasks: list[str], draws: Sequence[Draws
         interval=paired.interval,
         p=paired.p,
     )
+
+
+def _over_seeds(table: Collected, first: str, second: str, task: str) -> dict[str, float | None]:
+    """Return the spread of the difference over seeds, and what an update costs, second over first."""
+    scores: list[dict[tuple[int, str | None], float]] = []
+    costs: list[list[float]] = []
+    for model in (first, second):
+        rows = [row for row in table.rows if (row.model, row.task, row.stage) == (model, task, "score")]
+        scores.append({(row.seed, row.fold): row.score for row in rows if row.score is not None})
+        costs.append([row.step_seconds for row in rows if row.step_seconds is not None])
+    before, after = scores
+    differences = [score - before[key] for key, score in after.items() if key in before]
+    return {
+        "seeds_std": stdev(differences) if len(differences) > 1 else None,
+        "step_cost": median(costs[1]) / median(costs[0]) if all(costs) else None,
+    }
 
 
 def _draws(first: Scored | str, second: Scored | str, seed: int) -> Draws | str:

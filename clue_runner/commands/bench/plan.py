@@ -144,7 +144,7 @@ def _need(planner: Planner, item: Item) -> Need:
 
 def _left(entries: Sequence[dict[str, Any]]) -> float | None:
     """Return the seconds of what has no result yet, one after another; None where one is unknown."""
-    times = [entry["seconds"] for entry in entries if entry["state"] != "ok"]
+    times = [entry["seconds"] for entry in entries if entry["state"] not in {"ok", "refused"}]
     return None if None in times else round(sum(times), 1)
 
 
@@ -170,8 +170,11 @@ def _say(plan: dict[str, Any], items: Sequence[Item], console: Console) -> None:
             ],
         )
     for entry in entries:
+        words = f"{entry['task']}, {entry['model']}, seed {entry['seed']}"
         if entry["state"] == "failed":
-            console.warn(f"{entry['task']}, {entry['model']}, seed {entry['seed']}: {entry['reason']}")
+            console.warn(f"{words}: {entry['reason']}")
+        elif entry["state"] == "refused":
+            console.say(f"{words}: refused: {entry['reason']}")
     later = len(plan["second_stage"])
     if later:
         console.say(f"then {later} more: the setting that the grid selects, with fresh seeds")

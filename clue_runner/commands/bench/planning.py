@@ -1,8 +1,8 @@
 """Turns a suite into items: settings resolved as ``clue train`` does, files hashed, nothing run.
 
 In: a suite, its wishes. Out: items with their identity, or every mistake in the suite at once. What is
-missing on this machine (data, a checkpoint) makes an item that cannot be run; it does not stop the others.
-No backend is loaded. Knows nothing about executors or tables.
+missing on this machine (data, a checkpoint) or refused by a task makes an item that cannot be run; it does
+not stop the others. No backend is loaded. Knows nothing about executors or tables.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from clue_runner.adapters.base import load_adapter
+from clue_runner.adapters.fitting import require_droppable
 from clue_runner.checkpoints.checkpoint import Checkpoint
 from clue_runner.commands.bench.mistakes import find_mistakes, refuse_mistakes
 from clue_runner.commands.train import TrainRequest, resolve
@@ -25,7 +26,7 @@ from clue_runner.config.schema import Run
 from clue_runner.config.shipped import absolute_path
 from clue_runner.data.cards import Card, find_card
 from clue_runner.data.locate import locate
-from clue_runner.errors import ClueError, Problem, UsageError
+from clue_runner.errors import ClueError, Problem, RefusedSettingError, UsageError
 from clue_runner.memory.guess import guess_choices
 from clue_runner.runs.code import code_version
 from clue_runner.runs.identity import Identity
@@ -131,7 +132,7 @@ class Planner:
         card, run = self.resolve(wish)
         run = run.model_copy(update={"seed": wish.seed})
         identity = self._identity(card, run, wish)
-        problem = identity if isinstance(identity, ClueError) else None
+        problem = identity if isinstance(identity, ClueError) else _unfitting(card, run)
         facts = item_facts(
             run,
             card.name,
@@ -168,7 +169,7 @@ class Planner:
                 backend=self.file.suite.backend,
                 device=self.file.suite.device,
             )
-            card, run = resolve(request, weights_needed=False)
+            card, run = resolve(request, weights_needed=False, fitting_needed=False)
             if run.train.batch_size == "auto":
                 raise UsageError(
                     "a suite needs a fixed batch size: auto differs from machine to machine",
@@ -235,6 +236,15 @@ class Planner:
         data = self.data_of(wish)
         words += ["--data", data] if data is not None else []
         return [*words, "--backend", run.backend, "--device", run.device]
+
+
+def _unfitting(card: Card, run: Run) -> ClueError | None:
+    """Return why a task cannot use a run's settings; None: it can, or its network alone knows."""
+    try:
+        require_droppable(card, run)
+    except RefusedSettingError as error:
+        return error
+    return None
 
 
 def argument(value: Any) -> str:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from clue_runner.commands.bench.planning import mistakes
 from clue_runner.config.shipped import absolute_path
+from clue_runner.errors import UsageError
+from clue_runner.suites.grid import compared_labels, variant_label
 from clue_runner.suites.reading import cannot_be_used, examine_suite
 from clue_runner.suites.suite import Entry, SuiteFile
 
@@ -51,7 +53,8 @@ class BenchRequest:
         """Return the effective suite, and the absolute folder of its runs.
 
         Raises:
-            UsageError: with every problem of the suite's file, and every mistake in what it names.
+            UsageError: with every problem of the suite's file, and every mistake in what it names; a baseline
+                that is lost where the command line names other models.
             DataError: no such file.
         """
         found, problems = examine_suite(self.suite)
@@ -68,6 +71,13 @@ class BenchRequest:
             suite = suite.model_copy(update={"models": _replaced(suite.models, self.model)})
         given = {"data": self.data, "backend": self.backend, "device": self.device}
         suite = suite.model_copy(update={key: value for key, value in given.items() if value is not None})
+        if self.model and suite.baseline is not None and not compared_labels(suite):
+            raise UsageError(
+                "these models are not variants of each other, so none is the baseline",
+                where="--model",
+                received=", ".join(self.model),
+                next_step=f"write a suite of them; this one compares with {suite.baseline}",
+            )
         return replace(file, suite=suite)
 
 
@@ -80,9 +90,9 @@ def _replaced(entries: Sequence[Entry], names: Sequence[str]) -> list[Entry]:
     variants = list({repr((one.settings, one.label)): one for one in general if one.settings}.values())
     found = []
     for name in names:
-        called = Path(name).name
+        labels = [variant_label(name, variant.label or Path(name).name) for variant in variants]
         found += [
-            Entry(name=name, label=f"{called}-{variant.label or called}", settings=variant.settings)
-            for variant in variants
+            Entry(name=name, label=label, settings=variant.settings)
+            for label, variant in zip(labels, variants, strict=True)
         ] or [Entry(name=name)]
     return [*found, *(entry for entry in entries if entry.tasks is not None)]

@@ -152,7 +152,8 @@ def _run_missing(
     Raises:
         InterruptedRunError: stopped by a signal.
     """
-    missing = [item for item in items if item.problem is None and standing(item, root).state != "ok"]
+    done_with = {"ok", "refused"}
+    missing = [item for item in items if item.problem is None and standing(item, root).state not in done_with]
     console.say(f"{len(items)} items, {len(missing)} to run; logs in {root}/items/")
     count = 0
 
@@ -174,6 +175,8 @@ def _say_done(item: Item, root: Path, code: int, number: str, console: Console) 
     if result is not None:
         seconds = result.seconds.get("total", 0.0)
         console.say(f"{number} {item.words}: {item.metric} {result.score:.2f} ({seconds:.0f} s)")
+    elif stands.state == "refused":
+        console.say(f"{number} {item.words}: refused: {stands.reason}")
     else:
         console.warn(f"{number} {item.words}: {stands.reason}; log: {ItemPlace(item.work(root).place).log}")
     console.event(
@@ -181,7 +184,8 @@ def _say_done(item: Item, root: Path, code: int, number: str, console: Console) 
             "event": "item",
             "id": item.id,
             "item": item.words,
-            "ok": result is not None,
+            "ok": stands.state in {"ok", "refused"},
+            "state": stands.state,
             "exit_code": code,
             "score": None if result is None else result.score,
             "folder": str(item.folder),
@@ -195,13 +199,20 @@ def _run_one(item: Item, root: Path, signals: Signals, console: Console) -> dict
     Raises:
         SuiteFailedError: it failed. InterruptedRunError: stopped by a signal; its state is saved.
     """
-    if item.problem is not None:
+    refused = standing(item, root).state == "refused"
+    if item.problem is not None and not refused:
         raise item.problem
-    code = attempt(item.work(root), stopped=lambda: signals.requested is not None)
+    code = 0
+    if not refused:
+        code = attempt(item.work(root), stopped=lambda: signals.requested is not None)
     signals.check("between items; the state of the one that was running is saved")
     _say_done(item, root, code, item.id, console)
     stands = standing(item, root)
-    outcome = {"ok": stands.state == "ok", "id": item.id, "item": item.words, "folder": str(item.folder)}
+    outcome = {"ok": True, "id": item.id, "item": item.words, "folder": str(item.folder)}
+    if stands.state == "refused":
+        answer = {**outcome, "score": None, "refused": stands.reason}
+        console.event({"event": "result", **answer})
+        return answer
     if stands.result is None:
         raise SuiteFailedError(
             f"{item.words}: {stands.reason}",

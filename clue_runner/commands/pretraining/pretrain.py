@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from clue_runner.adapters.base import load_adapter
 from clue_runner.adapters.fitting import require_family
@@ -33,6 +33,7 @@ from clue_runner.data.texts.source import TokenSource, TokenSplit
 from clue_runner.errors import UsageError
 from clue_runner.files.names import user_path
 from clue_runner.runs.folder import RunFolder
+from clue_runner.runs.machine import core_count
 from clue_runner.runs.results import SCHEMA
 from clue_runner.tokens.corpus.make import Corpus, make_token_files
 from clue_runner.tokens.corpus.store import token_folder
@@ -43,6 +44,8 @@ from clue_runner.training.pretrained.opening import open_checkpoint
 CARD = "pretraining"
 HEAD = "masked_words"  # the head of pre-training that a family's table must have
 SHARE = 0.01  # of the documents that is held out where nothing is said
+LARGEST_SHARE = 0.5
+MOST_PROCESSES = 4  # that cut texts into tokens where nothing is said: 150 MB each, and a gigabyte for all
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class PretrainRequest:
     checkpoint: Path | None = None
     save_as: NumberType = "float32"
     licence: str | None = None
+    processes: int | None = None
     seed: int | None = None
     backend: str | None = None
     device: str | None = None
@@ -88,7 +92,7 @@ def fulfil(request: PretrainRequest, console: Console) -> dict[str, Any]:
         texts=[(one.label, one.sha256) for one in (*corpus.texts, *corpus.held_out)],
     )
     refuse_taken(wish, RunFolder(output), fresh=request.fresh)
-    source = make_source(corpus, run, console)
+    source = make_source(corpus, run, console, request.processes or min(core_count(), MOST_PROCESSES))
     if request.dry_run:
         return show_plan(run, card, source, output, console, seeds=None, fresh=request.fresh)
     result = train_run(run, card, source, output, console, fresh=request.fresh)
@@ -172,8 +176,8 @@ def open_corpus(request: PretrainRequest, console: Console) -> Corpus:
     return Corpus(texts, held_out, share)
 
 
-def make_source(corpus: Corpus, run: Run, console: Console) -> TokenSource:
-    """Return the token files of the texts, made where they are not there yet.
+def make_source(corpus: Corpus, run: Run, console: Console, processes: int) -> TokenSource:
+    """Return the token files of the texts, made where they are not there yet by so many processes.
 
     Raises:
         DataError: a text cannot be read, or there is none.
@@ -186,7 +190,9 @@ def make_source(corpus: Corpus, run: Run, console: Console) -> TokenSource:
         began = time.monotonic()
         console.say(f"tokenising {label}, once; the tokens are kept in {folder}")
         with console.progress(None, "characters") as bar:
-            found = make_token_files(corpus, tokenizer, length, folder, lambda done, _: bar.update(done))
+            found = make_token_files(
+                corpus, tokenizer, length, folder, lambda done, _: bar.update(done), processes=processes
+            )
         tokens = sum(split["tokens"] for split in found.values())
         console.say(f"{tokens:,} tokens in {time.monotonic() - began:.0f} s")
         return found
@@ -231,3 +237,20 @@ def _refuse_contradictions(request: PretrainRequest) -> None:
         raise UsageError("--heldout and --heldout-share exclude each other", next_step="give one of them")
     if request.output is not None and request.name is not None:
         raise UsageError("--output and --name exclude each other", next_step="give one of them")
+    share = request.heldout_share
+    if share is not None and not 0 < share <= LARGEST_SHARE:
+        raise UsageError(
+            "an impossible fraction of the documents",
+            where="--heldout-share",
+            received=f"{share:g}",
+            allowed=f"above 0, {LARGEST_SHARE:g} at most",
+        )
+    if request.processes is not None and request.processes < 1:
+        raise UsageError("at least 1 is needed", where="--processes", received=str(request.processes))
+    if request.save_as not in get_args(NumberType):
+        raise UsageError(
+            "no type of a checkpoint's numbers",
+            where="--save-as",
+            received=str(request.save_as),
+            allowed=", ".join(get_args(NumberType)),
+        )

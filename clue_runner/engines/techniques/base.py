@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from clue_runner.config.schema import Section
-from clue_runner.errors import UsageError
+from clue_runner.errors import RefusedSettingError
 
 
 class Slices(NamedTuple):
@@ -99,7 +99,7 @@ class Technique:
             network: the task's ``Head``.
 
         Raises:
-            UsageError: it cannot use the technique; the message tells why.
+            RefusedSettingError: it cannot use the technique; the message tells why.
         """
 
     def loss(self, inner: Loss, batch: Mapping[str, Any], key: Any) -> tuple[Any, Any]:
@@ -127,10 +127,10 @@ def refuse(technique: str, reason: str | None) -> None:
     """Raise if there is a reason why the network cannot use a technique.
 
     Raises:
-        UsageError: it cannot; the message tells why.
+        RefusedSettingError: it cannot; the message tells why.
     """
     if reason is not None:
-        raise UsageError(
+        raise RefusedSettingError(
             f"this run cannot use {technique}: {reason}",
             where=f"train.{technique}",
             next_step=f"leave it out (--set train.{technique}=null), or choose another head or model",

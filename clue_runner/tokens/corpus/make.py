@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,8 @@ from numpy.typing import NDArray
 from clue_runner.data.texts.documents import Document, Texts
 from clue_runner.errors import DataError
 from clue_runner.tokens.corpus.packing import RowWriter
-from clue_runner.tokens.corpus.words import Marks, WordMarker
+from clue_runner.tokens.corpus.pool import encode_groups
 from clue_runner.tokens.pieces import RESERVED
-from clue_runner.tokens.rows import Array
 from clue_runner.tokens.tokenizer import Tokenizer
 
 TRAIN, HELD_OUT = "train", "dev"
@@ -75,6 +75,8 @@ def make_token_files(
     length: int,
     folder: Path,
     show: Callable[[int, int], None] = lambda characters, tokens: None,
+    *,
+    processes: int = 1,
 ) -> Mapping[str, Any]:
     """Write the files of both splits; return split -> figures for the manifest.
 
@@ -84,11 +86,13 @@ def make_token_files(
         length: tokens in a row.
         folder: where the files go.
         show: told the characters and tokens so far.
+        processes: that cut texts into tokens; the files are the same with any number.
 
     Raises:
         DataError: a text cannot be read, or a split has no text.
+        OutOfMemoryError: the system ended one of the processes.
     """
-    marker, ordinary = WordMarker(tokenizer), ordinary_ids(tokenizer)
+    ordinary = ordinary_ids(tokenizer)
     shape = {"length": length, "cls_id": tokenizer.cls_id, "sep_id": tokenizer.sep_id}
     vocab = tokenizer.vocab_size
     characters = tokens = 0
@@ -97,13 +101,15 @@ def make_token_files(
         RowWriter(folder, HELD_OUT, **shape, vocab_size=vocab) as held_out,
     ):
         writers = {TRAIN: train, HELD_OUT: held_out}
-        for group in _groups(corpus.dealt()):
-            for split, ids, marks in _encoded(group, marker):
-                if len(ids):
-                    writers[split].add(ids, marks)
-                    tokens += len(ids)
-            characters += sum(len(text) for _, document in group for text in document)
-            show(characters, tokens)
+        encoded = encode_groups(_groups(corpus.dealt()), tokenizer, processes)
+        with closing(encoded):  # processes end with it
+            for group, found in encoded:
+                for split, (ids, marks) in zip(group.splits, found, strict=True):
+                    if len(ids):
+                        writers[split].add(ids, marks)
+                        tokens += len(ids)
+                characters += group.size
+                show(characters, tokens)
         for split, writer in writers.items():
             writer.finish()
             _require_rows(corpus, split, writer.rows, train.documents)
@@ -116,26 +122,27 @@ def ordinary_ids(tokenizer: Tokenizer) -> NDArray[np.bool_]:
     return np.array([RESERVED.fullmatch(piece) is None for piece in pieces], np.bool_)
 
 
-def _groups(dealt: Iterator[tuple[str, Document]]) -> Iterator[list[tuple[str, Document]]]:
+@dataclass
+class _Group:
+    """Documents that are cut together: their splits, and their characters."""
+
+    documents: list[Document] = field(default_factory=list)
+    splits: list[str] = field(default_factory=list)
+    size: int = 0
+
+
+def _groups(dealt: Iterator[tuple[str, Document]]) -> Iterator[_Group]:
     """Yield documents in groups of about ``AT_ONCE`` characters."""
-    group: list[tuple[str, Document]] = []
-    size = 0
+    group = _Group()
     for split, document in dealt:
-        group.append((split, document))
-        size += sum(map(len, document))
-        if size >= AT_ONCE:
+        group.documents.append(document)
+        group.splits.append(split)
+        group.size += sum(map(len, document))
+        if group.size >= AT_ONCE:
             yield group
-            group, size = [], 0
-    if group:
+            group = _Group()
+    if group.documents:
         yield group
-
-
-def _encoded(group: Sequence[tuple[str, Document]], marker: WordMarker) -> Iterator[tuple[str, Array, Marks]]:
-    """Yield the tokens of each document of a group, its paragraphs one after the other."""
-    found = iter(marker.encode([text for _, document in group for text in document]))
-    for split, document in group:
-        parts = [next(found) for _ in document]
-        yield split, np.concatenate([ids for ids, _ in parts]), np.concatenate([marks for _, marks in parts])
 
 
 def _require_rows(corpus: Corpus, split: str, rows: int, documents: int) -> None:

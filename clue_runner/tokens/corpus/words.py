@@ -40,6 +40,17 @@ class WordMarker:
         encoded = self.tokenizer.encode_texts(texts)
         return [(one.ids, self._marks(text, one)) for text, one in zip(texts, encoded, strict=True)]
 
+    def encode_documents(self, documents: Sequence[Sequence[str]]) -> list[tuple[Array, Marks]]:
+        """Return (ids, marks) of each document, its paragraphs one after the other."""
+        found = iter(self.encode([text for document in documents for text in document]))
+        encoded = []
+        for document in documents:
+            parts = [next(found) for _ in document]
+            encoded.append(
+                (np.concatenate([ids for ids, _ in parts]), np.concatenate([marks for _, marks in parts]))
+            )
+        return encoded
+
     def _marks(self, text: str, encoded: Encoded) -> Marks:
         begins = np.zeros(len(text) + 1, np.uint8)
         lengths = [len(word) for word in _segmenter().cut(text)]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from support.programs import one_program
 
-from clue_runner.api import load_backbone
+from clue_runner import load_backbone
 from clue_runner.architectures.base import load_architecture, parameter_count
 from clue_runner.architectures.settings import make_shape
 from clue_runner.checkpoints.plan import Wanted, make_plan

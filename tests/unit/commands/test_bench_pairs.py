@@ -17,7 +17,7 @@ from clue_runner.config.yaml_reader import read_yaml
 from clue_runner.data.cards import find_card
 from clue_runner.metrics.confidence import summed_mean
 from clue_runner.suites.collected import Comparison
-from clue_runner.suites.grid import first_stage
+from clue_runner.suites.grid import compared_labels, first_stage
 from clue_runner.suites.items import Item
 from clue_runner.suites.records import Standing
 from clue_runner.suites.suite import Suite, SuiteFile
@@ -52,7 +52,7 @@ def compared(tmp_path: Path) -> Callable[..., list[Comparison]]:
         cards = {task: find_card(task) for task in tasks}
         table = build_table(SuiteFile("m", suite, read_yaml("title: T\n")), found, {}, cards, planned=2)
         data = {one.item.id: "sample" for one in found}
-        return table, compare_models(table, found, data)
+        return table, compare_models(table, found, data, compared_labels(suite))
 
     return compare
 
@@ -65,6 +65,21 @@ def test_the_difference_is_that_of_the_table_and_the_average_is_over_tasks(compa
     assert (other.difference, other.p, other.interval) == (0.0, 1.0, (0.0, 0.0))  # the same answers
     assert (both.tasks, both.difference) == (["afqmc", "csl"], pytest.approx(one.difference / 2))
     assert (one.first, one.second, one.reason) == ("test", "tiny", None)
+    values = {(cell.model, cell.task): cell.values for cell in table.cells}
+    low, high = (b - a for a, b in zip(values["test", "afqmc"], values["tiny", "afqmc"], strict=True))
+    assert one.seeds_std == pytest.approx(abs(high - low) / 2**0.5) and other.seeds_std == 0.0
+
+
+def test_the_cost_of_an_update_is_a_ratio_of_medians_over_seeds(compared: Any) -> None:
+    table, _ = compared(None, "afqmc")
+    times = {("test", 1): 0.2, ("test", 2): 0.4, ("tiny", 1): 0.9, ("tiny", 2): 0.6}
+    rows = [row.model_copy(update={"step_seconds": times[row.model, row.seed]}) for row in table.rows]
+    timed = table.model_copy(update={"rows": rows})
+    assert pairs._over_seeds(timed, "test", "tiny", "afqmc")["step_cost"] == pytest.approx(0.75 / 0.3)
+    rows[0] = rows[0].model_copy(update={"step_seconds": None})
+    rows[1] = rows[1].model_copy(update={"step_seconds": None})
+    unknown = table.model_copy(update={"rows": rows})
+    assert pairs._over_seeds(unknown, "test", "tiny", "afqmc")["step_cost"] is None
 
 
 def test_answers_that_are_gone_are_said_and_stop_nothing(compared: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -15,7 +16,7 @@ from clue_runner.probe.best import TOLERANCE, Best, best_point
 from clue_runner.probe.bound import right_side, running_mean, slope
 from clue_runner.probe.descent import descend, project
 from clue_runner.probe.findings import Findings, compare
-from clue_runner.probe.problem import GRADIENT, Problem, batches, fold
+from clue_runner.probe.problem import GRADIENT, Problem, batches, centred, fold
 from clue_runner.probe.schedules import USUAL, parse_schedule
 from clue_runner.reports.log_chart import Pair, log_chart, sheet, value_range
 
@@ -160,6 +161,20 @@ def test_folded_rows_have_norm_one_and_meet_every_record() -> None:
     assert empty[0, -1] == 1.0 and not empty[0, :-1].any()  # no known n-gram: the constant alone
     places = batches(10, 4, 5, seed=0)
     assert sorted(places[:2].ravel()) == sorted(places[2:].ravel()) == list(range(10))
+
+
+def test_dense_features_lose_their_mean_and_have_norm_one() -> None:
+    vectors = np.array([[5.0, 1.0], [5.0, 3.0], [5.0, 2.0]], np.float32)
+    rows = centred(vectors)
+    half = math.sqrt(0.5)
+    np.testing.assert_allclose(rows, [[0, -half, half], [0, half, half], [0, 0, 1]], atol=1e-7)
+
+
+def test_dense_and_sparse_rows_are_the_same_problem() -> None:
+    sizes = parse_schedule("optimal").sizes(STEPS, problem().diameter, GRADIENT)
+    dense = replace(problem(), rows=problem().rows.toarray())
+    np.testing.assert_allclose(descend(dense, sizes).losses, descend(problem(), sizes).losses, atol=1e-6)
+    assert best_point(dense).loss == pytest.approx(best().loss, abs=1e-7)
 
 
 def test_the_steps_are_those_of_the_definition() -> None:

@@ -5,12 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
+from clue_runner.commands.bench.request import BenchRequest
+from clue_runner.config.yaml_reader import read_yaml
 from clue_runner.data.cards import all_cards, find_card
-from clue_runner.errors import ClueError
-from clue_runner.suites.grid import first_stage, fresh_seeds, pairs, points, second_stage
+from clue_runner.engines.rules import rule_names
+from clue_runner.engines.techniques import technique_names
+from clue_runner.errors import ClueError, UsageError
+from clue_runner.suites.grid import compared_labels, first_stage, fresh_seeds, pairs, points, second_stage
 from clue_runner.suites.reading import examine_suite, read_suite, suite_names
-from clue_runner.suites.suite import Suite
+from clue_runner.suites.suite import Suite, SuiteFile
 
 GOOD = """\
 title: x
@@ -32,7 +37,31 @@ def test_shipped_suites_are_whole(name: str) -> None:
 
 
 def test_the_suites_that_are_promised_ship() -> None:
-    assert {"clue11", "clue10", "cluener", "smoke", "grid"} <= {*suite_names()}
+    assert {"clue11", "clue10", "cluener", "smoke", "grid", "techniques"} <= {*suite_names()}
+
+
+def test_the_suite_of_techniques_has_all_that_a_head_of_labels_can_have() -> None:
+    """A new technique or update rule gets a line in configs/suites/techniques.yaml."""
+    file = read_suite("techniques")
+    settings = [item for model in file.suite.models for item in model.settings.items()]
+    switched = {key.removeprefix("train.") for key, _ in settings}
+    assert {*technique_names()} - {"teaforn"} <= switched  # teaforn.yaml: it is for heads that write
+    assert {value for key, value in settings if key == "train.optimizer"} == {*rule_names()}
+    assert {"drop_tokens", "ema", "lookahead", "layer_decay"} <= switched
+    assert compared_labels(file.suite) == [("off", model.label) for model in file.suite.models[1:]]
+    request = BenchRequest("techniques", model=["a/one", "b/two"])
+    pairs_of_two = compared_labels(request._as_it_counts(file).suite)
+    assert {first for first, _ in pairs_of_two} == {"one-off", "two-off"}
+    assert len(pairs_of_two) == 2 * (len(file.suite.models) - 1)
+    assert all(first.partition("-")[0] == second.partition("-")[0] for first, second in pairs_of_two)
+
+
+def test_a_baseline_that_other_models_do_not_have() -> None:
+    text = GOOD.replace("[test]", "[test, tiny]") + "baseline: test\n"
+    file = SuiteFile("mine", Suite.model_validate(yaml.safe_load(text)), read_yaml(text))
+    assert compared_labels(file.suite) == [("test", "tiny")]
+    with pytest.raises(UsageError, match="none is the baseline"):
+        BenchRequest("mine", model=["a/one", "b/two"])._as_it_counts(file)
 
 
 def test_smoke_has_every_kind_of_task() -> None:
@@ -48,6 +77,7 @@ def test_smoke_has_every_kind_of_task() -> None:
         ("modles: [a]\n", ":5: modles: no such key of a suite, did you mean models?"),
         ("slurm: {minuets: 3}\n", ":5: slurm.minuets: no such key of a suite, did you mean minutes?"),
         ("grid: {}\n", ":5: grid is empty"),
+        ("baseline: tset\n", ":5: no model of this suite is called tset, did you mean test?"),
         ("grid:\n  train.epochs: []\n", ":6: grid.train.epochs is empty"),
         ("grid: {train.epochs: [1, 1]}\n", ":5: train.epochs: 1 appears twice"),
         ("grid: {a: [1, 2]}\nsettings: {a: 1}\n", ":5: a is also given in settings"),

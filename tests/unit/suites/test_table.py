@@ -14,7 +14,7 @@ from clue_runner.config.yaml_reader import read_yaml
 from clue_runner.data.cards import find_card
 from clue_runner.errors import DataError
 from clue_runner.suites.chosen import picks
-from clue_runner.suites.collected import Collected, read_collected
+from clue_runner.suites.collected import Collected, Comparison, read_collected
 from clue_runner.suites.grid import first_stage, second_stage
 from clue_runner.suites.items import Item
 from clue_runner.suites.junit import junit
@@ -183,3 +183,42 @@ def test_the_exit_code_is_that_of_the_first_failure() -> None:
     standings = [Standing("ok"), Standing("failed", exit_code=-9), Standing("failed", exit_code=3)]
     assert exit_code_of(standings) == 137
     assert exit_code_of(standings[:1]) == 0
+
+
+def test_a_refusal_is_an_answer_and_the_differences_are_from_the_baseline(
+    make_item: Callable[..., Item], make_result: Callable[..., Any]
+) -> None:
+    models = ["test", {"name": "test", "label": "on"}, {"name": "test", "label": "never"}]
+    suite = Suite.model_validate(
+        {"title": "T", "models": models, "tasks": ["afqmc"], "seeds": [1], "baseline": "test"}
+    )
+    score = {"test": 70.0, "on": 71.5}
+    refused = Standing("refused", None, "cannot use it: no classes", 2)
+    found = [
+        Found(
+            make_item(wish),
+            Standing("ok", make_result(score=score[wish.label], steps=50, seconds={"train": 5.0}))
+            if wish.label in score
+            else refused,
+            None,
+        )
+        for wish in first_stage(suite)
+    ]
+    cards = {"afqmc": find_card("afqmc")}
+    table = build_table(SuiteFile("mine", suite, read_yaml("title: T\n")), found, {}, cards, planned=1)
+    assert [row.step_seconds for row in table.rows] == [0.1, 0.1, None]
+    assert (table.failed, table.missing, len(table.refused)) == ([], [], 1)
+    numbers = {"difference": 1.5, "interval": (-0.5, 3.5), "p": 0.14, "seeds_std": 0.4, "step_cost": 2.1}
+    pair = Comparison(first="test", second="on", tasks=["afqmc"], **numbers)
+    lines = markdown(table.model_copy(update={"pairs": [pair]})).split("\n")
+    cells = [[one.strip() for one in line.split("|")[2:-1]] for line in lines if line.startswith("| ")]
+    del cells[1]  # its marks
+    assert cells[0][5:] == ["difference", "std of it", "95 % interval", "p", "update's time"]
+    assert cells[1][4:] == ["1", "–", "–", "–", "–", "–"]
+    assert cells[2][4:] == ["1", "+1.50", "0.40", "-0.50 to +3.50", "0.140", "2.10"]
+    assert cells[3][:5] == ["never", "accuracy", "–", "–", "refused"]
+    assert "- afqmc, never: refused: cannot use it: no classes" in lines
+    assert "2 of 3 items have a result, 1 refused." in lines
+    root = ElementTree.fromstring(junit(table))
+    assert (root.get("failures"), root.get("errors"), root[0].get("skipped")) == ("0", "0", "1")
+    assert root[0][2].find("skipped").get("message") == "refused: cannot use it: no classes"  # type: ignore[union-attr]

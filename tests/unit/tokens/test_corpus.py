@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clue_runner.errors import DataError
-from clue_runner.tokens.corpus import make
+from clue_runner.errors import DataError, OutOfMemoryError
+from clue_runner.tokens.corpus import make, pool
 from clue_runner.tokens.corpus.make import Corpus, make_token_files, ordinary_ids
 from clue_runner.tokens.corpus.packing import RowWriter
 from clue_runner.tokens.corpus.store import MANIFEST, mapped_rows, token_folder
@@ -147,3 +149,71 @@ def test_ids_of_a_large_vocabulary_fit(tmp_path: Path) -> None:
     assert np.asarray(rows.tokens["token_ids"]).tolist() == [2, 69_999, 5, 6, 7, 3]
     assert note_unknown(rows, 5).notes == {"tokens unknown to the vocabulary": 1}
     assert writer.figures(np.ones(70_000, np.bool_))["documents"] == 1
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def test_one_process_and_two_write_the_same_bytes(
+    tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(make, "AT_ONCE", 60)  # some fifty groups, so that both processes have several
+    odd = [["\ud83d和\x00", "half of a pair and a null"], ["\u200b"], ["playing\u2028wordpieces " * 40]]
+    wanted = Corpus([Held([*([one, "公园里很安静。"] for one in SENTENCES), *odd])], share=0.3)
+    started: list[Any] = []
+    popen = subprocess.Popen
+
+    def start(*arguments: Any, **options: Any) -> Any:
+        started.append(popen(*arguments, **options))
+        return started[-1]
+
+    monkeypatch.setattr(pool.subprocess, "Popen", start)
+    found, shown = {}, {}
+    for processes in (1, 2):
+        folder = tmp_path / str(processes)
+        folder.mkdir()
+        seen: list[tuple[int, int]] = []
+        figures = make_token_files(
+            wanted, tokenizer, 16, folder, lambda *done, seen=seen: seen.append(done), processes=processes
+        )
+        found[processes], shown[processes] = (figures, files(folder)), seen
+    assert found[1] == found[2] and shown[1] == shown[2] and len(shown[1]) > 20
+    assert len(started) == 2 and all(one.poll() is not None for one in started)
+
+
+def test_a_text_that_fails_halfway_leaves_no_process_behind(
+    tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[Any] = []
+    popen = subprocess.Popen
+    monkeypatch.setattr(
+        pool.subprocess, "Popen", lambda *words, **more: started.append(popen(*words, **more)) or started[-1]
+    )
+    monkeypatch.setattr(make, "AT_ONCE", 60)
+
+    @dataclass(frozen=True)
+    class Broken(Held):
+        def documents(self) -> Any:
+            yield from self.held
+            raise DataError("not UTF-8")
+
+    with pytest.raises(DataError, match="not UTF-8"):
+        make_token_files(Corpus([Broken([[one] for one in SENTENCES])]), tokenizer, 16, tmp_path, processes=2)
+    assert started and all(one.poll() is not None for one in started)
+
+
+def test_a_worker_that_the_system_kills_is_one_message(
+    tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    popen = subprocess.Popen
+
+    def killed(*arguments: Any, **options: Any) -> Any:
+        process = popen([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"], **options)
+        process.wait()
+        return process
+
+    monkeypatch.setattr(pool.subprocess, "Popen", killed)
+    group = make._Group([["公园里很安静。"]], ["train"], 7)
+    with pytest.raises(OutOfMemoryError, match="--processes"):
+        list(pool.encode_groups([group] * 9, tokenizer, 2))
