@@ -22,6 +22,7 @@ from clue_runner.checkpoints.files import TensorReader, combine_hashes, digest_o
 from clue_runner.checkpoints.plan import Source, TensorUse
 from clue_runner.checkpoints.vocabularies import no_vocab
 from clue_runner.errors import CheckpointError, Problem
+from clue_runner.files.names import absolute_path
 
 # Stored types that become float32 without losing a bit.
 EXACT = ("float32", "float16", "bfloat16")
@@ -144,6 +145,11 @@ class Checkpoint:
     heads: tuple[str, ...] = ()
     ids_sha256: str | None = None
     pinned: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def name(self) -> str:
+        """Return the name of its folder, which ``.`` does not say."""
+        return absolute_path(self.folder).name
 
     @property
     def has_pooler(self) -> bool:

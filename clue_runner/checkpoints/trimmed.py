@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from clue_runner.checkpoints.checkpoint import Checkpoint, Weights
 from clue_runner.config.schema import ModelSettings
 from clue_runner.errors import UsageError
+from clue_runner.files.names import as_given
 from clue_runner.tokens.any_tokenizer import AnyTokenizer
 from clue_runner.tokens.kept import COMPOUND, KEEP, Rows, mean_rows, trim_vocabulary
 from clue_runner.tokens.tokenizer import Tokenizer
@@ -115,7 +116,9 @@ def fewer_pieces(
         return tokenizer, checkpoint
     if not isinstance(tokenizer, Tokenizer):
         raise UsageError("this kind of task builds its own vocabulary", where=f"{KEEP}, {COMPOUND}")
-    keep, compound = model.keep_tokens, model.compound_tokens
+    keep, compound = (
+        None if name is None else str(as_given(name)) for name in (model.keep_tokens, model.compound_tokens)
+    )
     trimmed = trim_vocabulary(tokenizer, keep=keep, compound=compound, encode=encode)
     say(trimmed.note)
     return trimmed.tokenizer, checkpoint and trim(checkpoint, trimmed.rows)

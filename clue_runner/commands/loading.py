@@ -99,7 +99,7 @@ def _settings(checkpoint: Checkpoint, options: dict[str, Any]) -> ModelSettings:
     from clue_runner.config.sections import schema_of
 
     kind = schema_of(Section, checkpoint.architecture.shape).groups["model"]
-    own = {**checkpoint.config, "name": checkpoint.folder.name, "checkpoint": str(checkpoint.folder)}
+    own = {**checkpoint.config, "name": checkpoint.name, "checkpoint": str(checkpoint.folder)}
     fixed = {*checkpoint.architecture.shape.SIZES, "family", "checkpoint"}
     problems = [
         Problem("unknown option", name, allowed=", ".join(kind.model_fields))

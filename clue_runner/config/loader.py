@@ -32,7 +32,7 @@ from clue_runner.config.resolved import config_hash, difference, dump_run, flat,
 from clue_runner.config.scalars import list_problems
 from clue_runner.config.schema import Run
 from clue_runner.config.sections import OPEN_GROUPS, Schema, Sections
-from clue_runner.config.shipped import absolute_path, user_path
+from clue_runner.config.shipped import absolute_path, remembered_path, user_path
 from clue_runner.errors import Problem, UsageError
 
 __all__ = [
@@ -162,7 +162,7 @@ class _Merged:
         for key in paths:
             value = self.values[key]
             if isinstance(value, str) and value not in NO_PATHS and not value.startswith(HUB):
-                self.values[key] = str(absolute_path(value))
+                self.values[key] = str(remembered_path(value))
 
 
 def _recipe(text: str, task: str, sections: Sections, problems: list[Problem]) -> list[Layer]:
@@ -230,7 +230,7 @@ def _model_layers(
             layer.put(f"model.{key}", value, str(source))
     yield layer
     fixed = Layer("model.name")
-    own = folder.name if isinstance(found, Path) and folder else name
+    own = absolute_path(folder).name if isinstance(found, Path) and folder else name
     fixed.put("model.name", own.partition("@")[0] if name.startswith(HUB) else own, "--model")
     yield fixed
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from clue_runner.config.presets import Preset, model_preset, model_presets
 from clue_runner.config.schema import Run
-from clue_runner.config.shipped import absolute_path, clue_home, user_path
+from clue_runner.config.shipped import clue_home, user_path
 from clue_runner.errors import CheckpointError, DataError, Problem, UsageError, unknown_name
 
 HUB = "hf:"  # before the name of a model on the Hugging Face hub
@@ -33,16 +33,16 @@ def find_model(text: str) -> Preset | Path:
         return model_preset(text)
     path = user_path(text)
     if path.is_dir():
-        return absolute_path(path)
+        return path
     if path.name and path.with_name(f"{path.name}.index").is_file():
-        return absolute_path(path)  # the prefix of a TensorFlow checkpoint
+        return path  # the prefix of a TensorFlow checkpoint
     if path.suffix in WEIGHTS and path.is_file():
-        return absolute_path(path)  # one file of weights in a folder of several
+        return path  # one file of weights in a folder of several
     if path.exists():
         raise CheckpointError(f"{path} is a file", next_step="pass the folder that holds the checkpoint")
     own = clue_home() / "models" / text
     if Path(text).name == text and own.is_dir():
-        return absolute_path(own)
+        return own
     if "/" in text or "\\" in text or text.startswith((".", "~")):
         raise DataError(
             f"there is no checkpoint folder at {text}",

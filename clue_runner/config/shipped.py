@@ -101,6 +101,28 @@ def user_path(text: str | Path) -> Path:
     return path
 
 
+_given: dict[str, str] = {}
+
+
+def remembered_path(text: str | Path) -> Path:
+    """Return a user's path as ``absolute_path`` does; ``as_given`` then finds what the user wrote."""
+    path = absolute_path(text)
+    _given[str(path)] = str(text)
+    return path
+
+
+def as_given(path: str | Path) -> Path:
+    """Return a path that was made absolute as the user gave it, ``~`` expanded; any other as it is.
+
+    A setting holds the absolute path, since it means the same file in another folder; a message names the
+    path that the user knows. After a change of folder, where that would be another file, it stays absolute.
+    """
+    given = _given.get(str(path))
+    if given is None or str(absolute_path(given)) != str(path):
+        return Path(path)
+    return user_path(given)
+
+
 def absolute_path(text: str | Path) -> Path:
     """Return a user's path as an absolute one, links followed.
 

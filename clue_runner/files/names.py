@@ -14,11 +14,19 @@ from typing import Annotated, BinaryIO
 
 from pydantic import AfterValidator
 
-from clue_runner.config.shipped import absolute_path, user_path
+from clue_runner.config.shipped import absolute_path, as_given, user_path
 from clue_runner.errors import ClueError, DataError, StorageError
 from clue_runner.files.litter import is_litter
 
-__all__ = ["PlainName", "absolute_path", "name_fault", "open_regular", "read_regular", "user_path"]
+__all__ = [
+    "PlainName",
+    "absolute_path",
+    "as_given",
+    "name_fault",
+    "open_regular",
+    "read_regular",
+    "user_path",
+]
 
 LONGEST_NAME = 100  # characters
 LONGEST_NAME_BYTES = 200  # in UTF-8; file systems allow 255, and our own suffixes follow

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clue_runner.errors import CheckpointError, DataError
+from clue_runner.files.names import as_given
 from clue_runner.tokens.vectors import WordVectors, read_word_vectors
 
 PADDING, UNKNOWN = 0, 1
@@ -159,4 +160,4 @@ def read_characters(path: Path) -> list[str]:
 
 def open_vectors(path: str | None) -> WordVectors | None:
     """Return the vectors that the setting names; None where it names none."""
-    return None if path is None else read_word_vectors(Path(path))
+    return None if path is None else read_word_vectors(as_given(path))

@@ -15,7 +15,7 @@ from typing import Any
 
 from clue_runner.adapters.base import Adapter, AnyTokenizer
 from clue_runner.config.schema import Run
-from clue_runner.config.shipped import shipped_folder, user_path
+from clue_runner.config.shipped import as_given, shipped_folder
 from clue_runner.data.division import without_fold
 from clue_runner.data.records import Records
 from clue_runner.data.sources import DataSource, missing_file, split_file
@@ -82,7 +82,7 @@ def read_splits(adapter: Adapter, source: DataSource) -> SplitData:
 def find_vocabulary(run: Run, checkpoint_vocab: Path | None) -> Path:
     """Return the vocabulary's file: the one named, else the checkpoint's, else the shipped one."""
     if run.model.vocab != "auto":
-        return user_path(run.model.vocab)
+        return as_given(run.model.vocab)
     return checkpoint_vocab or shipped_folder("configs") / "models" / "vocab" / "zh.txt"
 
 

@@ -23,7 +23,7 @@ from clue_runner.config.recipes import recipe_names
 from clue_runner.config.resolved import flat, values_hash
 from clue_runner.config.scalars import format_scalar, parse_scalar
 from clue_runner.config.schema import Run
-from clue_runner.config.shipped import absolute_path
+from clue_runner.config.shipped import absolute_path, as_given, remembered_path
 from clue_runner.data.cards import Card, find_card
 from clue_runner.data.locate import locate
 from clue_runner.errors import ClueError, Problem, RefusedSettingError, UsageError
@@ -125,7 +125,7 @@ class Planner:
         text = data.get(wish.task.name) if isinstance(data, dict) else data
         if text is None or text == "sample":
             return text
-        return str(absolute_path(text.replace("{task}", Path(wish.task.name).name)))
+        return str(remembered_path(text.replace("{task}", Path(wish.task.name).name)))
 
     def _item(self, wish: Wish) -> Item:
         """Return the item of a wish whose settings are right."""
@@ -205,7 +205,7 @@ class Planner:
         """Return files read and checked; the newest records are kept for the next model."""
         require_checkpoint(run)
         adapter = load_adapter(card, run)
-        source = locate(card, data)
+        source = locate(card, data if data in (None, "sample") else str(as_given(data)))
         read = {key: value for key, value in flat(run).items() if key.startswith(("task.", "data."))}
         key = values_hash({"data": data, "read": read})
         if self._records is None or self._records[0] != key:

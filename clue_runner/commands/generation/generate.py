@@ -47,7 +47,7 @@ def fulfil(request: GenerateRequest, console: Console, *, show: bool = True) -> 
     if unknown:
         console.warn(f"not in the model's vocabulary, read as [UNK]: {_named(unknown)}")
     console.rows_on_stdout = True  # the text is what other programs read; all else goes to stderr
-    console.say(f"{checkpoint.folder.name} on {loaded.described}")
+    console.say(f"{checkpoint.name} on {loaded.described}")
     started = time.monotonic()
     write = _beams if request.beam is not None else _samples
     # with --json the last line contains all of the text

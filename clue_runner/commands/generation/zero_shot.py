@@ -72,7 +72,7 @@ def fulfil(request: ZeroShotRequest, console: Console) -> tuple[Card, Scores]:
     shown = "".join(_worked(card, record) for record in examples)
     checkpoint = find_checkpoint(request.model, request.backend)
     loaded = load(checkpoint, backend=request.backend, device=request.device, precision=request.precision)
-    console.say(f"{checkpoint.folder.name} on {loaded.described}")
+    console.say(f"{checkpoint.name} on {loaded.described}")
     scorer, predictions = Scorer(loaded), []
     with console.progress(len(items), f"answering {records.file}") as bar:
         for number, (record, question) in enumerate(zip(items, questions, strict=True), start=1):

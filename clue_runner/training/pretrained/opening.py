@@ -11,6 +11,7 @@ from clue_runner.architectures.base import load_architecture
 from clue_runner.checkpoints.checkpoint import Checkpoint
 from clue_runner.checkpoints.importer import read_checkpoint
 from clue_runner.config.schema import Run
+from clue_runner.config.shipped import as_given
 from clue_runner.training.pretrained.weights import correctable_table
 
 
@@ -30,7 +31,7 @@ def open_checkpoint(run: Run, heads: Sequence[str] = ()) -> Checkpoint | None:
     known = {group.name for group in load_architecture(run.model.family).names.groups}
     cut = run.model.keep_tokens or run.model.compound_tokens  # a head keeps its vocabulary
     wanted = [name for name in heads if name in known and not cut]
-    checkpoint = read_checkpoint(run.model.checkpoint, heads=wanted, ignore=ignore)
+    checkpoint = read_checkpoint(as_given(run.model.checkpoint), heads=wanted, ignore=ignore)
     if run.model.mlm_correction is not None:
         correctable_table(checkpoint)
     return checkpoint

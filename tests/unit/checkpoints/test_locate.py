@@ -229,4 +229,4 @@ def test_the_command_line_takes_a_prefix_too(folders, tmp_path, monkeypatch):
     folder = folders.write_google(tmp_path / "x")
     monkeypatch.chdir(folder)
     for text in ("./bert_model.ckpt", str(folder / "bert_model.ckpt")):
-        assert find_model(text) == (folder / "bert_model.ckpt").resolve()
+        assert find_model(text).resolve() == (folder / "bert_model.ckpt").resolve()

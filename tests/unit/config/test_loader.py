@@ -199,12 +199,12 @@ def test_models_that_do_not_exist(tmp_path: Path, clue_home: Path) -> None:
     assert find_model("hf:google-bert/bert-base-chinese") == Path("hf:google-bert/bert-base-chinese")
     weights = tmp_path / "pytorch_model.bin"
     weights.write_bytes(b"\x80\x04not read here")
-    assert find_model(str(weights)) == weights.resolve()
+    assert find_model(str(weights)) == weights
     (tmp_path / "notes.txt").write_text("x", encoding="utf-8")
     with pytest.raises(CheckpointError, match="is a file"):
         find_model(str(tmp_path / "notes.txt"))
     (clue_home / "models" / "mine").mkdir(parents=True)
-    assert find_model("mine") == (clue_home / "models" / "mine").resolve()
+    assert find_model("mine") == clue_home / "models" / "mine"
 
 
 def test_a_checkpoint_folder_gives_its_own_shape(tmp_path: Path) -> None:
