@@ -22,7 +22,7 @@ from typing import Any
 
 from cells import reset_peak, resident
 
-CHARACTERS = [chr(code) for code in range(0x4E00, 0x4E00 + 2000)]
+VOCABULARY = Path(__file__).resolve().parents[1] / "configs" / "models" / "vocab" / "zh.txt"
 SUITE = "growth.yaml"
 
 
@@ -51,8 +51,10 @@ def make_task(folder: Path, *, labels: int, base: int, rows: dict[str, int]) -> 
     """Write a card and its splits: ``base`` texts of 16 characters by a fixed draw, again and again."""
     from clue_runner.data.own_card import card_text
 
+    pieces = VOCABULARY.read_text(encoding="utf-8").split("\n")
+    characters = [piece for piece in pieces if len(piece) == 1 and "一" <= piece <= "龥"]
     draw = random.Random(1)
-    texts = ["".join(draw.choices(CHARACTERS, k=16)) for _ in range(base)]
+    texts = ["".join(draw.choices(characters, k=16)) for _ in range(base)]
     names = [f"label {number}" for number in range(labels)]
     folder.mkdir()
     splits = {split: split != "test" for split in rows}
