@@ -61,12 +61,23 @@ def make_update(
 
 
 def classifier_engine(
-    model: Any, *, backend: str, precision: str, jit: bool, vocab_size: int = 21128, drop_share: float = 0.0
+    model: Any,
+    *,
+    backend: str,
+    precision: str,
+    jit: bool,
+    vocab_size: int = 21128,
+    drop_share: float = 0.0,
+    train: Mapping[str, Any] | None = None,
 ) -> Any:
-    """Return the real engine with a classifier of three labels on a backbone of these settings."""
+    """Return the real engine with a classifier of three labels on a backbone of these settings.
+
+    ``train``: settings by name, for the techniques that are on; None: none are.
+    """
     from clue_runner.architectures.settings import build_backbone
     from clue_runner.engines import EngineSettings, create_engine
     from clue_runner.engines.rules import make_rule
+    from clue_runner.engines.techniques import make_techniques
     from clue_runner.models.heads.labels import ClassificationHead
 
     settings = EngineSettings(
@@ -76,6 +87,7 @@ def classifier_engine(
         clip_norm=1.0,
         ema=None,
         seed=1,
+        techniques=make_techniques(train or {}),
     )
     engine = create_engine(backend)
     engine.init(
@@ -94,6 +106,19 @@ def model_settings(shape: str, backend: str, **changes: Any) -> Any:
     overrides = [f"model.{key}={value}" for key, value in (SHAPES[shape] | changes).items()]
     overrides.append(f"backend={backend}")
     return load_run(task="afqmc", card_settings={}, model="tiny", overrides=overrides).model
+
+
+def family_settings(family: str, shape: str, **changes: Any) -> Any:
+    """Return the ``model`` settings of a shape in another family, whose own settings have their defaults."""
+    from clue_runner.architectures.base import load_architecture
+    from clue_runner.config.defaults import default_layer
+    from clue_runner.config.schema import ModelSettings, Section
+    from clue_runner.config.sections import schema_of
+
+    kind = schema_of(Section, load_architecture(family).shape).groups["model"]
+    given = {name: default_layer().values[f"model.{name}"] for name in ModelSettings.model_fields}
+    given |= {"family": family, "name": shape, "init": "random"}
+    return kind.model_validate({**given, **SHAPES[shape], **changes})
 
 
 def measure(run: Any, count: int) -> tuple[float, float, float]:

@@ -60,11 +60,21 @@ class MemoryFacts:
         every_token: the head reads all tokens, so the last block computes all of them.
         span_tables: number of (length x length) float32 score tables per row.
         word_scores: fraction of the tokens with float32 scores over the vocabulary.
+        word_places: places of a row with such scores, however long the row is.
+        beams: sequences written beside each other for a row, with keys and values of all their tokens and
+            of those of the row; 0: answers are not written.
     """
 
     every_token: bool
     span_tables: int = 0
     word_scores: float = 0.0
+    word_places: int = 0
+    beams: int = 0
+
+    @property
+    def scores_words(self) -> bool:
+        """Return whether the vocabulary is scored, by the token embeddings."""
+        return self.word_scores > 0 or self.word_places > 0
 
 
 class Adapter(ABC):

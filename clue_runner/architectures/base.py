@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
@@ -224,3 +224,9 @@ def parameter_count(shape: BaseShape, vocab_size: int, *, pooler: bool = True) -
     """Return the trainable parameters of a network without a task's head, from its table of tensors."""
     names = architecture_of(shape).names
     return names.count(shape.num_layers, shape.axes(vocab_size), pooler=pooler)
+
+
+def weight_shapes(shape: BaseShape, vocab_size: int, *, pooler: bool = True) -> Iterator[tuple[int, ...]]:
+    """Yield the shape of each weight that ``parameter_count`` counts."""
+    names = architecture_of(shape).names
+    yield from names.shapes(shape.num_layers, shape.axes(vocab_size), pooler=pooler)

@@ -20,7 +20,7 @@ from clue_runner.config.lengths import length_problems
 from clue_runner.config.pairs import pair_problem
 from clue_runner.config.schema import Positive, Share, position_limit
 from clue_runner.errors import Problem
-from clue_runner.models.shape import Activation, AttentionForm
+from clue_runner.models.shape import Activation, AttentionForm, ScoreTables
 
 # The files say "gelu" for the erf form, as the first BERT release computed it and Hugging Face still does.
 ACTIVATIONS: dict[str, Activation] = {
@@ -116,6 +116,10 @@ class EncoderSizes(BaseShape):
     def position_limit(self) -> int:
         """Return the maximum row length that the positions allow."""
         return ENDLESS
+
+    def score_tables(self, rows: int, length: int) -> ScoreTables:
+        """Return what positions inside attention add to the memory of a block: here nothing."""
+        return ScoreTables()
 
     @classmethod
     def own_values(cls, config: RawConfig) -> dict[str, Any]:

@@ -206,11 +206,13 @@ class NameTable:
 
     def count(self, num_layers: int, axes: Axes, *, pooler: bool) -> int:
         """Return the numbers in all tensors of a network without heads."""
-        return sum(
-            math.prod(entry.shape(axes))
-            for entry in self.entries(num_layers)
-            if pooler or self.group(entry.group).part != "pooler"
-        )
+        return sum(map(math.prod, self.shapes(num_layers, axes, pooler=pooler)))
+
+    def shapes(self, num_layers: int, axes: Axes, *, pooler: bool) -> Iterator[tuple[int, ...]]:
+        """Yield the shape of every tensor of a network without heads."""
+        for entry in self.entries(num_layers):
+            if pooler or self.group(entry.group).part != "pooler":
+                yield entry.shape(axes)
 
 
 def below(name: str, pattern: str) -> bool:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -41,6 +42,9 @@ ORDER = (
     "config",
     "cache",
 )
+
+
+NAMES = re.compile("FILE|DIR|NAME")  # in the metavar of an option whose value names something
 
 
 class CommandFolder(click.Group):
@@ -143,14 +147,16 @@ def _accept_global_options(command: click.Command) -> None:
 
 
 def _refuse_repeats(command: click.Command) -> None:
-    """Refuse a repeated option that takes one value; click would silently take the last."""
+    """Refuse a repeated option that takes one value (click would silently take the last) and empty names."""
     if "parse_args" in vars(command):
         return  # prepared by an earlier call in this process
     parse = command.parse_args
 
     def parse_once(ctx: click.Context, args: list[str]) -> list[str]:
         if not ctx.resilient_parsing:
-            _check_repeats(ctx, command.make_parser(ctx).parse_args(args=list(args))[2])
+            values, _, order = command.make_parser(ctx).parse_args(args=list(args))
+            _check_repeats(ctx, order)
+            _check_empty(ctx, command.params, values)
         return parse(ctx, args)
 
     command.parse_args = parse_once  # type: ignore[method-assign]  # of this one object
@@ -168,6 +174,23 @@ def _check_repeats(ctx: click.Context, order: Sequence[click.Parameter]) -> None
         if not parameter.is_flag and parameter.name in given:
             raise click.UsageError(f"{max(parameter.opts, key=len)} takes one value and is given twice", ctx)
         given.add(parameter.name)
+
+
+def _check_empty(
+    ctx: click.Context, parameters: Sequence[click.Parameter], values: Mapping[str, Any]
+) -> None:
+    """Refuse an empty name or path, which is an unset variable of a shell: as a path it means this folder."""
+    for parameter in parameters:
+        given = values.get(str(parameter.name))
+        if "" not in (given if isinstance(given, list | tuple) else [given]):
+            continue
+        if isinstance(parameter, click.Argument):
+            name = f"argument {parameter.metavar or str(parameter.name).upper()}"
+        elif NAMES.search(parameter.metavar or ""):
+            name = max(parameter.opts, key=len)
+        else:
+            continue
+        raise click.UsageError(f"{name} is empty: is a variable of the shell unset?", ctx)
 
 
 def _print_version(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:

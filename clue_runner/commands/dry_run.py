@@ -18,7 +18,8 @@ from clue_runner.data.cards import Card
 from clue_runner.data.sources import DataSource
 from clue_runner.memory.batch_size import as_begun, network_of_setup, resolve_examples
 from clue_runner.memory.guess import guess_choices
-from clue_runner.memory.model import Need, count_weights, is_encoder, step_need
+from clue_runner.memory.model import Need, step_need
+from clue_runner.memory.network import count_weights, is_encoder
 from clue_runner.runs.folder import RunFolder, seed_folder
 from clue_runner.runs.opening import check_folder
 from clue_runner.tokens.batches import epoch_plan, update_shape

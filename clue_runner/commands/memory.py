@@ -12,7 +12,6 @@ from typing import Any
 
 from clue_runner.adapters.base import load_adapter
 from clue_runner.commands.train import TrainRequest, resolve
-from clue_runner.config.presets import default_vocab_size, model_preset, model_presets
 from clue_runner.config.schema import Run
 from clue_runner.console import Console
 from clue_runner.data.cards import Card
@@ -21,7 +20,8 @@ from clue_runner.errors import UsageError
 from clue_runner.memory.forecast import COMPILED_ROWS, compiled, counted, on_each, sample_rows
 from clue_runner.memory.guess import guess_choices
 from clue_runner.memory.limits import free_bytes, read_size
-from clue_runner.memory.model import Need, Network, network_of, require_encoder
+from clue_runner.memory.model import Need
+from clue_runner.memory.network import Network, network_of, require_encoder
 from clue_runner.memory.table import (
     FREE_SHARE,
     LARGEST,
@@ -37,6 +37,7 @@ from clue_runner.memory.table import (
     lengths,
     modes,
 )
+from clue_runner.memory.vocabulary import vocabulary_size
 from clue_runner.tokens.rows import Rows
 from clue_runner.training.network import Choices, as_chosen, choose, open_tokenizer
 from clue_runner.training.pretrained.opening import open_checkpoint
@@ -83,10 +84,11 @@ def show_memory(
     run = as_chosen(run, choices)
     has_sample = (card.folder / "sample").is_dir()
     rows = sample_rows(run, card, open_tokenizer(run, open_checkpoint(run))) if has_sample else None
+    size, unknown = vocabulary_size(run, card)
     network = network_of(
         run,
         load_adapter(card, run).memory_facts(),
-        vocab_size=vocabulary_size(run),
+        vocab_size=size,
         labels=len(card.labels),
         precision=choices.precision.value,
         on_gpu=choices.device.kind == "gpu",
@@ -96,6 +98,7 @@ def show_memory(
         forecast, source = _compiled(run, card, network, choices, rows, names, console)
     else:
         forecast, source = counted(network), _counted_source(run)
+    source += unknown
     forecast = on_each(forecast, choices.device.count)
     group = rows.largest_group if rows is not None else 1
     best = [Best(name, size, largest_rows(forecast, name, size, allowed)) for name in names for size in sizes]
@@ -150,18 +153,6 @@ def _as_data(found: _Found, allowed: int) -> dict[str, Any]:
         "recommended": list(found.advice.settings),
         "reason": found.advice.reason,
     }
-
-
-def vocabulary_size(run: Run) -> int:
-    """Return the size of the vocabulary: the checkpoint's, the preset's, or that of the file."""
-    if run.model.init == "checkpoint" and run.model.checkpoint is not None:
-        checkpoint = open_checkpoint(run)
-        assert checkpoint is not None
-        return checkpoint.vocab_size
-    preset = model_preset(run.model.name) if run.model.name in model_presets() else None
-    if run.model.vocab != "auto":
-        return open_tokenizer(run, None).vocab_size
-    return (preset.vocab_size if preset else None) or default_vocab_size()
 
 
 def _modes(run: Run) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from clue_runner.console import file_size
 from clue_runner.errors import UsageError
 from clue_runner.memory.forecast import counted, on_each
 from clue_runner.memory.limits import free_bytes
-from clue_runner.memory.model import Network, network_of, require_encoder
+from clue_runner.memory.network import Network, network_of, require_encoder
 from clue_runner.memory.table import AUTO_LARGEST, FREE_SHARE, auto_examples
 from clue_runner.tokens.padding import smallest_bucket
 from clue_runner.training.network import as_chosen

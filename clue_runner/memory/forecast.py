@@ -19,7 +19,8 @@ from clue_runner.data.cards import Card
 from clue_runner.data.locate import open_sample
 from clue_runner.engines import create_engine
 from clue_runner.engines.base import Foresight
-from clue_runner.memory.model import Need, Network, step_need
+from clue_runner.memory.model import Need, step_need
+from clue_runner.memory.network import Network
 from clue_runner.memory.table import Forecast
 from clue_runner.tokens.padding import padded
 from clue_runner.tokens.rows import Rows

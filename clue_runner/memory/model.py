@@ -9,20 +9,12 @@ peaks (``scripts/bench_memory.py --predict`` repeats the comparison) and are not
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
-from clue_runner.adapters.base import MemoryFacts
-from clue_runner.architectures.base import parameter_count
-from clue_runner.architectures.settings import shape_of
 from clue_runner.config.attention import CHUNK, LONGEST_WHOLE
 from clue_runner.config.recompute import segment_size
-from clue_runner.config.schema import ModelSettings, Run
-from clue_runner.errors import UsageError
+from clue_runner.memory.network import FLOAT, Network
 from clue_runner.models.shape import EncoderShape
-
-FLOAT = 4
-HALF = 2
 
 
 class Need(NamedTuple):
@@ -94,109 +86,25 @@ _WASTE = {
     ("jax", "float32"): 1.13,
     ("jax", "bfloat16"): 1.1,
 }
+
+
+class Added(NamedTuple):
+    """Copies that live at once of the scores that positions add, and of what those are made from."""
+
+    scores: float
+    products: float
+
+
+# Fitted too; bfloat16 was not measured. What is float32 in any precision counts twice there.
+_ADDED = {
+    ("tensorflow", "float32"): Added(0.5, 2.4),
+    ("tensorflow", "bfloat16"): Added(1.0, 2.4),
+    ("jax", "float32"): Added(0.0, 4.65),
+    ("jax", "bfloat16"): Added(0.0, 4.65),
+}
 _SPAN_SCORES = 4  # tables of span scores that live at once: scores, their exponents, their gradient, a mask
 _WORD_SCORES = 3  # tables of word scores that live at once: scores, their exponents, their gradient
-
-
-@dataclass(frozen=True)
-class Network:
-    """The facts about a task's network that determine its memory.
-
-    Args:
-        model: shape and options.
-        weights: trainable parameters, including those of a classification head.
-        vocab_size: rows of the token embeddings.
-        labels: number of labels of the task.
-        every_token: the head reads all tokens, so the last block computes them all.
-        span_tables: (length x length) tables of scores that the head computes for a row.
-        word_scores: fraction of the tokens that the head scores over the whole vocabulary.
-        precision: ``float32`` or ``bfloat16``.
-        backend: ``tensorflow`` or ``jax``.
-        averaged: averaged weights are kept.
-        sparse: the gradient of the token embeddings has only the rows in use.
-        copied: the copy of a state that is being saved is in the same memory; on a GPU it is not.
-    """
-
-    model: EncoderShape
-    weights: int
-    vocab_size: int
-    labels: int
-    every_token: bool
-    span_tables: int
-    precision: str
-    backend: str
-    averaged: bool
-    sparse: bool
-    word_scores: float = 0.0
-    copied: bool = True
-
-    @property
-    def size(self) -> int:
-        """Return the bytes of one number of the compute type."""
-        return HALF if self.precision == "bfloat16" else FLOAT
-
-
-def is_encoder(run: Run) -> bool:
-    """Return whether the memory of the network can be forecast."""
-    return isinstance(run.model, EncoderShape) and not run.model.ADDS_SCORES
-
-
-def require_encoder(run: Run) -> EncoderShape:
-    """Return the shape of a transformer encoder; refuse networks whose memory cannot be forecast.
-
-    Raises:
-        UsageError: the model is not a transformer encoder, or its positions add scores in every layer.
-    """
-    if isinstance(run.model, EncoderShape) and not run.model.ADDS_SCORES:
-        return run.model
-    scores = isinstance(run.model, EncoderShape)
-    raise UsageError(
-        "memory is not forecast if positions add scores in every layer: their memory was not measured"
-        if scores
-        else "memory is forecast only for transformer encoders",
-        where="model.family",
-        received=run.model.family,
-        next_step="train.token_budget limits what is computed at once; train.batch_size takes a number",
-    )
-
-
-def network_of(
-    run: Run, head: MemoryFacts, *, vocab_size: int, labels: int, precision: str, on_gpu: bool = False
-) -> Network:
-    """Return the facts about a run's network.
-
-    Args:
-        run: the settings.
-        head: what the task's head adds.
-        vocab_size: rows of the token embeddings.
-        labels: of the card; spans and choices count as one.
-        precision: as resolved.
-        on_gpu: whether it computes on a GPU.
-    """
-    jit = run.backend == "jax" or run.train.jit == "on"
-    if jit and not on_gpu:  # XLA computes bfloat16 in float32 there
-        precision = "float32"
-    return Network(
-        require_encoder(run),
-        count_weights(run.model, vocab_size, max(1, labels)),
-        vocab_size,
-        max(1, labels),
-        head.every_token,
-        head.span_tables,
-        precision,
-        run.backend,
-        run.train.ema is not None,
-        not jit,
-        head.word_scores,
-        not on_gpu,
-    )
-
-
-def count_weights(model: ModelSettings, vocab_size: int, labels: int) -> int:
-    """Return the trainable parameters of a backbone with a classification head; ``labels`` 0: without it."""
-    shape = shape_of(model)
-    backbone = parameter_count(shape, vocab_size, pooler=model.pooling == "pooler")
-    return backbone + (int(shape.hidden_dim) + 1) * labels
+_CACHES = 2  # of keys and values while beams are put in order: before and after
 
 
 def kept_by_block(network: Network, rows: int, length: int) -> Kept:
@@ -217,8 +125,10 @@ def kept_by_block(network: Network, rows: int, length: int) -> Kept:
     feed_forward = tokens * ((1 + dropped) * size + FLOAT) + 2 * inner * size
     if size != FLOAT:
         attention += tokens * FLOAT  # the context again, which the gradient of the softmax needs in float32
-    waste = _WASTE[network.backend, network.precision]
-    return Kept(round(waste * attention), round(waste * feed_forward))
+    tables = model.score_tables(rows, length)
+    attention += tables.kept * size + (tables.added * FLOAT if _in_chunks(model, length) else 0)
+    times = _WASTE[network.backend, network.precision] * network.extra.passes
+    return Kept(round(times * attention), round(times * feed_forward))
 
 
 def step_need(network: Network, rows: int, length: int, recompute: str) -> Need:
@@ -228,25 +138,38 @@ def step_need(network: Network, rows: int, length: int, recompute: str) -> Need:
     each, memory holds what the parts before it keep, everything inside it, and the weight gradients of the
     parts after it. The peak is the highest of these moments, or the update itself.
     """
-    weights = network.weights
-    table = 0 if not network.sparse else network.vocab_size * network.model.embedding_dim
-    parameters, gradients = weights * FLOAT, (weights - table) * FLOAT
-    optimizer = parameters * (2 + network.averaged)
+    weights, head = network.weights, network.head
+    table = network.vocab_size * network.model.embedding_dim
+    parameters = weights * FLOAT
+    gradients = (weights - (table if network.sparse else 0)) * FLOAT
+    # the head's gradient for the words it scored, from the first moment on, and what techniques hold
+    held = (table * FLOAT if head.scores_words else 0) + network.extra.gradients * gradients
+    optimizer = network.beside * FLOAT
     parts = _parts(network, rows, length, recompute)
     below = _embeddings(network, rows, length) + _head(network, rows, length)
     kept_before = [below + sum(part.kept for part in parts[:number]) for number in range(len(parts))]
     moments = [
         Need(
             parameters,
-            gradients * (len(parts) - 1 - number) // len(parts),
+            held + gradients * (len(parts) - 1 - number) // len(parts),
             optimizer,
             kept_before[number] + part.inside,
             part.passing,
         )
         for number, part in enumerate(parts)
     ]
-    moments.append(Need(parameters, gradients, optimizer, below, 0))
+    moments.append(Need(parameters, max(gradients, held), optimizer, below, 0))
+    moments.append(_writing(network, parameters, optimizer, rows, length))
     return max(moments, key=lambda need: need.total).with_copy(network)
+
+
+def _writing(network: Network, parameters: int, optimizer: int, rows: int, length: int) -> Need:
+    """Return what the answers of as many rows need while they are written; nothing is kept for gradients."""
+    model, head = network.model, network.head
+    sequences, tokens = rows * head.beams, length + head.word_places
+    cache = 2 * model.num_layers * sequences * tokens * model.hidden_dim * network.size
+    scores = _WORD_SCORES * sequences * network.vocab_size * FLOAT
+    return Need(parameters, 0, optimizer, cache, (_CACHES - 1) * cache + scores)
 
 
 class _Part(NamedTuple):
@@ -266,7 +189,8 @@ def _parts(network: Network, rows: int, length: int, recompute: str) -> list[_Pa
     # what a policy keeps is not counted separately: with one, nearly everything is kept
     if recompute == "none" or model.recompute_policy != "nothing":
         return [_Part(block.whole, block.whole, whole if block == full else 0) for block in blocks]
-    edge = rows * length * model.hidden_dim * FLOAT  # parts are cut at the residual sums, which are float32
+    # parts are cut at the residual sums, which are float32
+    edge = round(network.extra.passes * rows * length * model.hidden_dim * FLOAT)
     if recompute == "sublayer":
         half = _passing(network, rows, length, PASSING_HALF[network.backend, network.precision])
         return [
@@ -282,19 +206,21 @@ def _parts(network: Network, rows: int, length: int, recompute: str) -> list[_Pa
 
 def _last_block(network: Network, rows: int, length: int) -> Kept:
     """Return what the last block keeps: keys and values, if the head reads only the first token."""
-    if network.every_token:
+    if network.head.every_token:
         return kept_by_block(network, rows, length)
     tokens = rows * length * network.model.hidden_dim
-    return Kept(3 * tokens * network.size + tokens * FLOAT, 0)
+    return Kept(round(network.extra.passes * tokens * (3 * network.size + FLOAT)), 0)
 
 
 def _passing(network: Network, rows: int, length: int, factors: Passing) -> int:
     """Return the bytes that exist only while a block is computed."""
-    model = network.model
+    model, kind = network.model, (network.backend, network.precision)
     queries = min(length, CHUNK) if _in_chunks(model, length) else length
     scores = rows * model.num_heads * queries * length
     inner = rows * length * model.intermediate_dim
-    return round(network.size * (factors.scores * scores + factors.inner * inner))
+    tables, added = model.score_tables(rows, length), _ADDED[kind]
+    own = factors.scores * scores + factors.inner * inner + added.scores * tables.added
+    return round(network.size * max(own, added.products * tables.products))
 
 
 def _in_chunks(model: EncoderShape, length: int) -> bool:
@@ -305,13 +231,16 @@ def _in_chunks(model: EncoderShape, length: int) -> bool:
 
 
 def _embeddings(network: Network, rows: int, length: int) -> int:
-    """Return what the embeddings keep: the normed sum and a mask."""
-    tokens = rows * length * network.model.hidden_dim
-    return tokens * (FLOAT + network.size * (network.model.dropout > 0))
+    """Return what the embeddings keep: the normed sum, a mask, noise, what all blocks share."""
+    tokens, model, extra = rows * length, network.model, network.extra
+    kept = model.hidden_dim * (FLOAT + network.size * (model.dropout > 0))
+    shared = model.score_tables(rows, length).shared * network.size
+    return round(shared + tokens * (extra.passes * kept + extra.noises * model.embedding_dim * FLOAT))
 
 
 def _head(network: Network, rows: int, length: int) -> int:
     """Return what a head that scores spans or the vocabulary keeps; others keep almost nothing."""
-    spans = _SPAN_SCORES * network.span_tables * length * length
-    words = _WORD_SCORES * network.word_scores * length * network.vocab_size
-    return round(rows * (spans + words) * FLOAT)
+    head = network.head
+    spans = _SPAN_SCORES * head.span_tables * length * length
+    places = head.word_scores * length + head.word_places
+    return round(network.extra.scores * rows * (spans + _WORD_SCORES * places * network.vocab_size) * FLOAT)

@@ -5,11 +5,28 @@ In: nothing. Out: types alone. Knows nothing about families, tensors or settings
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Protocol, runtime_checkable
+from typing import ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 Activation = Literal["gelu", "gelu_tanh", "relu"]
 AttentionForm = Literal["auto", "einsum", "chunked", "fused"]
 Policy = Literal["nothing", "dots", "everything"]
+
+
+class ScoreTables(NamedTuple):
+    """What positions inside attention add to the memory of a block, in numbers.
+
+    Attributes:
+        added: float32 scores that are added; kept for the backward pass only where that computes anew from
+            the inputs of attention (a few queries at a time).
+        products: tables that exist while those scores are made, before the block's own scores.
+        kept: for the backward pass, in the compute type.
+        shared: kept once for all blocks.
+    """
+
+    added: int = 0
+    products: int = 0
+    kept: int = 0
+    shared: int = 0
 
 
 class Recomputation(Protocol):
@@ -48,3 +65,6 @@ class EncoderShape(BlockShape, Recomputation, Protocol):
     @property
     def position_limit(self) -> int:
         """Return the longest row that the positions reach."""
+
+    def score_tables(self, rows: int, length: int) -> ScoreTables:
+        """Return what the positions add to the memory of each block."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from clue_runner.config.schema import Run
+from clue_runner.config.shipped import as_given
 from clue_runner.console import Console, duration
 from clue_runner.data.cards import Card
 from clue_runner.data.sources import DataSource
@@ -23,7 +24,7 @@ def say_weights(console: Console, run: Run) -> None:
     if run.model.init == "random":
         console.say(f"model {run.model.name}: random weights, not a pre-trained model")
     else:
-        console.say(f"model {run.model.name}: weights from {run.model.checkpoint}")
+        console.say(f"model {run.model.name}: weights from {as_given(run.model.checkpoint or '')}")
 
 
 def say_data(console: Console, card: Card, source: DataSource, data: SplitData) -> None:

@@ -93,3 +93,25 @@ def test_settings_hold_the_absolute_path_and_another_folder_reads_that(
     assert as_given(str(absolute)) == absolute
     outcome = clue("config", "show", "--model", "test", "--set", "model.vocab=broken.txt")
     assert str(absolute) in outcome.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ((*AFQMC, "--model", ""), "--model"),
+        (("train", "--task", "afqmc", "--data", "", "--dry-run"), "--data"),
+        ((*AFQMC, "--model=test", "--output="), "--output"),
+        ((*AFQMC, "--config", ""), "--config"),
+        (("predict", "--run", "", "--text", "一"), "--run"),
+        (("evaluate", "--task", "afqmc", "--predictions", ""), "--predictions"),
+        (("convert", "", "out"), "SRC"),
+        (("convert", "材料 (1)/config only", ""), "DST"),
+        (("tasks", "new", "own", "--from", ""), "--from"),
+        (("bench", "plan", ""), "SUITE"),
+    ],
+)
+def test_an_empty_name_is_refused(clue: Clue, here: Path, arguments: tuple[str, ...], name: str) -> None:
+    """As a path it would mean the current folder, as ``--data`` another data set than the one wanted."""
+    outcome = clue(*arguments)
+    assert outcome.exit_code == 2, outcome.stderr
+    assert f"{name} is empty" in outcome.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,38 @@ def test_examples_of_several_rows(clue: Clue) -> None:
 def test_tokens_that_are_dropped_are_not_counted(clue: Clue) -> None:
     outcome = clue("memory", "--task", "afqmc", "--budget", "1GB", "--set", "train.drop_tokens=0.1")
     assert "train.drop_tokens is not counted" in outcome.stdout
+
+
+def vocabulary_of(outcome: Any) -> str:
+    """The size that ``clue memory`` counted, or the one that a run says it has."""
+    assert outcome.exit_code == 0, outcome.stderr
+    found = re.search(r"vocabulary(?: of|:) ([\d,]+)", outcome.stdout)
+    assert found is not None, outcome.stdout
+    return found[1]
+
+
+@pytest.mark.parametrize("setting", ["model.keep_tokens=simplified", "model.keep_tokens={}"])
+def test_tokens_that_are_left_out_are_not_counted(clue: Clue, tmp_path: Path, setting: str) -> None:
+    kept = tmp_path / "kept.txt"
+    kept.write_text("的\n是\n", encoding="utf-8")
+    asked = ("--task", "afqmc", "--model", "test", "--set", setting.format(kept))
+    counted = vocabulary_of(clue("memory", *asked, "--budget", "1GB"))
+    assert counted == vocabulary_of(clue("train", *asked, "--data", "sample", "--dry-run"))
+    assert counted != vocabulary_of(clue("memory", *asked[:4], "--budget", "1GB"))
+
+
+def test_tokens_kept_for_texts_are_counted_where_the_texts_are(clue: Clue, tmp_path: Path) -> None:
+    asked = ("--model", "test", "--set", "model.keep_tokens=auto")
+    outcome = clue("memory", "--task", "afqmc", *asked, "--budget", "1GB")
+    assert "model.keep_tokens=auto is not counted without the task's data" in outcome.stdout
+    assert vocabulary_of(outcome) == vocabulary_of(clue("memory", "--task", "afqmc", "--budget", "1GB"))
+    own = tmp_path / "own"
+    shutil.copytree(Path(__file__).parents[2] / "tasks" / "afqmc", own)
+    for path in (own / "sample").iterdir():
+        shutil.copy(path, own / path.name)
+    outcome = clue("memory", "--task", own, *asked, "--budget", "1GB")
+    assert "not counted" not in outcome.stdout
+    assert vocabulary_of(outcome) == vocabulary_of(clue("train", "--task", own, *asked, "--dry-run"))
 
 
 AUTO = ("train", "--task", "afqmc", "--data", "sample", "--model", "test", "--set", "train.batch_size=auto")

@@ -132,8 +132,9 @@ class Generation(Adapter):
         )
 
     def memory_facts(self) -> MemoryFacts:
-        """Return that every token is read."""
-        return MemoryFacts(every_token=True)
+        """Return that every token is read, the scores of a target, and the beams that are written."""
+        own = self.settings
+        return MemoryFacts(every_token=True, word_places=own.max_target_length, beams=own.beam)
 
     # ------------------------------------------------------------------------ decode
 

@@ -16,6 +16,7 @@ from clue_runner.architectures.name_table import Axes
 from clue_runner.architectures.raw_config import RawConfig, shown
 from clue_runner.config.schema import Positive
 from clue_runner.errors import Problem
+from clue_runner.models.shape import ScoreTables
 
 LARGEST_TABLE = 65_536
 Count = Annotated[int, Field(ge=0)]
@@ -68,6 +69,17 @@ class Shape(LearnedSizes):
     def position_limit(self) -> int:
         """Return the maximum row length that the positions allow."""
         return super().position_limit if self.absolute else ENDLESS
+
+    def score_tables(self, rows: int, length: int) -> ScoreTables:
+        """Return the scores chosen from the products with all distances, and the table of distances."""
+        terms, distances = 2 if self.position_terms == "both" else 1, 2 * self.span
+        queries = rows * self.num_heads * length
+        return ScoreTables(
+            added=queries * length,
+            products=terms * queries * distances,
+            # normed, a mask, dropped, and projected for each term
+            kept=(3 + terms) * distances * self.hidden_dim,
+        )
 
     @property
     def absent_groups(self) -> frozenset[str]:

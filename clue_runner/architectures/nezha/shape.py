@@ -13,6 +13,7 @@ from pydantic import Field
 from clue_runner.architectures.encoder_shape import EncoderSizes, NoTable
 from clue_runner.architectures.raw_config import RawConfig
 from clue_runner.config.schema import Positive
+from clue_runner.models.shape import ScoreTables
 
 FARTHEST = 64  # of Huawei's release, and of NezhaConfig
 LARGEST_DISTANCE = 65_536
@@ -34,6 +35,13 @@ class Shape(EncoderSizes):
     positions: Annotated[Literal["relative"], NoTable] = Field(
         default="relative", description="add a vector for each distance to keys and values"
     )
+
+    def score_tables(self, rows: int, length: int) -> ScoreTables:
+        """Return the scores by distance, and the vector of each pair's distance, the same in every row."""
+        pairs = length * length
+        return ScoreTables(
+            added=rows * self.num_heads * pairs, shared=pairs * (self.hidden_dim // self.num_heads)
+        )
 
     @classmethod
     def claims(cls, raw: Mapping[str, Any]) -> bool:

@@ -49,7 +49,8 @@ def decode(raw: bytes, path: str) -> Decoded:
         return Decoded(raw.decode("utf-8"), "UTF-8")
     except UnicodeDecodeError as error:
         broken = error
-    if looks_like_gb18030(raw):
+    whole = _readable(raw)
+    if whole > broken.start and looks_like_gb18030(raw[:whole]):  # one wrong byte is no other encoding
         return Decoded(_strict(raw, "gb18030", "GB18030", path), "GB18030")
     raise DataError(
         "neither UTF-8 nor GB18030",
@@ -57,6 +58,15 @@ def decode(raw: bytes, path: str) -> Decoded:
         received=f"byte 0x{raw[broken.start]:02x}",
         next_step="save the file as UTF-8 (spreadsheets: Save as, CSV UTF-8)",
     )
+
+
+def _readable(raw: bytes) -> int:
+    """Return how many bytes from the first on decode as GB18030."""
+    try:
+        raw.decode("gb18030")
+    except UnicodeDecodeError as error:
+        return error.start
+    return len(raw)
 
 
 def looks_like_gb18030(raw: bytes) -> bool:
@@ -86,7 +96,7 @@ def _strict(raw: bytes, codec: str, name: str, path: str) -> str:
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise DataError(
-            f"not {name}, although it begins like it" if name != "GB18030" else "not GB18030",
+            f"not {name}, although it begins like it",
             where=f"{path}:{line}",
             next_step="save the file as UTF-8",
         ) from None

@@ -56,6 +56,32 @@ class Gradients(NamedTuple):
 Pass = Callable[[Mapping[str, Any], Any, Any | None], Gradients]
 
 
+class Extra(NamedTuple):
+    """What a technique adds to the memory of a step, in units of what the step has without it.
+
+    Args:
+        passes: of the network, whose activations live at once; a backward pass that is differentiated
+            again counts as several.
+        gradients: further sets of the weights' gradients.
+        noises: arrays as large as the embedded tokens, (rows, length, width) float32.
+        scores: passes through the head, whose scores live at once.
+    """
+
+    passes: float = 1.0
+    gradients: int = 0
+    noises: int = 0
+    scores: float = 1.0
+
+    def around(self, inner: Extra) -> Extra:
+        """Return what this technique and one inside it add together."""
+        return Extra(
+            self.passes * inner.passes,
+            self.gradients + inner.gradients,
+            self.noises + inner.noises,
+            self.scores * inner.scores,
+        )
+
+
 class Loss(Protocol):
     """The loss of one micro-batch, with the techniques inside it, as it is differentiated."""
 
@@ -91,6 +117,14 @@ class Technique:
 
     def __init__(self, settings: Any) -> None:
         self.settings = settings
+
+    def extra(self, *, recomputed: bool) -> Extra:
+        """Return what the technique adds to the memory of a step.
+
+        Args:
+            recomputed: whether the backward pass computes blocks again.
+        """
+        return Extra()
 
     def prepare(self, network: Any) -> None:
         """Change the network once, after it was built.

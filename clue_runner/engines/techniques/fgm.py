@@ -15,7 +15,14 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from clue_runner.config.schema import Section
-from clue_runner.engines.techniques.base import Gradients, Pass, Technique, immovable, refuse
+from clue_runner.engines.techniques.base import (
+    Extra,
+    Gradients,
+    Pass,
+    Technique,
+    immovable,
+    refuse,
+)
 
 TINY = 1e-12
 
@@ -34,6 +41,10 @@ class Fgm(Technique):
 
     settings: FgmSettings
     settings_type = FgmSettings
+
+    def extra(self, *, recomputed: bool) -> Extra:
+        """Return the noise, its gradient, and where they count the first pass's gradients."""
+        return Extra(gradients=int(self.settings.fgm_clean), noises=2)
 
     def prepare(self, network: Any) -> None:
         """Refuse networks whose tokens cannot be perturbed."""

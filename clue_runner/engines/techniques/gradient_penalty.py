@@ -12,7 +12,11 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from clue_runner.config.schema import Section
-from clue_runner.engines.techniques.base import Loss, Technique, immovable, refuse
+from clue_runner.engines.techniques.base import Extra, Loss, Technique, immovable, refuse
+
+# Values that live at once: those of the pass, those of its gradient, and the gradients of the former, which
+# are complete only after the latter.
+PASSES = 3.0
 
 
 class GradientPenaltySettings(Section):
@@ -29,6 +33,10 @@ class GradientPenalty(Technique):
     settings: GradientPenaltySettings
     settings_type = GradientPenaltySettings
     changes_loss = True
+
+    def extra(self, *, recomputed: bool) -> Extra:
+        """Return the passes whose values wait for one another; counted, not measured."""
+        return Extra(passes=PASSES, noises=2, scores=2.0)
 
     def prepare(self, network: Any) -> None:
         """Refuse networks whose tokens cannot be moved."""

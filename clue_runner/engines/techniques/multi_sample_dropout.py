@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from clue_runner.config.schema import Section
-from clue_runner.engines.techniques.base import Technique, refuse
+from clue_runner.engines.techniques.base import Extra, Technique, refuse
 
 
 class MultiSampleDropoutSettings(Section):
@@ -27,6 +27,10 @@ class MultiSampleDropout(Technique):
 
     settings: MultiSampleDropoutSettings
     settings_type = MultiSampleDropoutSettings
+
+    def extra(self, *, recomputed: bool) -> Extra:
+        """Return the scores of each mask."""
+        return Extra(scores=float(self.settings.multi_sample_dropout or 1))
 
     def prepare(self, network: Any) -> None:
         """Tell the head, or refuse one without such a layer."""

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from clue_runner.config.schema import Section
-from clue_runner.engines.techniques.base import Loss, Technique, refuse
+from clue_runner.engines.techniques.base import Extra, Loss, Technique, refuse
 
 
 class RDropSettings(Section):
@@ -31,6 +31,10 @@ class RDrop(Technique):
     settings_type = RDropSettings
     changes_loss = True
     calls_network = True
+
+    def extra(self, *, recomputed: bool) -> Extra:
+        """Return both passes, which the divergence needs at once."""
+        return Extra(passes=2.0, scores=2.0)
 
     def prepare(self, network: Any) -> None:
         """Refuse heads whose scores are no distributions."""

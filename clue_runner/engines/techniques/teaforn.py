@@ -19,7 +19,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from clue_runner.config.schema import NUMBER, Section
-from clue_runner.engines.techniques.base import Loss, Technique, refuse
+from clue_runner.engines.techniques.base import Extra, Loss, Technique, refuse
 from clue_runner.errors import Problem, UsageError
 
 Tensors = Mapping[str, Any]
@@ -55,6 +55,12 @@ class TeaForN(Technique):
     def __init__(self, settings: TeaForNSettings) -> None:
         super().__init__(settings)
         self.weights = _weights(settings)
+
+    def extra(self, *, recomputed: bool) -> Extra:
+        """Return the passes, of which a recomputed one keeps what it reads alone, and what each reads."""
+        count = len(self.weights)
+        alive = 1.0 if recomputed else float(count)
+        return Extra(passes=alive, noises=2 * (count - 1), scores=alive)
 
     def prepare(self, network: Any) -> None:
         """Refuse heads that write nothing, and vocabularies with fewer words than are to be averaged."""

@@ -66,6 +66,13 @@ def test_another_encoding_is_refused_and_not_guessed(raw: bytes) -> None:
         decode(raw, "own.csv")
 
 
+def test_a_wrong_byte_is_found_in_its_line_whatever_the_encoding() -> None:
+    """As UTF-8, a GB18030 file is wrong from its first character on; that is not the byte to look at."""
+    raw = "标签,句子\n1,服务很好\n0,等了一个小时".encode("gb18030")
+    with pytest.raises(DataError, match=r"own\.csv:3: not GB18030, although it begins like it"):
+        decode(raw + b"\x81\n", "own.csv")
+
+
 def test_zero_bytes_are_no_text() -> None:
     with pytest.raises(DataError, match=r"own\.csv:2: not a text file: it has zero bytes"):
         decode(b"a,b\nc\x00,d", "own.csv")

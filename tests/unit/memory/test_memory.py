@@ -18,7 +18,8 @@ from clue_runner.errors import UsageError
 from clue_runner.memory import batch_size as auto_batch
 from clue_runner.memory import guess
 from clue_runner.memory.limits import free_host_bytes, read_size
-from clue_runner.memory.model import Need, Network, count_weights, network_of, step_need
+from clue_runner.memory.model import Need, step_need
+from clue_runner.memory.network import Network, count_weights, network_of
 from clue_runner.memory.table import WITHIN, Best, advise, handy, largest_rows, lengths, modes
 from clue_runner.training.network import Choices, as_chosen
 from clue_runner.training.prepare import padded_lengths
