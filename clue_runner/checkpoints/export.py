@@ -153,7 +153,7 @@ def _tensors(
             "the checkpoint cannot be written in this layout",
             where=str(checkpoint.folder),
             problems=nameless,
-            next_step="use the other one: --to huggingface or --to tensorflow",
+            next_step=f"use the other one: --to {'huggingface' if layout == 'google' else 'tensorflow'}",
         )
     return written
 

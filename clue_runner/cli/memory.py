@@ -48,7 +48,8 @@ def command(
 ) -> None:
     """Forecast the memory of training: what a step needs, what fits, which settings to use.
 
-    Forecasts are accurate to 15 %. A plan for the memory that is free now leaves a fifth of it; a plan for
+    Forecasts for BERT's shape are accurate to 15 %; what techniques and generation add is counted, not
+    measured. A plan for the memory that is free now leaves a fifth of it; a plan for
     --budget fills it, so give less than the device has.
     """
     console = context_console(ctx, json=json)

@@ -6,6 +6,7 @@ Knows nothing about tasks or formats. Text from files is shown with its control 
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 
 from clue_runner.errors import Problem
@@ -76,7 +77,9 @@ def problem(
 
 
 def shorten(value: object, limit: int = 60) -> str:
-    """Return ``repr(value)``, cut to ``limit`` characters."""
+    """Return ``repr(value)``, cut to ``limit`` characters; null, true and false as JSON spells them."""
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
     text = repr(value[:limit] if isinstance(value, str | bytes) else value)
     cut = isinstance(value, str | bytes) and len(value) > limit
     return text if len(text) <= limit and not cut else f"{text[: limit - 3]}..."

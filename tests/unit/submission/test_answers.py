@@ -147,9 +147,9 @@ def test_each_shape_is_read_alike(shaped: Shaped) -> None:
         (b'{"id": 1, "label": "\\ud800"}\n{"id": 2, "label": "\\ud83d\\ude00"}\n', "half a character"),
         (
             b'{"id": true, "label": "a"}\n{"id": 2, "label": "a"}\n',
-            "the id is neither an integer nor a string, got True",
+            "the id is neither an integer nor a string, got true",
         ),
-        (b'{"id": 1, "label": "a", "probability": true}\n', "the probability is not a number, got True"),
+        (b'{"id": 1, "label": "a", "probability": true}\n', "the probability is not a number, got true"),
         (b'{"id": 1, "label": "a", "probability": 1e999}\n' * 2, "NaN or Infinity"),
         (b'{"id": 1, "label": "a", "probability": ' + b"9" * 400 + b"}", "the probability is not a number"),
         (b'{"a": [NaN], "b": ' + b"[" * 5000, "NaN or Infinity is not JSON"),
