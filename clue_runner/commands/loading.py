@@ -15,8 +15,8 @@ from clue_runner.errors import Problem, UsageError
 if TYPE_CHECKING:
     from clue_runner.checkpoints.checkpoint import Checkpoint
     from clue_runner.checkpoints.encoder import LoadedBackbone
+    from clue_runner.checkpoints.texts import LoadedTokenizer
     from clue_runner.config.schema import ModelSettings, Run
-    from clue_runner.tokens.tokenizer import Tokenizer
 
 
 def load_backbone(
@@ -30,7 +30,8 @@ def load_backbone(
     """Load the encoder of a checkpoint folder or of a finished run.
 
     Args:
-        path: a Google or Hugging Face checkpoint's folder, a TensorFlow prefix, or a run folder.
+        path: a Google or Hugging Face checkpoint's folder, a TensorFlow prefix, a run folder, or the name of
+            a preset whose checkpoint is on this machine.
         backend: None: the one that is loaded, else $KERAS_BACKEND, else TensorFlow.
         precision: the type of its computation; weights stay float32.
         ignore: tensors of another head to leave out: names, or prefixes that end with ``.`` or ``/``.
@@ -48,7 +49,7 @@ def load_backbone(
     from clue_runner.engines.attention import require_attention
     from clue_runner.engines.devices import current_backend, set_backend
 
-    checkpoint = read_checkpoint(path, ignore=ignore)
+    checkpoint = read_checkpoint(_place(path), ignore=ignore)
     settings = _settings(checkpoint, options)
     keras_backend = backend or current_backend()
     set_backend(keras_backend)
@@ -77,17 +78,26 @@ def load_run(path: str | Path) -> Run:
     return load_run(path, SECTIONS)
 
 
-def load_tokenizer(path: str | Path) -> Tokenizer:
+def load_tokenizer(path: str | Path) -> LoadedTokenizer:
     """Load the tokenizer that belongs to a checkpoint folder or a finished run.
+
+    Called with texts, it returns the arrays that ``load_backbone``'s encoder takes.
 
     Raises:
         CheckpointError: no vocabulary, or one that cannot be used.
     """
     from clue_runner.checkpoints.importer import find_vocab
-    from clue_runner.tokens.tokenizer import Tokenizer
+    from clue_runner.checkpoints.texts import LoadedTokenizer
 
-    vocab, lowercase = find_vocab(path)
-    return Tokenizer(vocab, lowercase)
+    vocab, lowercase = find_vocab(_place(path))
+    return LoadedTokenizer(vocab, lowercase)
+
+
+def _place(path: str | Path) -> str | Path:
+    """Return where the checkpoint is that a preset's name stands for; any other path as it is."""
+    from clue_runner.config.presets import model_preset, model_presets
+
+    return model_preset(path).local_folder if isinstance(path, str) and path in model_presets() else path
 
 
 def _settings(checkpoint: Checkpoint, options: dict[str, Any]) -> ModelSettings:

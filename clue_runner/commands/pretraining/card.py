@@ -62,7 +62,9 @@ def card_text(name: str, facts: Mapping[str, Any]) -> str:
     """Return the card."""
     began = facts["began_from"]
     origin = began if isinstance(began, str) else f"`{began['path']}` (sha256 {began['sha256']})"
-    texts = "\n".join(f"- `{one['name']}`, sha256 `{one['sha256']}`" for one in facts["texts"])
+    texts = _listed(facts["texts"])
+    held_out = facts.get("held_out_texts", ())
+    measured = f"It was measured on these, which it never saw:\n\n{_listed(held_out)}\n\n" if held_out else ""
     masking = ", ".join(f"{key} {value}" for key, value in facts["masking"].items())
     found = facts["heldout"]
     rows = "\n".join(
@@ -94,9 +96,14 @@ It was trained on these texts, and knows what they say and how they say it, no m
 
 {texts}
 
-| updates | train loss | held-out loss | guessed, % |
+{measured}| updates | train loss | held-out loss | guessed, % |
 |---|---|---|---|
 {rows}
 
 `pretraining.json` holds the same and more for programs.
 """
+
+
+def _listed(texts: Sequence[Mapping[str, str]]) -> str:
+    """Return files as a list, each with its hash."""
+    return "\n".join(f"- `{one['name']}`, sha256 `{one['sha256']}`" for one in texts)

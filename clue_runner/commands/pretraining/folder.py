@@ -34,13 +34,15 @@ class CheckpointWish:
         folder: new, empty, or that of the same run.
         number_type: of the weights in it.
         licence: for its card.
-        texts: (name, sha256) of what was trained on and measured on.
+        texts: (name, sha256) of what was trained on.
+        held_out: the same of files that were only measured on; none: a share of ``texts`` was.
     """
 
     folder: Path
     number_type: NumberType
     licence: Licence
     texts: Sequence[tuple[str, str]]
+    held_out: Sequence[tuple[str, str]] = ()
 
 
 def refuse_taken(wish: CheckpointWish, run: RunFolder, *, fresh: bool) -> None:
@@ -88,7 +90,10 @@ def write_checkpoint(
         CheckpointError: the state cannot be read.
         StorageError: it cannot be written; nothing is left behind.
     """
-    facts = facts_of(run, result, wish.texts, wish.licence) | {"numbers": wish.number_type}
+    facts = facts_of(run, result, wish.texts, wish.licence) | {
+        "held_out_texts": [{"name": name, "sha256": digest} for name, digest in wish.held_out],
+        "numbers": wish.number_type,
+    }
     facts["run_id"] = _run_id(facts)
     before = _facts(wish.folder)
     if before is not None:

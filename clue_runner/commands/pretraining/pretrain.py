@@ -89,7 +89,8 @@ def fulfil(request: PretrainRequest, console: Console) -> dict[str, Any]:
         folder=user_path(request.checkpoint) if request.checkpoint else output / "model",
         number_type=request.save_as,
         licence=Licence(request.licence),
-        texts=[(one.label, one.sha256) for one in (*corpus.texts, *corpus.held_out)],
+        texts=[(one.label, one.sha256) for one in corpus.texts],
+        held_out=[(one.label, one.sha256) for one in corpus.held_out],
     )
     refuse_taken(wish, RunFolder(output), fresh=request.fresh)
     source = make_source(corpus, run, console, request.processes or min(core_count(), MOST_PROCESSES))
