@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from clue_runner.config.schema import Run
+from clue_runner.engines.devices import Device
 from clue_runner.errors import OutOfMemoryError
 from clue_runner.runs import saving
 from clue_runner.runs.events import EventLog, Save, Start, read_events, remembered_data
@@ -40,7 +41,7 @@ def make_job(tmp_path: Path, make_run: Callable[..., Run], fake: SimpleNamespace
             tokenizer=SimpleNamespace(vocab_bytes=b"[PAD]\n"),
             vocab_size=1,
             identity=Identity(),
-            choices=SimpleNamespace(described=dict),
+            choices=SimpleNamespace(described=dict, device=Device("cpu", 0, "CPU", cores=1)),
         )
         parts: dict[str, Any] = {
             "setup": setup,
