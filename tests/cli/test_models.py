@@ -46,4 +46,4 @@ def test_published_scores_are_those_of_the_cards(clue) -> None:
 def test_list_as_json(clue) -> None:
     lines = [json.loads(line) for line in clue("models", "--json").stdout.split("\n")[:-1]]
     assert lines[-1]["event"] == "result"
-    assert {line["kind"] for line in lines[:-1]} == {"random", "published"}
+    assert {line["kind"] for line in lines[:-1]} == {"random", "published", "shipped"}
