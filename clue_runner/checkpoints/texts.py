@@ -7,11 +7,11 @@ Knows nothing about weights, records or tasks.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from clue_runner.architectures.raw_config import shown
 from clue_runner.errors import UsageError
 from clue_runner.tokens.tokenizer import Tokenizer
 
@@ -42,7 +42,7 @@ class LoadedTokenizer(Tokenizer):
         if not rows or not all(row and all(isinstance(part, str) for part in row) for row in rows):
             raise UsageError(
                 "the tokenizer takes texts",
-                received=_shown(texts),
+                received=shown(texts),
                 allowed="a text, or a list of texts or pairs",
             )
         fewest = 1 + max(map(len, rows))
@@ -60,9 +60,3 @@ class LoadedTokenizer(Tokenizer):
         segment_ids = np.zeros(inside.shape, np.int32)
         token_ids[inside], segment_ids[inside] = ids, segments
         return token_ids, segment_ids, lengths
-
-
-def _shown(value: Any) -> str:
-    """Return a value for a message, cut where it is long."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

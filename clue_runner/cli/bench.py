@@ -12,14 +12,17 @@ from typing import Any
 import click
 
 from clue_runner.cli.main import context_console
+from clue_runner.config.shipped import config_names
+
+HELP = f"""Plan, run and collect a whole benchmark.
+
+Shipped suites: {", ".join(config_names("suites"))}.
+"""
 
 
-@click.group(name="bench")
+@click.group(name="bench", help=HELP)
 def command() -> None:
-    """Plan, run and collect a whole benchmark.
-
-    Shipped suites: clue11, clue10, cluener, grid, techniques, teaforn, smoke.
-    """
+    """Group what is done with a suite."""
 
 
 SUITE = click.argument("suite", metavar="SUITE")

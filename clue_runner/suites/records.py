@@ -26,6 +26,7 @@ from clue_runner.suites.items import Item, item_facts, item_id
 
 RECORD, LOG = "item.json", "log.txt"
 State = Literal["ok", "failed", "missing", "refused"]
+SETTLED: frozenset[State] = frozenset({"ok", "refused"})  # an answer: nothing is left to run, nothing failed
 
 
 class Attempt(Part):

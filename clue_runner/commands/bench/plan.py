@@ -23,7 +23,7 @@ from clue_runner.runs.code import code_version
 from clue_runner.suites.chosen import picks
 from clue_runner.suites.grid import fresh_seeds, has_grid, pairs
 from clue_runner.suites.items import Item
-from clue_runner.suites.records import Standing, standing
+from clue_runner.suites.records import SETTLED, Standing, standing
 from clue_runner.suites.suite import Entry
 from clue_runner.training.members import ROOT
 from clue_runner.training.setup import Setup
@@ -144,7 +144,7 @@ def _need(planner: Planner, item: Item) -> Need:
 
 def _left(entries: Sequence[dict[str, Any]]) -> float | None:
     """Return the seconds of what has no result yet, one after another; None where one is unknown."""
-    times = [entry["seconds"] for entry in entries if entry["state"] not in {"ok", "refused"}]
+    times = [entry["seconds"] for entry in entries if entry["state"] not in SETTLED]
     return None if None in times else round(sum(times), 1)
 
 

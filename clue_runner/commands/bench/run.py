@@ -32,7 +32,7 @@ from clue_runner.suites.collected import Collected
 from clue_runner.suites.executors import local
 from clue_runner.suites.grid import fresh_seeds, has_grid, pairs
 from clue_runner.suites.items import Item, Work
-from clue_runner.suites.records import ItemPlace, standing
+from clue_runner.suites.records import SETTLED, ItemPlace, standing
 from clue_runner.suites.suite import Suite
 
 EXECUTORS = ("local", "slurm", "ray")
@@ -152,8 +152,7 @@ def _run_missing(
     Raises:
         InterruptedRunError: stopped by a signal.
     """
-    done_with = {"ok", "refused"}
-    missing = [item for item in items if item.problem is None and standing(item, root).state not in done_with]
+    missing = [item for item in items if item.problem is None and standing(item, root).state not in SETTLED]
     console.say(f"{len(items)} items, {len(missing)} to run; logs in {root}/items/")
     count = 0
 
@@ -184,7 +183,7 @@ def _say_done(item: Item, root: Path, code: int, number: str, console: Console) 
             "event": "item",
             "id": item.id,
             "item": item.words,
-            "ok": stands.state in {"ok", "refused"},
+            "ok": stands.state in SETTLED,
             "state": stands.state,
             "exit_code": code,
             "score": None if result is None else result.score,
